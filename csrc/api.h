@@ -1,0 +1,188 @@
+/*
+ * The whole contract between the C side and its callers: declarations only, so
+ * that the C compiler includes this file and cffi's cdef() reads it.
+ *
+ * Units:      bytes and nanoseconds. Times count from boot, suspend included,
+ *             so that they compare with the start times the kernel reports.
+ * Errors:     a function returns 0 (or a count) on success and -errno on
+ *             failure. A process that vanished is not an error.
+ * Ownership:  the caller owns every buffer it passes; C keeps none of them.
+ * Unknown:    a value that could not be read has its bit missing in `valid`;
+ *             its field is then 0 and means nothing.
+ */
+
+/* What one observation says. The meaning of `value` and `second` follows. */
+enum mw_kind {
+    MW_STARTED = 1, /* a process joined the job. value: serial of its parent;
+                       second: its start time */
+    MW_IMAGE = 2,   /* the program it runs. value: offset of the text;
+                       second: length of the text */
+    MW_MEMORY = 3,  /* value: resident set size; second: its high-water mark */
+    MW_EXITED = 4,  /* it is gone. value: wait status */
+    MW_TICK = 5     /* one pass over the job is complete. process: number of
+                       ticks skipped before it; value: sum of the resident
+                       sizes; second: number of live processes */
+};
+
+/* Bits of mw_observation.valid and mw_process.valid. */
+enum mw_valid {
+    MW_HAS_PARENT = 1,      /* STARTED: the parent was known in the job */
+    MW_HAS_START = 2,       /* STARTED: start time */
+    MW_HAS_RSS = 4,         /* MEMORY, TICK, mw_process: resident size */
+    MW_HAS_WATERMARK = 8,   /* MEMORY: high-water mark of this image so far */
+    MW_HAS_STATUS = 16,     /* EXITED: wait status */
+    MW_HAS_EXE = 32,        /* IMAGE: path of the executable */
+    MW_HAS_ARGV = 64,       /* IMAGE: command line */
+    MW_ARGV_CUT = 128,      /* IMAGE: the command line goes on */
+    MW_INHERITED = 256,     /* IMAGE: forked, nothing executed yet */
+    MW_TICK_LATE = 512,     /* TICK: began more than half an interval late */
+    MW_TICK_EXTRA = 1024,   /* TICK: beside the regular interval: the dense
+                               start, or the last look as the job ended */
+    MW_TICK_PARTIAL = 2048, /* TICK: a process's memory was unreadable, so the
+                               sum is a lower bound */
+    MW_SAME_IMAGE = 4096 /* IMAGE: not a new one; more is known of the last */
+};
+
+/*
+ * One fact about the job. `process` is a serial number: the first process is
+ * 1, a serial is never used twice, and a reused pid gets a new serial.
+ *
+ * The text of an image is `name NUL exe NUL argv[0] NUL argv[1] NUL ...`.
+ */
+typedef struct mw_observation {
+    int64_t time;
+    uint64_t process;
+    uint64_t value;
+    uint64_t second;
+    uint32_t kind;
+    uint32_t valid;
+    int32_t pid;
+    int32_t ppid;
+} mw_observation;
+
+/* One process of a whole-machine scan. `name` is the kernel's (15 bytes). */
+typedef struct mw_process {
+    int64_t start;
+    uint64_t rss;
+    int32_t pid;
+    int32_t ppid;
+    uint32_t valid;
+    char state;
+    char name[19];
+} mw_process;
+
+/*
+ * Every process under `proc_root`. `*count` is how many there are; when that
+ * exceeds `capacity`, returns -ENOBUFS and nothing in `out` is promised.
+ */
+int mw_scan(const char *proc_root, mw_process *out, size_t capacity,
+            size_t *count);
+
+/* How to start a command. Signal sets are bit masks: bit N-1 is signal N. */
+typedef struct mw_spawn_options {
+    uint64_t blocked_signals; /* the command's signal mask */
+    uint64_t default_signals; /* set to their default action first */
+    uint64_t nofile_soft;     /* soft limit on descriptors; 0: as it is */
+    int32_t stdout_fd;        /* its standard output; -1: inherited */
+    int32_t stderr_fd;        /* its standard error; -1: inherited */
+} mw_spawn_options;
+
+/*
+ * Starts `argv`, looked up in PATH as execvp(3) does, and returns once it runs:
+ * `*pid` is then never a copy of the caller. The reason why it could not be
+ * executed comes back as -errno.
+ */
+int mw_spawn(const mw_spawn_options *options, char *const argv[],
+             char *const envp[], int32_t *pid);
+
+/* What to sample. */
+typedef struct mw_sampler_options {
+    const char *proc_root;    /* "/proc", or a tree made by a test */
+    int64_t interval;         /* between ticks */
+    int64_t batch;            /* longest wait before the reader is woken */
+    int32_t adopter_pid;      /* the subreaper that the job's orphans go to:
+                                 the calling process, or 0 for none */
+    uint32_t max_descriptors; /* how many descriptors may be kept open */
+} mw_sampler_options;
+
+/* Counters since the sampler was made. */
+typedef struct mw_sampler_stats {
+    uint64_t unkept;     /* processes read without a kept descriptor */
+    uint64_t unreadable; /* processes whose memory could not be read */
+    uint64_t scanning;   /* 1: no lists of children here, /proc is scanned */
+    int32_t error;       /* -errno that ended the sampling early, or 0 */
+} mw_sampler_stats;
+
+typedef struct mw_sampler mw_sampler;
+
+/* Why mw_sampler_wait() returned: an or of these, or 0 for the time-out. */
+enum mw_wake {
+    MW_WAKE_BATCH = 1, /* there is something to read */
+    MW_WAKE_ENDED = 2, /* the job's first process has ended; nothing follows */
+    MW_WAKE_OTHER = 4  /* other_fd is readable, or a signal came */
+};
+
+/* A sampler that is not running yet, made before the command is started so that
+   no time is lost after. Free it with mw_sampler_free(). */
+int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out);
+
+/* Samples from now on, in a thread of the sampler's own: the job is the process
+   `root_pid` and all below it. The thread reaps the root and the orphans that
+   it adopts. */
+int mw_sampler_start(mw_sampler *sampler, int32_t root_pid);
+
+/* Makes one tick of the job of `root_pid` in the calling thread, at the time
+   the caller says: for callers that bring their own clock. Not together with
+   mw_sampler_start(), and always with the same root. */
+int mw_sampler_tick(mw_sampler *sampler, int32_t root_pid, int64_t time);
+
+/* Sleeps until there is a reason to read; `other_fd` may be -1. */
+int mw_sampler_wait(mw_sampler *sampler, int other_fd, int timeout_ms);
+
+/*
+ * Moves everything observed so far into the caller's buffers. When they are too
+ * small, returns -ENOBUFS, moves nothing, and the counts say what is needed.
+ */
+int mw_sampler_read(mw_sampler *sampler, mw_observation *out, size_t capacity,
+                    char *text, size_t text_capacity, size_t *count,
+                    size_t *text_count);
+
+void mw_sampler_stats_read(mw_sampler *sampler, mw_sampler_stats *out);
+
+/* Ends the thread, if any, and frees everything. NULL is allowed. */
+void mw_sampler_free(mw_sampler *sampler);
+
+/* Makes the calling process adopt the orphans below it, or not; `*previous`
+   is what it was. -ENOTSUP where the system has no such thing. */
+int mw_subreaper(int enable, int *previous);
+
+/* One signal sent to this process. */
+typedef struct mw_signal {
+    int32_t number;
+    int32_t sender;      /* pid, 0 when the kernel sent it */
+    int32_t from_kernel; /* 1: from the terminal or the kernel, not a process */
+} mw_signal;
+
+/* A descriptor that turns readable when one of `signals`, which the caller has
+   blocked, arrives. Close it with close(2). */
+int mw_signals_open(uint64_t signals);
+
+/* Takes the next signal: 1 and `*out`, or 0 when there is none. */
+int mw_signals_next(int fd, mw_signal *out);
+
+/* What the calling process itself has used so far. */
+typedef struct mw_usage {
+    int64_t cpu;       /* user and system time of all its threads */
+    uint64_t rss_peak; /* high-water mark of its resident size */
+    uint32_t valid;    /* MW_HAS_WATERMARK */
+} mw_usage;
+
+int mw_own_usage(mw_usage *out);
+
+/* Nanoseconds since boot: the clock of every time above. */
+int64_t mw_now(void);
+
+/* Facts about this build: "YYYY-MM-DD", "linux-x86_64", "linux". */
+const char *mw_build_date(void);
+const char *mw_build_target(void);
+const char *mw_backend(void);

@@ -1,0 +1,39 @@
+"""Describes the extension `memwatch._native` to cffi; run by setup.py.
+
+setuptools executes this file rather than importing it, from the project's root,
+so paths are relative to that and nothing of memwatch is imported.
+"""
+
+import os
+import sys
+import sysconfig
+import time
+from glob import glob
+
+import cffi
+
+API = "csrc/api.h"
+COMMON = ["sampler.c", "table.c", "queue.c", "spawn.c", "build_info.c"]
+PLATFORM = sorted(glob("csrc/linux/*.c")) if sys.platform == "linux" else ["csrc/unsupported.c"]
+
+# Builds that are to be reproducible set this: https://reproducible-builds.org/specs/
+built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
+
+ffi = cffi.FFI()
+with open(API) as api:
+    ffi.cdef(api.read())
+ffi.set_source(
+    "memwatch._native",
+    '#include "memwatch.h"',
+    sources=[f"csrc/{name}" for name in COMMON] + PLATFORM,
+    depends=sorted(glob("csrc/**/*.h", recursive=True)),
+    include_dirs=["csrc"],
+    define_macros=[
+        ("_GNU_SOURCE", None),
+        ("MW_BUILD_DATE", time.strftime('"%Y-%m-%d"', built)),
+        ("MW_BUILD_TARGET", f'"{sysconfig.get_platform()}"'),
+    ],
+    extra_compile_args=["-std=c11", "-O2", "-pthread"],
+    extra_link_args=["-pthread"],
+    py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
+)

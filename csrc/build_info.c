@@ -1,0 +1,5 @@
+#include "memwatch.h"
+
+const char *mw_build_date(void) { return MW_BUILD_DATE; }
+
+const char *mw_build_target(void) { return MW_BUILD_TARGET; }

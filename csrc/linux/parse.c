@@ -1,0 +1,132 @@
+#include "parse.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+/* Reads decimal digits at `*at`, before `end`: how many there were. A number
+   too large for 64 bits stays at the largest. */
+static size_t digits(const char **at, const char *end, uint64_t *value) {
+    const char *from = *at;
+    uint64_t sum = 0;
+    for (; *at < end && **at >= '0' && **at <= '9'; ++*at) {
+        uint64_t digit = (uint64_t)(**at - '0');
+        if (sum > (UINT64_MAX - digit) / 10)
+            sum = UINT64_MAX;
+        else
+            sum = sum * 10 + digit;
+    }
+    *value = sum;
+    return (size_t)(*at - from);
+}
+
+/* One field that is a number, and the space before it. Signed fields are
+   never used here, only passed. */
+static int field(const char **at, const char *end, uint64_t *value) {
+    if (*at < end && **at == ' ')
+        ++*at;
+    if (*at < end && **at == '-')
+        ++*at;
+    return digits(at, end, value) ? 0 : -EINVAL;
+}
+
+static int32_t as_pid(uint64_t value) {
+    return value <= INT32_MAX ? (int32_t)value : 0;
+}
+
+int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
+    const char *at = text, *end = text + length;
+    uint64_t value;
+    memset(out, 0, sizeof *out);
+    if (field(&at, end, &value))
+        return -EINVAL;
+    out->pid = as_pid(value);
+
+    /* The name may contain anything, ")" too: it ends at the last one. */
+    const char *open = memchr(at, '(', (size_t)(end - at));
+    const char *close = end;
+    while (close > at && close[-1] != ')')
+        close--;
+    if (!open || --close <= open)
+        return -EINVAL;
+    size_t name = (size_t)(close - open - 1);
+    if (name >= sizeof out->comm)
+        name = sizeof out->comm - 1;
+    memcpy(out->comm, open + 1, name);
+
+    at = close + 1;
+    if (end - at < 2 || at[0] != ' ')
+        return -EINVAL;
+    out->state = at[1];
+    at += 2;
+    for (int number = 4; number <= 28; number++) {
+        if (field(&at, end, &value))
+            return -EINVAL;
+        switch (number) {
+        case 4: out->ppid = as_pid(value); break;
+        case 9: out->flags = (uint32_t)value; break;
+        case 20: out->threads = (int64_t)(value & INT64_MAX); break;
+        case 22: out->start_ticks = value; break;
+        case 24: out->rss_pages = value; break;
+        case 28: out->start_stack = value; break;
+        }
+    }
+    /* The last field read must not have been cut. */
+    return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
+}
+
+int mw_parse_statm(const char *text, size_t length, mw_statm *out) {
+    const char *at = text, *end = text + length;
+    uint64_t shared;
+    memset(out, 0, sizeof *out);
+    if (field(&at, end, &out->size) || field(&at, end, &out->resident) ||
+        field(&at, end, &shared) || field(&at, end, &out->text))
+        return -EINVAL;
+    return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
+}
+
+int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
+    static const char key[] = "\nVmHWM:";
+    const size_t key_length = sizeof key - 1;
+    const char *end = text + length;
+    for (const char *at = text; (size_t)(end - at) > key_length; at++) {
+        at = memchr(at, '\n', (size_t)(end - at) - key_length);
+        if (!at)
+            return 0;
+        if (memcmp(at, key, key_length))
+            continue;
+        at += key_length;
+        while (at < end && (*at == ' ' || *at == '\t'))
+            at++;
+        uint64_t kib;
+        /* What follows the digits must be there: else they may be cut. */
+        if (!digits(&at, end, &kib) || at == end || kib > UINT64_MAX / 1024)
+            return 0;
+        *bytes = kib * 1024;
+        return 1;
+    }
+    return 0;
+}
+
+int mw_parse_child(const char *text, size_t length, int last, size_t *offset,
+                   int32_t *pid) {
+    const char *end = text + length;
+    const char *at = text + *offset;
+    while (at < end && (*at == ' ' || *at == '\n'))
+        at++;
+    *offset = (size_t)(at - text);
+    uint64_t value;
+    if (!digits(&at, end, &value) || (at == end && !last))
+        return 0;
+    *pid = as_pid(value);
+    if (!*pid)
+        return 0;
+    *offset = (size_t)(at - text);
+    return 1;
+}
+
+int32_t mw_parse_pid(const char *name) {
+    const char *at = name, *end = name + strlen(name);
+    uint64_t value;
+    return digits(&at, end, &value) && at == end ? as_pid(value) : 0;
+}

@@ -1,0 +1,48 @@
+/*
+ * Parsers of the text in /proc: buffer in, struct out, no system call. A buffer
+ * need not end in NUL. Each returns 0, or -EINVAL for text that is not what
+ * proc_pid_stat(5) and its sisters describe, cut short for example.
+ */
+#ifndef MW_LINUX_PARSE_H
+#define MW_LINUX_PARSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct mw_stat {
+    int32_t pid;          /* field 1 */
+    char comm[64];        /* 2, without the parentheses; the kernel's own names
+                             are 15 bytes, kernel threads' up to 63 */
+    char state;           /* 3 */
+    int32_t ppid;         /* 4 */
+    uint32_t flags;       /* 9: PF_* of the kernel's sched.h */
+    int64_t threads;      /* 20 */
+    uint64_t start_ticks; /* 22: clock ticks since boot */
+    uint64_t rss_pages;   /* 24 */
+    uint64_t start_stack; /* 28; 0 when the reader may not know */
+} mw_stat;
+
+int mw_parse_stat(const char *text, size_t length, mw_stat *out);
+
+typedef struct mw_statm {
+    uint64_t size; /* pages, as all of these */
+    uint64_t resident;
+    uint64_t text;
+} mw_statm;
+
+int mw_parse_statm(const char *text, size_t length, mw_statm *out);
+
+/* VmHWM of `status`, in bytes: 1 when it is there, 0 when it is not. */
+int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes);
+
+/*
+ * The next pid of a `children` list from `*offset` on: 1 and *pid, or 0 at the
+ * end. A number cut off by the end of the buffer is not taken unless `last`.
+ */
+int mw_parse_child(const char *text, size_t length, int last, size_t *offset,
+                   int32_t *pid);
+
+/* A directory entry's name as a pid, or 0 when it is none. */
+int32_t mw_parse_pid(const char *name);
+
+#endif

@@ -1,0 +1,197 @@
+/* The job as a whole: its end, its orphans, and the scan of last resort. */
+#include "platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "procfs.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434 /* the same number on every architecture */
+#endif
+
+/* Without a pidfd (Linux < 5.3) the root's end is looked for this often. */
+static const int64_t ROOT_CHECK = 10000000;
+
+static const int64_t SECOND = 1000000000;
+
+int64_t mw_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec * SECOND + now.tv_nsec;
+}
+
+/* Remembers the adopter's children that were there before the job. */
+static int note_other_children(mw_platform *p) {
+    char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/task/%d/children", p->adopter_pid,
+             p->adopter_pid);
+    p->adopter_children_fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
+    if (p->adopter_children_fd < 0)
+        return 0; /* no such file here: the scan finds orphans */
+    return mw_procfs_children(p->adopter_children_fd, &p->not_ours);
+}
+
+int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
+    *out = NULL;
+    mw_platform *p = calloc(1, sizeof *p);
+    if (!p)
+        return -ENOMEM;
+    p->stop_fd = p->root_pidfd = p->adopter_children_fd = -1;
+    p->adopter_pid = options->adopter_pid;
+    p->descriptors_left = options->max_descriptors;
+    p->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+    p->tick_ns = (uint64_t)(SECOND / sysconf(_SC_CLK_TCK));
+    p->real = !strcmp(options->proc_root, "/proc");
+    int error = 0;
+    p->proc_fd = open(options->proc_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->proc_fd < 0)
+        error = -errno;
+    if (!error) {
+        p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (p->stop_fd < 0)
+            error = -errno;
+    }
+    if (!error && p->adopter_pid)
+        error = note_other_children(p);
+    if (error) {
+        mw_platform_close(p);
+        return error;
+    }
+    *out = p;
+    return 0;
+}
+
+void mw_platform_close(mw_platform *p) {
+    int fds[] = {p->proc_fd, p->stop_fd, p->root_pidfd, p->adopter_children_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(p->not_ours.pid);
+    free(p->scan);
+    free(p);
+}
+
+int mw_platform_enter_thread(mw_platform *p, int32_t root_pid) {
+    p->root_pid = root_pid;
+    prctl(PR_SET_NAME, "memwatch-tick");
+    /* The default slack of 50 us is 5 % of a millisecond. This thread only. */
+    prctl(PR_SET_TIMERSLACK, 1ul);
+    p->root_pidfd = (int)syscall(SYS_pidfd_open, root_pid, 0);
+    return 0;
+}
+
+static int root_has_ended(const mw_platform *p) {
+    siginfo_t info = {0};
+    if (!waitid(P_PID, (id_t)p->root_pid, &info, WEXITED | WNOHANG | WNOWAIT))
+        return info.si_pid == p->root_pid;
+    return kill(p->root_pid, 0) && errno == ESRCH;
+}
+
+int mw_platform_wait(mw_platform *p, int64_t deadline) {
+    struct pollfd fds[2] = {{.fd = p->stop_fd, .events = POLLIN},
+                            {.fd = p->root_pidfd, .events = POLLIN}};
+    for (;;) {
+        int64_t left = deadline - mw_now();
+        if (left < 0)
+            left = 0;
+        if (p->root_pidfd < 0 && left > ROOT_CHECK)
+            left = ROOT_CHECK;
+        struct timespec timeout = {.tv_sec = left / SECOND,
+                                   .tv_nsec = left % SECOND};
+        int ready = ppoll(fds, 2, &timeout, NULL);
+        if (ready > 0)
+            return (fds[0].revents ? MW_EVENT_STOP : 0) |
+                   (fds[1].revents ? MW_EVENT_ROOT_EXIT : 0);
+        if (p->root_pidfd < 0 && root_has_ended(p))
+            return MW_EVENT_ROOT_EXIT;
+        if (ready == 0 && mw_now() >= deadline)
+            return 0;
+    }
+}
+
+void mw_platform_stop(mw_platform *p) {
+    uint64_t one = 1;
+    while (write(p->stop_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+static int contains(const mw_pids *pids, int32_t pid) {
+    for (size_t i = 0; i < pids->count; i++)
+        if (pids->pid[i] == pid)
+            return 1;
+    return 0;
+}
+
+static int discover_orphans(mw_platform *p, mw_pids *found) {
+    size_t before = found->count;
+    int error = mw_procfs_children(p->adopter_children_fd, found);
+    if (error || !p->not_ours.count)
+        return error;
+    size_t kept = before;
+    for (size_t i = before; i < found->count; i++)
+        if (!contains(&p->not_ours, found->pid[i]))
+            found->pid[kept++] = found->pid[i];
+    found->count = kept;
+    return 0;
+}
+
+static int scan_machine(mw_platform *p, size_t *count) {
+    int error;
+    while ((error = mw_procfs_scan(p->proc_fd, p->scan, p->scan_capacity,
+                                   count)) == -ENOBUFS) {
+        size_t capacity = *count + *count / 2 + 64;
+        mw_process *grown = realloc(p->scan, capacity * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        p->scan = grown;
+        p->scan_capacity = capacity;
+    }
+    return error;
+}
+
+/* For kernels without lists of children (CONFIG_PROC_CHILDREN). */
+static int discover_by_scan(mw_platform *p,
+                            int (*is_member)(const void *, int32_t),
+                            const void *members, mw_pids *found) {
+    size_t count, before;
+    int error = scan_machine(p, &count);
+    do {
+        /* Once more while it finds something: a grandchild may come first. */
+        before = found->count;
+        for (size_t i = 0; !error && i < count; i++) {
+            int32_t pid = p->scan[i].pid, ppid = p->scan[i].ppid;
+            int orphan =
+                ppid == p->adopter_pid && ppid && !contains(&p->not_ours, pid);
+            if ((orphan || is_member(members, ppid) || contains(found, ppid)) &&
+                !is_member(members, pid) && !contains(found, pid))
+                error = mw_pids_add(found, pid);
+        }
+    } while (!error && found->count != before);
+    return error;
+}
+
+int mw_platform_discover(mw_platform *p,
+                         int (*is_member)(const void *, int32_t),
+                         const void *members, mw_pids *found) {
+    if (p->stats.scanning)
+        return discover_by_scan(p, is_member, members, found);
+    if (p->adopter_children_fd >= 0)
+        return discover_orphans(p, found);
+    return 0;
+}
+
+void mw_platform_stats(const mw_platform *p, mw_sampler_stats *out) {
+    *out = p->stats;
+}

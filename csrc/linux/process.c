@@ -1,0 +1,405 @@
+/*
+ * One process: what is read of it at every tick, now and then, and once.
+ *
+ * `statm` and `children` are read through descriptors that stay open, because
+ * opening is most of the cost of a small /proc file. Such a descriptor belongs
+ * to one process for good: when that process is reaped, it says ESRCH, even if
+ * the pid is in use again. Without a descriptor to spare a process is read by
+ * path, and told from a later one with its pid by the start time.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "parse.h"
+#include "platform.h"
+#include "procfs.h"
+
+/* proc_pid_stat(5), flags: forked, and nothing executed since. */
+#define PF_FORKNOEXEC 0x40u
+
+/* How often a process is asked whether it has threads: 2 us each time. */
+static const int64_t THREAD_CHECK = 128000000;
+
+/* At most so many lists of children per process and tick: with more threads
+   than that they take turns, so that a tick stays short. */
+static const size_t MOST_LISTS = 32;
+
+typedef struct {
+    int32_t tid;
+    int children_fd; /* -1: read by path */
+} mw_thread;
+
+struct mw_handle {
+    int32_t pid;
+    int statm_fd;    /* -1: read by path */
+    int children_fd; /* of the first thread; -1: read by path */
+    int ended;
+    int forked;           /* PF_FORKNOEXEC at the last look */
+    uint64_t start_ticks; /* 0: unreadable */
+    uint64_t start_stack; /* marks an image, read by the inspection */
+    uint64_t text_pages;  /* marks an image, free with every `statm` */
+    int64_t next_thread_check;
+    mw_thread *threads; /* all but the first, when there are others */
+    size_t thread_count;
+    size_t next_thread;
+};
+
+static void path_of(char *path, int32_t pid, const char *file) {
+    snprintf(path, MW_PATH, "%d/%s", pid, file);
+}
+
+/* Whether a process that /proc does not show is really gone: one of another
+   user may be hidden (proc(5), hidepid). */
+static int is_gone(const mw_platform *p, int32_t pid, ssize_t error) {
+    if (error != -ENOENT && error != -ESRCH)
+        return 0;
+    return !(p->real && kill(pid, 0) && errno == EPERM);
+}
+
+/* Opens a file to keep, if the budget allows: a descriptor or -errno. */
+static int open_kept(mw_platform *p, const char *path) {
+    if (!p->descriptors_left)
+        return -EMFILE;
+    int fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        p->descriptors_left--;
+    return fd < 0 ? -errno : fd;
+}
+
+static void close_kept(mw_platform *p, int *fd) {
+    if (*fd >= 0) {
+        close(*fd);
+        p->descriptors_left++;
+    }
+    *fd = -1;
+}
+
+/* `stat` by path, of this very process: 0, or -ESRCH when the pid is another's
+   by now, or what reading it gave. */
+static int read_stat(const mw_platform *p, const mw_handle *h, mw_stat *out) {
+    char path[MW_PATH], text[MW_FILE_TEXT];
+    path_of(path, h->pid, "stat");
+    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
+    if (n < 0)
+        return (int)n;
+    int error = mw_parse_stat(text, (size_t)n, out);
+    if (error)
+        return error;
+    return h->start_ticks && out->start_ticks != h->start_ticks ? -ESRCH : 0;
+}
+
+static void keep_descriptors(mw_platform *p, mw_handle *h,
+                             mw_identity *identity) {
+    char path[MW_PATH], text[MW_FILE_TEXT];
+    path_of(path, h->pid, "statm");
+    h->statm_fd = open_kept(p, path);
+    if (h->statm_fd < 0)
+        return;
+    snprintf(path, sizeof path, "%d/task/%d/children", h->pid, h->pid);
+    h->children_fd = open_kept(p, path);
+    /* The mark of the image: taken before anyone reads what the image is, so
+       that an exec in between shows as a change. */
+    mw_statm statm;
+    ssize_t n = mw_procfs_reread(h->statm_fd, text, sizeof text);
+    if (n <= 0 || mw_parse_statm(text, (size_t)n, &statm) || !statm.size)
+        return;
+    h->text_pages = statm.text;
+    identity->rss = statm.resident * p->page_size;
+    identity->valid |= MW_HAS_RSS;
+}
+
+int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
+                       mw_identity *identity) {
+    *out = NULL;
+    mw_handle *h = calloc(1, sizeof *h);
+    if (!h)
+        return -ENOMEM;
+    h->pid = pid;
+    h->statm_fd = h->children_fd = -1;
+    keep_descriptors(p, h, identity);
+
+    mw_stat stat;
+    int error = read_stat(p, h, &stat);
+    int denied = error == -EACCES || error == -EPERM;
+    if (error && !denied && (error != -ENOENT || is_gone(p, pid, error))) {
+        mw_platform_detach(p, h);
+        return 0;
+    }
+    if (!error) {
+        h->start_ticks = stat.start_ticks;
+        h->start_stack = stat.start_stack;
+        h->forked = (stat.flags & PF_FORKNOEXEC) != 0;
+        identity->start = (int64_t)(stat.start_ticks * p->tick_ns);
+        identity->ppid = stat.ppid;
+        identity->valid |= MW_HAS_START;
+    }
+    if (h->statm_fd < 0)
+        p->stats.unkept++;
+    *out = h;
+    return 0;
+}
+
+static void drop_threads(mw_platform *p, mw_handle *h) {
+    for (size_t i = 0; i < h->thread_count; i++)
+        close_kept(p, &h->threads[i].children_fd);
+    free(h->threads);
+    h->threads = NULL;
+    h->thread_count = h->next_thread = 0;
+}
+
+void mw_platform_detach(mw_platform *p, mw_handle *h) {
+    drop_threads(p, h);
+    close_kept(p, &h->statm_fd);
+    close_kept(p, &h->children_fd);
+    free(h);
+}
+
+/* `task` of a process, or NULL. */
+static DIR *open_threads(const mw_platform *p, const mw_handle *h) {
+    char path[MW_PATH];
+    path_of(path, h->pid, "task");
+    int fd = openat(p->proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir && fd >= 0)
+        close(fd);
+    return dir;
+}
+
+/* Lists the threads anew. */
+static int list_threads(mw_platform *p, mw_handle *h) {
+    drop_threads(p, h);
+    DIR *dir = open_threads(p, h);
+    if (!dir)
+        return 0;
+    mw_pids tids = {0};
+    int error = 0;
+    for (struct dirent *entry; !error && (entry = readdir(dir));) {
+        int32_t tid = mw_parse_pid(entry->d_name);
+        if (tid && tid != h->pid)
+            error = mw_pids_add(&tids, tid);
+    }
+    closedir(dir);
+    if (!error && tids.count) {
+        h->threads = calloc(tids.count, sizeof *h->threads);
+        if (!h->threads)
+            error = -ENOMEM;
+    }
+    for (size_t i = 0; !error && i < tids.count; i++) {
+        char path[MW_PATH];
+        snprintf(path, sizeof path, "%d/task/%d/children", h->pid, tids.pid[i]);
+        h->threads[i].tid = tids.pid[i];
+        h->threads[i].children_fd = open_kept(p, path);
+        h->thread_count = i + 1;
+    }
+    free(tids.pid);
+    return error;
+}
+
+/* Lists the threads again when their number has changed. */
+static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
+    char path[MW_PATH];
+    struct stat task;
+    h->next_thread_check = now + THREAD_CHECK;
+    path_of(path, h->pid, "task");
+    if (fstatat(p->proc_fd, path, &task, 0))
+        return 0;
+    /* `task` has a link for itself, one for its parent, one for each thread. */
+    size_t others = task.st_nlink > 3 ? (size_t)task.st_nlink - 3 : 0;
+    return others == h->thread_count ? 0 : list_threads(p, h);
+}
+
+/* The children of one thread. */
+static int children_of(mw_platform *p, const mw_handle *h, int32_t tid, int fd,
+                       mw_pids *found) {
+    if (fd >= 0)
+        return mw_procfs_children(fd, found);
+    char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/task/%d/children", h->pid, tid);
+    fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        /* The process is there but this file is not: no kernel support. */
+        path_of(path, h->pid, "statm");
+        if (errno == ENOENT && tid == h->pid &&
+            !faccessat(p->proc_fd, path, F_OK, 0))
+            p->stats.scanning = 1;
+        return 0;
+    }
+    int error = mw_procfs_children(fd, found);
+    close(fd);
+    return error;
+}
+
+static int poll_children(mw_platform *p, mw_handle *h, int64_t now,
+                         mw_pids *found) {
+    if (p->stats.scanning)
+        return 0;
+    int error = children_of(p, h, h->pid, h->children_fd, found);
+    if (!error && now >= h->next_thread_check)
+        error = check_threads(p, h, now);
+    size_t turns = h->thread_count < MOST_LISTS ? h->thread_count : MOST_LISTS;
+    for (size_t i = 0; !error && i < turns; i++) {
+        mw_thread *thread = &h->threads[h->next_thread];
+        h->next_thread = (h->next_thread + 1) % h->thread_count;
+        error = children_of(p, h, thread->tid, thread->children_fd, found);
+    }
+    return error;
+}
+
+/* The memory of a process whose first thread has ended before the others: any
+   of them can tell. */
+static int read_other_thread(const mw_platform *p, const mw_handle *h,
+                             mw_statm *out) {
+    char path[MW_PATH], text[MW_FILE_TEXT];
+    DIR *dir = open_threads(p, h);
+    int found = 0;
+    for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
+        int32_t tid = mw_parse_pid(entry->d_name);
+        if (!tid || tid == h->pid)
+            continue;
+        snprintf(path, sizeof path, "%d/task/%d/statm", h->pid, tid);
+        ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
+        found = n > 0 && !mw_parse_statm(text, (size_t)n, out) && out->size;
+    }
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+/* What `stat` says of a process, when `statm` does not tell enough. */
+static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
+    mw_stat stat;
+    int error = read_stat(p, h, &stat);
+    if (error) {
+        out->life = is_gone(p, h->pid, error) ? MW_VANISHED : MW_ALIVE;
+        return;
+    }
+    if (stat.state == 'Z' || stat.state == 'X') {
+        mw_statm statm;
+        if (stat.threads <= 1) {
+            out->life = MW_ENDED;
+            return;
+        }
+        if (read_other_thread(p, h, &statm))
+            stat.rss_pages = statm.resident;
+    }
+    out->rss = stat.rss_pages * p->page_size;
+    out->valid = MW_HAS_RSS;
+    if (h->statm_fd < 0) {
+        out->new_image = (h->start_stack && stat.start_stack &&
+                          h->start_stack != stat.start_stack) ||
+                         (h->forked && !(stat.flags & PF_FORKNOEXEC));
+        h->start_stack = stat.start_stack;
+        h->forked = (stat.flags & PF_FORKNOEXEC) != 0;
+    }
+}
+
+static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
+    char text[MW_FILE_TEXT];
+    out->life = MW_ALIVE;
+    if (h->statm_fd < 0) {
+        look_by_stat(p, h, out);
+        return;
+    }
+    ssize_t n = mw_procfs_reread(h->statm_fd, text, sizeof text);
+    if (n < 0) {
+        out->life = is_gone(p, h->pid, n) ? MW_VANISHED : MW_ALIVE;
+        return;
+    }
+    mw_statm statm;
+    if (mw_parse_statm(text, (size_t)n, &statm))
+        return;
+    if (!statm.size) {
+        /* No memory any more: exiting, ended, or only its first thread is. */
+        look_by_stat(p, h, out);
+        return;
+    }
+    out->rss = statm.resident * p->page_size;
+    out->valid = MW_HAS_RSS;
+    if (statm.text != h->text_pages) {
+        out->new_image = 1;
+        h->text_pages = statm.text;
+        h->start_stack = 0;
+        h->forked = 0;
+    }
+}
+
+int mw_platform_poll(mw_platform *p, mw_handle *h, int64_t now, mw_reading *out,
+                     mw_pids *found) {
+    if (h->ended) {
+        /* A zombie may have become ours: an orphan whose parent never waited.
+         */
+        int status;
+        mw_platform_reap(p, h, &status);
+    }
+    look(p, h, out);
+    if (out->life != MW_ALIVE) {
+        h->ended = 1;
+        return 0;
+    }
+    return poll_children(p, h, now, found);
+}
+
+int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
+    char path[MW_PATH], text[MW_FILE_TEXT];
+    path_of(path, h->pid, "status");
+    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
+    /* Read after it, and of the same process: so that was, too. */
+    mw_stat stat;
+    if (n < 0 || read_stat(p, h, &stat))
+        return 0;
+    if (mw_parse_watermark(text, (size_t)n, &out->watermark))
+        out->valid = MW_HAS_WATERMARK;
+    int forked = (stat.flags & PF_FORKNOEXEC) != 0;
+    out->new_image = (h->forked && !forked) ||
+                     (h->start_stack && stat.start_stack != h->start_stack);
+    h->start_stack = stat.start_stack;
+    h->forked = forked;
+    return 0;
+}
+
+size_t mw_platform_image(mw_platform *p, mw_handle *h, char *text,
+                         size_t capacity, uint32_t *valid) {
+    mw_stat stat;
+    *valid = 0;
+    if (read_stat(p, h, &stat))
+        return 0;
+    if (stat.flags & PF_FORKNOEXEC)
+        *valid |= MW_INHERITED;
+    size_t length = strlen(stat.comm);
+    memcpy(text, stat.comm, length);
+    text[length++] = '\0';
+
+    char path[MW_PATH];
+    path_of(path, h->pid, "exe");
+    /* readlink never writes more than a page of path. */
+    ssize_t n = readlinkat(p->proc_fd, path, text + length, 4095);
+    if (n > 0) {
+        *valid |= MW_HAS_EXE;
+        length += (size_t)n;
+    }
+    text[length++] = '\0';
+
+    path_of(path, h->pid, "cmdline");
+    n = mw_procfs_read(p->proc_fd, path, text + length, capacity - length);
+    if (n > 0) {
+        *valid |= MW_HAS_ARGV;
+        length += (size_t)n;
+        if (length == capacity)
+            *valid |= MW_ARGV_CUT;
+    }
+    return length;
+}
+
+int mw_platform_reap(mw_platform *p, mw_handle *h, int *status) {
+    /* Only where the job's orphans and its root are our children; for any other
+       process waitpid says ECHILD. */
+    return p->adopter_pid && waitpid(h->pid, status, WNOHANG) == h->pid;
+}

@@ -1,0 +1,48 @@
+/* Reading small files of /proc, and what the Linux files share. */
+#ifndef MW_LINUX_PROCFS_H
+#define MW_LINUX_PROCFS_H
+
+#include <sys/types.h>
+
+#include "platform.h"
+
+/* Room for a `stat`, `statm` or `status`: the longest of them (`status` of a
+   machine with many cores) is about 2 KiB. */
+enum { MW_FILE_TEXT = 4096 };
+
+/* Longest path below the /proc root: "PID/task/TID/children". */
+enum { MW_PATH = 64 };
+
+struct mw_platform {
+    int proc_fd;
+    int real;       /* proc_fd is this machine's /proc, not a test's tree */
+    int stop_fd;    /* eventfd */
+    int root_pidfd; /* -1: not asked for yet, or the kernel has none */
+    int32_t root_pid;
+    int32_t adopter_pid;
+    int adopter_children_fd;
+    mw_pids not_ours; /* children the adopter had before the job */
+    uint32_t descriptors_left;
+    uint64_t page_size;
+    uint64_t tick_ns; /* length of a clock tick as in `stat` */
+    mw_sampler_stats stats;
+    mw_process *scan; /* buffer of the last scan */
+    size_t scan_capacity;
+};
+
+/* Reads up to `capacity` bytes of a file from its start: how many, or -errno.
+ */
+ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,
+                       size_t capacity);
+
+/* Does the same with a descriptor that stays open. */
+ssize_t mw_procfs_reread(int fd, char *text, size_t capacity);
+
+/* Adds every pid of the `children` list behind `fd` to `found`. */
+int mw_procfs_children(int fd, mw_pids *found);
+
+/* mw_scan() on an open /proc. */
+int mw_procfs_scan(int proc_fd, mw_process *out, size_t capacity,
+                   size_t *count);
+
+#endif

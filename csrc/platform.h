@@ -1,0 +1,99 @@
+/*
+ * What a platform implements for sampler.c: one folder each (linux/), and
+ * unsupported.c as the template. Nothing above this file knows a platform.
+ *
+ * Functions return 0 or -errno. "Gone" is never an error: it is a state.
+ */
+#ifndef MW_PLATFORM_H
+#define MW_PLATFORM_H
+
+#include "memwatch.h"
+
+typedef struct mw_platform mw_platform; /* one per sampler */
+typedef struct mw_handle mw_handle;     /* one per process followed */
+
+/* A growing list of process ids. */
+typedef struct mw_pids {
+    int32_t *pid;
+    size_t count;
+    size_t capacity;
+} mw_pids;
+
+/* Defined in table.c, for platforms to report what they found. */
+int mw_pids_add(mw_pids *pids, int32_t pid);
+
+/* Who a process is, read once when it is first seen. */
+typedef struct mw_identity {
+    int64_t start; /* since boot */
+    uint64_t rss;
+    int32_t ppid;
+    uint32_t valid; /* MW_HAS_START, MW_HAS_RSS */
+} mw_identity;
+
+enum mw_life {
+    MW_ALIVE,
+    MW_ENDED,   /* it has exited, but its pid is not free yet: a zombie */
+    MW_VANISHED /* its pid is free */
+};
+
+/* One look at a process. */
+typedef struct mw_reading {
+    uint64_t rss;
+    enum mw_life life;
+    uint32_t valid; /* MW_HAS_RSS */
+    int new_image;  /* it seems to have executed something since last time */
+} mw_reading;
+
+/* The dearer look, taken now and then. */
+typedef struct mw_inspection {
+    uint64_t watermark;
+    uint32_t valid; /* MW_HAS_WATERMARK */
+    int new_image;
+} mw_inspection;
+
+/* What mw_platform_wait() saw; 0: the deadline came. */
+enum mw_event { MW_EVENT_STOP = 1, MW_EVENT_ROOT_EXIT = 2 };
+
+int mw_platform_open(const mw_sampler_options *options, mw_platform **out);
+void mw_platform_close(mw_platform *platform);
+
+/* In the sampling thread, before its first tick: notice the root's exit, and
+   set up what belongs to the thread. */
+int mw_platform_enter_thread(mw_platform *platform, int32_t root_pid);
+
+/* Sleeps until `deadline` or an event. mw_platform_stop() ends it from another
+   thread. */
+int mw_platform_wait(mw_platform *platform, int64_t deadline);
+void mw_platform_stop(mw_platform *platform);
+
+/* Adds processes that may have joined the job, from sources that belong to no
+   single process of it: adopted orphans, or a scan when nothing else works.
+   `is_member` tells whether a pid is followed already. */
+int mw_platform_discover(mw_platform *platform,
+                         int (*is_member)(const void *, int32_t),
+                         const void *members, mw_pids *found);
+
+/* Begins to follow a process. *out is NULL when it has vanished. */
+int mw_platform_attach(mw_platform *platform, int32_t pid, mw_handle **out,
+                       mw_identity *identity);
+void mw_platform_detach(mw_platform *platform, mw_handle *handle);
+
+/* The look of every tick. Adds the process's children to `found`, those
+   already known too. */
+int mw_platform_poll(mw_platform *platform, mw_handle *handle, int64_t now,
+                     mw_reading *out, mw_pids *found);
+
+int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
+                        mw_inspection *out);
+
+/* Writes the text of an image (see mw_observation) and its valid bits. Returns
+   its length, at most `capacity`, or 0 when the process has vanished. */
+size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
+                         size_t capacity, uint32_t *valid);
+
+/* Takes the wait status of an ended child of ours: 1 and *status, else 0. */
+int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status);
+
+void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out);
+
+#endif

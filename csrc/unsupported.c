@@ -1,0 +1,110 @@
+/*
+ * A platform that memwatch does not know: it builds, and says -ENOTSUP. Copy
+ * this file to begin a port; platform.h and api.h say what each function owes.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "platform.h"
+
+int64_t mw_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+const char *mw_backend(void) { return "unsupported"; }
+
+int mw_scan(const char *proc_root, mw_process *out, size_t capacity,
+            size_t *count) {
+    (void)proc_root, (void)out, (void)capacity;
+    *count = 0;
+    return -ENOTSUP;
+}
+
+int mw_subreaper(int enable, int *previous) {
+    (void)enable;
+    *previous = 0;
+    return -ENOTSUP;
+}
+
+int mw_signals_open(uint64_t signals) {
+    (void)signals;
+    return -ENOTSUP;
+}
+
+int mw_signals_next(int fd, mw_signal *out) {
+    (void)fd, (void)out;
+    return -ENOTSUP;
+}
+
+int mw_own_usage(mw_usage *out) {
+    *out = (mw_usage){0};
+    return -ENOTSUP;
+}
+
+int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
+    (void)options;
+    *out = NULL;
+    return -ENOTSUP;
+}
+
+void mw_platform_close(mw_platform *platform) { (void)platform; }
+
+int mw_platform_enter_thread(mw_platform *platform, int32_t root_pid) {
+    (void)platform, (void)root_pid;
+    return -ENOTSUP;
+}
+
+int mw_platform_wait(mw_platform *platform, int64_t deadline) {
+    (void)platform, (void)deadline;
+    return MW_EVENT_STOP;
+}
+
+void mw_platform_stop(mw_platform *platform) { (void)platform; }
+
+int mw_platform_discover(mw_platform *platform,
+                         int (*is_member)(const void *, int32_t),
+                         const void *members, mw_pids *found) {
+    (void)platform, (void)is_member, (void)members, (void)found;
+    return -ENOTSUP;
+}
+
+int mw_platform_attach(mw_platform *platform, int32_t pid, mw_handle **out,
+                       mw_identity *identity) {
+    (void)platform, (void)pid, (void)identity;
+    *out = NULL;
+    return -ENOTSUP;
+}
+
+void mw_platform_detach(mw_platform *platform, mw_handle *handle) {
+    (void)platform, (void)handle;
+}
+
+int mw_platform_poll(mw_platform *platform, mw_handle *handle, int64_t now,
+                     mw_reading *out, mw_pids *found) {
+    (void)platform, (void)handle, (void)now, (void)out, (void)found;
+    return -ENOTSUP;
+}
+
+int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
+                        mw_inspection *out) {
+    (void)platform, (void)handle, (void)out;
+    return -ENOTSUP;
+}
+
+size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
+                         size_t capacity, uint32_t *valid) {
+    (void)platform, (void)handle, (void)text, (void)capacity;
+    *valid = 0;
+    return 0;
+}
+
+int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
+    (void)platform, (void)handle, (void)status;
+    return 0;
+}
+
+void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out) {
+    (void)platform, (void)out;
+}

@@ -1,0 +1,75 @@
+"""The `memwatch` command: its subcommands, and the one place where errors are printed."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from memwatch import __version__
+from memwatch.outputs import hold_standard_descriptors
+
+COMMANDS = ("run",)
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"memwatch.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from memwatch import native
+
+    click.echo(f"memwatch {__version__}")
+    click.echo(f"Build date:  {native.build_date()}")
+    click.echo(f"Target:      {native.build_target()}")
+    click.echo(f"Backend:     {native.backend()}")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show version, build date and target platform.",
+)
+def cli() -> None:
+    """The memory of a whole job: every process it starts, totals over time, peaks."""
+
+
+def main() -> None:
+    """Runs the command line and exits: 1 for any error of memwatch's own."""
+    hold_standard_descriptors()
+    try:
+        code = cli.main(prog_name="memwatch", standalone_mode=False)
+    except click.ClickException as error:
+        code = 1
+        _complain(error)
+    except click.Abort:
+        code = 130
+    sys.exit(code)
+
+
+def _complain(error: click.ClickException) -> None:
+    """One line that names the input and the remedy."""
+    text = " ".join(error.format_message().split())
+    if isinstance(error, click.UsageError) and error.ctx:
+        text = f"{text.rstrip('.')}. See '{error.ctx.command_path} --help'."
+    click.echo(f"memwatch: {text}", err=True)

@@ -1,0 +1,46 @@
+"""Option values that subcommands share. Each refuses bad input in one line with the remedy."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from memwatch.units import parse_interval
+
+SHORTEST_INTERVAL = 1e-4
+LONGEST_INTERVAL = 3600.0
+
+
+def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Seconds, from "10" (milliseconds), "0.5", "10ms" or "1s"."""
+    try:
+        seconds = parse_interval(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not an interval: write 10, 0.5, 10ms or 1s."
+        ) from None
+    if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
+        raise click.BadParameter(f"{value!r} is out of range: write 0.1ms to 3600s.")
+    return seconds
+
+
+def regex(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> re.Pattern[str] | None:
+    """A compiled regular expression, in Python's syntax."""
+    if value is None:
+        return None
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise click.BadParameter(f"{value!r} is not a regular expression: {error}.") from None
+
+
+def top(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
+    """A number of rows, or None for "all"."""
+    if value == "all":
+        return None
+    if not value.isascii() or not value.isdigit():
+        raise click.BadParameter(f"{value!r} is neither a number of processes nor 'all'.")
+    return int(value)

@@ -1,0 +1,223 @@
+"""`memwatch run`: runs a command and reports the memory of everything it started."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+import click
+
+from memwatch.commands import options
+from memwatch.launcher import Launcher
+from memwatch.outputs import OutputFile, rescue, write_stdout
+from memwatch.profile import Profile
+from memwatch.profiler import watch_command
+
+
+@click.command(
+    "run",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.option(
+    "-i",
+    "--interval",
+    callback=options.interval,
+    default="500",
+    show_default=True,
+    metavar="TIME",
+    help="Time between samples: 10 (milliseconds), 0.5, 10ms, 1s.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, not a summary.")
+@click.option("--quiet", is_flag=True, help="No summary.")
+@click.option("--csv", "csv_path", metavar="FILE", help="Write each process's peak as CSV.")
+@click.option(
+    "--timeline", "timeline_path", metavar="FILE", help="Write the totals over time as CSV."
+)
+@click.option("--silent", is_flag=True, help="Discard the command's own output.")
+@click.option(
+    "--include",
+    callback=options.regex,
+    metavar="REGEX",
+    help="Show only processes that match (name or command line).",
+)
+@click.option(
+    "--exclude", callback=options.regex, metavar="REGEX", help="Do not show processes that match."
+)
+@click.option(
+    "--top",
+    callback=options.top,
+    default="10",
+    show_default=True,
+    metavar="N|all",
+    help="How many processes the summary lists.",
+)
+@click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
+def command(
+    interval: float,
+    as_json: bool,
+    quiet: bool,
+    csv_path: str | None,
+    timeline_path: str | None,
+    silent: bool,
+    include: re.Pattern[str] | None,
+    exclude: re.Pattern[str] | None,
+    top: int | None,
+    words: tuple[str, ...],
+) -> int:
+    """Run COMMAND and report the memory of all processes it starts.
+
+    The summary goes to stderr. With --json the result goes to stdout, and the
+    command's own stdout to stderr. The exit code is the command's; 128 + N if
+    signal N killed it; 1 if it could not be started.
+
+    \b
+    Examples:
+      memwatch run -- cargo build --release
+      memwatch run -i 10 -- make -j8
+      memwatch run --json -- pytest > memory.json
+    """
+    if not words:
+        raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
+    csv_file, timeline_file = _open(csv_path), _open(timeline_path)
+    outputs = [file for file in (csv_file, timeline_file) if file]
+    stdout, stderr = _streams(silent=silent, stdout_is_ours=as_json)
+
+    with Launcher() as launcher:
+        try:
+            profile = watch_command(
+                launcher,
+                words,
+                interval=interval,
+                timeline=timeline_file is not None,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        except OSError as error:
+            for file in outputs:
+                file.abandon()
+            raise click.ClickException(_cannot_run(words[0], error)) from None
+        # Still inside: a late signal to memwatch must not cost the user the report.
+        reports = _Reports(profile, include, exclude)
+        if csv_file:
+            reports.write(csv_file.path, lambda: csv_file.write(reports.processes_csv))
+        if timeline_file:
+            reports.write(timeline_file.path, lambda: timeline_file.write(reports.timeline_csv))
+        if as_json:
+            reports.write("standard output", lambda: write_stdout(reports.json))
+        elif not quiet:
+            reports.print_summary(top)
+    code = profile.exit_code
+    return code or 1 if reports.failed or code is None else code
+
+
+class _Reports:
+    """Writes the reports of one profile. A report that cannot be written is not the end."""
+
+    def __init__(
+        self, profile: Profile, include: re.Pattern[str] | None, exclude: re.Pattern[str] | None
+    ) -> None:
+        from memwatch.filters import Filter, apply
+
+        self.profile = profile
+        self.shown = apply(profile.processes, Filter(include, exclude))
+        self.failed = False
+
+    def processes_csv(self, out: TextIO) -> None:
+        from memwatch.reports.csv_report import write_processes
+
+        write_processes(self.profile, self.shown, out)
+
+    def timeline_csv(self, out: TextIO) -> None:
+        from memwatch.reports.csv_report import write_timeline
+
+        write_timeline(self.profile, out)
+
+    def json(self, out: TextIO) -> None:
+        from memwatch.reports.json_report import write
+
+        write(self.profile, self.shown, out)
+
+    def write(self, where: str, write: Callable[[], None]) -> None:
+        """Calls `write`; if that fails, says so and saves the whole result elsewhere, once."""
+        try:
+            write()
+        except OSError as error:
+            _warn(f"cannot write to {where}: {error.strerror}")
+            if self.failed:
+                return
+            self.failed = True
+            try:
+                _warn(f"the result is in {rescue(self.json)}")
+            except OSError as second:
+                _warn(f"nor could the result be saved elsewhere: {second.strerror}")
+
+    def print_summary(self, top: int | None) -> None:
+        from memwatch.reports.summary import lines
+
+        color = _wants_color()
+
+        def style(**how: bool) -> Callable[[str], str]:
+            return lambda text: click.style(text, **how) if color else text
+
+        width = os.get_terminal_size(2).columns if sys.stderr.isatty() else 100
+        text = "\n".join(
+            lines(
+                self.profile,
+                self.shown,
+                top=top,
+                width=width,
+                bold=style(bold=True),
+                dim=style(dim=True),
+            )
+        )
+        try:
+            sys.stderr.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+            sys.stderr.flush()
+        except OSError:
+            # There is nowhere left to say so.
+            self.failed = True
+
+
+def _open(path: str | None) -> OutputFile | None:
+    if path is None:
+        return None
+    try:
+        return OutputFile(path)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot write {path!r}: {error.strerror}; choose another file"
+        ) from None
+
+
+def _streams(*, silent: bool, stdout_is_ours: bool) -> tuple[int, int]:
+    """Where the command's stdout and stderr go: descriptors, -1 for memwatch's own."""
+    if silent:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        return nowhere, nowhere
+    return (2 if stdout_is_ours else -1), -1
+
+
+def _cannot_run(name: str, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        remedy = "no such command; check the spelling and PATH"
+    elif isinstance(error, PermissionError):
+        remedy = "it is a directory" if os.path.isdir(name) else "it is not executable"
+    else:
+        remedy = error.strerror or str(error)
+    return f"cannot run {name!r}: {remedy}"
+
+
+def _warn(text: str) -> None:
+    click.echo(f"memwatch: {text}", err=True)
+
+
+def _wants_color() -> bool:
+    """https://no-color.org and https://force-color.org; otherwise only on a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,45 @@
+"""Which group a program belongs to, and what a group adds up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from memwatch.observations import ImageText
+
+GroupKey: TypeAlias = Callable[[ImageText], str]
+
+
+def by_command(image: ImageText) -> str:
+    """The program's name."""
+    return image.name
+
+
+class Group(NamedTuple):
+    """All processes that ran a program. One that ran two, one after the other, is in both."""
+
+    name: str
+    processes: int
+    peak_rss: int
+    """Highest sum over the group at one tick, in bytes."""
+    peak_time: int
+    sum_of_peaks: int
+    """Sum of the processes' own peaks in this program, which need not have come at one time:
+    never less than `peak_rss`."""
+
+
+class RunningGroup:
+    """A group while the job runs. `Job` updates its fields directly."""
+
+    __slots__ = ("name", "peak", "peak_time", "processes", "rss", "sum_of_peaks")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rss = 0
+        self.peak = 0
+        self.peak_time = 0
+        self.processes = 0
+        self.sum_of_peaks = 0
+
+    def end(self) -> Group:
+        return Group(self.name, self.processes, self.peak, self.peak_time, self.sum_of_peaks)

@@ -1,0 +1,260 @@
+"""Applies observations: identity, ancestry, programs, peaks, totals, timeline.
+
+Does no I/O and never asks the time, so the same observations always give the
+same result, whether they come from a running job, a recording or a test.
+
+The work per batch is in proportion to what changed: a process whose memory
+stands still costs nothing here, and a tick costs one record.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import NamedTuple
+
+from memwatch.groups import Group, GroupKey, RunningGroup, by_command
+from memwatch.observations import (
+    EXITED,
+    HAS_PARENT,
+    HAS_RSS,
+    HAS_START,
+    HAS_STATUS,
+    HAS_WATERMARK,
+    IMAGE,
+    INHERITED,
+    MEMORY,
+    SAME_IMAGE,
+    STARTED,
+    TICK,
+    TICK_EXTRA,
+    TICK_LATE,
+    TICK_PARTIAL,
+    Batch,
+    decode_image,
+)
+from memwatch.processes import SAMPLED, UNREADABLE, WATERMARK, LiveProcess, ProcessTable
+
+
+class Holder(NamedTuple):
+    """What one process held at one time."""
+
+    serial: int
+    pid: int
+    group: str
+    rss: int
+
+
+class Timeline(NamedTuple):
+    """One entry a tick in each array."""
+
+    times: array[int]
+    """Nanoseconds since boot."""
+    totals: array[int]
+    """Bytes."""
+    counts: array[int]
+    """Live processes."""
+
+
+class Ticks:
+    """How the sampling itself went."""
+
+    __slots__ = ("_last_regular", "count", "late", "regular", "regular_time", "skipped")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.late = 0
+        """Regular ticks that began more than half an interval after their time."""
+        self.skipped = 0
+        """Regular ticks that could not be made at all."""
+        self.regular = 0
+        """Steps from one regular tick to the next, extra ticks left out."""
+        self.regular_time = 0
+        """Nanoseconds that those took together."""
+        self._last_regular: int | None = None
+
+    def add(self, time: int, skipped: int, valid: int) -> None:
+        self.count += 1
+        self.skipped += skipped
+        if valid & TICK_EXTRA:
+            return
+        if valid & TICK_LATE:
+            self.late += 1
+        if self._last_regular is not None:
+            self.regular += 1
+            self.regular_time += time - self._last_regular
+        self._last_regular = time
+
+    @property
+    def achieved(self) -> float | None:
+        """Mean nanoseconds from one regular tick to the next; None with fewer than two."""
+        return self.regular_time / self.regular if self.regular else None
+
+
+class Job:
+    """The state of one job, and what is known of it so far."""
+
+    def __init__(self, *, timeline: bool = False, group_key: GroupKey = by_command) -> None:
+        self.processes = ProcessTable()
+        self.live: dict[int, LiveProcess] = {}
+        self.ticks = Ticks()
+        self.max_total = 0
+        self.max_total_time = 0
+        self.max_total_processes = 0
+        self.partial = False
+        """Some process's memory was unreadable: totals are lower bounds."""
+        self.root_status: int | None = None
+        self.timeline = Timeline(array("q"), array("q"), array("q")) if timeline else None
+        self._group_key = group_key
+        self._groups: dict[str, RunningGroup] = {}
+        self._last_tick = 0
+        # Kept in step by what changed, not by walking all processes at each new peak.
+        self._at_peak: dict[int, Holder] = {}
+        self._changed: set[int] = set()
+        self._changed_groups: set[RunningGroup] = set()
+        self._forks: list[LiveProcess] = []
+        self._older_forks: list[LiveProcess] = []
+        nameless = group_key(UNREADABLE)
+        self._nameless = self._groups[nameless] = RunningGroup(nameless)
+
+    def apply(self, batch: Batch) -> None:
+        live, changed, groups = self.live, self._changed, self._changed_groups
+        for time, serial, value, second, kind, valid, pid, ppid in batch.records:
+            if kind == MEMORY:
+                process = live[serial]
+                if valid & HAS_RSS:
+                    if process.settled:
+                        group = process.group
+                        group.rss += value - process.rss
+                        groups.add(group)
+                    process.rss = value
+                    changed.add(serial)
+                    if value > process.peak:
+                        process.peak = value
+                        process.peak_time = time
+                        process.peak_source = SAMPLED
+                if valid & HAS_WATERMARK and second >= process.peak:
+                    if second > process.peak:
+                        process.peak = second
+                        process.peak_time = time
+                    process.peak_source = WATERMARK
+            elif kind == TICK:
+                self._tick(time, serial, value, second, valid)
+            elif kind == STARTED:
+                live[serial] = LiveProcess(
+                    serial,
+                    pid,
+                    ppid,
+                    value if valid & HAS_PARENT else None,
+                    second if valid & HAS_START else None,
+                    time,
+                    self._nameless,
+                )
+            elif kind == IMAGE:
+                self._image(live[serial], time, batch.text[value : value + second], valid)
+            elif kind == EXITED:
+                self._exited(live.pop(serial), value if valid & HAS_STATUS else None)
+
+    def _tick(self, time: int, skipped: int, total: int, count: int, valid: int) -> None:
+        self.ticks.add(time, skipped, valid)
+        self._last_tick = time
+        if valid & TICK_PARTIAL:
+            self.partial = True
+        if self._forks or self._older_forks:
+            self._settle_forks()
+        for group in self._changed_groups:
+            if group.rss > group.peak:
+                group.peak = group.rss
+                group.peak_time = time
+        self._changed_groups.clear()
+        if total > self.max_total:
+            self.max_total = total
+            self.max_total_time = time
+            self.max_total_processes = count
+            self._note_holders()
+        if self.timeline:
+            self.timeline.times.append(time)
+            self.timeline.totals.append(total)
+            self.timeline.counts.append(count)
+
+    def _note_holders(self) -> None:
+        """Brings "who held what at the peak" up to this tick."""
+        for serial in self._changed:
+            process = self.live.get(serial)
+            if process:
+                self._at_peak[serial] = Holder(serial, process.pid, process.group.name, process.rss)
+            else:
+                self._at_peak.pop(serial, None)
+        self._changed.clear()
+
+    def _settle_forks(self) -> None:
+        """Counts a process that was forked before the last tick and has not executed anything.
+
+        Until then it is most likely on its way to another program, and would show for a moment
+        as a second make or a second 100 MiB Python.
+        """
+        for process in self._older_forks:
+            if process.inherited and process.serial in self.live:
+                self._settle(process)
+        self._older_forks = self._forks
+        self._forks = []
+
+    def _settle(self, process: LiveProcess) -> None:
+        """From now on the process counts in the group of the program it runs."""
+        if not process.settled:
+            process.settled = True
+            process.group.rss += process.rss
+            self._changed_groups.add(process.group)
+
+    def _unsettle(self, process: LiveProcess) -> None:
+        if process.settled:
+            process.settled = False
+            process.group.rss -= process.rss
+            self._changed_groups.add(process.group)
+
+    def _image(self, process: LiveProcess, time: int, text: bytes, valid: int) -> None:
+        image = decode_image(text, valid)
+        again = bool(valid & SAME_IMAGE)
+        counted = process.settled
+        self._unsettle(process)
+        if again:
+            process.image = image
+        else:
+            if process.image is not None:
+                self._end_image(process, counted)
+            process.begin_image(image, time, inherited=bool(valid & INHERITED))
+        key = self._group_key(image)
+        process.group = self._groups.setdefault(key, RunningGroup(key))
+        self._changed.add(process.serial)
+        if process.inherited and not (again and counted):
+            self._forks.append(process)
+        else:
+            self._settle(process)
+
+    def _end_image(self, process: LiveProcess, counted: bool) -> None:
+        peak = process.end_image()
+        if counted:
+            process.group.processes += 1
+            process.group.sum_of_peaks += peak.rss
+
+    def _exited(self, process: LiveProcess, status: int | None, *, alive: bool = False) -> None:
+        self._unsettle(process)
+        self._changed.add(process.serial)
+        self._end_image(process, counted=True)
+        self.processes.add(process.end(self._last_tick, status, alive=alive))
+        if process.serial == 1:
+            self.root_status = status
+
+    def finish(self) -> None:
+        """The job is over: whatever is alive now is reported as such."""
+        for process in self.live.values():
+            self._exited(process, None, alive=True)
+        self.live.clear()
+
+    def groups(self) -> tuple[Group, ...]:
+        """Groups with at least one process, largest first."""
+        ended = [group.end() for group in self._groups.values() if group.processes]
+        return tuple(sorted(ended, key=lambda group: (-group.peak_rss, group.name)))
+
+    def at_peak(self) -> tuple[Holder, ...]:
+        """Who held what at the highest total, largest first."""
+        return tuple(sorted(self._at_peak.values(), key=lambda h: (-h.rss, h.serial)))

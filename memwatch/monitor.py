@@ -1,0 +1,35 @@
+"""The loop: sleeps until there is something to read, applies it, until the job has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from memwatch.job import Job
+from memwatch.observations import Batch
+
+WAKE_ENDED = 2
+WAKE_OTHER = 4
+
+
+class Source(Protocol):
+    """What gives observations: `native.Sampler`, or a script in a test."""
+
+    def wait(self, timeout: float | None = None, other_fd: int = -1) -> int: ...
+    def read(self) -> Batch: ...
+
+
+def watch(
+    source: Source, job: Job, *, other_fd: int = -1, on_other: Callable[[], None] = lambda: None
+) -> None:
+    """Returns when the job's first process has ended and all is applied.
+
+    `on_other` is called when `other_fd` is readable: the command's signals.
+    """
+    ended = False
+    while not ended:
+        reasons = source.wait(None, other_fd)
+        ended = bool(reasons & WAKE_ENDED)
+        if reasons & WAKE_OTHER:
+            on_other()
+        job.apply(source.read())

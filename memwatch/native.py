@@ -1,0 +1,259 @@
+"""The only importer of the C extension: buffers, decoding, errno to exceptions.
+
+What each call means is written in csrc/api.h; here times are nanoseconds and
+sizes are bytes as there, and a failure raises OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from memwatch._native import ffi, lib
+from memwatch.observations import HAS_PARENT, HAS_RSS, HAS_START, HAS_WATERMARK, Batch
+
+_RECORD = struct.Struct("=qQQQIIii")
+assert _RECORD.size == ffi.sizeof("mw_observation")
+
+WAKE_BATCH = 1
+WAKE_ENDED = 2
+WAKE_OTHER = 4
+
+
+def _check(result: int, what: str | None = None) -> int:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result), what)
+    return result
+
+
+def now() -> int:
+    """Nanoseconds since boot, suspend included: the clock of every observation."""
+    return int(lib.mw_now())
+
+
+def build_date() -> str:
+    return _text(lib.mw_build_date())
+
+
+def build_target() -> str:
+    return _text(lib.mw_build_target())
+
+
+def backend() -> str:
+    """The platform code in use: "linux", or "unsupported"."""
+    return _text(lib.mw_backend())
+
+
+def _text(value: Any) -> str:
+    return str(ffi.string(value).decode())
+
+
+class ProcessInfo(NamedTuple):
+    """One process of the machine. None means that it could not be read."""
+
+    pid: int
+    ppid: int | None
+    start: int | None
+    rss: int | None
+    state: str
+    name: str
+
+
+def scan(proc_root: str = "/proc") -> list[ProcessInfo]:
+    """Every process on the machine, in the order the system lists them."""
+    capacity = 512
+    count = ffi.new("size_t *")
+    while True:
+        rows = ffi.new("mw_process[]", capacity)
+        result = lib.mw_scan(os.fsencode(proc_root), rows, capacity, count)
+        if result != -errno.ENOBUFS:
+            break
+        capacity = count[0] + count[0] // 4
+    _check(result, proc_root)
+    return [
+        ProcessInfo(
+            row.pid,
+            row.ppid if row.valid & HAS_PARENT else None,
+            row.start if row.valid & HAS_START else None,
+            row.rss if row.valid & HAS_RSS else None,
+            row.state.decode("ascii", "replace"),
+            ffi.string(row.name).decode("utf-8", "backslashreplace"),
+        )
+        for row in rows[0 : count[0]]
+    ]
+
+
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    stdout: int = -1,
+    stderr: int = -1,
+    blocked_signals: Iterable[int] = (),
+    default_signals: Iterable[int] = (),
+    nofile_soft: int = 0,
+) -> int:
+    """Starts a command and returns its pid once it runs; `stdout` and `stderr` are descriptors."""
+    options = ffi.new(
+        "mw_spawn_options *",
+        {
+            "blocked_signals": _signal_bits(blocked_signals),
+            "default_signals": _signal_bits(default_signals),
+            "nofile_soft": nofile_soft,
+            "stdout_fd": stdout,
+            "stderr_fd": stderr,
+        },
+    )
+    arguments = [ffi.new("char[]", os.fsencode(word)) for word in argv]
+    variables = [
+        ffi.new("char[]", os.fsencode(name) + b"=" + os.fsencode(value))
+        for name, value in env.items()
+    ]
+    pid = ffi.new("int32_t *")
+    _check(
+        lib.mw_spawn(
+            options,
+            ffi.new("char *[]", [*arguments, ffi.NULL]),
+            ffi.new("char *[]", [*variables, ffi.NULL]),
+            pid,
+        ),
+        argv[0],
+    )
+    return int(pid[0])
+
+
+def _signal_bits(signals: Iterable[int]) -> int:
+    return sum(1 << (number - 1) for number in set(signals))
+
+
+def subreaper(enable: bool) -> bool:
+    """Makes this process adopt the orphans below it, or not; returns what it was before."""
+    previous = ffi.new("int *")
+    _check(lib.mw_subreaper(enable, previous))
+    return bool(previous[0])
+
+
+class Signal(NamedTuple):
+    number: int
+    sender: int
+    from_kernel: bool
+    """Sent by the terminal or the kernel to a whole group, not by a process."""
+
+
+class SignalQueue:
+    """Signals that the caller has blocked, to be waited for by `fd` and taken one by one."""
+
+    def __init__(self, signals: Iterable[int]) -> None:
+        self.fd = _check(lib.mw_signals_open(_signal_bits(signals)))
+
+    def next(self) -> Signal | None:
+        signal = ffi.new("mw_signal *")
+        if not _check(lib.mw_signals_next(self.fd, signal)):
+            return None
+        return Signal(signal.number, signal.sender, bool(signal.from_kernel))
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Usage(NamedTuple):
+    """What this process has used: CPU nanoseconds, and its highest RSS in bytes if known."""
+
+    cpu: int
+    rss_peak: int | None
+
+
+def own_usage() -> Usage:
+    usage = ffi.new("mw_usage *")
+    _check(lib.mw_own_usage(usage))
+    return Usage(usage.cpu, usage.rss_peak if usage.valid & HAS_WATERMARK else None)
+
+
+class SamplerStats(NamedTuple):
+    unkept: int
+    """Processes read without a kept descriptor: the limit on open files was reached."""
+    unreadable: int
+    """Processes whose memory could not be read."""
+    scanning: bool
+    """The kernel has no lists of children: the whole machine is scanned each tick."""
+    error: int
+    """errno that ended the sampling early, or 0."""
+
+
+class Sampler:
+    """A sampler of one job. `start` runs it in a thread; `tick` is for other clocks."""
+
+    def __init__(
+        self,
+        interval: int,
+        *,
+        proc_root: str = "/proc",
+        adopter_pid: int = 0,
+        max_descriptors: int = 1 << 20,
+        batch: int = 500_000_000,
+    ) -> None:
+        root = ffi.new("char[]", os.fsencode(proc_root))
+        options = ffi.new(
+            "mw_sampler_options *",
+            {
+                "proc_root": root,
+                "interval": interval,
+                "batch": batch,
+                "adopter_pid": adopter_pid,
+                "max_descriptors": max_descriptors,
+            },
+        )
+        made = ffi.new("mw_sampler **")
+        _check(lib.mw_sampler_new(options, made), proc_root)
+        self._sampler = ffi.gc(made[0], lib.mw_sampler_free)
+        self._count = ffi.new("size_t *")
+        self._text_count = ffi.new("size_t *")
+        self._grow(4096, 1 << 14)
+
+    def _grow(self, records: int, text: int) -> None:
+        self._records = ffi.new("mw_observation[]", records)
+        self._text = ffi.new("char[]", text)
+
+    def start(self, root_pid: int) -> None:
+        _check(lib.mw_sampler_start(self._sampler, root_pid))
+
+    def tick(self, root_pid: int, time: int) -> None:
+        _check(lib.mw_sampler_tick(self._sampler, root_pid, time))
+
+    def wait(self, timeout: float | None = None, other_fd: int = -1) -> int:
+        """Sleeps until there is a reason to go on: an or of WAKE_*; 0 for the time-out."""
+        milliseconds = -1 if timeout is None else round(timeout * 1000)
+        return _check(lib.mw_sampler_wait(self._sampler, other_fd, milliseconds))
+
+    def read(self) -> Batch:
+        """Everything observed since the last call."""
+        while True:
+            result = lib.mw_sampler_read(
+                self._sampler,
+                self._records,
+                len(self._records),
+                self._text,
+                len(self._text),
+                self._count,
+                self._text_count,
+            )
+            count, text_count = self._count[0], self._text_count[0]
+            if result != -errno.ENOBUFS:
+                break
+            self._grow(max(count * 2, len(self._records)), max(text_count * 2, len(self._text)))
+        _check(result)
+        size = count * _RECORD.size
+        # Copied: a list of tuples must not hold on to a buffer that is used again.
+        records = list(_RECORD.iter_unpack(ffi.buffer(self._records, size)[:]))
+        return Batch(records, ffi.buffer(self._text, text_count)[:])
+
+    def stats(self) -> SamplerStats:
+        stats = ffi.new("mw_sampler_stats *")
+        lib.mw_sampler_stats_read(self._sampler, stats)
+        return SamplerStats(stats.unkept, stats.unreadable, bool(stats.scanning), -stats.error)
+
+    def close(self) -> None:
+        ffi.release(self._sampler)

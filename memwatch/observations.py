@@ -1,0 +1,81 @@
+"""What a source of facts about a job says: one record type for all of them.
+
+An observation is a plain tuple `(time, process, value, second, kind, valid,
+pid, ppid)`, the fields of `mw_observation` in csrc/api.h, where the meaning of
+each kind is written down. Times are nanoseconds since boot, sizes are bytes.
+Observations come in batches because at 1,000 ticks a second one call each would
+cost more than everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+Observation: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+
+STARTED = 1
+IMAGE = 2
+MEMORY = 3
+EXITED = 4
+TICK = 5
+
+HAS_PARENT = 1
+HAS_START = 2
+HAS_RSS = 4
+HAS_WATERMARK = 8
+HAS_STATUS = 16
+HAS_EXE = 32
+HAS_ARGV = 64
+ARGV_CUT = 128
+INHERITED = 256
+TICK_LATE = 512
+TICK_EXTRA = 1024
+TICK_PARTIAL = 2048
+SAME_IMAGE = 4096
+
+
+class Batch(NamedTuple):
+    """Observations in the order they were made, and the text their images point into."""
+
+    records: Sequence[Observation]
+    text: bytes
+
+
+class ImageText(NamedTuple):
+    """The program that a process runs, as the system tells it."""
+
+    name: str
+    """The kernel's name for it, completed where the kernel cut it (15 bytes on Linux)."""
+    exe: str | None
+    """Path of the executable; None when it may not be read."""
+    argv: tuple[str, ...] | None
+    """The command line; None when it was not there to be read (a zombie)."""
+    argv_cut: bool
+    """The command line goes on, but only its beginning was read."""
+
+
+# Length at which Linux cuts a process's name (TASK_COMM_LEN, less the NUL).
+_KERNEL_NAME = 15
+
+
+def decode_image(text: bytes, valid: int) -> ImageText:
+    """Takes an image's text apart. Bytes that are not UTF-8 become backslash escapes."""
+    name_bytes, exe_bytes, argv_bytes = text.split(b"\0", 2)
+    name = _decode(name_bytes)
+    exe = _decode(exe_bytes) if valid & HAS_EXE else None
+    argv = None
+    if valid & HAS_ARGV:
+        # Titles set by programs (setproctitle) end in any number of NULs, or none.
+        argv = tuple(_decode(argv_bytes.rstrip(b"\0")).split("\0"))
+    if len(name_bytes) == _KERNEL_NAME:
+        for path in (argv[0] if argv else None, exe):
+            base = (path or "").rsplit("/", 1)[-1]
+            if base.startswith(name):
+                name = base
+                break
+    return ImageText(name, exe, argv, bool(valid & ARGV_CUT))
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")

@@ -1,0 +1,282 @@
+"""Processes of a job: the ones alive now, and a compact table of those that have ended.
+
+A big build has half a million processes, so an ended one is kept as two short
+rows of numbers (about 150 bytes) and strings that it shares with others.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, overload
+
+from memwatch.groups import RunningGroup
+from memwatch.observations import ImageText
+
+UNKNOWN = "unknown"
+SAMPLED = "sampled"
+WATERMARK = "watermark"
+
+PEAK_SOURCES = (UNKNOWN, SAMPLED, WATERMARK)
+"""How a peak is known, weakest first.
+
+unknown: the memory was never seen. sampled: the highest of the samples, a lower
+bound. watermark: the kernel's high-water mark (VmHWM) when it was last looked
+at, a lower bound too: the process lived on after that.
+"""
+
+
+class Peak(NamedTuple):
+    rss: int
+    """Bytes; 0 and meaningless when the source is "unknown"."""
+    time: int
+    source: str
+
+
+NO_PEAK = Peak(0, 0, UNKNOWN)
+
+UNREADABLE = ImageText("?", None, None, False)
+"""The program of a process that may not be looked at."""
+
+
+class Image(NamedTuple):
+    """One program that a process ran, from one exec to the next."""
+
+    text: ImageText
+    since: int
+    """When it was first seen, or when the exec was noticed."""
+    inherited: bool
+    """Forked from its parent and not executed anything: the parent's program."""
+    peak: Peak
+
+
+class Process(NamedTuple):
+    """One process of a job. Times are nanoseconds since boot."""
+
+    serial: int
+    """Its number within the job. Pids are used again; serials are not."""
+    pid: int
+    ppid: int
+    parent: int | None
+    """Serial of the process that started it; None for the root and for an orphan whose
+    parent had ended before either was seen."""
+    start: int | None
+    first_seen: int
+    last_seen: int
+    exit_status: int | None
+    """As wait(2) gives it; None when alive or when only its parent was told."""
+    alive: bool
+    """Still there when the job's first process ended."""
+    images: tuple[Image, ...]
+    """At least one, the last program at the end."""
+
+    @property
+    def command(self) -> str:
+        """Name of the last program it ran."""
+        return self.images[-1].text.name
+
+    @property
+    def argv(self) -> tuple[str, ...] | None:
+        return self.images[-1].text.argv
+
+    @property
+    def peak_image(self) -> Image:
+        """The program under which its memory was highest.
+
+        What it held between fork and exec is left out when an exec followed: that memory
+        is its parent's, shared until then.
+        """
+        own = [image for image in self.images if not image.inherited] or self.images
+        return max(own, key=lambda image: image.peak.rss)
+
+    @property
+    def peak(self) -> Peak:
+        return self.peak_image.peak
+
+
+class LiveProcess:
+    """A process that is being followed. `Job` updates its fields directly, as observations come."""
+
+    __slots__ = (
+        "first_seen",
+        "group",
+        "image",
+        "images",
+        "inherited",
+        "parent",
+        "peak",
+        "peak_source",
+        "peak_time",
+        "pid",
+        "ppid",
+        "rss",
+        "serial",
+        "settled",
+        "since",
+        "start",
+    )
+
+    def __init__(
+        self,
+        serial: int,
+        pid: int,
+        ppid: int,
+        parent: int | None,
+        start: int | None,
+        seen: int,
+        group: RunningGroup,
+    ) -> None:
+        self.serial = serial
+        self.pid = pid
+        self.ppid = ppid
+        self.parent = parent
+        self.start = start
+        self.first_seen = seen
+        self.rss = 0
+        self.group = group
+        self.settled = False
+        """Its memory counts in its group; see Job."""
+        self.images: list[Image] = []
+        self.image: ImageText | None = None
+        self.since = seen
+        self.inherited = False
+        self.peak = 0
+        self.peak_time = 0
+        self.peak_source = UNKNOWN
+
+    def begin_image(self, image: ImageText, time: int, *, inherited: bool) -> None:
+        """It runs another program from now on."""
+        self.image = image
+        self.since = time
+        self.inherited = inherited
+        self.peak = 0
+        self.peak_time = 0
+        self.peak_source = UNKNOWN
+
+    def end_image(self) -> Peak:
+        peak = NO_PEAK
+        if self.peak_source != UNKNOWN:
+            peak = Peak(self.peak, self.peak_time, self.peak_source)
+        self.images.append(Image(self.image or UNREADABLE, self.since, self.inherited, peak))
+        return peak
+
+    def end(self, last_seen: int, exit_status: int | None, *, alive: bool) -> Process:
+        """The process as it stays on record; its last image has been ended."""
+        return Process(
+            self.serial,
+            self.pid,
+            self.ppid,
+            self.parent,
+            self.start,
+            self.first_seen,
+            max(last_seen, self.first_seen),
+            exit_status,
+            alive,
+            tuple(self.images),
+        )
+
+
+class ProcessTable(Sequence[Process]):
+    """Ended processes in the order they were added; rows are decoded as they are read."""
+
+    # serial, pid, ppid, parent, start, first_seen, last_seen, exit_status, alive, first image,
+    # number of images
+    _ROW = struct.Struct("=qiiqqqqiBqi")
+    # name, exe, argv, argv_cut, since, inherited, peak, peak_time, source
+    _IMAGE = struct.Struct("=iiiBqBqqB")
+    _NONE = -1
+
+    def __init__(self) -> None:
+        self._rows = bytearray()
+        self._images = bytearray()
+        self._strings: list[str] = []
+        self._string_numbers: dict[str, int] = {}
+
+    def add(self, process: Process) -> None:
+        first_image = len(self._images) // self._IMAGE.size
+        for image in process.images:
+            text = image.text
+            self._images += self._IMAGE.pack(
+                self._intern(text.name),
+                self._intern(text.exe),
+                self._intern(None if text.argv is None else "\0".join(text.argv)),
+                text.argv_cut,
+                image.since,
+                image.inherited,
+                image.peak.rss,
+                image.peak.time,
+                PEAK_SOURCES.index(image.peak.source),
+            )
+        self._rows += self._ROW.pack(
+            process.serial,
+            process.pid,
+            process.ppid,
+            self._or_none(process.parent),
+            self._or_none(process.start),
+            process.first_seen,
+            process.last_seen,
+            self._or_none(process.exit_status),
+            process.alive,
+            first_image,
+            len(process.images),
+        )
+
+    def _or_none(self, value: int | None) -> int:
+        return self._NONE if value is None else value
+
+    def _intern(self, text: str | None) -> int:
+        if text is None:
+            return self._NONE
+        number = self._string_numbers.setdefault(text, len(self._strings))
+        if number == len(self._strings):
+            self._strings.append(text)
+        return number
+
+    def __len__(self) -> int:
+        return len(self._rows) // self._ROW.size
+
+    def __iter__(self) -> Iterator[Process]:
+        for row in self._ROW.iter_unpack(self._rows):
+            yield self._decode(row)
+
+    @overload
+    def __getitem__(self, index: int) -> Process: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Process]: ...
+    def __getitem__(self, index: int | slice) -> Process | list[Process]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._decode(self._ROW.unpack_from(self._rows, index * self._ROW.size))
+
+    def _decode(self, row: tuple[int, ...]) -> Process:
+        serial, pid, ppid, parent, start, first, last, status, alive, image, count = row
+        none = self._NONE
+        return Process(
+            serial,
+            pid,
+            ppid,
+            None if parent == none else parent,
+            None if start == none else start,
+            first,
+            last,
+            None if status == none else status,
+            bool(alive),
+            tuple(self._image(number) for number in range(image, image + count)),
+        )
+
+    def _image(self, number: int) -> Image:
+        name, exe, argv, cut, since, inherited, peak, peak_time, source = self._IMAGE.unpack_from(
+            self._images, number * self._IMAGE.size
+        )
+        none = self._NONE
+        text = ImageText(
+            self._strings[name],
+            None if exe == none else self._strings[exe],
+            None if argv == none else tuple(self._strings[argv].split("\0")),
+            bool(cut),
+        )
+        return Image(text, since, bool(inherited), Peak(peak, peak_time, PEAK_SOURCES[source]))

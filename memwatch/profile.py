@@ -1,0 +1,139 @@
+"""The result of watching one job: immutable, and all that reports need."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from memwatch.groups import Group
+from memwatch.job import Holder, Job, Timeline
+from memwatch.processes import Process, ProcessTable
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Two readings of one moment, so that times since boot become dates."""
+
+    realtime: int
+    """Nanoseconds since 1970."""
+    boottime: int
+
+    def realtime_at(self, time: int) -> int:
+        return self.realtime + time - self.boottime
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the sampling went: what a report needs to say how far its numbers hold."""
+
+    interval: int
+    """Asked for, in nanoseconds."""
+    achieved: float | None
+    """Mean from one regular tick to the next, in nanoseconds; None with fewer than two."""
+    ticks: int
+    late: int
+    """Regular ticks that began more than half an interval late."""
+    skipped: int
+    """Regular ticks that could not be made."""
+    unkept: int
+    """Processes read without a kept descriptor: the limit on open files was reached."""
+    unreadable: int
+    """Processes whose memory could not be read: totals are then lower bounds."""
+    scanning: bool
+    """No lists of children on this kernel: /proc was scanned at each tick."""
+    error: str | None
+    """What ended the sampling before the job did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What memwatch's own process used."""
+
+    cpu: int
+    """Nanoseconds."""
+    rss_peak: int | None
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Times are nanoseconds since boot (see `clock`), sizes are bytes."""
+
+    command: tuple[str, ...]
+    clock: Clock
+    start: int
+    end: int
+    exit_status: int | None
+    """The root's, as wait(2) gives it; None when it was not to be had."""
+    sampling: Sampling
+    max_total_rss: int | None
+    """Highest sum of resident sizes at one tick; None when no memory was seen."""
+    max_total_time: int
+    max_total_processes: int
+    """How many were alive at that tick."""
+    at_peak: tuple[Holder, ...]
+    processes: ProcessTable
+    groups: tuple[Group, ...]
+    timeline: Timeline | None
+    overhead: Overhead
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start of the command to its end."""
+        return (self.end - self.start) / 1e9
+
+    @property
+    def exit_code(self) -> int | None:
+        """As a shell gives it: 128 + N for a command killed by signal N."""
+        if self.exit_status is None:
+            return None
+        code = os.waitstatus_to_exitcode(self.exit_status)
+        return code if code >= 0 else 128 - code
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that killed the command."""
+        if self.exit_status is None or not os.WIFSIGNALED(self.exit_status):
+            return None
+        return os.WTERMSIG(self.exit_status)
+
+    @property
+    def largest(self) -> Process | None:
+        """The process with the highest peak of its own."""
+        known = (process for process in self.processes if process.peak.rss)
+        return max(known, key=lambda process: process.peak.rss, default=None)
+
+    def elapsed(self, time: int) -> float:
+        """Seconds from the start of the command to `time`."""
+        return (time - self.start) / 1e9
+
+
+def from_job(
+    job: Job,
+    *,
+    command: tuple[str, ...],
+    clock: Clock,
+    start: int,
+    end: int,
+    exit_status: int | None,
+    sampling: Sampling,
+    overhead: Overhead,
+) -> Profile:
+    """The profile of a job that is over."""
+    job.finish()
+    return Profile(
+        command=command,
+        clock=clock,
+        start=start,
+        end=end,
+        exit_status=exit_status,
+        sampling=sampling,
+        max_total_rss=job.max_total or None,
+        max_total_time=job.max_total_time,
+        max_total_processes=job.max_total_processes,
+        at_peak=job.at_peak(),
+        processes=job.processes,
+        groups=job.groups(),
+        timeline=job.timeline,
+        overhead=overhead,
+    )

@@ -1,0 +1,55 @@
+"""A Profile as CSV: one file of processes, one of totals over time."""
+
+from __future__ import annotations
+
+import csv
+from typing import TextIO
+
+from memwatch.filters import Shown
+from memwatch.processes import UNKNOWN
+from memwatch.profile import Profile
+from memwatch.units import format_date, kib
+
+
+def write_processes(profile: Profile, shown: Shown, out: TextIO) -> None:
+    """One row a process, highest peak first; an unknown peak is an empty field."""
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(
+        ("pid", "ppid", "command", "max_rss_kib", "max_rss_mib", "first_seen", "last_seen")
+    )
+    for process in shown.processes:
+        known = process.peak.source != UNKNOWN
+        rows.writerow(
+            (
+                process.pid,
+                process.ppid,
+                " ".join(process.argv) if process.argv else process.command,
+                kib(process.peak.rss) if known else "",
+                f"{process.peak.rss / 2**20:.2f}" if known else "",
+                _date(profile, process.first_seen),
+                _date(profile, process.last_seen),
+            )
+        )
+
+
+def write_timeline(profile: Profile, out: TextIO) -> None:
+    """One row a tick. The profile must have been made with its timeline."""
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(
+        ("timestamp", "elapsed_seconds", "total_rss_kib", "total_rss_mib", "process_count")
+    )
+    assert profile.timeline is not None
+    for time, total, count in zip(*profile.timeline, strict=True):
+        rows.writerow(
+            (
+                _date(profile, time),
+                f"{profile.elapsed(time):.3f}",
+                kib(total),
+                f"{total / 2**20:.2f}",
+                count,
+            )
+        )
+
+
+def _date(profile: Profile, time: int) -> str:
+    return format_date(profile.clock.realtime_at(time))

@@ -1,0 +1,152 @@
+"""A Profile as JSON: the keys of schema/profile.schema.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from memwatch.filters import Shown
+from memwatch.processes import UNKNOWN, Image, Process
+from memwatch.profile import Profile
+from memwatch.units import format_date, kib
+
+
+def write(profile: Profile, shown: Shown, out: TextIO) -> None:
+    """Writes the document. Processes go out one by one: there may be half a million."""
+    head = _head(profile, shown)
+    out.write("{\n")
+    for key, value in head.items():
+        out.write(f"  {json.dumps(key)}: {json.dumps(value)},\n")
+    if profile.timeline:
+        _write_list("timeline", _timeline(profile), out)
+        out.write(",\n")
+    _write_list("processes", (_process(profile, each) for each in shown.processes), out)
+    out.write("\n}\n")
+
+
+def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
+    out.write(f'  "{key}": [')
+    separator = "\n    "
+    for item in items:
+        out.write(separator + json.dumps(item))
+        separator = ",\n    "
+    out.write("\n  ]")
+
+
+def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
+    sampling = profile.sampling
+    head: dict[str, Any] = {
+        "command": list(profile.command),
+        "start_time": _date(profile, profile.start),
+        "end_time": _date(profile, profile.end),
+        "duration_seconds": round(profile.duration, 6),
+        "interval_ms": _number(sampling.interval / 1e6),
+        "exit_code": profile.exit_code,
+        "signal": profile.signal,
+        "samples": sampling.ticks,
+        "max_total_rss_kib": _kib(profile.max_total_rss),
+        "max_total_rss_time": (
+            None if profile.max_total_rss is None else _date(profile, profile.max_total_time)
+        ),
+        "max_total_rss_processes": profile.max_total_processes,
+        "process_count": len(profile.processes),
+        "at_peak": [
+            {"pid": each.pid, "command": each.group, "rss_kib": kib(each.rss)}
+            for each in profile.at_peak
+        ],
+        "groups": [
+            {
+                "command": group.name,
+                "processes": group.processes,
+                "max_rss_kib": kib(group.peak_rss),
+                "peak_time": _date(profile, group.peak_time) if group.peak_rss else None,
+                "sum_of_max_rss_kib": kib(group.sum_of_peaks),
+            }
+            for group in profile.groups
+        ],
+        "sampling": {
+            "achieved_interval_ms": (
+                None if sampling.achieved is None else round(sampling.achieved / 1e6, 4)
+            ),
+            "late_ticks": sampling.late,
+            "skipped_ticks": sampling.skipped,
+            "unkept_processes": sampling.unkept,
+            "unreadable_processes": sampling.unreadable,
+            "machine_scanned": sampling.scanning,
+            "error": sampling.error,
+        },
+        "memwatch": {
+            "cpu_seconds": round(profile.overhead.cpu / 1e9, 6),
+            "max_rss_kib": _kib(profile.overhead.rss_peak),
+        },
+    }
+    if shown.filter:
+        patterns = {
+            "exclude_pattern": shown.filter.exclude,
+            "include_pattern": shown.filter.include,
+        }
+        head["filter"] = {key: each.pattern for key, each in patterns.items() if each}
+        head["filtered_process_count"] = shown.hidden
+        head["filtered_total_rss_kib"] = kib(shown.hidden_rss)
+    return head
+
+
+def _process(profile: Profile, process: Process) -> dict[str, Any]:
+    last = process.images[-1].text
+    peak = process.peak
+    return {
+        "pid": process.pid,
+        "ppid": process.ppid,
+        "serial": process.serial,
+        "parent_serial": process.parent,
+        "command": process.command,
+        "argv": last.argv,
+        "argv_cut": last.argv_cut,
+        "exe": last.exe,
+        "max_rss_kib": None if peak.source == UNKNOWN else kib(peak.rss),
+        "peak_source": peak.source,
+        "peak_time": None if peak.source == UNKNOWN else _date(profile, peak.time),
+        "first_seen": _date(profile, process.first_seen),
+        "last_seen": _date(profile, process.last_seen),
+        "start_time": None if process.start is None else _date(profile, process.start),
+        "wait_status": process.exit_status,
+        "alive_at_end": process.alive,
+        "images": [_image(profile, each) for each in process.images],
+    }
+
+
+def _image(profile: Profile, image: Image) -> dict[str, Any]:
+    known = image.peak.source != UNKNOWN
+    return {
+        "command": image.text.name,
+        "since": _date(profile, image.since),
+        "inherited": image.inherited,
+        "max_rss_kib": kib(image.peak.rss) if known else None,
+        "peak_source": image.peak.source,
+    }
+
+
+def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:
+    if not profile.timeline:
+        return
+    for time, total, processes in zip(*profile.timeline, strict=True):
+        yield {
+            "timestamp": _date(profile, time),
+            "elapsed_seconds": round(profile.elapsed(time), 6),
+            "total_rss_kib": kib(total),
+            "process_count": processes,
+        }
+
+
+def _date(profile: Profile, time: int) -> str:
+    return format_date(profile.clock.realtime_at(time))
+
+
+def _kib(size: int | None) -> int | None:
+    return None if size is None else kib(size)
+
+
+def _number(value: float) -> int | float:
+    """500 rather than 500.0, as the value was given."""
+    return int(value) if value == int(value) else value

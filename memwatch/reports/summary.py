@@ -1,0 +1,205 @@
+"""A Profile as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+
+from memwatch.filters import Shown
+from memwatch.groups import Group
+from memwatch.processes import UNKNOWN, Process
+from memwatch.profile import Profile
+from memwatch.units import count, format_duration, format_interval, format_size
+
+Style = Callable[[str], str]
+
+# Rows of a table before "... and N more", where the reader did not say.
+HOLDERS = 5
+GROUPS = 15
+
+
+def lines(
+    profile: Profile, shown: Shown, *, top: int | None, width: int, bold: Style, dim: Style
+) -> Iterator[str]:
+    """The summary line by line. `top` limits the list of processes; None shows all."""
+    yield ""
+    yield f"{bold('Job:')} {_cut(shlex.join(map(_printable, profile.command)), width - 5)}"
+    yield from _facts(profile, bold)
+    if profile.max_total_rss is None:
+        yield ""
+        yield _nothing_seen(profile)
+    else:
+        yield from _holders(profile, bold, dim)
+        yield from _processes(shown, top, width, bold, dim)
+        yield from _groups(profile, shown, bold, dim)
+    yield ""
+    yield from _honesty(profile, dim)
+
+
+def _facts(profile: Profile, bold: Style) -> Iterator[str]:
+    ended = f"exit code {profile.exit_code}"
+    if profile.signal is not None:
+        ended = f"killed by {_signal_name(profile.signal)}, {ended}"
+    elif profile.exit_code is None:
+        ended = "exit status unknown"
+    yield f"Duration:        {format_duration(profile.duration)}  ({ended})"
+    sampling = profile.sampling
+    samples = f"Samples:         {sampling.ticks:,}"
+    if sampling.achieved is not None:
+        samples += f", one every {format_interval(sampling.achieved / 1e9)}"
+        late = sampling.late + sampling.skipped
+        samples += f" ({late:,} late)" if late else " (none late)"
+    yield samples
+    yield f"Processes:       {len(profile.processes):,} seen"
+    if profile.max_total_rss is None:
+        return
+    yield ""
+    at = profile.elapsed(profile.max_total_time)
+    yield (
+        f"Max total RSS:   {bold(format_size(profile.max_total_rss))}  (at {at:.2f} s, "
+        f"{count(profile.max_total_processes, 'process', 'processes')} alive)"
+    )
+    largest = profile.largest
+    if largest:
+        yield (
+            f"Max per process: {bold(format_size(largest.peak.rss))}  "
+            f"(pid {largest.pid}, {_printable(largest.peak_image.text.name)})"
+        )
+
+
+def _nothing_seen(profile: Profile) -> str:
+    if profile.sampling.error:
+        return "Its memory was not seen."
+    return "Its memory was not seen: it ended before the first look at it."
+
+
+def _holders(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
+    """Who held the memory when the total was highest, by program."""
+    held: dict[str, list[int]] = {}
+    for holder in profile.at_peak:
+        held.setdefault(holder.group, []).append(holder.rss)
+    if len(profile.at_peak) < 2 or not profile.max_total_rss:
+        return
+    ranked = sorted(held.items(), key=lambda item: -sum(item[1]))
+    yield ""
+    yield bold("At that moment:")
+    for name, sizes in ranked[:HOLDERS]:
+        share = sum(sizes) / profile.max_total_rss
+        yield (
+            f"  {format_size(sum(sizes)):>10}  {share:4.0%}  {_printable(name)}"
+            + (dim(f" × {len(sizes)}") if len(sizes) > 1 else "")
+        )
+    if len(ranked) > HOLDERS:
+        rest = [size for _, sizes in ranked[HOLDERS:] for size in sizes]
+        share = sum(rest) / profile.max_total_rss
+        others = count(len(rest), "other process", "other processes")
+        yield f"  {format_size(sum(rest)):>10}  {share:4.0%}  {dim(others)}"
+
+
+def _processes(shown: Shown, top: int | None, width: int, bold: Style, dim: Style) -> Iterator[str]:
+    yield ""
+    title = bold("Per-process peak RSS:")
+    if shown.filter:
+        title += dim(
+            f"  ({count(shown.hidden, 'process', 'processes')} filtered out; "
+            f"totals cover all of them)"
+        )
+    yield title
+    if not shown.processes:
+        yield "  no process passes the filter"
+        return
+    listed = shown.processes if top is None else shown.processes[:top]
+    pid_width = max(len(str(process.pid)) for process in listed)
+    for process in listed:
+        peak = process.peak
+        size = "unknown" if peak.source == UNKNOWN else format_size(peak.rss)
+        room = max(width - pid_width - 20, 20)
+        yield f"  pid {process.pid:>{pid_width}}  {size:>10}  {_what(process, room, dim)}"
+    more = len(shown.processes) - len(listed)
+    if more:
+        yield dim(f"  … and {more:,} more (--top all lists them)")
+
+
+def _what(process: Process, room: int, dim: Style) -> str:
+    """A process's name and as much of its command line as fits."""
+    name = _printable(process.command)
+    note = ""
+    peak_name = process.peak_image.text.name
+    if peak_name != process.command:
+        note = f" (peak as {_printable(peak_name)})"
+    if process.alive:
+        note += " (still running)"
+    arguments = " ".join(map(_printable, process.argv[1:])) if process.argv else ""
+    left = room - len(name) - len(note) - 1
+    if arguments and left > 4:
+        return f"{name} {dim(_cut(arguments, left))}{note}"
+    return name + note
+
+
+def _groups(profile: Profile, shown: Shown, bold: Style, dim: Style) -> Iterator[str]:
+    groups: list[Group] = list(profile.groups)
+    if shown.filter:
+        names = {image.text.name for process in shown.processes for image in process.images}
+        groups = [group for group in groups if group.name in names]
+    if len(groups) < 2:
+        return
+    yield ""
+    yield bold("Process groups (by command):")
+    listed = groups[:GROUPS]
+    name_width = max([7, *(len(_printable(group.name)) for group in listed)])
+    yield dim(f"  {'command':<{name_width}}  processes  peak at one time  sum of peaks")
+    for group in listed:
+        yield (
+            f"  {_printable(group.name):<{name_width}}  {group.processes:>9,}  "
+            f"{format_size(group.peak_rss):>16}  {format_size(group.sum_of_peaks):>12}"
+        )
+    if len(groups) > GROUPS:
+        more = count(len(groups) - GROUPS, "smaller group")
+        yield dim(f"  … and {more} (--json has all)")
+
+
+def _honesty(profile: Profile, dim: Style) -> Iterator[str]:
+    """How far the numbers hold, and what they cost."""
+    sampling = profile.sampling
+    if sampling.error:
+        yield f"Sampling ended before the job did: {sampling.error}."
+    if sampling.unreadable:
+        unreadable = count(sampling.unreadable, "process", "processes")
+        yield f"The memory of {unreadable} could not be read: totals are lower bounds."
+    if sampling.scanning:
+        yield "This kernel does not list children: the whole machine was scanned at each tick."
+    if profile.max_total_rss is not None:
+        yield dim(
+            "RSS counts pages shared by several processes once for each. Peaks are lower bounds:"
+        )
+        yield dim(
+            "the highest seen in samples and in the kernel's high-water marks. A process that"
+        )
+        yield dim(
+            f"started and ended within {format_interval(sampling.interval / 1e9)} may be missing."
+        )
+    overhead = profile.overhead
+    share = overhead.cpu / 1e9 / profile.duration if profile.duration else 0
+    memory = "" if overhead.rss_peak is None else f", {format_size(overhead.rss_peak)}"
+    yield dim(f"memwatch itself: {overhead.cpu / 1e9:.2f} s CPU ({share:.1%} of a core){memory}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _printable(text: str) -> str:
+    """Text on one line, that cannot steer the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(width - 1, 1)] + "…"

@@ -1,0 +1,63 @@
+"""Numbers and times, as people write and read them."""
+
+from __future__ import annotations
+
+import re
+import time
+
+_INTERVAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|min)?", re.IGNORECASE)
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+
+
+def parse_interval(text: str) -> float:
+    """Seconds from "10", "0.5", "10ms" or "1s"; a bare number is milliseconds.
+
+    Raises ValueError for anything else.
+    """
+    match = _INTERVAL.fullmatch(text.strip())
+    if not match:
+        raise ValueError(text)
+    number, unit = match.groups()
+    return float(number) * _SECONDS[(unit or "ms").lower()]
+
+
+def format_size(size: int) -> str:
+    """Bytes as "912.0 MiB"."""
+    value = size / 1024
+    for unit in ("KiB", "MiB", "GiB"):
+        if value < 1023.95:
+            return f"{value:.0f} {unit}" if unit == "KiB" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def kib(size: int) -> int:
+    """Bytes in whole KiB; the kernel counts in pages, so nothing is lost."""
+    return size // 1024
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as "00:03:21.4"."""
+    tenths = round(seconds * 10)
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{tenths // 10:02}.{tenths % 10}"
+
+
+def format_interval(seconds: float) -> str:
+    """Seconds as "10 ms", "9.98 ms" or "1.5 s"."""
+    if seconds >= 1:
+        return f"{seconds:.4g} s"
+    return f"{seconds * 1000:.3g} ms"
+
+
+def format_date(realtime: int) -> str:
+    """Nanoseconds since 1970 as "2025-11-20T18:02:34.123Z"."""
+    seconds, rest = divmod(realtime, 1_000_000_000)
+    date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{date}.{rest // 1_000_000:03}Z"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """ "1 process", "4,281 processes"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
