@@ -22,10 +22,11 @@
 static const int64_t FIRST_GAP = 1000000;
 
 /* A process is inspected this long after its image was first seen, then each
-   time its age has doubled, then once a second: the last inspection of a short
-   process lies in the second half of its life, and a long one costs nothing. */
+   time its age has doubled, so that the last inspection lies in the second half
+   of its life; and once a second while its memory changes. An inspection costs
+   as much as ten looks. */
 static const int64_t FIRST_INSPECTION = 16000000;
-static const int64_t LAST_INSPECTION = 1000000000;
+static const int64_t LIVELY_INSPECTION = 1000000000;
 
 /* A reader this far behind (48 MiB) makes the sampler skip ticks. */
 static const size_t MOST_UNREAD = 1 << 20;
@@ -79,6 +80,11 @@ static mw_observation *observe(mw_sampler *s, int64_t time, uint32_t kind,
     return record;
 }
 
+static void schedule_inspection(mw_slot *slot, int64_t time) {
+    slot->next_inspection = time + slot->inspection_gap;
+    slot->inspection_gap *= 2;
+}
+
 static mw_observation *report_rss(mw_sampler *s, mw_slot *slot, int64_t time,
                                   uint64_t rss) {
     mw_observation *record = observe(s, time, MW_MEMORY, slot);
@@ -86,14 +92,12 @@ static mw_observation *report_rss(mw_sampler *s, mw_slot *slot, int64_t time,
         record->value = slot->rss = rss;
         record->valid = MW_HAS_RSS;
         slot->has_rss = 1;
+        if (slot->next_inspection > time + LIVELY_INSPECTION) {
+            slot->next_inspection = time + LIVELY_INSPECTION;
+            slot->inspection_gap = LIVELY_INSPECTION;
+        }
     }
     return record;
-}
-
-static void schedule_inspection(mw_slot *slot, int64_t time) {
-    slot->next_inspection = time + slot->inspection_gap;
-    if (slot->inspection_gap < LAST_INSPECTION)
-        slot->inspection_gap *= 2;
 }
 
 /* Reports the program that runs in a process, or what was missing of it. */

@@ -193,7 +193,7 @@ class Sampler:
         proc_root: str = "/proc",
         adopter_pid: int = 0,
         max_descriptors: int = 1 << 20,
-        batch: int = 500_000_000,
+        batch: int = 1_000_000_000,
     ) -> None:
         root = ffi.new("char[]", os.fsencode(proc_root))
         options = ffi.new(

@@ -5,19 +5,16 @@
 #include <string.h>
 
 /* Reads decimal digits at `*at`, before `end`: how many there were. A number
-   too large for 64 bits stays at the largest. */
+   of 20 digits or more may not fit and becomes the largest. */
 static size_t digits(const char **at, const char *end, uint64_t *value) {
     const char *from = *at;
     uint64_t sum = 0;
     for (; *at < end && **at >= '0' && **at <= '9'; ++*at) {
-        uint64_t digit = (uint64_t)(**at - '0');
-        if (sum > (UINT64_MAX - digit) / 10)
-            sum = UINT64_MAX;
-        else
-            sum = sum * 10 + digit;
+        sum = sum * 10 + (uint64_t)(**at - '0');
     }
-    *value = sum;
-    return (size_t)(*at - from);
+    size_t count = (size_t)(*at - from);
+    *value = count < 20 ? sum : UINT64_MAX;
+    return count;
 }
 
 /* One field that is a number, and the space before it. Signed fields are

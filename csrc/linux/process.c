@@ -25,8 +25,9 @@
 /* proc_pid_stat(5), flags: forked, and nothing executed since. */
 #define PF_FORKNOEXEC 0x40u
 
-/* How often a process is asked whether it has threads: 2 us each time. */
-static const int64_t THREAD_CHECK = 128000000;
+/* How often at most a process is asked for its threads: 2 us when their number
+   is as before, 20 us and more when they must be listed again. */
+static const int64_t THREAD_CHECK = 16000000;
 
 /* At most so many lists of children per process and tick: with more threads
    than that they take turns, so that a tick stays short. */
@@ -46,7 +47,10 @@ struct mw_handle {
     uint64_t start_ticks; /* 0: unreadable */
     uint64_t start_stack; /* marks an image, read by the inspection */
     uint64_t text_pages;  /* marks an image, free with every `statm` */
+    uint64_t size; /* pages of address space: a new thread's stack adds some */
     int64_t next_thread_check;
+    int check_threads;  /* their number may have changed */
+    int list_threads;   /* one of them has ended */
     mw_thread *threads; /* all but the first, when there are others */
     size_t thread_count;
     size_t next_thread;
@@ -203,20 +207,26 @@ static int list_threads(mw_platform *p, mw_handle *h) {
     return error;
 }
 
-/* Lists the threads again when their number has changed. */
+/* Lists the threads again if they are not the same any more. */
 static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
-    char path[MW_PATH];
-    struct stat task;
     h->next_thread_check = now + THREAD_CHECK;
-    path_of(path, h->pid, "task");
-    if (fstatat(p->proc_fd, path, &task, 0))
-        return 0;
-    /* `task` has a link for itself, one for its parent, one for each thread. */
-    size_t others = task.st_nlink > 3 ? (size_t)task.st_nlink - 3 : 0;
-    return others == h->thread_count ? 0 : list_threads(p, h);
+    h->check_threads = 0;
+    if (!h->list_threads) {
+        char path[MW_PATH];
+        struct stat task;
+        path_of(path, h->pid, "task");
+        if (fstatat(p->proc_fd, path, &task, 0))
+            return 0;
+        /* A link for itself, one for its parent, one for each thread. */
+        size_t others = task.st_nlink > 3 ? (size_t)task.st_nlink - 3 : 0;
+        if (others == h->thread_count)
+            return 0;
+    }
+    h->list_threads = 0;
+    return list_threads(p, h);
 }
 
-/* The children of one thread. */
+/* The children of one thread; -ESRCH when the thread has ended. */
 static int children_of(mw_platform *p, const mw_handle *h, int32_t tid, int fd,
                        mw_pids *found) {
     if (fd >= 0)
@@ -224,17 +234,19 @@ static int children_of(mw_platform *p, const mw_handle *h, int32_t tid, int fd,
     char path[MW_PATH];
     snprintf(path, sizeof path, "%d/task/%d/children", h->pid, tid);
     fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        /* The process is there but this file is not: no kernel support. */
-        path_of(path, h->pid, "statm");
-        if (errno == ENOENT && tid == h->pid &&
-            !faccessat(p->proc_fd, path, F_OK, 0))
-            p->stats.scanning = 1;
-        return 0;
-    }
+    if (fd < 0)
+        return -errno;
     int error = mw_procfs_children(fd, found);
     close(fd);
     return error;
+}
+
+/* Whether the first thread is there but its list of children is not: a kernel
+   without such lists. */
+static int has_no_lists(const mw_platform *p, const mw_handle *h) {
+    char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/task/%d/stat", h->pid, h->pid);
+    return !faccessat(p->proc_fd, path, F_OK, 0);
 }
 
 static int poll_children(mw_platform *p, mw_handle *h, int64_t now,
@@ -242,15 +254,26 @@ static int poll_children(mw_platform *p, mw_handle *h, int64_t now,
     if (p->stats.scanning)
         return 0;
     int error = children_of(p, h, h->pid, h->children_fd, found);
-    if (!error && now >= h->next_thread_check)
+    if (error == -ENOENT && has_no_lists(p, h))
+        p->stats.scanning = 1;
+    if (error == -ENOMEM)
+        return error;
+    if ((h->check_threads || h->list_threads) && now >= h->next_thread_check) {
         error = check_threads(p, h, now);
+        if (error)
+            return error;
+    }
     size_t turns = h->thread_count < MOST_LISTS ? h->thread_count : MOST_LISTS;
-    for (size_t i = 0; !error && i < turns; i++) {
+    for (size_t i = 0; i < turns; i++) {
         mw_thread *thread = &h->threads[h->next_thread];
         h->next_thread = (h->next_thread + 1) % h->thread_count;
         error = children_of(p, h, thread->tid, thread->children_fd, found);
+        if (error == -ENOMEM)
+            return error;
+        if (error == -ESRCH || error == -ENOENT)
+            h->list_threads = 1;
     }
-    return error;
+    return 0;
 }
 
 /* The memory of a process whose first thread has ended before the others: any
@@ -273,6 +296,11 @@ static int read_other_thread(const mw_platform *p, const mw_handle *h,
     return found;
 }
 
+static void note_threads(mw_handle *h, const mw_stat *stat) {
+    if (stat->threads != (int64_t)h->thread_count + 1)
+        h->check_threads = 1;
+}
+
 /* What `stat` says of a process, when `statm` does not tell enough. */
 static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
     mw_stat stat;
@@ -292,6 +320,7 @@ static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
     }
     out->rss = stat.rss_pages * p->page_size;
     out->valid = MW_HAS_RSS;
+    note_threads(h, &stat);
     if (h->statm_fd < 0) {
         out->new_image = (h->start_stack && stat.start_stack &&
                           h->start_stack != stat.start_stack) ||
@@ -323,6 +352,10 @@ static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
     }
     out->rss = statm.resident * p->page_size;
     out->valid = MW_HAS_RSS;
+    if (statm.size != h->size) {
+        h->size = statm.size;
+        h->check_threads = 1;
+    }
     if (statm.text != h->text_pages) {
         out->new_image = 1;
         h->text_pages = statm.text;
@@ -362,6 +395,7 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
                      (h->start_stack && stat.start_stack != h->start_stack);
     h->start_stack = stat.start_stack;
     h->forked = forked;
+    note_threads(h, &stat);
     return 0;
 }
 
