@@ -116,6 +116,11 @@ class Launcher:
         except PermissionError as error:
             print(f"memwatch: cannot forward signal {number}: {error}", file=sys.stderr)
 
+    def kill(self) -> None:
+        """Ends the command at once."""
+        self.send(signal.SIGKILL)
+        self.wait_status()
+
     def wait_status(self) -> int | None:
         """The root's wait status, where nobody else took it."""
         try:

@@ -21,15 +21,24 @@ class Source(Protocol):
 
 def watch(
     source: Source, job: Job, *, other_fd: int = -1, on_other: Callable[[], None] = lambda: None
-) -> None:
+) -> Exception | None:
     """Returns when the job's first process has ended and all is applied.
 
     `on_other` is called when `other_fd` is readable: the command's signals.
+    An error in applying is returned, not raised: it stops the accounts, but the
+    command goes on and its signals with it.
     """
+    failure: Exception | None = None
     ended = False
     while not ended:
         reasons = source.wait(None, other_fd)
         ended = bool(reasons & WAKE_ENDED)
         if reasons & WAKE_OTHER:
             on_other()
-        job.apply(source.read())
+        batch = source.read()
+        if failure is None:
+            try:
+                job.apply(batch)
+            except Exception as error:
+                failure = error
+    return failure

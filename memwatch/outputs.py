@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import sys
 from collections.abc import Callable
 from typing import TextIO
 
@@ -48,6 +50,9 @@ def hold_standard_descriptors() -> None:
 
 def write_stdout(fill: Callable[[TextIO], None]) -> None:
     """Writes to standard output, and knows when that failed. Raises OSError."""
+    if sys.stdout is None:
+        # Closed when this process began; what is there now is the placeholder.
+        raise OSError(errno.EBADF, "it is closed")
     with open(os.dup(1), "w", encoding="utf-8", newline="") as out:
         fill(out)
 

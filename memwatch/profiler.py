@@ -31,7 +31,9 @@ def run(
     Called from the main thread, signals sent to this process meanwhile go on
     to the command. Orphans of the command become children of this process, and
     are waited for while it runs; a child that another thread starts meanwhile is
-    never taken for one. Raises OSError when the command cannot be started.
+    never taken for one. Raises OSError when the command cannot be started; an
+    exception that strikes meanwhile (KeyboardInterrupt) kills the command, as in
+    subprocess.run().
     """
     with Launcher() as launcher:
         return watch_command(
@@ -64,7 +66,7 @@ def watch_command(
     sampler = native.Sampler(
         interval_ns, adopter_pid=os.getpid(), max_descriptors=launcher.spare_descriptors
     )
-    failure: str | None = None
+    failure: Exception | None = None
     try:
         clock = Clock(time.time_ns(), native.now())
         start = native.now()
@@ -72,9 +74,14 @@ def watch_command(
         # From here on the command runs, and nothing may keep its exit status from the caller.
         try:
             sampler.start(launcher.pid)
-            watch(sampler, job, other_fd=launcher.signal_fd, on_other=launcher.forward_signals)
+            failure = watch(
+                sampler, job, other_fd=launcher.signal_fd, on_other=launcher.forward_signals
+            )
         except (OSError, MemoryError) as error:
-            failure = str(error) or type(error).__name__
+            failure = error
+        except BaseException:
+            launcher.kill()
+            raise
         stats = sampler.stats()
     finally:
         sampler.close()
@@ -83,11 +90,11 @@ def watch_command(
         status = launcher.wait_status()
     end = native.now()
     if stats.error:
-        failure = os.strerror(stats.error)
+        failure = OSError(stats.error, os.strerror(stats.error))
     usage = native.own_usage()
     return from_job(
         job,
-        command=tuple(command),
+        command=tuple(os.fsencode(word).decode("utf-8", "backslashreplace") for word in command),
         clock=clock,
         start=start,
         end=end,
@@ -101,7 +108,7 @@ def watch_command(
             unkept=stats.unkept,
             unreadable=stats.unreadable,
             scanning=stats.scanning,
-            error=failure,
+            error=repr(failure) if failure else None,
         ),
         overhead=Overhead(usage.cpu - cpu_before, usage.rss_peak),
     )

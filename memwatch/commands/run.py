@@ -155,6 +155,8 @@ class _Reports:
                 _warn(f"nor could the result be saved elsewhere: {second.strerror}")
 
     def print_summary(self, top: int | None) -> None:
+        if sys.stderr is None:  # closed when memwatch was started: the user wants no summary
+            return
         from memwatch.reports.summary import lines
 
         color = _wants_color()
@@ -162,7 +164,8 @@ class _Reports:
         def style(**how: bool) -> Callable[[str], str]:
             return lambda text: click.style(text, **how) if color else text
 
-        width = os.get_terminal_size(2).columns if sys.stderr.isatty() else 100
+        # A terminal that does not know its size says 0.
+        width = (os.get_terminal_size(2).columns if sys.stderr.isatty() else 0) or 100
         text = "\n".join(
             lines(
                 self.profile,
