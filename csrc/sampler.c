@@ -340,9 +340,10 @@ static void *run(void *argument) {
     int64_t deadline = s->first_tick + gap;
     int64_t next_wake = s->first_tick + s->batch;
     int lags = 0;
-    int error = s->error;
-    if (!error)
-        error = mw_platform_enter_thread(s->platform, s->root_pid);
+    /* After a failure of the first tick, too: the root's end is waited for. */
+    int error = mw_platform_enter_thread(s->platform, s->root_pid);
+    if (s->error)
+        error = s->error;
 
     while (!s->root_ended) {
         /* After an error only the end of the job is waited for. */
