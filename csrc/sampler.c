@@ -358,7 +358,7 @@ static void *run(void *argument) {
             flags |= MW_TICK_LATE;
 
         if (lags && !(event & MW_EVENT_ROOT_EXIT)) {
-            s->skipped++;
+            s->skipped += !(flags & MW_TICK_EXTRA);
             pthread_mutex_lock(&s->lock);
             lags = s->unread.count > MOST_UNREAD;
             pthread_mutex_unlock(&s->lock);
@@ -375,7 +375,8 @@ static void *run(void *argument) {
         if (now >= deadline) {
             /* Deadlines that passed meanwhile cannot be served any more. */
             int64_t missed = (now - deadline) / gap + 1;
-            s->skipped += (uint64_t)missed;
+            if (gap == s->interval)
+                s->skipped += (uint64_t)missed;
             deadline += missed * gap;
         }
         pthread_mutex_lock(&s->lock);
