@@ -434,6 +434,9 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
 int mw_sampler_tick(mw_sampler *s, int32_t root_pid, int64_t time) {
     if (s->has_thread)
         return -EBUSY;
+    /* The changes of a tick that failed are lost: none can follow it. */
+    if (s->error)
+        return s->error;
     s->root_pid = root_pid;
     tick_and_publish(s, time, 0);
     s->ended = s->root_ended;
