@@ -59,9 +59,10 @@ static void path_of(char *path, int32_t pid, const char *file) {
 /* Whether a process that /proc does not show is really gone: one of another
    user may be hidden (proc(5), hidepid). */
 static int is_gone(const mw_platform *p, int32_t pid, ssize_t error) {
-    if (error != -ENOENT && error != -ESRCH)
-        return 0;
-    return !(p->real && kill(pid, 0) && errno == EPERM);
+    /* Said of a file that could be opened, or of a pid that is another's. */
+    if (error == -ESRCH)
+        return 1;
+    return error == -ENOENT && !(p->real && kill(pid, 0) && errno == EPERM);
 }
 
 /* Opens a file to keep, if the budget allows: a descriptor or -errno. */
@@ -128,8 +129,9 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
 
     mw_stat stat;
     int error = read_stat(p, h, &stat);
-    int denied = error == -EACCES || error == -EPERM;
-    if (error && !denied && (error != -ENOENT || is_gone(p, pid, error))) {
+    /* What cannot be read for another reason, for want of a descriptor say, is
+       there nevertheless: the next tick may tell more. */
+    if (error == -EINVAL || is_gone(p, pid, error)) {
         mw_platform_detach(p, h);
         return 0;
     }
@@ -290,6 +292,8 @@ static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
         if (read_other_thread(p, h, &statm))
             stat.rss_pages = statm.resident;
     }
+    if (!h->start_ticks)
+        h->start_ticks = stat.start_ticks;
     out->rss = stat.rss_pages * p->page_size;
     out->valid = MW_HAS_RSS;
     if (h->statm_fd < 0) {
