@@ -175,9 +175,17 @@ static DIR *open_threads(const mw_platform *p, const mw_handle *h) {
     return dir;
 }
 
+static int same_threads(const mw_handle *h, const mw_pids *tids) {
+    if (tids->count != h->thread_count)
+        return 0;
+    for (size_t i = 0; i < tids->count; i++)
+        if (tids->pid[i] != h->threads[i].tid)
+            return 0;
+    return 1;
+}
+
 /* Lists the threads anew. */
 static int list_threads(mw_platform *p, mw_handle *h) {
-    drop_threads(p, h);
     DIR *dir = open_threads(p, h);
     if (!dir)
         return 0;
@@ -189,7 +197,12 @@ static int list_threads(mw_platform *p, mw_handle *h) {
             error = mw_pids_add(&tids, tid);
     }
     closedir(dir);
-    if (!error && tids.count) {
+    if (error || same_threads(h, &tids)) {
+        free(tids.pid);
+        return error;
+    }
+    drop_threads(p, h);
+    if (tids.count) {
         h->threads = calloc(tids.count, sizeof *h->threads);
         if (!h->threads)
             error = -ENOMEM;
@@ -205,7 +218,8 @@ static int list_threads(mw_platform *p, mw_handle *h) {
     return error;
 }
 
-/* Lists the threads again when their number has changed. */
+/* Lists the threads again where there may be others than there were. Their
+   number alone does not tell: one may have ended and another begun. */
 static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
     char path[MW_PATH];
     struct stat task;
@@ -215,7 +229,7 @@ static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
         return 0;
     /* `task` has a link for itself, one for its parent, one for each thread. */
     size_t others = task.st_nlink > 3 ? (size_t)task.st_nlink - 3 : 0;
-    return others == h->thread_count ? 0 : list_threads(p, h);
+    return others || h->thread_count ? list_threads(p, h) : 0;
 }
 
 /* The children of one thread. */
