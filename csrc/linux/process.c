@@ -289,7 +289,16 @@ static int read_other_thread(const mw_platform *p, const mw_handle *h,
     return found;
 }
 
-/* What `stat` says of a process, when `statm` does not tell enough. */
+static int read_statm(const mw_platform *p, const mw_handle *h, mw_statm *out) {
+    char path[MW_PATH], text[MW_FILE_TEXT];
+    path_of(path, h->pid, "statm");
+    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
+    return n > 0 && !mw_parse_statm(text, (size_t)n, out);
+}
+
+/* What `stat` says of a process, when `statm` does not tell enough. Its own
+   resident size is left alone: since Linux 6.2 it leaves out what each CPU has
+   not added up yet, and says 0 of a process that is small or young. */
 static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
     mw_stat stat;
     int error = read_stat(p, h, &stat);
@@ -297,19 +306,19 @@ static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
         out->life = is_gone(p, h->pid, error) ? MW_VANISHED : MW_ALIVE;
         return;
     }
-    if (stat.state == 'Z' || stat.state == 'X') {
-        mw_statm statm;
-        if (stat.threads <= 1) {
-            out->life = MW_ENDED;
-            return;
-        }
-        if (read_other_thread(p, h, &statm))
-            stat.rss_pages = statm.resident;
+    int leader_ended = stat.state == 'Z' || stat.state == 'X';
+    if (leader_ended && stat.threads <= 1) {
+        out->life = MW_ENDED;
+        return;
     }
     if (!h->start_ticks)
         h->start_ticks = stat.start_ticks;
-    out->rss = stat.rss_pages * p->page_size;
-    out->valid = MW_HAS_RSS;
+    mw_statm statm;
+    if (leader_ended ? read_other_thread(p, h, &statm)
+                     : read_statm(p, h, &statm)) {
+        out->rss = statm.resident * p->page_size;
+        out->valid = MW_HAS_RSS;
+    }
     if (h->statm_fd < 0) {
         out->new_image = (h->start_stack && stat.start_stack &&
                           h->start_stack != stat.start_stack) ||
