@@ -344,9 +344,10 @@ static void *run(void *argument) {
     int64_t deadline = s->first_tick + gap;
     int64_t next_wake = s->first_tick + s->batch;
     int lags = 0;
-    int error = s->error;
-    if (!error)
-        error = mw_platform_enter_thread(s->platform, s->root_pid);
+    /* After a failure of the first tick, too: the root's end is waited for. */
+    int error = mw_platform_enter_thread(s->platform, s->root_pid);
+    if (s->error)
+        error = s->error;
 
     while (!s->root_ended) {
         /* After an error only the end of the job is waited for. */
@@ -361,7 +362,7 @@ static void *run(void *argument) {
             flags |= MW_TICK_LATE;
 
         if (lags && !(event & MW_EVENT_ROOT_EXIT)) {
-            s->skipped++;
+            s->skipped += !(flags & MW_TICK_EXTRA);
             pthread_mutex_lock(&s->lock);
             lags = s->unread.count > MOST_UNREAD;
             pthread_mutex_unlock(&s->lock);
@@ -378,7 +379,8 @@ static void *run(void *argument) {
         if (now >= deadline) {
             /* Deadlines that passed meanwhile cannot be served any more. */
             int64_t missed = (now - deadline) / gap + 1;
-            s->skipped += (uint64_t)missed;
+            if (gap == s->interval)
+                s->skipped += (uint64_t)missed;
             deadline += missed * gap;
         }
         pthread_mutex_lock(&s->lock);
@@ -436,6 +438,9 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
 int mw_sampler_tick(mw_sampler *s, int32_t root_pid, int64_t time) {
     if (s->has_thread)
         return -EBUSY;
+    /* The changes of a tick that failed are lost: none can follow it. */
+    if (s->error)
+        return s->error;
     s->root_pid = root_pid;
     tick_and_publish(s, time, 0);
     s->ended = s->root_ended;

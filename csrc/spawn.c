@@ -22,9 +22,15 @@ static void to_sigset(uint64_t signals, sigset_t *set) {
 static int become(const mw_spawn_options *options, char *const argv[],
                   char *const envp[]) {
     /* The new stdout may be the old stderr and the other way round. */
+    int new_stderr = options->stderr_fd;
+    if (new_stderr == 1 && options->stdout_fd >= 0) {
+        new_stderr = fcntl(1, F_DUPFD_CLOEXEC, 3);
+        if (new_stderr < 0)
+            return errno;
+    }
     if (options->stdout_fd >= 0 && dup2(options->stdout_fd, 1) < 0)
         return errno;
-    if (options->stderr_fd >= 0 && dup2(options->stderr_fd, 2) < 0)
+    if (new_stderr >= 0 && dup2(new_stderr, 2) < 0)
         return errno;
     if (options->nofile_soft) {
         struct rlimit limit;
@@ -69,7 +75,8 @@ int mw_spawn(const mw_spawn_options *options, char *const argv[],
         if (n == 0)
             error = 0;
         else
-            waitpid(child, NULL, 0);
+            while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+                ;
     }
     close(ends[0]);
     *pid = (int32_t)child;

@@ -125,5 +125,8 @@ int mw_parse_child(const char *text, size_t length, int last, size_t *offset,
 int32_t mw_parse_pid(const char *name) {
     const char *at = name, *end = name + strlen(name);
     uint64_t value;
+    /* No leading zeros: the kernel writes none, and a pid has one name. */
+    if (*at == '0')
+        return 0;
     return digits(&at, end, &value) && at == end ? as_pid(value) : 0;
 }

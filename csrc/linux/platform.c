@@ -1,6 +1,7 @@
 /* The job as a whole: its end, its orphans, and the scan of last resort. */
 #include "platform.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "parse.h"
 #include "procfs.h"
 
 #ifndef SYS_pidfd_open
@@ -32,15 +34,57 @@ int64_t mw_now(void) {
     return now.tv_sec * SECOND + now.tv_nsec;
 }
 
-/* Remembers the adopter's children that were there before the job. */
+static int scan_machine(mw_platform *p, size_t *count) {
+    int error;
+    while ((error = mw_procfs_scan(p->proc_fd, p->scan, p->scan_capacity,
+                                   count)) == -ENOBUFS) {
+        size_t capacity = *count + *count / 2 + 64;
+        mw_process *grown = realloc(p->scan, capacity * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        p->scan = grown;
+        p->scan_capacity = capacity;
+    }
+    return error;
+}
+
+/* Without lists of children. */
+static int note_scanned_children(mw_platform *p) {
+    size_t count;
+    int error = scan_machine(p, &count);
+    for (size_t i = 0; !error && i < count; i++)
+        if (p->scan[i].ppid == p->adopter_pid)
+            error = mw_pids_add(&p->not_ours, p->scan[i].pid);
+    return error;
+}
+
+/* Remembers the adopter's children that were there before the job. Those of all
+   its threads: when one ends, its children go to another. */
 static int note_other_children(mw_platform *p) {
     char path[MW_PATH];
-    snprintf(path, sizeof path, "%d/task/%d/children", p->adopter_pid,
-             p->adopter_pid);
-    p->adopter_children_fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
-    if (p->adopter_children_fd < 0)
-        return 0; /* no such file here: the scan finds orphans */
-    return mw_procfs_children(p->adopter_children_fd, &p->not_ours);
+    snprintf(path, sizeof path, "%d/task", p->adopter_pid);
+    int fd = openat(p->proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir && fd >= 0)
+        close(fd);
+    int error = 0;
+    for (struct dirent *entry; dir && !error && (entry = readdir(dir));) {
+        int32_t tid = mw_parse_pid(entry->d_name);
+        snprintf(path, sizeof path, "%d/task/%d/children", p->adopter_pid, tid);
+        fd = tid ? openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC) : -1;
+        if (fd < 0)
+            continue;
+        error = mw_procfs_children(fd, &p->not_ours);
+        if (tid == p->adopter_pid)
+            p->adopter_children_fd = fd;
+        else
+            close(fd);
+    }
+    if (dir)
+        closedir(dir);
+    if (!error && p->adopter_children_fd < 0)
+        error = note_scanned_children(p);
+    return error;
 }
 
 int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
@@ -145,20 +189,6 @@ static int discover_orphans(mw_platform *p, mw_pids *found) {
             found->pid[kept++] = found->pid[i];
     found->count = kept;
     return 0;
-}
-
-static int scan_machine(mw_platform *p, size_t *count) {
-    int error;
-    while ((error = mw_procfs_scan(p->proc_fd, p->scan, p->scan_capacity,
-                                   count)) == -ENOBUFS) {
-        size_t capacity = *count + *count / 2 + 64;
-        mw_process *grown = realloc(p->scan, capacity * sizeof *grown);
-        if (!grown)
-            return -ENOMEM;
-        p->scan = grown;
-        p->scan_capacity = capacity;
-    }
-    return error;
 }
 
 /* For kernels without lists of children (CONFIG_PROC_CHILDREN). */

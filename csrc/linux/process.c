@@ -63,9 +63,10 @@ static void path_of(char *path, int32_t pid, const char *file) {
 /* Whether a process that /proc does not show is really gone: one of another
    user may be hidden (proc(5), hidepid). */
 static int is_gone(const mw_platform *p, int32_t pid, ssize_t error) {
-    if (error != -ENOENT && error != -ESRCH)
-        return 0;
-    return !(p->real && kill(pid, 0) && errno == EPERM);
+    /* Said of a file that could be opened, or of a pid that is another's. */
+    if (error == -ESRCH)
+        return 1;
+    return error == -ENOENT && !(p->real && kill(pid, 0) && errno == EPERM);
 }
 
 /* Opens a file to keep, if the budget allows: a descriptor or -errno. */
@@ -132,8 +133,9 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
 
     mw_stat stat;
     int error = read_stat(p, h, &stat);
-    int denied = error == -EACCES || error == -EPERM;
-    if (error && !denied && (error != -ENOENT || is_gone(p, pid, error))) {
+    /* What cannot be read for another reason, for want of a descriptor say, is
+       there nevertheless: the next tick may tell more. */
+    if (error == -EINVAL || is_gone(p, pid, error)) {
         mw_platform_detach(p, h);
         return 0;
     }
@@ -177,9 +179,17 @@ static DIR *open_threads(const mw_platform *p, const mw_handle *h) {
     return dir;
 }
 
+static int same_threads(const mw_handle *h, const mw_pids *tids) {
+    if (tids->count != h->thread_count)
+        return 0;
+    for (size_t i = 0; i < tids->count; i++)
+        if (tids->pid[i] != h->threads[i].tid)
+            return 0;
+    return 1;
+}
+
 /* Lists the threads anew. */
 static int list_threads(mw_platform *p, mw_handle *h) {
-    drop_threads(p, h);
     DIR *dir = open_threads(p, h);
     if (!dir)
         return 0;
@@ -191,7 +201,12 @@ static int list_threads(mw_platform *p, mw_handle *h) {
             error = mw_pids_add(&tids, tid);
     }
     closedir(dir);
-    if (!error && tids.count) {
+    if (error || same_threads(h, &tids)) {
+        free(tids.pid);
+        return error;
+    }
+    drop_threads(p, h);
+    if (tids.count) {
         h->threads = calloc(tids.count, sizeof *h->threads);
         if (!h->threads)
             error = -ENOMEM;
@@ -301,7 +316,16 @@ static void note_threads(mw_handle *h, const mw_stat *stat) {
         h->check_threads = 1;
 }
 
-/* What `stat` says of a process, when `statm` does not tell enough. */
+static int read_statm(const mw_platform *p, const mw_handle *h, mw_statm *out) {
+    char path[MW_PATH], text[MW_FILE_TEXT];
+    path_of(path, h->pid, "statm");
+    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
+    return n > 0 && !mw_parse_statm(text, (size_t)n, out);
+}
+
+/* What `stat` says of a process, when `statm` does not tell enough. Its own
+   resident size is left alone: since Linux 6.2 it leaves out what each CPU has
+   not added up yet, and says 0 of a process that is small or young. */
 static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
     mw_stat stat;
     int error = read_stat(p, h, &stat);
@@ -309,17 +333,19 @@ static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
         out->life = is_gone(p, h->pid, error) ? MW_VANISHED : MW_ALIVE;
         return;
     }
-    if (stat.state == 'Z' || stat.state == 'X') {
-        mw_statm statm;
-        if (stat.threads <= 1) {
-            out->life = MW_ENDED;
-            return;
-        }
-        if (read_other_thread(p, h, &statm))
-            stat.rss_pages = statm.resident;
+    int leader_ended = stat.state == 'Z' || stat.state == 'X';
+    if (leader_ended && stat.threads <= 1) {
+        out->life = MW_ENDED;
+        return;
     }
-    out->rss = stat.rss_pages * p->page_size;
-    out->valid = MW_HAS_RSS;
+    if (!h->start_ticks)
+        h->start_ticks = stat.start_ticks;
+    mw_statm statm;
+    if (leader_ended ? read_other_thread(p, h, &statm)
+                     : read_statm(p, h, &statm)) {
+        out->rss = statm.resident * p->page_size;
+        out->valid = MW_HAS_RSS;
+    }
     note_threads(h, &stat);
     if (h->statm_fd < 0) {
         out->new_image = (h->start_stack && stat.start_stack &&

@@ -1,0 +1,156 @@
+/*
+ * Every parser of csrc/linux/parse.c on any bytes: libFuzzer's entry point, and
+ * with -DSTANDALONE a program of its own that mutates a corpus for a number of
+ * rounds, the same each time.
+ */
+#include "parse.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#include "check.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void fuzz_stat(const char *text, size_t length) {
+    mw_stat stat;
+    int result = mw_parse_stat(text, length, &stat);
+    CHECK(result == 0 || result == -EINVAL);
+    if (result)
+        return;
+    CHECK(stat.pid >= 0 && stat.ppid >= 0 && stat.threads >= 0);
+    CHECK(memchr(stat.comm, '\0', sizeof stat.comm));
+    CHECK(length && memchr(text, ')', length));
+}
+
+static void fuzz_statm(const char *text, size_t length) {
+    mw_statm statm, again;
+    int result = mw_parse_statm(text, length, &statm);
+    CHECK(result == 0 || result == -EINVAL);
+    /* What is cut is refused, or says the same. */
+    if (!result && !mw_parse_statm(text, length - 1, &again))
+        CHECK(statm.size == again.size && statm.resident == again.resident &&
+              statm.text == again.text);
+}
+
+static void fuzz_watermark(const char *text, size_t length) {
+    uint64_t bytes = 1;
+    int found = mw_parse_watermark(text, length, &bytes);
+    CHECK(found == 0 || found == 1);
+    CHECK(found ? bytes % 1024 == 0 : bytes == 1);
+}
+
+static void fuzz_children(const char *text, size_t length, int last) {
+    size_t offset = 0, before = 0;
+    int32_t pid = 0;
+    while (mw_parse_child(text, length, last, &offset, &pid)) {
+        CHECK(pid > 0);
+        CHECK(offset > before && offset <= length);
+        before = offset;
+    }
+    CHECK(offset >= before && offset <= length);
+}
+
+/* What mw_parse_pid() should say, the slow way. */
+static int32_t expected_pid(const char *name) {
+    if (!*name || strspn(name, "0123456789") != strlen(name) || *name == '0')
+        return 0;
+    errno = 0;
+    long long value = strtoll(name, NULL, 10);
+    return !errno && value <= INT32_MAX ? (int32_t)value : 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    char *text = exact(data, size);
+    fuzz_stat(text, size);
+    fuzz_statm(text, size);
+    fuzz_watermark(text, size);
+    fuzz_children(text, size, 0);
+    fuzz_children(text, size, 1);
+    exact_free(text, size);
+
+    char *name = malloc(size + 1);
+    CHECK(name);
+    if (size)
+        memcpy(name, data, size);
+    name[size] = '\0';
+    CHECK(mw_parse_pid(name) == expected_pid(name));
+    free(name);
+    return 0;
+}
+
+#ifdef STANDALONE
+
+enum { MOST_SEEDS = 64, MOST_BYTES = 1024 };
+
+typedef struct {
+    uint8_t bytes[MOST_BYTES];
+    size_t size;
+} input;
+
+static const char *const TOKENS[] = {
+    "(",          ")",        " ",
+    "\n",         "-",        "0",
+    "9",          "\nVmHWM:", "18446744073709551616",
+    "2147483648", ") S 1 ",   "99999999999999999999",
+};
+
+static void insert(input *in, size_t at, const void *bytes, size_t size) {
+    if (in->size + size > MOST_BYTES)
+        return;
+    memmove(in->bytes + at + size, in->bytes + at, in->size - at);
+    memcpy(in->bytes + at, bytes, size);
+    in->size += size;
+}
+
+static void erase(input *in, size_t at, size_t size) {
+    memmove(in->bytes + at, in->bytes + at + size, in->size - at - size);
+    in->size -= size;
+}
+
+static void mutate(input *in, const input *other, uint64_t *state) {
+    size_t at = below(state, in->size + 1);
+    const char *token = TOKENS[below(state, sizeof TOKENS / sizeof *TOKENS)];
+    uint8_t byte = (uint8_t)next_random(state);
+    switch (below(state, 6)) {
+    case 0:
+        if (at < in->size)
+            in->bytes[at] = byte;
+        break;
+    case 1: insert(in, at, &byte, 1); break;
+    case 2: insert(in, at, token, strlen(token)); break;
+    case 3: erase(in, at, below(state, in->size - at + 1)); break;
+    case 4: in->size = at; break;
+    case 5: /* the rest of another */
+        in->size = at;
+        if (at < other->size)
+            insert(in, at, other->bytes + at, other->size - at);
+        break;
+    }
+}
+
+/* Arguments: number of rounds, files to begin with. */
+int main(int argc, char **argv) {
+    static input seeds[MOST_SEEDS];
+    size_t count = 0;
+    CHECK(argc > 2);
+    unsigned long rounds = strtoul(argv[1], NULL, 10);
+    for (int i = 2; i < argc && count < MOST_SEEDS; i++) {
+        FILE *file = fopen(argv[i], "rb");
+        CHECK(file);
+        seeds[count].size = fread(seeds[count].bytes, 1, MOST_BYTES, file);
+        fclose(file);
+        LLVMFuzzerTestOneInput(seeds[count].bytes, seeds[count].size);
+        count++;
+    }
+    uint64_t state = 88172645463325252u;
+    for (unsigned long round = 0; round < rounds; round++) {
+        input in = seeds[below(&state, count)];
+        for (size_t i = below(&state, 8) + 1; i > 0; i--)
+            mutate(&in, &seeds[below(&state, count)], &state);
+        LLVMFuzzerTestOneInput(in.bytes, in.size);
+    }
+    return 0;
+}
+
+#endif

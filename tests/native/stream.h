@@ -1,0 +1,141 @@
+/*
+ * What must hold of every stream of observations, checked as it is read.
+ */
+#ifndef MW_TEST_STREAM_H
+#define MW_TEST_STREAM_H
+
+#include <errno.h>
+
+#include "check.h"
+#include "memwatch.h"
+
+enum { MOST_PROCESSES = 1 << 16 };
+
+typedef struct stream {
+    struct {
+        uint64_t rss;
+        int32_t pid;
+        uint8_t alive;
+    } process[MOST_PROCESSES]; /* by serial */
+    uint64_t started;
+    uint64_t alive;
+    uint64_t ticks;
+    uint64_t most_alive; /* at one tick */
+    uint64_t images;
+    uint64_t exit_statuses;
+    int64_t time;
+    int root_exited;
+    int has_root_status;
+    int root_status;
+    int complete; /* the root's last tick has come: nothing may follow */
+    size_t capacity;
+    size_t text_capacity;
+    mw_observation *records;
+    char *text;
+} stream;
+
+static inline uint64_t stream_total(const stream *in) {
+    uint64_t total = 0;
+    for (uint64_t i = 1; i <= in->started; i++)
+        if (in->process[i].alive)
+            total += in->process[i].rss;
+    return total;
+}
+
+static inline void stream_image(stream *in, const mw_observation *record,
+                                size_t text_count) {
+    CHECK(record->second >= 2);
+    CHECK(record->value <= text_count);
+    CHECK(record->second <= text_count - record->value);
+    const char *text = in->text + record->value;
+    const char *name_end = memchr(text, 0, record->second);
+    CHECK(name_end);
+    CHECK(memchr(name_end + 1, 0,
+                 record->second - (size_t)(name_end + 1 - text)));
+    in->images++;
+}
+
+static inline void stream_apply(stream *in, const mw_observation *record,
+                                size_t text_count) {
+    uint64_t serial = record->process;
+    CHECK(!in->complete);
+    CHECK(record->time >= in->time);
+    in->time = record->time;
+    if (record->kind != MW_STARTED && record->kind != MW_TICK) {
+        CHECK(serial >= 1 && serial <= in->started);
+        CHECK(in->process[serial].alive);
+        CHECK(in->process[serial].pid == record->pid);
+    }
+    switch (record->kind) {
+    case MW_STARTED:
+        CHECK(serial == in->started + 1);
+        CHECK(serial < MOST_PROCESSES);
+        CHECK(record->pid > 0);
+        if (record->valid & MW_HAS_PARENT)
+            CHECK(record->value >= 1 && record->value < serial);
+        in->started = serial;
+        in->process[serial].alive = 1;
+        in->process[serial].rss = 0;
+        in->process[serial].pid = record->pid;
+        in->alive++;
+        break;
+    case MW_IMAGE: stream_image(in, record, text_count); break;
+    case MW_MEMORY:
+        CHECK(record->valid & MW_HAS_RSS);
+        in->process[serial].rss = record->value;
+        break;
+    case MW_EXITED:
+        in->process[serial].alive = 0;
+        in->alive--;
+        in->exit_statuses += (record->valid & MW_HAS_STATUS) != 0;
+        if (serial == 1) {
+            in->root_exited = 1;
+            in->has_root_status = (record->valid & MW_HAS_STATUS) != 0;
+            in->root_status = (int)record->value;
+        }
+        break;
+    case MW_TICK:
+        CHECK(record->value == stream_total(in));
+        CHECK(record->second == in->alive);
+        if (in->alive > in->most_alive)
+            in->most_alive = in->alive;
+        in->ticks++;
+        in->complete = in->root_exited;
+        break;
+    default: CHECK(!"a known kind");
+    }
+}
+
+/* Reads and checks everything that is there. */
+static inline void stream_read(stream *in, mw_sampler *sampler) {
+    size_t count, text_count;
+    int error;
+    while (
+        (error = mw_sampler_read(sampler, in->records, in->capacity, in->text,
+                                 in->text_capacity, &count, &text_count))) {
+        CHECK(error == -ENOBUFS);
+        CHECK(count > in->capacity || text_count > in->text_capacity);
+        in->capacity = in->capacity > count ? in->capacity : count;
+        in->text_capacity =
+            in->text_capacity > text_count ? in->text_capacity : text_count;
+        in->records = realloc(in->records, in->capacity * sizeof *in->records);
+        in->text = realloc(in->text, in->text_capacity);
+        CHECK(in->records && in->text);
+    }
+    for (size_t i = 0; i < count; i++)
+        stream_apply(in, &in->records[i], text_count);
+}
+
+static inline stream *stream_new(void) {
+    stream *in = calloc(1, sizeof *in);
+    CHECK(in);
+    return in;
+}
+
+static inline void stream_free(stream *in) {
+    free(in->records);
+    free(in->text);
+    free(in);
+}
+
+#endif

@@ -1,0 +1,392 @@
+/*
+ * sampler.c on a platform made up here, whose clock moves only when the sampler
+ * sleeps: deadlines, late and skipped ticks, failures. Nothing is left to
+ * chance, and nothing takes time.
+ *
+ *     test_deadlines CASE
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+
+#include "platform.h"
+#include "stream.h"
+
+static const int64_t MS = 1000000;
+static const int64_t BEGIN = 1000000000;
+
+enum { ROOT = 500, MOST_SLEEPS = 64 };
+
+/* Set before the sampler starts, and then its thread's until it has ended. */
+static struct {
+    int64_t now;
+    int64_t late[MOST_SLEEPS]; /* by how much each sleep takes too long */
+    long sleeps_until_exit;
+    long sleeps;
+    int64_t last_deadline;
+    int entered;
+    int attach_error; /* what attach and poll give */
+    int poll_error;
+    long poll_error_after;
+    long polls;
+    uint64_t rss;
+    long pause_at; /* the sleep before which the reader has its turn */
+    sem_t paused, go_on;
+} fake;
+
+struct mw_platform {
+    char nothing;
+};
+
+struct mw_handle {
+    int32_t pid;
+};
+
+static mw_platform the_platform;
+
+int64_t mw_now(void) { return fake.now; }
+
+int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
+    (void)options;
+    *out = &the_platform;
+    return 0;
+}
+
+void mw_platform_close(mw_platform *platform) { (void)platform; }
+
+int mw_platform_enter_thread(mw_platform *platform, int32_t root_pid) {
+    (void)platform;
+    fake.entered = root_pid == ROOT;
+    return 0;
+}
+
+int mw_platform_wait(mw_platform *platform, int64_t deadline) {
+    (void)platform;
+    long sleep = fake.sleeps++;
+    if (sleep == fake.pause_at) {
+        sem_post(&fake.paused);
+        sem_wait(&fake.go_on);
+    }
+    /* A platform can tell the root's end only once it knows the root. */
+    if (sleep >= fake.sleeps_until_exit)
+        return fake.entered ? MW_EVENT_ROOT_EXIT : MW_EVENT_STOP;
+    fake.last_deadline = deadline;
+    if (deadline == INT64_MAX)
+        return 0;
+    if (deadline > fake.now)
+        fake.now = deadline;
+    if (sleep < MOST_SLEEPS)
+        fake.now += fake.late[sleep];
+    return 0;
+}
+
+void mw_platform_stop(mw_platform *platform) { (void)platform; }
+
+int mw_platform_discover(mw_platform *platform,
+                         int (*is_member)(const void *, int32_t),
+                         const void *members, mw_pids *found) {
+    (void)platform, (void)is_member, (void)members, (void)found;
+    return 0;
+}
+
+int mw_platform_attach(mw_platform *platform, int32_t pid, mw_handle **out,
+                       mw_identity *identity) {
+    (void)platform, (void)identity;
+    *out = NULL;
+    if (fake.attach_error)
+        return fake.attach_error;
+    *out = calloc(1, sizeof **out);
+    CHECK(*out);
+    (*out)->pid = pid;
+    return 0;
+}
+
+void mw_platform_detach(mw_platform *platform, mw_handle *handle) {
+    (void)platform;
+    free(handle);
+}
+
+int mw_platform_poll(mw_platform *platform, mw_handle *handle, int64_t now,
+                     mw_reading *out, mw_pids *found) {
+    (void)platform, (void)handle, (void)now, (void)found;
+    if (fake.poll_error && fake.polls >= fake.poll_error_after)
+        return fake.poll_error;
+    fake.polls++;
+    out->life = fake.sleeps > fake.sleeps_until_exit ? MW_ENDED : MW_ALIVE;
+    out->rss = fake.rss;
+    out->valid = MW_HAS_RSS;
+    return 0;
+}
+
+int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
+                        mw_inspection *out) {
+    (void)platform, (void)handle, (void)out;
+    return 0;
+}
+
+size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
+                         size_t capacity, uint32_t *valid) {
+    (void)platform, (void)handle;
+    CHECK(capacity >= 3);
+    memcpy(text, "x\0", 3);
+    *valid = MW_HAS_ARGV;
+    return 3;
+}
+
+int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
+    (void)platform, (void)handle;
+    *status = 42 << 8;
+    return 1;
+}
+
+void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out) {
+    (void)platform;
+    memset(out, 0, sizeof *out);
+}
+
+/* --- the tests' side --- */
+
+/* The ticks of a stream: time since the start, flags, how many were skipped. */
+typedef struct {
+    int64_t time;
+    uint32_t flags;
+    uint64_t skipped;
+} tick;
+
+enum { MOST_TICKS = 256 };
+
+static tick ticks[MOST_TICKS];
+static size_t tick_count;
+
+static void begin(int64_t interval, long sleeps_until_exit, mw_sampler **out) {
+    fake.now = BEGIN;
+    fake.sleeps_until_exit = sleeps_until_exit;
+    fake.rss = 4096;
+    fake.pause_at = fake.pause_at ? fake.pause_at : -1;
+    CHECK(!sem_init(&fake.paused, 0, 0) && !sem_init(&fake.go_on, 0, 0));
+    mw_sampler_options options = {
+        .proc_root = "/proc", .interval = interval, .batch = 500 * MS};
+    CHECK(!mw_sampler_new(&options, out));
+}
+
+static void await_end(mw_sampler *sampler) {
+    for (;;) {
+        int reasons = mw_sampler_wait(sampler, -1, 60000);
+        CHECK(reasons >= 0);
+        if (reasons & MW_WAKE_ENDED)
+            return;
+    }
+}
+
+static void collect(mw_sampler *sampler) {
+    static mw_observation records[4096];
+    static char text[4096];
+    size_t count, text_count;
+    CHECK(!mw_sampler_read(sampler, records, 4096, text, sizeof text, &count,
+                           &text_count));
+    tick_count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (records[i].kind == MW_TICK) {
+            CHECK(tick_count < MOST_TICKS);
+            ticks[tick_count++] = (tick){
+                records[i].time - BEGIN,
+                records[i].valid & (MW_TICK_EXTRA | MW_TICK_LATE),
+                records[i].process,
+            };
+        }
+}
+
+static void run(int64_t interval, long sleeps_until_exit) {
+    mw_sampler *sampler;
+    begin(interval, sleeps_until_exit, &sampler);
+    CHECK(!mw_sampler_start(sampler, ROOT));
+    await_end(sampler);
+    collect(sampler);
+    mw_sampler_stats stats;
+    mw_sampler_stats_read(sampler, &stats);
+    CHECK(!stats.error);
+    mw_sampler_free(sampler);
+}
+
+static void check_ticks(const tick *expected, size_t count) {
+    CHECK(tick_count == count);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(ticks[i].time == expected[i].time * MS);
+        CHECK(ticks[i].flags == expected[i].flags);
+        CHECK(ticks[i].skipped == expected[i].skipped);
+    }
+}
+
+#define CHECK_TICKS(...)                                                       \
+    check_ticks((const tick[]){__VA_ARGS__},                                   \
+                sizeof((const tick[]){__VA_ARGS__}) / sizeof(tick))
+
+/* --- cases --- */
+
+static void on_time(void) {
+    run(10 * MS, 7);
+    CHECK_TICKS({0, MW_TICK_EXTRA, 0}, {1, MW_TICK_EXTRA, 0},
+                {3, MW_TICK_EXTRA, 0}, {7, MW_TICK_EXTRA, 0},
+                {15, MW_TICK_EXTRA, 0}, {25, 0, 0}, {35, 0, 0}, {45, 0, 0},
+                /* the root's end, seen as it comes */
+                {45, MW_TICK_EXTRA, 0});
+}
+
+static void short_interval(void) {
+    run(MS, 3);
+    CHECK_TICKS({0, 0, 0}, {1, 0, 0}, {2, 0, 0}, {3, 0, 0},
+                {3, MW_TICK_EXTRA, 0});
+}
+
+static void late(void) {
+    /* Half an interval is not late yet. */
+    fake.late[2] = MS / 2;
+    fake.late[3] = MS / 2 + 1;
+    mw_sampler *sampler;
+    begin(MS, 6, &sampler);
+    CHECK(!mw_sampler_start(sampler, ROOT));
+    await_end(sampler);
+    collect(sampler);
+    CHECK(tick_count == 8);
+    for (size_t i = 0; i < tick_count; i++) {
+        CHECK(ticks[i].skipped == 0);
+        CHECK(ticks[i].flags == (i == 4   ? MW_TICK_LATE
+                                 : i == 7 ? MW_TICK_EXTRA
+                                          : 0));
+    }
+    mw_sampler_free(sampler);
+}
+
+/* Deadlines are absolute: what could not be served is counted, and the next one
+   is where it would have been. */
+static void skipped(void) {
+    fake.late[2] = 5 * MS; /* due at 3, comes at 8 */
+    run(MS, 5);
+    CHECK_TICKS({0, 0, 0}, {1, 0, 0}, {2, 0, 0}, {8, MW_TICK_LATE, 0},
+                {9, 0, 5}, {10, 0, 0}, {10, MW_TICK_EXTRA, 0});
+}
+
+/* The ticks of the dense start are extra: none is missed if they do not come.
+ */
+static void skipped_extra(void) {
+    fake.late[0] = 20 * MS;
+    run(500 * MS, 12);
+    uint64_t all = 0;
+    for (size_t i = 0; i < tick_count; i++)
+        all += ticks[i].skipped;
+    CHECK(all == 0);
+}
+
+/* Sampling that fails at once still ends with the root, not before or never. */
+static void first_tick_fails(void) {
+    fake.attach_error = -ENOMEM;
+    mw_sampler *sampler;
+    begin(MS, 5, &sampler);
+    CHECK(!mw_sampler_start(sampler, ROOT));
+    await_end(sampler);
+    CHECK(fake.entered);
+    CHECK(fake.sleeps == 6 && fake.last_deadline == INT64_MAX);
+    collect(sampler);
+    CHECK(tick_count == 0);
+    mw_sampler_stats stats;
+    mw_sampler_stats_read(sampler, &stats);
+    CHECK(stats.error == -ENOMEM);
+    mw_sampler_free(sampler);
+}
+
+static void later_tick_fails(void) {
+    fake.poll_error = -ENOMEM;
+    fake.poll_error_after = 3;
+    mw_sampler *sampler;
+    begin(MS, 8, &sampler);
+    CHECK(!mw_sampler_start(sampler, ROOT));
+    await_end(sampler);
+    CHECK(fake.sleeps == 9 && fake.last_deadline == INT64_MAX);
+    collect(sampler);
+    CHECK_TICKS({0, 0, 0}, {1, 0, 0}, {2, 0, 0});
+    mw_sampler_stats stats;
+    mw_sampler_stats_read(sampler, &stats);
+    CHECK(stats.error == -ENOMEM);
+    mw_sampler_free(sampler);
+}
+
+/* With a clock of the caller's own a failure is final, too: what came before it
+   is kept, and no tick follows that knows of half a change. */
+static void own_clock_fails(void) {
+    mw_sampler *sampler;
+    begin(MS, 1000, &sampler);
+    CHECK(!mw_sampler_tick(sampler, ROOT, BEGIN + MS));
+    fake.poll_error = -ENOMEM;
+    CHECK(mw_sampler_tick(sampler, ROOT, BEGIN + 2 * MS) == -ENOMEM);
+    fake.poll_error = 0;
+    CHECK(mw_sampler_tick(sampler, ROOT, BEGIN + 3 * MS) == -ENOMEM);
+    collect(sampler);
+    CHECK_TICKS({1, 0, 0});
+    mw_sampler_free(sampler);
+}
+
+/* A reader that never reads: ticks are skipped and counted, not kept for ever;
+   and they go on when it does. */
+static void lagging_reader(void) {
+    const long most = 1 << 20, sleeps = most + 5000;
+    fake.pause_at = sleeps;
+    mw_sampler *sampler;
+    begin(MS, sleeps + 10, &sampler);
+    CHECK(!mw_sampler_start(sampler, ROOT));
+    sem_wait(&fake.paused);
+    size_t count, text_count;
+    CHECK(mw_sampler_read(sampler, NULL, 0, NULL, 0, &count, &text_count) ==
+          -ENOBUFS);
+    /* Ticks, and the first words about one process. */
+    CHECK(count > (size_t)most && count < (size_t)most + 8);
+    mw_observation *records = malloc(count * sizeof *records);
+    char text[64];
+    CHECK(records);
+    CHECK(!mw_sampler_read(sampler, records, count, text, sizeof text, &count,
+                           &text_count));
+    uint64_t made = 0, not_made = 0;
+    for (size_t i = 0; i < count; i++)
+        if (records[i].kind == MW_TICK) {
+            made++;
+            not_made += records[i].process;
+        }
+    free(records);
+    CHECK(not_made == 0);
+    sem_post(&fake.go_on);
+    await_end(sampler);
+    collect(sampler);
+    /* The pause ended with a tick that was skipped before it was known that
+       there is room again. */
+    CHECK(tick_count >= 9);
+    for (size_t i = 0; i < tick_count; i++)
+        not_made += ticks[i].skipped;
+    /* The first tick comes without a sleep, as does the last. */
+    CHECK(made + not_made + tick_count == (uint64_t)sleeps + 12);
+    mw_sampler_free(sampler);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} CASES[] = {
+    {"on-time", on_time},
+    {"short-interval", short_interval},
+    {"late", late},
+    {"skipped", skipped},
+    {"skipped-extra", skipped_extra},
+    {"first-tick-fails", first_tick_fails},
+    {"later-tick-fails", later_tick_fails},
+    {"own-clock-fails", own_clock_fails},
+    {"lagging-reader", lagging_reader},
+};
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+        if (!strcmp(CASES[i].name, argv[1])) {
+            CASES[i].run();
+            return 0;
+        }
+    fprintf(stderr, "no such case: %s\n", argv[1]);
+    return 2;
+}

@@ -1,0 +1,141 @@
+"""Compiles the C code strictly, and runs its own tests under sanitizers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CSRC = HERE.parent.parent / "csrc"
+
+MEMORY = "address,undefined"
+THREADS = "thread"
+COMPILERS = ("gcc", "clang")
+
+COMMON = ("sampler.c", "table.c", "queue.c")
+LINUX = tuple(sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")))
+EVERY_SOURCE = tuple(sorted(str(path.relative_to(CSRC)) for path in CSRC.glob("**/*.c")))
+
+FUZZ_SECONDS = 20
+FUZZ_ROUNDS = 1_000_000
+
+SAMPLER_CASES = (
+    "tree",
+    "tree-by-path",
+    "tree-by-both",
+    "churn",
+    "short-jobs",
+    "free-while-running",
+    "free-unstarted",
+    "refused-options",
+    "root-gone",
+    "wait-reasons",
+    "own-clock",
+    "resident-size",
+    "no-descriptors",
+    "replaced-thread",
+    pytest.param(
+        "foreign-child",
+        marks=pytest.mark.xfail(
+            strict=True,
+            reason="a child whose starting thread has ended goes to the main thread's list, "
+            "where it cannot be told from an orphan of the job",
+        ),
+    ),
+    "older-child",
+    "spawn-errors",
+    "spawn-swapped",
+)
+
+DEADLINE_CASES = (
+    "on-time",
+    "short-interval",
+    "late",
+    "skipped",
+    "skipped-extra",
+    "first-tick-fails",
+    "later-tick-fails",
+    "own-clock-fails",
+    "lagging-reader",
+)
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+
+def test_there_are_sources():
+    assert {"sampler.c", "spawn.c", "unsupported.c", "linux/parse.c"} <= set(EVERY_SOURCE)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("source", EVERY_SOURCE)
+def test_compiles_without_warnings(toolchain, tmp_path, compiler, source):
+    toolchain.require(compiler, None)
+    if source.startswith("linux/") and not Path("/proc/self/stat").exists():
+        pytest.skip("needs Linux's headers")
+    toolchain.compile(
+        [
+            compiler,
+            *("-std=c11", "-O2", "-pthread", "-Wall", "-Wextra", "-Werror", "-Wshadow"),
+            *("-Wconversion", "-Wsign-conversion", "-Wstrict-prototypes", "-D_GNU_SOURCE"),
+            *('-DMW_BUILD_DATE="2025-01-01"', '-DMW_BUILD_TARGET="test"', f"-I{CSRC}"),
+            *("-c", CSRC / source, "-o", tmp_path / "out.o"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_unsupported_platform(toolchain, check_program, compiler):
+    sources = (*COMMON, "spawn.c", "build_info.c", "unsupported.c")
+    program = toolchain.build(compiler, None, "test_unsupported.c", sources)
+    check_program(None, program)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_parsers(toolchain, check_program, compiler):
+    program = toolchain.build(compiler, MEMORY, "test_parse.c", ["linux/parse.c"])
+    check_program(MEMORY, program)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_table_and_queue(toolchain, check_program, compiler):
+    program = toolchain.build(compiler, MEMORY, "test_table.c", ["table.c", "queue.c"])
+    check_program(MEMORY, program)
+
+
+def test_fuzz_parsers(toolchain, check_program, tmp_path):
+    """libFuzzer, which looks for inputs that reach new code."""
+    sanitizer = f"fuzzer,{MEMORY}"
+    program = toolchain.build("clang", sanitizer, "fuzz_parse.c", ["linux/parse.c"])
+    shutil.copytree(HERE / "corpus", tmp_path / "corpus")
+    check_program(
+        sanitizer,
+        *(program, tmp_path / "corpus", f"-artifact_prefix={tmp_path}/"),
+        *(f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-max_len=1024", "-verbosity=0"),
+    )
+
+
+def test_mutate_parsers(toolchain, check_program):
+    """The same target without libFuzzer: the same inputs each time."""
+    compiler = toolchain.any_compiler(MEMORY)
+    program = toolchain.build(compiler, MEMORY, "fuzz_parse.c", ["linux/parse.c"], ["-DSTANDALONE"])
+    check_program(MEMORY, program, str(FUZZ_ROUNDS), *sorted((HERE / "corpus").iterdir()))
+
+
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
+@pytest.mark.parametrize("case", DEADLINE_CASES)
+def test_deadlines(toolchain, check_program, sanitizer, case):
+    compiler = toolchain.any_compiler(sanitizer)
+    program = toolchain.build(compiler, sanitizer, "test_deadlines.c", COMMON)
+    check_program(sanitizer, program, case)
+
+
+@on_linux
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
+@pytest.mark.parametrize("case", SAMPLER_CASES)
+def test_sampler(toolchain, check_program, sanitizer, case):
+    compiler = toolchain.any_compiler(sanitizer)
+    job = toolchain.build(compiler, None, "job.c", [])
+    program = toolchain.build(compiler, sanitizer, "test_sampler.c", [*COMMON, "spawn.c", *LINUX])
+    check_program(sanitizer, program, job, case)

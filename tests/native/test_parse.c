@@ -1,0 +1,400 @@
+/*
+ * csrc/linux/parse.c against texts whose meaning is known, and against every
+ * way to cut them short. Each text lies in memory of exactly its length.
+ */
+#include "parse.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#include "check.h"
+
+/* --- stat --- */
+
+/* Fields 4 to 28 of a process that has a value of its own in each of them. */
+#define NUMBERS                                                                \
+    "41 52 63 74 -1 4194368 10 11 12 13 14 15 16 17 20 -19 3 0 222333 "        \
+    "444555666 777 18446744073709551615 94 95 140736"
+
+/* What follows; not read. */
+#define TAIL " 0 0 0 0 0 0 17 1 0 0 0 0 0 96 97 98 99 100 101 102 0\n"
+
+static int parse_stat(const char *text, size_t length, mw_stat *out) {
+    char *copy = exact(text, length);
+    int result = mw_parse_stat(copy, length, out);
+    exact_free(copy, length);
+    CHECK(result == 0 || result == -EINVAL);
+    return result;
+}
+
+static void check_numbers(const mw_stat *stat) {
+    CHECK(stat->pid == 1234);
+    CHECK(stat->state == 'S');
+    CHECK(stat->ppid == 41);
+    CHECK(stat->flags == 4194368);
+    CHECK(stat->threads == 3);
+    CHECK(stat->start_ticks == 222333);
+    CHECK(stat->rss_pages == 777);
+    CHECK(stat->start_stack == 140736);
+}
+
+static void test_stat_names(void) {
+    static const char *const names[] = {
+        "cat",
+        "",
+        " ",
+        ")",
+        "(",
+        "()",
+        ")(",
+        "a) R 1 (b",
+        "):",
+        "a\nb",
+        "(sd-pam)",
+        "((((((((((((((((",
+        "))))))))))))))))",
+        ") Z 0 0 0 0 0 ",
+        "tmux: server",
+        "\xff\xfe\x01",
+        "kworker/u129:3+flush-btrfs-1-with-a-name-of-63-bytes-in-it-----",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char text[512];
+        int length =
+            snprintf(text, sizeof text, "1234 (%s) S " NUMBERS TAIL, names[i]);
+        mw_stat stat;
+        CHECK(!parse_stat(text, (size_t)length, &stat));
+        CHECK(!strcmp(stat.comm, names[i]));
+        check_numbers(&stat);
+
+        /* A text is right, or it is refused: never half of a number. */
+        size_t complete = (size_t)length - strlen(TAIL) + 1;
+        for (size_t cut = 0; cut < (size_t)length; cut++) {
+            int result = parse_stat(text, cut, &stat);
+            CHECK(result == (cut < complete ? -EINVAL : 0));
+            if (!result) {
+                CHECK(!strcmp(stat.comm, names[i]));
+                check_numbers(&stat);
+            }
+        }
+    }
+}
+
+static void test_stat_long_name(void) {
+    char name[201], text[600];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    int length = snprintf(text, sizeof text, "1234 (%s) S " NUMBERS TAIL, name);
+    mw_stat stat;
+    CHECK(!parse_stat(text, (size_t)length, &stat));
+    CHECK(strlen(stat.comm) == sizeof stat.comm - 1);
+    CHECK(!strncmp(stat.comm, name, sizeof stat.comm - 1));
+    check_numbers(&stat);
+}
+
+static void test_stat_end(void) {
+    /* The last field read may be the last of all, if something ends it. */
+    mw_stat stat;
+    CHECK(!parse_stat("1234 (x) S " NUMBERS "\n",
+                      strlen("1234 (x) S " NUMBERS "\n"), &stat));
+    check_numbers(&stat);
+    CHECK(parse_stat("1234 (x) S " NUMBERS "x",
+                     strlen("1234 (x) S " NUMBERS "x"), &stat) == -EINVAL);
+}
+
+static void test_stat_refused(void) {
+    static const char *const texts[] = {
+        "",
+        "\n",
+        "(",
+        ")",
+        "()",
+        "x (y) S " NUMBERS TAIL,
+        "1234",
+        "1234 ",
+        "1234 (",
+        "1234 )",
+        "1234 )(",
+        "1234 )( S " NUMBERS TAIL,
+        "1234 cat S " NUMBERS TAIL,
+        "1234 (cat S " NUMBERS TAIL,
+        "1234 cat) S " NUMBERS TAIL,
+        "1234 (cat)",
+        "1234 (cat) ",
+        "1234 (cat)S " NUMBERS TAIL,
+        "1234 (cat) S x" NUMBERS TAIL,
+        "1234 (cat) S - " NUMBERS TAIL,
+        "1234 (cat) S  " NUMBERS TAIL,
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        mw_stat stat;
+        CHECK(parse_stat(texts[i], strlen(texts[i]), &stat) == -EINVAL);
+    }
+}
+
+static void test_stat_huge(void) {
+    static const char text[] =
+        "99999999999 (x) R 2147483648 1 1 1 1 4294967296 0 0 0 0 0 0 0 0 0 0 "
+        "18446744073709551615 0 99999999999999999999999 0 "
+        "18446744073709551616 0 0 0 18446744073709551615\n";
+    mw_stat stat;
+    CHECK(!parse_stat(text, sizeof text - 1, &stat));
+    CHECK(stat.pid == 0);  /* not a pid */
+    CHECK(stat.ppid == 0); /* not a pid */
+    CHECK(stat.flags == 0);
+    CHECK(stat.threads == INT64_MAX);
+    CHECK(stat.start_ticks == UINT64_MAX);
+    CHECK(stat.rss_pages == UINT64_MAX);
+    CHECK(stat.start_stack == UINT64_MAX);
+}
+
+/* --- statm --- */
+
+static int parse_statm(const char *text, size_t length, mw_statm *out) {
+    char *copy = exact(text, length);
+    int result = mw_parse_statm(copy, length, out);
+    exact_free(copy, length);
+    CHECK(result == 0 || result == -EINVAL);
+    return result;
+}
+
+static void test_statm(void) {
+    static const char text[] = "5034 1302 1173 19 0 331 0\n";
+    const size_t complete = sizeof "5034 1302 1173 19 " - 1;
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        mw_statm statm;
+        int result = parse_statm(text, cut, &statm);
+        CHECK(result == (cut < complete ? -EINVAL : 0));
+        CHECK(result || (statm.size == 5034 && statm.resident == 1302 &&
+                         statm.text == 19));
+    }
+}
+
+static void test_statm_edges(void) {
+    static const struct {
+        const char *text;
+        int result;
+        uint64_t size, resident, code;
+    } cases[] = {
+        {"0 0 0 0 0 0 0\n", 0, 0, 0, 0},
+        {"1 2 3 4\n", 0, 1, 2, 4},
+        {"18446744073709551615 18446744073709551614 0 18446744073709551616 0",
+         0, UINT64_MAX, UINT64_MAX - 1, UINT64_MAX},
+        {"1 2 3 4", -EINVAL, 0, 0, 0},
+        {"1 2 3 4x", -EINVAL, 0, 0, 0},
+        {"1 2 3\n", -EINVAL, 0, 0, 0},
+        {"1 2 x 4 \n", -EINVAL, 0, 0, 0},
+        {"1\t2 3 4 \n", -EINVAL, 0, 0, 0},
+        {"\n", -EINVAL, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mw_statm statm;
+        int result = parse_statm(cases[i].text, strlen(cases[i].text), &statm);
+        CHECK(result == cases[i].result);
+        CHECK(result || (statm.size == cases[i].size &&
+                         statm.resident == cases[i].resident &&
+                         statm.text == cases[i].code));
+    }
+}
+
+/* --- status --- */
+
+static int parse_watermark(const char *text, size_t length, uint64_t *bytes) {
+    char *copy = exact(text, length);
+    int found = mw_parse_watermark(copy, length, bytes);
+    exact_free(copy, length);
+    CHECK(found == 0 || found == 1);
+    return found;
+}
+
+static void test_watermark(void) {
+    static const char text[] = "Name:\tcat\nVmPeak:\t  9999 kB\nVmLck:\t 0 kB\n"
+                               "VmHWM:\t    5208 kB\nVmRSS:\t    5000 kB\n";
+    const size_t complete =
+        (size_t)(strstr(text, "5208 ") - text) + sizeof "5208 " - 1;
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        uint64_t bytes = 0;
+        int found = parse_watermark(text, cut, &bytes);
+        CHECK(found == (cut >= complete));
+        CHECK(!found || bytes == 5208 * 1024);
+    }
+}
+
+static void test_watermark_edges(void) {
+    static const struct {
+        const char *text;
+        int found;
+        uint64_t bytes;
+    } cases[] = {
+        {"", 0, 0},
+        {"\n", 0, 0},
+        {"\nVmHWM:", 0, 0},
+        {"\nVmHWM:\n", 0, 0},
+        {"\nVmHWM: 7", 0, 0},
+        {"\nVmHWM:7\n", 1, 7168},
+        {"\nVmHWM:\t0 kB\n", 1, 0},
+        /* A zombie and a kernel thread have none. */
+        {"Name:\tkthreadd\nState:\tS (sleeping)\nThreads:\t1\n", 0, 0},
+        /* Lines that look like it. */
+        {"XVmHWM:\t1 kB\nVmHWM :\t2 kB\nVmHWM:\t3 kB\n", 1, 3072},
+        {"Name:\tVmHWM:\t9 kB\nVmHWM:\t4 kB\n", 1, 4096},
+        {"\n\n\n\nVmHWM:\t5 kB\n", 1, 5120},
+        {"\nVmHW\nVmHWM:\t6 kB\n", 1, 6144},
+        /* The most that fits 64 bits, and what does not. */
+        {"\nVmHWM: 18014398509481983 kB\n", 1, UINT64_MAX - 1023},
+        {"\nVmHWM: 18014398509481984 kB\n", 0, 0},
+        {"\nVmHWM: 99999999999999999999999999 kB\n", 0, 0},
+        {"\nVmHWM: -5 kB\n", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t bytes = 0;
+        int found =
+            parse_watermark(cases[i].text, strlen(cases[i].text), &bytes);
+        CHECK(found == cases[i].found);
+        CHECK(bytes == cases[i].bytes);
+    }
+}
+
+/* --- children --- */
+
+/* Every pid of a list; `*used` is where reading stopped. */
+static size_t parse_children(const char *text, size_t length, int last,
+                             int32_t *pids, size_t most, size_t *used) {
+    char *copy = exact(text, length);
+    size_t count = 0, before = 0;
+    *used = 0;
+    while (count < most &&
+           mw_parse_child(copy, length, last, used, &pids[count])) {
+        CHECK(*used > before && *used <= length);
+        before = *used;
+        count++;
+    }
+    CHECK(*used <= length);
+    exact_free(copy, length);
+    return count;
+}
+
+static void test_children(void) {
+    static const struct {
+        const char *text;
+        int last;
+        size_t count;
+        int32_t pids[4];
+    } cases[] = {
+        {"", 1, 0, {0}},
+        {"\n", 1, 0, {0}},
+        {"   ", 1, 0, {0}},
+        {"17 18 19 ", 1, 3, {17, 18, 19}},
+        {"17 18 19", 1, 3, {17, 18, 19}},
+        /* With more to come the last number may be cut. */
+        {"17 18 19", 0, 2, {17, 18}},
+        {"17 18 19 ", 0, 3, {17, 18, 19}},
+        {" 17\n18\n", 1, 2, {17, 18}},
+        {"2147483647 2147483648 5 ", 1, 1, {2147483647}},
+        {"7 0 8 ", 1, 1, {7}},
+        {"7 x 8 ", 1, 1, {7}},
+        {"7 -8 9 ", 1, 1, {7}},
+        {"99999999999999999999 ", 1, 0, {0}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int32_t pids[8];
+        size_t used;
+        size_t count = parse_children(cases[i].text, strlen(cases[i].text),
+                                      cases[i].last, pids, 8, &used);
+        CHECK(count == cases[i].count);
+        CHECK(!memcmp(pids, cases[i].pids, count * sizeof *pids));
+    }
+}
+
+/* A list read through a buffer of any size gives the same pids. */
+static void test_children_cut(void) {
+    char text[256];
+    size_t length = 0;
+    int32_t expected[24];
+    for (size_t i = 0; i < 24; i++) {
+        expected[i] = (int32_t)(i % 3 == 0 ? i + 1 : i * 99999 + 7);
+        length += (size_t)snprintf(text + length, sizeof text - length, "%d ",
+                                   expected[i]);
+    }
+    /* Room for the longest number, the space before it, and one after. */
+    for (size_t room = 12; room <= length + 1; room++) {
+        int32_t pids[32];
+        size_t count = 0, at = 0, used;
+        do {
+            size_t n = length - at < room ? length - at : room;
+            count += parse_children(text + at, n, n < room, pids + count,
+                                    32 - count, &used);
+            at += used;
+        } while (used && at < length);
+        CHECK(count == 24);
+        CHECK(!memcmp(pids, expected, sizeof expected));
+    }
+    /* Every prefix gives a prefix of the pids. */
+    for (size_t cut = 0; cut <= length; cut++) {
+        int32_t pids[32];
+        size_t used;
+        size_t count = parse_children(text, cut, 0, pids, 32, &used);
+        CHECK(count <= 24);
+        CHECK(!memcmp(pids, expected, count * sizeof *pids));
+    }
+}
+
+/* --- names of directories --- */
+
+static void test_pid(void) {
+    static const struct {
+        const char *name;
+        int32_t pid;
+    } cases[] = {
+        {"1", 1},
+        {"42", 42},
+        {"4194304", 4194304},
+        {"2147483647", INT32_MAX},
+        {"2147483648", 0},
+        {"18446744073709551617", 0},
+        {"99999999999999999999999", 0},
+        {"", 0},
+        {"0", 0},
+        {".", 0},
+        {"..", 0},
+        {"self", 0},
+        {"thread-self", 0},
+        {"1a", 0},
+        {"a1", 0},
+        {" 1", 0},
+        {"1 ", 0},
+        {"-1", 0},
+        {"+1", 0},
+        {"1\n", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t length = strlen(cases[i].name) + 1;
+        char *copy = exact(cases[i].name, length);
+        CHECK(mw_parse_pid(copy) == cases[i].pid);
+        exact_free(copy, length);
+    }
+}
+
+/* The kernel writes no leading zeros, and takes none (name_to_int). Callers
+   count on it: such a name is at most ten bytes long. */
+static void test_pid_leading_zeros(void) {
+    CHECK(mw_parse_pid("01") == 0);
+    CHECK(mw_parse_pid("00000000000000000000000000000000000000000001") == 0);
+}
+
+int main(void) {
+    test_stat_names();
+    test_stat_long_name();
+    test_stat_end();
+    test_stat_refused();
+    test_stat_huge();
+    test_statm();
+    test_statm_edges();
+    test_watermark();
+    test_watermark_edges();
+    test_children();
+    test_children_cut();
+    test_pid();
+    test_pid_leading_zeros();
+    return 0;
+}
