@@ -358,8 +358,10 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
     if (mw_parse_watermark(text, (size_t)n, &out->watermark))
         out->valid = MW_HAS_WATERMARK;
     int forked = (stat.flags & PF_FORKNOEXEC) != 0;
-    out->new_image = (h->forked && !forked) ||
-                     (h->start_stack && stat.start_stack != h->start_stack);
+    /* A process on its way out has no stack any more: that is no exec. */
+    int moved = h->start_stack && stat.start_stack &&
+                stat.start_stack != h->start_stack;
+    out->new_image = (h->forked && !forked) || moved;
     h->start_stack = stat.start_stack;
     h->forked = forked;
     return 0;
