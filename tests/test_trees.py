@@ -261,6 +261,17 @@ def test_exec_of_the_same_program(memwatch):
     assert holds(process, 30)
 
 
+def test_one_image_per_exec(memwatch, burner):
+    """However often a process is caught in the middle of one."""
+    execs = 20
+    words = ["exec", "["] * execs + ["]"] * execs
+    for _ in range(5):
+        result = memwatch.burn(*words, options=("-i", "0.1ms"), env={"BURNER": str(burner)}).end()
+        (process,) = result.json["processes"]
+        assert len(process["images"]) <= execs + 1
+        assert {image["command"] for image in process["images"]} == {"burner"}
+
+
 def test_parent_that_never_reaps(memwatch, state_of, wait_until):
     go = memwatch.room / "go"
     watch = memwatch.burn(
