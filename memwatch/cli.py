@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from memwatch import __version__
-from memwatch.outputs import hold_standard_descriptors
+from memwatch.outputs import complain, hold_standard_descriptors
 
 COMMANDS = ("run",)
 
@@ -72,4 +72,4 @@ def _complain(error: click.ClickException) -> None:
     text = " ".join(error.format_message().split())
     if isinstance(error, click.UsageError) and error.ctx:
         text = f"{text.rstrip('.')}. See '{error.ctx.command_path} --help'."
-    click.echo(f"memwatch: {text}", err=True)
+    complain(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from typing import TextIO
 
@@ -12,7 +11,7 @@ import click
 
 from memwatch.commands import options
 from memwatch.launcher import Launcher
-from memwatch.outputs import OutputFile, rescue, write_stdout
+from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
 from memwatch.profiler import watch_command
 
@@ -145,14 +144,14 @@ class _Reports:
         try:
             write()
         except OSError as error:
-            _warn(f"cannot write to {where}: {error.strerror}")
+            complain(f"cannot write to {where}: {error.strerror}")
             if self.failed:
                 return
             self.failed = True
             try:
-                _warn(f"the result is in {rescue(self.json)}")
+                complain(f"the result is in {rescue(self.json)}")
             except OSError as second:
-                _warn(f"nor could the result be saved elsewhere: {second.strerror}")
+                complain(f"nor could the result be saved elsewhere: {second.strerror}")
 
     def print_summary(self, top: int | None) -> None:
         from memwatch.reports.summary import lines
@@ -162,7 +161,7 @@ class _Reports:
         def style(**how: bool) -> Callable[[str], str]:
             return lambda text: click.style(text, **how) if color else text
 
-        width = os.get_terminal_size(2).columns if sys.stderr.isatty() else 100
+        width = os.get_terminal_size(2).columns if os.isatty(2) else 100
         text = "\n".join(
             lines(
                 self.profile,
@@ -174,8 +173,7 @@ class _Reports:
             )
         )
         try:
-            sys.stderr.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
-            sys.stderr.flush()
+            write_stderr(text + "\n")
         except OSError:
             # There is nowhere left to say so.
             self.failed = True
@@ -210,14 +208,10 @@ def _cannot_run(name: str, error: OSError) -> str:
     return f"cannot run {name!r}: {remedy}"
 
 
-def _warn(text: str) -> None:
-    click.echo(f"memwatch: {text}", err=True)
-
-
 def _wants_color() -> bool:
     """https://no-color.org and https://force-color.org; otherwise only on a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return os.isatty(2) and os.environ.get("TERM") != "dumb"
