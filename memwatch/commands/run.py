@@ -80,7 +80,13 @@ def command(
     """
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
-    csv_file, timeline_file = _open(csv_path), _open(timeline_path)
+    csv_file = _open(csv_path)
+    try:
+        timeline_file = _open(timeline_path)
+    except click.ClickException:
+        if csv_file:
+            csv_file.abandon()
+        raise
     outputs = [file for file in (csv_file, timeline_file) if file]
     stdout, stderr = _streams(silent=silent, stdout_is_ours=as_json)
 
@@ -161,7 +167,8 @@ class _Reports:
         def style(**how: bool) -> Callable[[str], str]:
             return lambda text: click.style(text, **how) if color else text
 
-        width = os.get_terminal_size(2).columns if os.isatty(2) else 100
+        # A terminal that was never told its size says 0.
+        width = (os.get_terminal_size(2).columns if os.isatty(2) else 0) or 100
         text = "\n".join(
             lines(
                 self.profile,
@@ -201,6 +208,9 @@ def _streams(*, silent: bool, stdout_is_ours: bool) -> tuple[int, int]:
 def _cannot_run(name: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         remedy = "no such command; check the spelling and PATH"
+    elif isinstance(error, PermissionError) and "/" not in name:
+        # So it is too when PATH names a folder that may not be looked into.
+        remedy = "no such command, or not executable; check the spelling and PATH"
     elif isinstance(error, PermissionError):
         remedy = "it is a directory" if os.path.isdir(name) else "it is not executable"
     else:
