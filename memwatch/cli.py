@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from memwatch import __version__
-from memwatch.outputs import hold_standard_descriptors
+from memwatch.outputs import complain, hold_standard_descriptors
 
 COMMANDS = ("run",)
 
@@ -40,7 +40,9 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
 
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96}
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    no_args_is_help=False,  # else click puts the whole help into the error
 )
 @click.option(
     "--version",
@@ -72,4 +74,4 @@ def _complain(error: click.ClickException) -> None:
     text = " ".join(error.format_message().split())
     if isinstance(error, click.UsageError) and error.ctx:
         text = f"{text.rstrip('.')}. See '{error.ctx.command_path} --help'."
-    click.echo(f"memwatch: {text}", err=True)
+    complain(text)

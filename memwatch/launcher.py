@@ -105,7 +105,11 @@ class Launcher:
     def forward_signals(self) -> None:
         """Passes on what other processes sent to memwatch."""
         while self._signals and (taken := self._signals.next()):
-            if not taken.from_kernel and taken.sender != self.pid:
+            # Of a terminal that goes away only the leader of the session is told.
+            from_terminal = taken.from_kernel and not (
+                taken.number == signal.SIGHUP and os.getsid(0) == os.getpid()
+            )
+            if not from_terminal and taken.sender != self.pid:
                 self.send(taken.number)
 
     def send(self, number: int) -> None:

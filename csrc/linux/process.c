@@ -25,6 +25,9 @@
 /* proc_pid_stat(5), flags: forked, and nothing executed since. */
 #define PF_FORKNOEXEC 0x40u
 
+/* mw_handle.text_pages: in the middle of execve when last looked at. */
+static const uint64_t UNDECIDED = UINT64_MAX;
+
 /* How often at most a process is asked for its threads: 2 us when their number
    is as before, 20 us and more when they must be listed again. */
 static const int64_t THREAD_CHECK = 16000000;
@@ -46,7 +49,8 @@ struct mw_handle {
     int forked;           /* PF_FORKNOEXEC at the last look */
     uint64_t start_ticks; /* 0: unreadable */
     uint64_t start_stack; /* marks an image, read by the inspection */
-    uint64_t text_pages;  /* marks an image, free with every `statm` */
+    uint64_t text_pages;  /* marks an image, free with every `statm`; 0: the
+                             first is not complete yet */
     uint64_t size; /* pages of address space: a new thread's stack adds some */
     int64_t next_thread_check;
     int check_threads;  /* their number may have changed */
@@ -101,6 +105,21 @@ static int read_stat(const mw_platform *p, const mw_handle *h, mw_stat *out) {
     return h->start_ticks && out->start_ticks != h->start_ticks ? -ESRCH : 0;
 }
 
+/* Whether `stat` shows another image than last time. Without code it shows
+   none: the process is on its way out, or in the middle of execve, where the
+   stack moves twice. */
+static int has_new_image(mw_handle *h, const mw_stat *stat) {
+    if (!stat->end_code)
+        return 0;
+    int forked = (stat->flags & PF_FORKNOEXEC) != 0;
+    int is_new =
+        (h->forked && !forked) || (h->start_stack && stat->start_stack &&
+                                   h->start_stack != stat->start_stack);
+    h->start_stack = stat->start_stack;
+    h->forked = forked;
+    return is_new;
+}
+
 static void keep_descriptors(mw_platform *p, mw_handle *h,
                              mw_identity *identity) {
     char path[MW_PATH], text[MW_FILE_TEXT];
@@ -141,8 +160,7 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
     }
     if (!error) {
         h->start_ticks = stat.start_ticks;
-        h->start_stack = stat.start_stack;
-        h->forked = (stat.flags & PF_FORKNOEXEC) != 0;
+        has_new_image(h, &stat);
         identity->start = (int64_t)(stat.start_ticks * p->tick_ns);
         identity->ppid = stat.ppid;
         identity->valid |= MW_HAS_START;
@@ -347,13 +365,8 @@ static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
         out->valid = MW_HAS_RSS;
     }
     note_threads(h, &stat);
-    if (h->statm_fd < 0) {
-        out->new_image = (h->start_stack && stat.start_stack &&
-                          h->start_stack != stat.start_stack) ||
-                         (h->forked && !(stat.flags & PF_FORKNOEXEC));
-        h->start_stack = stat.start_stack;
-        h->forked = (stat.flags & PF_FORKNOEXEC) != 0;
-    }
+    if (h->statm_fd < 0)
+        out->new_image = has_new_image(h, &stat);
 }
 
 static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
@@ -382,8 +395,12 @@ static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
         h->size = statm.size;
         h->check_threads = 1;
     }
-    if (statm.text != h->text_pages) {
-        out->new_image = 1;
+    if (!statm.text) {
+        /* In the middle of execve: the image is new when it has a text. */
+        if (h->text_pages)
+            h->text_pages = UNDECIDED;
+    } else if (statm.text != h->text_pages) {
+        out->new_image = h->text_pages != 0;
         h->text_pages = statm.text;
         h->start_stack = 0;
         h->forked = 0;
@@ -416,11 +433,7 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
         return 0;
     if (mw_parse_watermark(text, (size_t)n, &out->watermark))
         out->valid = MW_HAS_WATERMARK;
-    int forked = (stat.flags & PF_FORKNOEXEC) != 0;
-    out->new_image = (h->forked && !forked) ||
-                     (h->start_stack && stat.start_stack != h->start_stack);
-    h->start_stack = stat.start_stack;
-    h->forked = forked;
+    out->new_image = has_new_image(h, &stat);
     note_threads(h, &stat);
     return 0;
 }

@@ -41,6 +41,7 @@ def top(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
     """A number of rows, or None for "all"."""
     if value == "all":
         return None
-    if not value.isascii() or not value.isdigit():
+    # Python refuses to read a number of more than 4300 digits.
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
         raise click.BadParameter(f"{value!r} is neither a number of processes nor 'all'.")
     return int(value)

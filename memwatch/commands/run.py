@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from typing import TextIO
 
@@ -12,7 +11,7 @@ import click
 
 from memwatch.commands import options
 from memwatch.launcher import Launcher
-from memwatch.outputs import OutputFile, rescue, write_stdout
+from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
 from memwatch.profiler import watch_command
 
@@ -81,7 +80,13 @@ def command(
     """
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
-    csv_file, timeline_file = _open(csv_path), _open(timeline_path)
+    csv_file = _open(csv_path)
+    try:
+        timeline_file = _open(timeline_path)
+    except click.ClickException:
+        if csv_file:
+            csv_file.abandon()
+        raise
     outputs = [file for file in (csv_file, timeline_file) if file]
     stdout, stderr = _streams(silent=silent, stdout_is_ours=as_json)
 
@@ -145,14 +150,14 @@ class _Reports:
         try:
             write()
         except OSError as error:
-            _warn(f"cannot write to {where}: {error.strerror}")
+            complain(f"cannot write to {where}: {error.strerror}")
             if self.failed:
                 return
             self.failed = True
             try:
-                _warn(f"the result is in {rescue(self.json)}")
+                complain(f"the result is in {rescue(self.json)}")
             except OSError as second:
-                _warn(f"nor could the result be saved elsewhere: {second.strerror}")
+                complain(f"nor could the result be saved elsewhere: {second.strerror}")
 
     def print_summary(self, top: int | None) -> None:
         if sys.stderr is None:  # closed when memwatch was started: the user wants no summary
@@ -164,8 +169,8 @@ class _Reports:
         def style(**how: bool) -> Callable[[str], str]:
             return lambda text: click.style(text, **how) if color else text
 
-        # A terminal that does not know its size says 0.
-        width = (os.get_terminal_size(2).columns if sys.stderr.isatty() else 0) or 100
+        # A terminal that was never told its size says 0.
+        width = (os.get_terminal_size(2).columns if os.isatty(2) else 0) or 100
         text = "\n".join(
             lines(
                 self.profile,
@@ -177,8 +182,7 @@ class _Reports:
             )
         )
         try:
-            sys.stderr.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
-            sys.stderr.flush()
+            write_stderr(text + "\n")
         except OSError:
             # There is nowhere left to say so.
             self.failed = True
@@ -206,15 +210,14 @@ def _streams(*, silent: bool, stdout_is_ours: bool) -> tuple[int, int]:
 def _cannot_run(name: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         remedy = "no such command; check the spelling and PATH"
+    elif isinstance(error, PermissionError) and "/" not in name:
+        # So it is too when PATH names a folder that may not be looked into.
+        remedy = "no such command, or not executable; check the spelling and PATH"
     elif isinstance(error, PermissionError):
         remedy = "it is a directory" if os.path.isdir(name) else "it is not executable"
     else:
         remedy = error.strerror or str(error)
     return f"cannot run {name!r}: {remedy}"
-
-
-def _warn(text: str) -> None:
-    click.echo(f"memwatch: {text}", err=True)
 
 
 def _wants_color() -> bool:
@@ -223,4 +226,4 @@ def _wants_color() -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return os.isatty(2) and os.environ.get("TERM") != "dumb"

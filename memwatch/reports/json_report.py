@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -37,7 +38,7 @@ def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
 def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
     sampling = profile.sampling
     head: dict[str, Any] = {
-        "command": list(profile.command),
+        "command": [_text(word) for word in profile.command],
         "start_time": _date(profile, profile.start),
         "end_time": _date(profile, profile.end),
         "duration_seconds": round(profile.duration, 6),
@@ -86,7 +87,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             "exclude_pattern": shown.filter.exclude,
             "include_pattern": shown.filter.include,
         }
-        head["filter"] = {key: each.pattern for key, each in patterns.items() if each}
+        head["filter"] = {key: _text(each.pattern) for key, each in patterns.items() if each}
         head["filtered_process_count"] = shown.hidden
         head["filtered_total_rss_kib"] = kib(shown.hidden_rss)
     return head
@@ -141,6 +142,11 @@ def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:
 
 def _date(profile: Profile, time: int) -> str:
     return format_date(profile.clock.realtime_at(time))
+
+
+def _text(word: str) -> str:
+    """A word of the command line as the processes' are shown: escapes where it is not UTF-8."""
+    return os.fsencode(word).decode("utf-8", "backslashreplace")
 
 
 def _kib(size: int | None) -> int | None:

@@ -110,7 +110,7 @@ def _processes(shown: Shown, top: int | None, width: int, bold: Style, dim: Styl
         yield "  no process passes the filter"
         return
     listed = shown.processes if top is None else shown.processes[:top]
-    pid_width = max(len(str(process.pid)) for process in listed)
+    pid_width = max((len(str(process.pid)) for process in listed), default=0)
     for process in listed:
         peak = process.peak
         size = "unknown" if peak.source == UNKNOWN else format_size(peak.rss)
