@@ -350,6 +350,26 @@ def test_a_name_completed_after_a_tick_does_not_inflate_the_old_group() -> None:
         assert group.peak_rss <= group.sum_of_peaks, group
 
 
+# Who held what
+
+
+def test_who_held_what_is_of_the_peak_and_nothing_else() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
+    script.started(1, 2, parent=1).image(1, 2, "gone").memory(1, 2, 5).tick(1, 15, 2)
+    script.started(2, 3, parent=1).image(2, 3, "ld").memory(2, 3, 50).exited(2, 2)
+    script.tick(2, 60, 2).memory(3, 3, 1).tick(3, 11, 2)
+    held = [(each.serial, each.group, each.rss) for each in script.job().at_peak()]
+    assert held == [(3, "ld", 50), (1, "sh", 10)]
+
+
+def test_who_held_what_has_the_names_of_that_tick() -> None:
+    script = Script().started(1, 1).image(1, 1, "old").memory(1, 1, 10).tick(1, 10, 1)
+    script.image(2, 1, "new", "new", same=True)
+    script.started(2, 2, parent=1).image(2, 2, "cc").memory(2, 2, 5).tick(2, 15, 2)
+    script.image(3, 1, "later").memory(3, 1, 1).tick(3, 6, 2)
+    assert [each.group for each in script.job().at_peak()] == ["new", "cc"]
+
+
 # Forks
 
 
@@ -387,6 +407,13 @@ def test_a_fork_that_never_execs_is_counted() -> None:
     assert groups(job) == {"make": (2, 200, 200)}
     assert next(iter(job.groups())).peak_time == 2
     assert processes(job)[2].peak.rss == 100
+
+
+def test_a_fork_once_counted_stays_counted_when_more_is_known_of_it() -> None:
+    script = fork(make(), 1).tick(1, 200, 2).tick(2, 200, 2)
+    script.image(3, 2, "make", "make", "all", inherited=True, same=True)
+    script.memory(3, 1, 150).tick(3, 250, 2)
+    assert groups(script.job()) == {"make": (2, 250, 250)}
 
 
 def test_a_fork_that_works_a_while_and_then_execs_is_in_both_groups() -> None:
