@@ -33,7 +33,7 @@ def regex(
         return None
     try:
         return re.compile(value)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise click.BadParameter(f"{value!r} is not a regular expression: {error}.") from None
 
 
@@ -41,6 +41,10 @@ def top(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
     """A number of rows, or None for "all"."""
     if value == "all":
         return None
-    if not value.isascii() or not value.isdigit():
-        raise click.BadParameter(f"{value!r} is neither a number of processes nor 'all'.")
-    return int(value)
+    try:
+        # int() takes more than digits, and not any number of them.
+        if value.isascii() and value.isdigit():
+            return int(value)
+    except ValueError:
+        pass
+    raise click.BadParameter(f"{value!r} is neither a number of processes nor 'all'.")
