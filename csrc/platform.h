@@ -40,8 +40,10 @@ enum mw_life {
 typedef struct mw_reading {
     uint64_t rss;
     enum mw_life life;
-    uint32_t valid; /* MW_HAS_RSS */
-    int new_image;  /* it seems to have executed something since last time */
+    uint32_t valid;  /* MW_HAS_RSS */
+    int new_image;   /* it seems to have executed something since last time */
+    int image_ready; /* it was first seen in the middle of executing something,
+                        and only now runs it */
 } mw_reading;
 
 /* The dearer look, taken now and then. */

@@ -230,8 +230,9 @@ static int visit(mw_sampler *s, size_t index, int64_t time, uint32_t *flags,
         return slot->ended ? 0 : report_exit(s, slot, time);
     if (reading.new_image)
         error = begin_image(s, slot, time);
-    else if (slot->image_retries) {
-        slot->image_retries--;
+    else if (slot->image_retries || reading.image_ready) {
+        if (slot->image_retries)
+            slot->image_retries--;
         error = report_image(s, slot, time, 1);
     }
     if (error)

@@ -22,6 +22,14 @@
 #include "platform.h"
 #include "procfs.h"
 
+/*
+ * In the middle of execve a process has its new memory, but no program in it
+ * yet: `statm` counts no pages of text, and in `stat` the start of the code is
+ * 0. What marks the image then (flags, stack) is between the old and the new,
+ * and its command line is empty. So the marks are left as they are until the
+ * program is loaded: an exec shows once, and when it can be told what it was.
+ */
+
 /* proc_pid_stat(5), flags: forked, and nothing executed since. */
 #define PF_FORKNOEXEC 0x40u
 
@@ -43,9 +51,11 @@ struct mw_handle {
     int children_fd; /* of the first thread; -1: read by path */
     int ended;
     int forked;           /* PF_FORKNOEXEC at the last look */
+    int executing;        /* in the middle of execve at the last look */
     uint64_t start_ticks; /* 0: unreadable */
     uint64_t start_stack; /* marks an image, read by the inspection */
-    uint64_t text_pages;  /* marks an image, free with every `statm` */
+    uint64_t text_pages;  /* marks an image, free with every `statm`; 0: first
+                             seen in the middle of execve */
     int64_t next_thread_check;
     mw_thread *threads; /* all but the first, when there are others */
     size_t thread_count;
@@ -135,7 +145,8 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
     }
     if (!error) {
         h->start_ticks = stat.start_ticks;
-        h->start_stack = stat.start_stack;
+        h->executing = !stat.start_code;
+        h->start_stack = h->executing ? 0 : stat.start_stack;
         h->forked = (stat.flags & PF_FORKNOEXEC) != 0;
         identity->start = (int64_t)(stat.start_ticks * p->tick_ns);
         identity->ppid = stat.ppid;
@@ -292,10 +303,12 @@ static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
     }
     out->rss = stat.rss_pages * p->page_size;
     out->valid = MW_HAS_RSS;
-    if (h->statm_fd < 0) {
+    if (h->statm_fd < 0 && stat.start_code) {
         out->new_image = (h->start_stack && stat.start_stack &&
                           h->start_stack != stat.start_stack) ||
                          (h->forked && !(stat.flags & PF_FORKNOEXEC));
+        out->image_ready = h->executing && !out->new_image;
+        h->executing = 0;
         h->start_stack = stat.start_stack;
         h->forked = (stat.flags & PF_FORKNOEXEC) != 0;
     }
@@ -323,8 +336,12 @@ static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
     }
     out->rss = statm.resident * p->page_size;
     out->valid = MW_HAS_RSS;
-    if (statm.text != h->text_pages) {
-        out->new_image = 1;
+    if (!statm.text) {
+        h->executing = 1;
+    } else if (statm.text != h->text_pages || h->executing) {
+        out->new_image = h->text_pages || h->forked;
+        out->image_ready = !out->new_image;
+        h->executing = 0;
         h->text_pages = statm.text;
         h->start_stack = 0;
         h->forked = 0;
@@ -357,6 +374,8 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
         return 0;
     if (mw_parse_watermark(text, (size_t)n, &out->watermark))
         out->valid = MW_HAS_WATERMARK;
+    if (!stat.start_code)
+        return 0;
     int forked = (stat.flags & PF_FORKNOEXEC) != 0;
     out->new_image = (h->forked && !forked) ||
                      (h->start_stack && stat.start_stack != h->start_stack);
