@@ -63,6 +63,15 @@ def format_date(realtime: int) -> str:
     return f"{date}.{rest // 1_000_000:03}Z"
 
 
+def printable(text: str) -> str:
+    """Text on one line, that cannot steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """ "1 process", "4,281 processes"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

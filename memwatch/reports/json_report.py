@@ -59,9 +59,9 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             {
                 "command": group.name,
                 "processes": group.processes,
-                "max_rss_kib": kib(group.peak_rss),
+                "max_rss_kib": kib(group.peak_rss) if group.known else None,
                 "peak_time": _date(profile, group.peak_time) if group.peak_rss else None,
-                "sum_of_max_rss_kib": kib(group.sum_of_peaks),
+                "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
             }
             for group in profile.groups
         ],
