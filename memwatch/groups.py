@@ -27,6 +27,11 @@ class Group(NamedTuple):
     """Sum of the processes' own peaks in this program, which need not have come at one time:
     never less than `peak_rss`."""
 
+    @property
+    def known(self) -> bool:
+        """Some memory of it was seen; else its sizes are 0 and mean nothing."""
+        return self.sum_of_peaks > 0
+
 
 class RunningGroup:
     """A group while the job runs. `Job` updates its fields directly."""

@@ -69,10 +69,11 @@ def decode_image(text: bytes, valid: int) -> ImageText:
         # Titles set by programs (setproctitle) end in any number of NULs, or none.
         argv = tuple(_decode(argv_bytes.rstrip(b"\0")).split("\0"))
     if len(name_bytes) == _KERNEL_NAME:
-        for path in (argv[0] if argv else None, exe):
-            base = (path or "").rsplit("/", 1)[-1]
-            if base.startswith(name):
-                name = base
+        # As bytes: the kernel may have cut it within a character.
+        for path in (argv_bytes.split(b"\0", 1)[0], exe_bytes):
+            base = path.rsplit(b"/", 1)[-1]
+            if base.startswith(name_bytes):
+                name = _decode(base)
                 break
     return ImageText(name, exe, argv, bool(valid & ARGV_CUT))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
@@ -54,9 +52,6 @@ def hold_standard_descriptors() -> None:
 
 def write_stdout(fill: Callable[[TextIO], None]) -> None:
     """Writes to standard output, and knows when that failed. Raises OSError."""
-    if sys.stdout is None:
-        # Closed when this process began; what is there now is the placeholder.
-        raise OSError(errno.EBADF, "it is closed")
     with open(os.dup(1), "w", encoding="utf-8", newline="") as out:
         fill(out)
 

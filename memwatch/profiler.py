@@ -94,7 +94,7 @@ def watch_command(
     usage = native.own_usage()
     return from_job(
         job,
-        command=tuple(os.fsencode(word).decode("utf-8", "backslashreplace") for word in command),
+        command=tuple(command),
         clock=clock,
         start=start,
         end=end,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 
-_INTERVAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|min)?", re.IGNORECASE)
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+_INTERVAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|min)?", re.IGNORECASE | re.ASCII)
+# Nanoseconds: a product with 1e-6 would make 100us a little less than 0.1ms.
+_UNITS = {"us": 1e3, "ms": 1e6, "s": 1e9, "min": 6e10}
 
 
 def parse_interval(text: str) -> float:
@@ -18,16 +19,20 @@ def parse_interval(text: str) -> float:
     if not match:
         raise ValueError(text)
     number, unit = match.groups()
-    return float(number) * _SECONDS[(unit or "ms").lower()]
+    return float(number) * _UNITS[(unit or "ms").lower()] / 1e9
 
 
 def format_size(size: int) -> str:
     """Bytes as "912.0 MiB"."""
     value = size / 1024
-    for unit in ("KiB", "MiB", "GiB"):
-        if value < 1023.95:
-            return f"{value:.0f} {unit}" if unit == "KiB" else f"{value:.1f} {unit}"
+    # What would be rounded to 1024 of a unit is 1 of the next.
+    if value < 1023.5:
+        return f"{value:.0f} KiB"
+    for unit in ("MiB", "GiB"):
         value /= 1024
+        if value < 1023.95:
+            return f"{value:.1f} {unit}"
+    value /= 1024
     return f"{value:.1f} TiB"
 
 
@@ -46,8 +51,8 @@ def format_duration(seconds: float) -> str:
 
 def format_interval(seconds: float) -> str:
     """Seconds as "10 ms", "9.98 ms" or "1.5 s"."""
-    if seconds >= 1:
-        return f"{seconds:.4g} s"
+    if seconds >= 0.9995:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + " s"
     return f"{seconds * 1000:.3g} ms"
 
 
@@ -56,6 +61,15 @@ def format_date(realtime: int) -> str:
     seconds, rest = divmod(realtime, 1_000_000_000)
     date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{date}.{rest // 1_000_000:03}Z"
+
+
+def printable(text: str) -> str:
+    """Text on one line, that cannot steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -33,7 +33,7 @@ def regex(
         return None
     try:
         return re.compile(value)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise click.BadParameter(f"{value!r} is not a regular expression: {error}.") from None
 
 

@@ -160,8 +160,6 @@ class _Reports:
                 complain(f"nor could the result be saved elsewhere: {second.strerror}")
 
     def print_summary(self, top: int | None) -> None:
-        if sys.stderr is None:  # closed when memwatch was started: the user wants no summary
-            return
         from memwatch.reports.summary import lines
 
         color = _wants_color()

@@ -8,11 +8,15 @@ from typing import TextIO
 from memwatch.filters import Shown
 from memwatch.processes import UNKNOWN
 from memwatch.profile import Profile
-from memwatch.units import format_date, kib
+from memwatch.units import format_date, kib, printable
 
 
 def write_processes(profile: Profile, shown: Shown, out: TextIO) -> None:
-    """One row a process, highest peak first; an unknown peak is an empty field."""
+    """One row a process, highest peak first; an unknown peak is an empty field.
+
+    A row is one line: a control character in a command line is written as an escape. (The csv
+    module of Python 3.12 and older would not even quote a carriage return.)
+    """
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(
         ("pid", "ppid", "command", "max_rss_kib", "max_rss_mib", "first_seen", "last_seen")
@@ -23,7 +27,7 @@ def write_processes(profile: Profile, shown: Shown, out: TextIO) -> None:
             (
                 process.pid,
                 process.ppid,
-                " ".join(process.argv) if process.argv else process.command,
+                printable(" ".join(process.argv) if process.argv else process.command),
                 kib(process.peak.rss) if known else "",
                 f"{process.peak.rss / 2**20:.2f}" if known else "",
                 _date(profile, process.first_seen),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -60,9 +59,9 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             {
                 "command": group.name,
                 "processes": group.processes,
-                "max_rss_kib": kib(group.peak_rss),
+                "max_rss_kib": kib(group.peak_rss) if group.known else None,
                 "peak_time": _date(profile, group.peak_time) if group.peak_rss else None,
-                "sum_of_max_rss_kib": kib(group.sum_of_peaks),
+                "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
             }
             for group in profile.groups
         ],
@@ -144,13 +143,14 @@ def _date(profile: Profile, time: int) -> str:
     return format_date(profile.clock.realtime_at(time))
 
 
-def _text(word: str) -> str:
-    """A word of the command line as the processes' are shown: escapes where it is not UTF-8."""
-    return os.fsencode(word).decode("utf-8", "backslashreplace")
-
-
 def _kib(size: int | None) -> int | None:
     return None if size is None else kib(size)
+
+
+def _text(word: str) -> str:
+    """A word of memwatch's own command line. Python has a lone surrogate for a byte that is not
+    UTF-8, and strict parsers refuse those."""
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _number(value: float) -> int | float:

@@ -10,7 +10,7 @@ from memwatch.filters import Shown
 from memwatch.groups import Group
 from memwatch.processes import UNKNOWN, Process
 from memwatch.profile import Profile
-from memwatch.units import count, format_duration, format_interval, format_size
+from memwatch.units import count, format_duration, format_interval, format_size, printable
 
 Style = Callable[[str], str]
 
@@ -18,13 +18,17 @@ Style = Callable[[str], str]
 HOLDERS = 5
 GROUPS = 15
 
+# Where a program's name is cut: most are shorter than 16, and one of 255 must not push the numbers
+# of all others out of sight.
+LONGEST_NAME = 40
+
 
 def lines(
     profile: Profile, shown: Shown, *, top: int | None, width: int, bold: Style, dim: Style
 ) -> Iterator[str]:
     """The summary line by line. `top` limits the list of processes; None shows all."""
     yield ""
-    yield f"{bold('Job:')} {_cut(shlex.join(map(_printable, profile.command)), width - 5)}"
+    yield f"{bold('Job:')} {_cut(shlex.join(map(printable, profile.command)), width - 5)}"
     yield from _facts(profile, bold)
     if profile.max_total_rss is None:
         yield ""
@@ -64,11 +68,13 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
     if largest:
         yield (
             f"Max per process: {bold(format_size(largest.peak.rss))}  "
-            f"(pid {largest.pid}, {_printable(largest.peak_image.text.name)})"
+            f"(pid {largest.pid}, {_name(largest.peak_image.text.name)})"
         )
 
 
 def _nothing_seen(profile: Profile) -> str:
+    if profile.sampling.unreadable:
+        return "Its memory could not be read."
     if profile.sampling.error:
         return "Its memory was not seen."
     return "Its memory was not seen: it ended before the first look at it."
@@ -87,7 +93,7 @@ def _holders(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
     for name, sizes in ranked[:HOLDERS]:
         share = sum(sizes) / profile.max_total_rss
         yield (
-            f"  {format_size(sum(sizes)):>10}  {share:4.0%}  {_printable(name)}"
+            f"  {format_size(sum(sizes)):>10}  {share:4.0%}  {_name(name)}"
             + (dim(f" × {len(sizes)}") if len(sizes) > 1 else "")
         )
     if len(ranked) > HOLDERS:
@@ -123,14 +129,14 @@ def _processes(shown: Shown, top: int | None, width: int, bold: Style, dim: Styl
 
 def _what(process: Process, room: int, dim: Style) -> str:
     """A process's name and as much of its command line as fits."""
-    name = _printable(process.command)
+    name = _name(process.command)
     note = ""
     peak_name = process.peak_image.text.name
     if peak_name != process.command:
-        note = f" (peak as {_printable(peak_name)})"
+        note = f" (peak as {_name(peak_name)})"
     if process.alive:
         note += " (still running)"
-    arguments = " ".join(map(_printable, process.argv[1:])) if process.argv else ""
+    arguments = " ".join(map(printable, process.argv[1:])) if process.argv else ""
     left = room - len(name) - len(note) - 1
     if arguments and left > 4:
         return f"{name} {dim(_cut(arguments, left))}{note}"
@@ -147,12 +153,13 @@ def _groups(profile: Profile, shown: Shown, bold: Style, dim: Style) -> Iterator
     yield ""
     yield bold("Process groups (by command):")
     listed = groups[:GROUPS]
-    name_width = max([7, *(len(_printable(group.name)) for group in listed)])
+    name_width = max([7, *(len(_name(group.name)) for group in listed)])
     yield dim(f"  {'command':<{name_width}}  processes  peak at one time  sum of peaks")
     for group in listed:
+        sizes = (group.peak_rss, group.sum_of_peaks)
+        peak, peaks = map(format_size, sizes) if group.known else ("unknown", "unknown")
         yield (
-            f"  {_printable(group.name):<{name_width}}  {group.processes:>9,}  "
-            f"{format_size(group.peak_rss):>16}  {format_size(group.sum_of_peaks):>12}"
+            f"  {_name(group.name):<{name_width}}  {group.processes:>9,}  {peak:>16}  {peaks:>12}"
         )
     if len(groups) > GROUPS:
         more = count(len(groups) - GROUPS, "smaller group")
@@ -164,7 +171,7 @@ def _honesty(profile: Profile, dim: Style) -> Iterator[str]:
     sampling = profile.sampling
     if sampling.error:
         yield f"Sampling ended before the job did: {sampling.error}."
-    if sampling.unreadable:
+    if sampling.unreadable and profile.max_total_rss is not None:
         unreadable = count(sampling.unreadable, "process", "processes")
         yield f"The memory of {unreadable} could not be read: totals are lower bounds."
     if sampling.scanning:
@@ -192,13 +199,9 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _printable(text: str) -> str:
-    """Text on one line, that cannot steer the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+def _name(text: str) -> str:
+    """A program's name, as a column has room for."""
+    return _cut(printable(text), LONGEST_NAME)
 
 
 def _cut(text: str, width: int) -> str:

@@ -1,0 +1,169 @@
+"""The text of images, and that Python and C mean the same by every number."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memwatch import monitor, native, observations
+from memwatch._native import ffi, lib
+from memwatch.observations import ARGV_CUT, HAS_ARGV, HAS_EXE, ImageText, decode_image
+
+BOTH = HAS_EXE | HAS_ARGV
+
+
+def image(name: bytes, exe: bytes = b"", argv: bytes = b"", valid: int = BOTH) -> ImageText:
+    return decode_image(name + b"\0" + exe + b"\0" + argv, valid)
+
+
+def test_a_plain_image() -> None:
+    assert image(b"cc", b"/usr/bin/gcc", b"cc\0-c\0x.c\0") == ImageText(
+        "cc", "/usr/bin/gcc", ("cc", "-c", "x.c"), False
+    )
+
+
+def test_what_could_not_be_read_is_none() -> None:
+    assert image(b"cc", valid=0) == ImageText("cc", None, None, False)
+    assert image(b"cc", argv=b"cc\0", valid=HAS_ARGV) == ImageText("cc", None, ("cc",), False)
+    assert image(b"cc", b"/bin/cc", valid=HAS_EXE) == ImageText("cc", "/bin/cc", None, False)
+
+
+def test_an_empty_word_is_a_word() -> None:
+    assert image(b"cc", argv=b"cc\0\0-x\0").argv == ("cc", "", "-x")
+    # A program started with no arguments at all, or with an empty argv[0].
+    assert image(b"cc", argv=b"\0").argv == ("",)
+
+
+@pytest.mark.parametrize(
+    "title", [b"nginx: worker", b"nginx: worker\0", b"nginx: worker\0\0\0\0\0\0"]
+)
+def test_a_title_set_by_the_program(title: bytes) -> None:
+    assert image(b"nginx", argv=title).argv == ("nginx: worker",)
+
+
+def test_a_command_line_that_was_cut() -> None:
+    text = image(b"cc", argv=b"cc\0-c\0long-na", valid=BOTH | ARGV_CUT)
+    assert text.argv == ("cc", "-c", "long-na")
+    assert text.argv_cut
+
+
+def test_bytes_that_are_no_text() -> None:
+    text = image(b"\xff)\n(", b"/tmp/\xe9", b"\xfe\0\xed\xa0\x80\0\xc3")
+    assert text.name == "\\xff)\n("
+    assert text.exe == "/tmp/\\xe9"
+    assert text.argv == ("\\xfe", "\\xed\\xa0\\x80", "\\xc3")
+
+
+FIFTEEN = "a-name-of-15-ch"
+
+
+@pytest.mark.parametrize(
+    ("name", "exe", "argv", "full"),
+    [
+        # The kernel's name ends at 15 bytes, so one of that length may be cut.
+        (FIFTEEN, "", f"/opt/{FIFTEEN}aracters\0-x\0", FIFTEEN + "aracters"),
+        (FIFTEEN, f"/opt/{FIFTEEN}aracters", "", FIFTEEN + "aracters"),
+        (FIFTEEN, f"/opt/{FIFTEEN}-exe", f"{FIFTEEN}-argv\0", FIFTEEN + "-argv"),
+        # A title in argv[0] does not tell; the executable does.
+        (FIFTEEN, f"/opt/{FIFTEEN}aracters", "worker: idle\0", FIFTEEN + "aracters"),
+        (FIFTEEN, f"/opt/{FIFTEEN}", f"/bin/{FIFTEEN}\0", FIFTEEN),
+        # Neither does, as for a script of that name, or a thread's own name.
+        (FIFTEEN, "/usr/bin/python3", "python3\0x.py\0", FIFTEEN),
+        (FIFTEEN, "", "\0", FIFTEEN),
+        (FIFTEEN, "", "", FIFTEEN),
+        # A shorter one is whole, whatever the others begin with.
+        ("cc1", "/usr/lib/cc1plus", "cc1plus\0", "cc1"),
+        ("", "/bin/sh", "sh\0", ""),
+    ],
+)
+def test_a_name_of_15_bytes_is_completed(name: str, exe: str, argv: str, full: str) -> None:
+    valid = (HAS_EXE if exe else 0) | (HAS_ARGV if argv else 0)
+    assert image(name.encode(), exe.encode(), argv.encode(), valid).name == full
+
+
+def test_a_name_cut_within_a_letter_is_completed() -> None:
+    whole = "fourteen-bytesé-and-more"
+    cut = whole.encode()[:15]
+    assert cut.endswith(b"\xc3")
+    assert image(cut, argv=b"/opt/" + whole.encode() + b"\0", valid=HAS_ARGV).name == whole
+
+
+def test_fifteen_letters_are_not_fifteen_bytes() -> None:
+    name = "é" * 7
+    assert image(name.encode(), b"/bin/" + ("é" * 9).encode()).name == name
+
+
+words = st.binary(max_size=20).map(lambda word: word.replace(b"\0", b""))
+
+
+@given(words, words, st.lists(words, min_size=1), st.sampled_from((0, HAS_EXE, HAS_ARGV, BOTH)))
+def test_any_bytes_become_printable_utf_8(
+    name: bytes, exe: bytes, argv: list[bytes], valid: int
+) -> None:
+    text = image(name, exe, b"".join(word + b"\0" for word in argv), valid)
+    everything = (text.name, text.exe or "", *(text.argv or ()))
+    for each in everything:
+        each.encode("utf-8")
+        assert "\0" not in each
+    assert (text.exe is None) == (not valid & HAS_EXE)
+    if valid & HAS_ARGV:
+        assert text.argv is not None
+        while len(argv) > 1 and not argv[-1]:
+            argv.pop()
+        assert len(text.argv) == len(argv)
+    else:
+        assert text.argv is None
+
+
+@given(st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1))
+def test_utf_8_names_come_through_as_they_are(name: str) -> None:
+    kernel = name.encode()[:15]
+    text = image(kernel, argv=name.encode() + b"\0", valid=HAS_ARGV)
+    assert text.name == name
+    assert text.argv == (name,)
+
+
+# The same numbers on both sides
+
+CONSTANTS = [name.removeprefix("MW_") for name in dir(lib) if name.startswith("MW_")]
+KINDS_AND_BITS = [name for name in CONSTANTS if not name.startswith("WAKE_")]
+
+
+def test_there_are_constants_to_compare() -> None:
+    assert {"STARTED", "TICK", "HAS_PARENT", "SAME_IMAGE", "WAKE_ENDED"} <= set(CONSTANTS)
+
+
+@pytest.mark.parametrize("name", KINDS_AND_BITS)
+def test_kinds_and_bits_are_those_of_the_extension(name: str) -> None:
+    assert getattr(observations, name) == getattr(lib, f"MW_{name}")
+
+
+def test_no_constant_is_only_in_python() -> None:
+    names = {name for name in vars(observations) if name.isupper() and not name.startswith("_")}
+    assert names == set(KINDS_AND_BITS)
+
+
+@pytest.mark.parametrize("name", [name for name in CONSTANTS if name.startswith("WAKE_")])
+def test_reasons_to_wake_are_those_of_the_extension(name: str) -> None:
+    assert getattr(native, name) == getattr(lib, f"MW_{name}")
+    assert getattr(monitor, name, getattr(native, name)) == getattr(native, name)
+
+
+def test_bits_do_not_overlap() -> None:
+    bits = [getattr(lib, f"MW_{name}") for name in KINDS_AND_BITS[:]]
+    flags = [bit for name, bit in zip(KINDS_AND_BITS, bits, strict=True) if is_flag(name)]
+    assert len(set(flags)) == len(flags)
+    assert all(bit & (bit - 1) == 0 for bit in flags)
+
+
+def is_flag(name: str) -> bool:
+    return name not in ("STARTED", "IMAGE", "MEMORY", "EXITED", "TICK")
+
+
+def test_a_record_has_the_fields_of_an_observation_in_order() -> None:
+    fields = [name for name, _ in ffi.typeof("mw_observation").fields]
+    assert fields == ["time", "process", "value", "second", "kind", "valid", "pid", "ppid"]
+    written = ffi.new("mw_observation *", [-1, 2, 2**64 - 3, 4, 5, 6, -7, -8])
+    (record,) = native._RECORD.iter_unpack(ffi.buffer(written)[:])
+    assert record == (-1, 2, 2**64 - 3, 4, 5, 6, -7, -8)

@@ -1,0 +1,97 @@
+"""Option values: what is taken, and that a refusal is one line that names the remedy."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from memwatch.commands import options
+
+
+@click.command()
+@click.option("--interval", callback=options.interval, default="500")
+@click.option("--regex", callback=options.regex)
+@click.option("--top", callback=options.top, default="10")
+def taken(**values: Any) -> None:
+    click.echo(repr(values))
+
+
+def take(name: str, value: str) -> Any:
+    """The option's value as a command gets it. Raises click.BadParameter."""
+    with taken.make_context("taken", [f"--{name}={value}"]) as context:
+        return context.params[name]
+
+
+def refusal(name: str, value: str) -> str:
+    result = CliRunner().invoke(taken, [f"--{name}={value}"])
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 2
+    (line,) = [line for line in result.output.splitlines() if line.startswith("Error:")]
+    return line
+
+
+def test_defaults_go_through_the_same_door() -> None:
+    with taken.make_context("taken", []) as context:
+        assert context.params == {"interval": 0.5, "regex": None, "top": 10}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10", 0.01),
+        ("0.5", 0.0005),
+        ("10ms", 0.01),
+        ("1s", 1.0),
+        ("0.1ms", 1e-4),
+        ("100us", 1e-4),
+        ("3600s", 3600.0),
+        ("60min", 3600.0),
+    ],
+)
+def test_interval(text: str, seconds: float) -> None:
+    assert take("interval", text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "ten", "10h", "-5", "1e3", "1ſ", "nan"])
+def test_what_is_no_interval(text: str) -> None:
+    line = refusal("interval", text)
+    assert repr(text) in line
+    assert "write 10, 0.5, 10ms or 1s" in line
+
+
+@pytest.mark.parametrize("text", ["0", "0.09", "99us", "3601s", "61min", "9" * 400])
+def test_an_interval_out_of_range(text: str) -> None:
+    assert "write 0.1ms to 3600s" in refusal("interval", text)
+
+
+@pytest.mark.parametrize("text", ["", "cc", "^a|b$", r"\bcc1plus\b", "é"])
+def test_regex(text: str) -> None:
+    value = take("regex", text)
+    assert isinstance(value, re.Pattern)
+    assert value.pattern == text
+
+
+@pytest.mark.parametrize("text", ["(", "[a", "*", "a{2,1}", "(?P<n", "a{99999999999999999999}"])
+def test_what_is_no_regex(text: str) -> None:
+    line = refusal("regex", text)
+    assert repr(text) in line
+    assert "is not a regular expression" in line
+
+
+@pytest.mark.parametrize(("text", "rows"), [("all", None), ("0", 0), ("1", 1), ("25", 25)])
+def test_top(text: str, rows: int | None) -> None:
+    assert take("top", text) == rows
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.5", "ALL", "ten", " 5", "1_0", "²", "٥"])
+def test_what_is_no_top(text: str) -> None:
+    assert "neither a number of processes nor 'all'" in refusal("top", text)
+
+
+def test_a_top_too_long_for_python() -> None:
+    # int() refuses more than 4,300 digits.
+    assert "neither a number of processes nor 'all'" in refusal("top", "9" * 5000)

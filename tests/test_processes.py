@@ -1,0 +1,179 @@
+"""ProcessTable gives back what was put in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memwatch.groups import RunningGroup
+from memwatch.observations import ImageText
+from memwatch.processes import (
+    NO_PEAK,
+    PEAK_SOURCES,
+    SAMPLED,
+    UNKNOWN,
+    WATERMARK,
+    Image,
+    LiveProcess,
+    Peak,
+    Process,
+    ProcessTable,
+)
+
+times = st.integers(0, 2**63 - 1)
+pids = st.integers(0, 2**31 - 1)
+# Decoded text: neither NUL, which separates the words of a command line, nor lone surrogates.
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+texts = st.builds(
+    ImageText,
+    name=words,
+    exe=st.none() | words,
+    # A command line that could be read has a word at least, if an empty one.
+    argv=st.none() | st.lists(words, min_size=1, max_size=5).map(tuple),
+    argv_cut=st.booleans(),
+)
+peaks = st.builds(Peak, rss=times, time=times, source=st.sampled_from(PEAK_SOURCES))
+images = st.builds(Image, text=texts, since=times, inherited=st.booleans(), peak=peaks)
+processes = st.builds(
+    Process,
+    serial=st.integers(1, 2**63 - 1),
+    pid=pids,
+    ppid=pids,
+    parent=st.none() | st.integers(1, 2**63 - 1),
+    start=st.none() | times,
+    first_seen=times,
+    last_seen=times,
+    exit_status=st.none() | st.integers(0, 0xFFFF),
+    alive=st.booleans(),
+    images=st.lists(images, min_size=1, max_size=4).map(tuple),
+)
+
+
+def table_of(rows: Sequence[Process]) -> ProcessTable:
+    table = ProcessTable()
+    for row in rows:
+        table.add(row)
+    return table
+
+
+@given(st.lists(processes, max_size=6))
+def test_what_goes_in_comes_out(rows: list[Process]) -> None:
+    table = table_of(rows)
+    assert len(table) == len(rows)
+    assert list(table) == rows
+    assert [table[i] for i in range(len(rows))] == rows
+    assert list(reversed(table)) == rows[::-1]
+
+
+def process(serial: int, *images: Image) -> Process:
+    return Process(
+        serial, 100 + serial, 1, None, None, 1, 2, None, False, images or (ran("sh", 1),)
+    )
+
+
+def ran(name: str, rss: int | None, *, inherited: bool = False, source: str = SAMPLED) -> Image:
+    peak = NO_PEAK if rss is None else Peak(rss, 5, source)
+    return Image(ImageText(name, None, None, False), 1, inherited, peak)
+
+
+@given(
+    st.slices(7),
+    st.integers(0, 7),
+)
+def test_slices_are_those_of_a_list(chosen: slice, length: int) -> None:
+    rows = [process(serial) for serial in range(1, length + 1)]
+    assert table_of(rows)[chosen] == rows[chosen]
+
+
+def test_indexes_are_those_of_a_list() -> None:
+    rows = [process(serial) for serial in (1, 2, 3)]
+    table = table_of(rows)
+    assert table[-1] == rows[2]
+    assert table[-3] == rows[0]
+    for index in (3, -4, 10**9):
+        with pytest.raises(IndexError):
+            table[index]
+    with pytest.raises(IndexError):
+        ProcessTable()[0]
+
+
+def test_a_table_is_a_sequence() -> None:
+    rows = [process(serial) for serial in (1, 2, 3)]
+    table = table_of(rows)
+    assert rows[1] in table
+    assert process(4) not in table
+    assert table.index(rows[2]) == 2
+    assert not ProcessTable()
+
+
+def test_a_process_costs_little() -> None:
+    table = ProcessTable()
+    count = 1000
+    for serial in range(1, count + 1):
+        table.add(process(serial, ran("make", 1, inherited=True), ran("cc", 2)))
+    rows = sys.getsizeof(table._rows) + sys.getsizeof(table._images)
+    # A row and two images; bytearrays grow by an eighth in advance.
+    assert rows < count * 200
+    assert len(table._strings) == 2
+
+
+# Which of its programs a process is remembered for
+
+
+@pytest.mark.parametrize(
+    ("images", "name", "rss"),
+    [
+        ((ran("sh", 5),), "sh", 5),
+        ((ran("sh", 5), ran("python", 9)), "python", 9),
+        ((ran("python", 9), ran("sh", 5)), "python", 9),
+        # What it shared with its parent before it executed anything is not its own...
+        ((ran("make", 90, inherited=True), ran("cc", 9)), "cc", 9),
+        # ... unless it never did.
+        ((ran("make", 90, inherited=True),), "make", 90),
+        ((ran("make", 90, inherited=True), ran("cc", None)), "cc", None),
+        ((ran("a", 7), ran("b", 7)), "a", 7),
+    ],
+)
+def test_the_program_of_the_peak(images: tuple[Image, ...], name: str, rss: int | None) -> None:
+    each = process(1, *images)
+    assert each.peak_image.text.name == name
+    assert each.peak == (NO_PEAK if rss is None else Peak(rss, 5, SAMPLED))
+
+
+def test_command_and_argv_are_of_the_last_program() -> None:
+    last = Image(ImageText("cc", "/usr/bin/cc", ("cc", "-c"), False), 1, False, NO_PEAK)
+    each = process(1, ran("sh", 5), last)
+    assert each.command == "cc"
+    assert each.argv == ("cc", "-c")
+
+
+# A process while it runs
+
+
+def live() -> LiveProcess:
+    return LiveProcess(1, 101, 1, None, 7, 10, RunningGroup("?"))
+
+
+def test_a_new_program_starts_from_nothing() -> None:
+    each = live()
+    each.begin_image(ImageText("sh", None, None, False), 10, inherited=True)
+    each.peak, each.peak_time, each.peak_source = 50, 12, WATERMARK
+    assert each.end_image() == Peak(50, 12, WATERMARK)
+    each.begin_image(ImageText("cc", None, None, False), 20, inherited=False)
+    assert each.end_image() == NO_PEAK
+    ended = each.end(30, 0, alive=False)
+    assert [(i.text.name, i.since, i.inherited, i.peak.source) for i in ended.images] == [
+        ("sh", 10, True, WATERMARK),
+        ("cc", 20, False, UNKNOWN),
+    ]
+    assert ended.start == 7
+
+
+def test_last_seen_is_never_before_first_seen() -> None:
+    each = live()
+    each.end_image()
+    assert each.end(5, None, alive=False).last_seen == 10

@@ -1,0 +1,556 @@
+"""Summary, CSV and JSON of scripted jobs, compared with the files in tests/golden to the letter.
+
+After a change that is meant to change a report, write the files anew, and read the difference:
+
+    MEMWATCH_WRITE_GOLDEN=1 pytest tests/test_reports.py; git diff tests/golden
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from memwatch.filters import Filter, Shown, apply
+from memwatch.job import Job
+from memwatch.observations import (
+    EXITED,
+    HAS_ARGV,
+    HAS_EXE,
+    HAS_PARENT,
+    HAS_RSS,
+    HAS_START,
+    HAS_STATUS,
+    HAS_WATERMARK,
+    IMAGE,
+    INHERITED,
+    MEMORY,
+    STARTED,
+    TICK,
+    TICK_LATE,
+    TICK_PARTIAL,
+    Batch,
+    Observation,
+)
+from memwatch.profile import Clock, Overhead, Profile, Sampling, from_job
+from memwatch.reports import csv_report, json_report, summary
+from memwatch.units import printable
+
+GOLDEN = Path(__file__).parent / "golden"
+
+MS = 1_000_000
+MIB = 1 << 20
+START = 5_000_000 * MS
+
+
+class Story:
+    """A job told step by step. Times are milliseconds since its start, sizes MiB."""
+
+    def __init__(self, *command: str, interval: float = 10) -> None:
+        self.command = command
+        self.interval = interval
+        self.job = Job(timeline=True)
+        self.now = START
+        self.rss: dict[int, float] = {}
+        self.parents: dict[int, int] = {}
+        self.status: int | None = None
+
+    def _tell(self, record: Observation, text: bytes = b"") -> None:
+        self.job.apply(Batch([record], text))
+
+    def start(self, serial: int, parent: int | None = None, *, known: bool = True) -> None:
+        self.parents[serial] = parent or 0
+        self.rss[serial] = 0
+        ppid = 8000 + parent if parent else 7000
+        valid = (HAS_PARENT if parent else 0) | (HAS_START if known else 0)
+        record = (self.now, serial, parent or 0, self.now, STARTED, valid, 8000 + serial, ppid)
+        self._tell(record)
+
+    def run(self, serial: int, *argv: str | bytes, name: str = "", inherited: bool = False) -> None:
+        words = [os.fsencode(word) for word in argv]
+        base = name.encode() or words[0].rsplit(b"/", 1)[-1]
+        text = base + b"\0/usr/bin/" + base + b"\0" + b"".join(word + b"\0" for word in words)
+        valid = HAS_EXE | HAS_ARGV | (INHERITED if inherited else 0)
+        self._tell((self.now, serial, 0, len(text), IMAGE, valid, 8000 + serial, 0), text)
+
+    def memory(self, serial: int, size: float, watermark: float = 0) -> None:
+        self.rss[serial] = size
+        valid = HAS_RSS | (HAS_WATERMARK if watermark else 0)
+        sizes = (round(size * MIB), round(watermark * MIB))
+        self._tell((self.now, serial, *sizes, MEMORY, valid, 8000 + serial, 0))
+
+    def new(
+        self,
+        serial: int,
+        parent: int | None,
+        size: float,
+        *argv: str | bytes,
+        inherited: bool = False,
+    ) -> None:
+        """A process that is running `argv` when it is first seen."""
+        self.start(serial, parent)
+        self.run(serial, *argv, inherited=inherited)
+        self.memory(serial, size)
+
+    def end(self, serial: int, status: int | None = None) -> None:
+        del self.rss[serial]
+        valid = 0 if status is None else HAS_STATUS
+        self._tell((self.now, serial, status or 0, 0, EXITED, valid, 8000 + serial, 0))
+        if serial == 1:
+            self.status = status
+
+    def tick(self, milliseconds: float, *, flags: int = 0, skipped: int = 0) -> None:
+        """The end of what is told at one time; what follows is told at the next."""
+        total = sum(round(size * MIB) for size in self.rss.values())
+        flags |= HAS_RSS
+        self._tell((self.now, skipped, total, len(self.rss), TICK, flags, 0, 0))
+        self.now = START + round(milliseconds * MS)
+
+    def profile(
+        self, *, unreadable: int = 0, scanning: bool = False, error: str | None = None
+    ) -> Profile:
+        ticks = self.job.ticks
+        return from_job(
+            self.job,
+            command=self.command,
+            # 2025-11-20T18:02:34.123Z
+            clock=Clock(1_763_661_754_123_000_000, START),
+            start=START,
+            end=self.now,
+            exit_status=self.status,
+            sampling=Sampling(
+                interval=round(self.interval * MS),
+                achieved=ticks.achieved,
+                ticks=ticks.count,
+                late=ticks.late,
+                skipped=ticks.skipped,
+                unkept=0,
+                unreadable=unreadable,
+                scanning=scanning,
+                error=error,
+            ),
+            overhead=Overhead(12 * MS, 17 * MIB),
+        )
+
+
+# The jobs
+
+
+def build() -> Profile:
+    """make -j2: forks on their way to an exec, drivers, compilers, an assembler, a linker."""
+    story = Story("make", "-j2", "CFLAGS=-O2 -g", "all")
+    story.new(1, None, 4, "make", "-j2", "CFLAGS=-O2 -g", "all")
+    story.tick(10)
+    story.new(2, 1, 4, "make", "-j2", inherited=True)
+    story.new(3, 1, 1.5, "/usr/bin/gcc", "-c", "parser.c")
+    story.tick(20)
+    story.run(2, "/usr/bin/gcc", "-c", "lexer.c", "-o", "build/objects/lexer.o")
+    story.memory(2, 1.5)
+    story.new(4, 2, 30, "/usr/libexec/gcc/cc1", "-quiet", "lexer.c")
+    story.new(5, 3, 60, "/usr/libexec/gcc/cc1", "-quiet", "parser.c")
+    story.tick(30)
+    story.memory(4, 80, 96)
+    story.memory(5, 912, 930.5)
+    story.new(6, 3, 3, "as", "-o", "parser.o")
+    story.new(7, 1, 1, "sh", "-c", "touch stamp")
+    story.new(8, 7, 1, "touch", "stamp")
+    story.new(9, 1, 0.75, "pkg-config", "--libs", "zlib")
+    story.tick(40)
+    for serial in (9, 8, 7, 6, 5, 4, 3, 2):
+        story.end(serial)
+    story.new(10, 1, 200, "ld", "-o", "program")
+    story.tick(50)
+    story.end(10)
+    story.end(1, 0)
+    story.tick(201_400)
+    return story.profile()
+
+
+def one_process() -> Profile:
+    story = Story("python3", "train.py", interval=500)
+    story.new(1, None, 10, "python3", "train.py")
+    story.tick(500)
+    story.memory(1, 1500, 1536)
+    story.tick(1000)
+    story.end(1, 0)
+    story.tick(1250)
+    return story.profile()
+
+
+def nothing_seen() -> Profile:
+    story = Story("true", interval=500)
+    story.tick(2)
+    story.status = 0
+    return story.profile()
+
+
+def killed() -> Profile:
+    story = Story("./leak", "--forever")
+    story.new(1, None, 100, "./leak", "--forever")
+    story.tick(10)
+    story.memory(1, 90_000)
+    story.tick(20)
+    story.end(1, 9)
+    story.tick(25)
+    return story.profile()
+
+
+def failed() -> Profile:
+    story = Story("sh", "-c", "exit 3")
+    story.new(1, None, 1, "sh", "-c", "exit 3")
+    story.tick(1)
+    story.end(1, 3 << 8)
+    story.tick(2)
+    return story.profile()
+
+
+def status_unknown() -> Profile:
+    story = Story("sh", "-c", "x")
+    story.new(1, None, 1, "sh", "-c", "x")
+    story.tick(10)
+    story.end(1)
+    story.tick(20)
+    return story.profile()
+
+
+def still_running() -> Profile:
+    story = Story("sh", "-c", "server & sleep 1")
+    story.new(1, None, 1, "sh", "-c", "server & sleep 1")
+    story.new(2, 1, 50, "server", "--port", "80")
+    story.tick(10)
+    story.new(3, None, 20, "orphan")
+    story.tick(20)
+    story.end(1, 0)
+    story.tick(30)
+    return story.profile()
+
+
+def unreadable() -> Profile:
+    story = Story("sudo-like", "work")
+    story.new(1, None, 5, "sudo-like", "work")
+    story.start(2, 1, known=False)
+    story.tick(10, flags=TICK_PARTIAL)
+    story.end(2)
+    story.end(1, 0)
+    story.tick(20)
+    return story.profile(unreadable=1)
+
+
+def all_unreadable() -> Profile:
+    story = Story("other-users-program")
+    story.start(1, None, known=False)
+    story.tick(10, flags=TICK_PARTIAL)
+    story.end(1, 0)
+    story.tick(20)
+    return story.profile(unreadable=1)
+
+
+def sampling_error() -> Profile:
+    story = Story("make")
+    story.new(1, None, 5, "make")
+    story.new(2, 1, 50, "cc1")
+    story.tick(10)
+    story.status = 0
+    story.now = START + 60_000 * MS
+    return story.profile(error="Cannot allocate memory")
+
+
+def sampling_never_began() -> Profile:
+    story = Story("make")
+    story.now = START + 1000 * MS
+    story.status = 0
+    return story.profile(error="Too many open files")
+
+
+def many() -> Profile:
+    story = Story("parallel", "./worker", ":::", *map(str, range(20)))
+    story.new(1, None, 8, "parallel", "./worker")
+    for i in range(20):
+        story.new(2 + i, 1, 10 + i, f"./worker-{i:02}", str(i), "--verbose")
+    story.tick(10)
+    story.tick(20)
+    return story.profile()
+
+
+def hostile() -> Profile:
+    story = Story("sh", "-c", "\x1b]0;owned\x07\x1b[2J\n\r\u202e x\udcff")
+    story.new(1, None, 2, "sh", "-c", "\x1b[2J\x1b[31m red\nnext line\ttab")
+    story.new(2, 1, 3, b"\xff\xfe\x9b2J", b"--\xe2\x80\xaeevil", b"\r\n")
+    story.new(3, 1, 4, 'name with spaces, comma and "quotes"', "=1+1", "a,b")
+    story.new(4, 1, 5, "x" * 300, "y" * 300)
+    story.tick(10)
+    story.end(4, None)
+    story.tick(20)
+    return story.profile()
+
+
+def late() -> Profile:
+    story = Story("stress", interval=1)
+    story.new(1, None, 1, "stress")
+    for tick in range(1, 2000):
+        story.tick(tick, flags=TICK_LATE if tick % 3 == 0 else 0, skipped=tick % 2)
+    return story.profile(scanning=True)
+
+
+def programs_in_turn() -> Profile:
+    """One process is three programs; the middle one was the largest."""
+    story = Story("env", "python3", "big.py")
+    story.new(1, None, 1, "env", "python3", "big.py")
+    story.tick(10)
+    story.run(1, "python3", "big.py")
+    story.memory(1, 300)
+    story.tick(20)
+    story.run(1, "sleep", "1")
+    story.memory(1, 1)
+    story.tick(30)
+    story.end(1, 0)
+    story.tick(40)
+    return story.profile()
+
+
+JOBS: dict[str, Callable[[], Profile]] = {
+    job.__name__.replace("_", "-"): job
+    for job in (
+        build,
+        one_process,
+        nothing_seen,
+        killed,
+        failed,
+        status_unknown,
+        still_running,
+        unreadable,
+        all_unreadable,
+        sampling_error,
+        sampling_never_began,
+        many,
+        hostile,
+        late,
+        programs_in_turn,
+    )
+}
+
+FILTERS = {
+    "": Filter(),
+    "include-cc1": Filter(include=re.compile("^cc1$")),
+    "exclude-make": Filter(exclude=re.compile("^make")),
+    "nothing-passes": Filter(include=re.compile("no such program")),
+}
+
+
+def plain(text: str) -> str:
+    return text
+
+
+def summarize(
+    profile: Profile,
+    chosen: Filter | None = None,
+    *,
+    top: int | None = 10,
+    width: int = 100,
+    bold: Callable[[str], str] = plain,
+    dim: Callable[[str], str] = plain,
+) -> str:
+    shown = shown_of(profile, chosen)
+    lines = summary.lines(profile, shown, top=top, width=width, bold=bold, dim=dim)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def shown_of(profile: Profile, chosen: Filter | None = None) -> Shown:
+    return apply(profile.processes, chosen or Filter())
+
+
+def written(write: Callable[[io.StringIO], None]) -> str:
+    out = io.StringIO(newline="")
+    write(out)
+    return out.getvalue()
+
+
+def processes_csv(profile: Profile, chosen: Filter | None = None) -> str:
+    return written(lambda out: csv_report.write_processes(profile, shown_of(profile, chosen), out))
+
+
+def timeline_csv(profile: Profile) -> str:
+    return written(lambda out: csv_report.write_timeline(profile, out))
+
+
+def to_json(profile: Profile, chosen: Filter | None = None) -> str:
+    return written(lambda out: json_report.write(profile, shown_of(profile, chosen), out))
+
+
+def check(name: str, text: str) -> None:
+    """Compares with a golden file, or writes it."""
+    path = GOLDEN / name
+    # Escapes that a hostile name might get through would be lost on a reader of the file.
+    data = text.encode("utf-8")
+    if os.environ.get("MEMWATCH_WRITE_GOLDEN"):
+        path.write_bytes(data)
+    expected = path.read_bytes().decode("utf-8")
+    assert text == expected
+
+
+# Golden files
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_summary(name: str) -> None:
+    check(f"summary-{name}.txt", summarize(JOBS[name]()))
+
+
+@pytest.mark.parametrize("filter_name", [name for name in FILTERS if name])
+def test_summary_with_a_filter(filter_name: str) -> None:
+    check(f"summary-build-{filter_name}.txt", summarize(build(), FILTERS[filter_name]))
+
+
+@pytest.mark.parametrize("top", [None, 0, 1, 3])
+def test_summary_top(top: int | None) -> None:
+    name = "all" if top is None else top
+    check(f"summary-many-top-{name}.txt", summarize(many(), top=top))
+
+
+@pytest.mark.parametrize("name", ["build", "hostile", "killed"])
+def test_summary_in_a_narrow_terminal(name: str) -> None:
+    check(f"summary-{name}-width-40.txt", summarize(JOBS[name](), width=40))
+
+
+@pytest.mark.parametrize("name", ["build", "nothing-seen", "unreadable", "hostile"])
+def test_processes_csv(name: str) -> None:
+    check(f"processes-{name}.csv", processes_csv(JOBS[name]()))
+
+
+@pytest.mark.parametrize("name", ["build", "nothing-seen", "sampling-never-began"])
+def test_timeline_csv(name: str) -> None:
+    check(f"timeline-{name}.csv", timeline_csv(JOBS[name]()))
+
+
+@pytest.mark.parametrize("name", ["build", "nothing-seen", "unreadable", "hostile", "killed"])
+def test_json(name: str) -> None:
+    check(f"profile-{name}.json", to_json(JOBS[name]()))
+
+
+def test_json_with_a_filter() -> None:
+    both = Filter(include=re.compile("c"), exclude=re.compile("^gcc"))
+    check("profile-build-filtered.json", to_json(build(), both))
+
+
+def test_no_golden_file_is_left_over() -> None:
+    names = {path.name for path in GOLDEN.iterdir()}
+    own = {f"summary-{name}.txt" for name in JOBS}
+    own |= {f"summary-build-{name}.txt" for name in FILTERS if name}
+    own |= {f"summary-many-top-{top}.txt" for top in ("all", 0, 1, 3)}
+    own |= {f"summary-{name}-width-40.txt" for name in ("build", "hostile", "killed")}
+    own |= {f"processes-{name}.csv" for name in ("build", "nothing-seen", "unreadable", "hostile")}
+    own |= {f"timeline-{name}.csv" for name in ("build", "nothing-seen", "sampling-never-began")}
+    own |= {
+        f"profile-{name}.json"
+        for name in ("build", "nothing-seen", "unreadable", "hostile", "killed", "build-filtered")
+    }
+    assert names == own
+
+
+# What holds for every summary
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_nothing_steers_the_terminal(name: str) -> None:
+    for line in summarize(JOBS[name](), width=60).splitlines():
+        assert line.isprintable()
+    # Emphasis adds escapes of its own and changes nothing else.
+    colored = summarize(
+        JOBS[name](), width=60, bold="\x1b[1m{}\x1b[0m".format, dim="\x1b[2m{}\x1b[0m".format
+    )
+    assert re.sub(r"\x1b\[[012]m", "", colored) == summarize(JOBS[name](), width=60)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_summary_is_in_lines(name: str) -> None:
+    """Nobody's name makes a line of its own, for a reader to take for memwatch's."""
+    profile = JOBS[name]()
+    shown = shown_of(profile)
+    for line in summary.lines(profile, shown, top=None, width=80, bold=plain, dim=plain):
+        assert len(line.splitlines()) <= 1
+
+
+# Numbers that must agree wherever they are written
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_json_and_csv_agree(name: str) -> None:
+    profile = JOBS[name]()
+    document = json.loads(to_json(profile))
+    rows = list(csv.DictReader(io.StringIO(processes_csv(profile), newline="")))
+    assert [int(row["pid"]) for row in rows] == [each["pid"] for each in document["processes"]]
+    for row, each in zip(rows, document["processes"], strict=True):
+        size = each["max_rss_kib"]
+        assert row["max_rss_kib"] == ("" if size is None else str(size))
+        assert row["max_rss_mib"] == ("" if size is None else f"{size / 1024:.2f}")
+        assert row["first_seen"] == each["first_seen"]
+        command = " ".join(each["argv"]) if each["argv"] else each["command"]
+        assert row["command"] == printable(command)
+    ticks = list(csv.DictReader(io.StringIO(timeline_csv(profile), newline="")))
+    assert len(ticks) == len(document["timeline"]) == document["samples"]
+    for row, each in zip(ticks, document["timeline"], strict=True):
+        assert row["timestamp"] == each["timestamp"]
+        assert int(row["total_rss_kib"]) == each["total_rss_kib"]
+        assert int(row["process_count"]) == each["process_count"]
+        assert float(row["elapsed_seconds"]) == pytest.approx(each["elapsed_seconds"], abs=0.0005)
+
+
+def test_a_row_of_csv_is_a_line() -> None:
+    for newline in ("\r", "\n", "\r\n", "\x0b", "\u2028", "\x00"):
+        story = Story("x")
+        story.new(1, None, 1, "sh", f"a{newline}b")
+        story.tick(1)
+        _, row = processes_csv(story.profile()).splitlines()
+        assert row.startswith("8001,7000,sh a")
+
+
+def test_the_headers_of_the_first_release() -> None:
+    header = "pid,ppid,command,max_rss_kib,max_rss_mib,first_seen,last_seen"
+    assert processes_csv(build()).splitlines()[0] == header
+    header = "timestamp,elapsed_seconds,total_rss_kib,total_rss_mib,process_count"
+    assert timeline_csv(build()).splitlines()[0] == header
+
+
+def test_json_without_a_timeline() -> None:
+    document = json.loads(to_json(replace(build(), timeline=None)))
+    assert "timeline" not in document
+
+
+# Filters
+
+
+def names(profile: Profile, chosen: Filter) -> list[str]:
+    return [process.command for process in apply(profile.processes, chosen).processes]
+
+
+def test_a_filter_hides_and_counts() -> None:
+    profile = build()
+    shown = apply(profile.processes, FILTERS["include-cc1"])
+    assert [process.command for process in shown.processes] == ["cc1", "cc1"]
+    assert shown.hidden == len(profile.processes) - 2
+    hidden = [process for process in profile.processes if process.command != "cc1"]
+    assert shown.hidden_rss == sum(process.peak.rss for process in hidden)
+
+
+def test_a_filter_looks_at_the_command_line_too() -> None:
+    assert names(build(), Filter(include=re.compile("parser"))) == ["cc1", "as", "gcc"]
+    assert "gcc" not in names(build(), Filter(exclude=re.compile("-c (parser|lexer)")))
+
+
+def test_exclude_wins_over_include() -> None:
+    chosen = Filter(include=re.compile("cc"), exclude=re.compile("cc1"))
+    assert set(names(build(), chosen)) == {"gcc"}
+
+
+def test_an_empty_pattern_is_a_filter_that_all_pass() -> None:
+    chosen = Filter(include=re.compile(""))
+    assert chosen
+    assert len(names(build(), chosen)) == len(build().processes)
+    assert not Filter()
