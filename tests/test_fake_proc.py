@@ -490,11 +490,10 @@ def test_threads_that_come_later_are_noticed(tree: Tree, watch: Watcher, kept: b
     needs_link_counts(tree)
     seen = watch(tree, kept=kept)
     seen.tick(0)
-    tree.change(ROOT, tids=(ROOT + 100,), threads=2)
+    # A thread brings a stack.
+    tree.change(ROOT, tids=(ROOT + 100,), threads=2, size=20000)
     tree.add(ROOT + 1, ppid=ROOT, thread=ROOT + 100)
-    seen.tick(127)
-    assert seen.live == {ROOT}
-    seen.tick(128)
+    seen.tick(16)
     assert seen.live == {ROOT, ROOT + 1}
 
 
@@ -513,10 +512,6 @@ def test_a_hundred_threads_take_turns(tree: Tree, watch: Watcher, kept: bool) ->
     assert seen.live == {ROOT, *children}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="threads are listed again only when their number has changed",
-)
 def test_a_thread_that_took_the_place_of_another(tree: Tree, watch: Watcher) -> None:
     tree.add(ROOT, tids=(ROOT + 100,), threads=2)
     needs_link_counts(tree)
@@ -737,8 +732,27 @@ def test_the_watermark_is_read_at_inspections_twice_as_far_apart_each_time(
         seen.tick(tick)
         told += [tick for fact in seen.all(MEMORY) if fact.valid & HAS_WATERMARK]
     gaps = [b - a for a, b in zip([0, *told], told, strict=False)]
-    assert gaps[:7] == [16, 32, 64, 128, 256, 512, 1024]
-    assert set(gaps[7:]) == {1024}
+    assert gaps[:7] == [16, 32, 64, 128, 256, 512, 1000]
+    assert set(gaps[7:]) == {1000}
+
+
+@both
+def test_a_process_whose_memory_stands_still_is_inspected_ever_less(
+    tree: Tree, watch: Watcher, kept: bool
+) -> None:
+    tree.add(ROOT, rss=100, watermark=100)
+    seen = watch(tree, kept=kept)
+    # Inspections are due at 16, 48, 112 ... 16 * (2**k - 1).
+    for tick in (0, *(16 * (2**k - 1) for k in range(1, 10))):
+        seen.tick(tick)
+    tree.change(ROOT, watermark=200)
+    assert seen.tick(16 * 1023 - 1) == [seen.end]
+    seen.tick(16 * 1023)
+    assert seen.one(MEMORY).second == 200 * PAGE
+    # It is lively again: a second later at the latest.
+    tree.change(ROOT, watermark=300)
+    seen.tick(16 * 1023 + 1000)
+    assert seen.one(MEMORY).second == 300 * PAGE
 
 
 @both
@@ -909,19 +923,7 @@ ADOPTER = ROOT + 900
 
 
 @both
-@pytest.mark.parametrize(
-    "lists_children",
-    [
-        True,
-        pytest.param(
-            False,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="where /proc is scanned, the adopter's earlier children join the job",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("lists_children", [True, False])
 def test_orphans_are_found_at_the_adopter(
     tmp_path: Path, watch: Watcher, kept: bool, lists_children: bool
 ) -> None:

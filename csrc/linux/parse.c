@@ -5,16 +5,19 @@
 #include <string.h>
 
 /* Reads decimal digits at `*at`, before `end`: how many there were. A number
-   of 20 digits or more may not fit and becomes the largest. */
+   too large for 64 bits stays at the largest. */
 static size_t digits(const char **at, const char *end, uint64_t *value) {
     const char *from = *at;
     uint64_t sum = 0;
     for (; *at < end && **at >= '0' && **at <= '9'; ++*at) {
-        sum = sum * 10 + (uint64_t)(**at - '0');
+        uint64_t digit = (uint64_t)(**at - '0');
+        if (sum > (UINT64_MAX - digit) / 10)
+            sum = UINT64_MAX;
+        else
+            sum = sum * 10 + digit;
     }
-    size_t count = (size_t)(*at - from);
-    *value = count < 20 ? sum : UINT64_MAX;
-    return count;
+    *value = sum;
+    return (size_t)(*at - from);
 }
 
 /* One field that is a number, and the space before it. Signed fields are
@@ -65,7 +68,7 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
         case 20: out->threads = (int64_t)(value & INT64_MAX); break;
         case 22: out->start_ticks = value; break;
         case 24: out->rss_pages = value; break;
-        case 27: out->end_code = value; break;
+        case 26: out->start_code = value; break;
         case 28: out->start_stack = value; break;
         }
     }

@@ -28,9 +28,11 @@
 /* mw_handle.text_pages: in the middle of execve when last looked at. */
 static const uint64_t UNDECIDED = UINT64_MAX;
 
-/* How often at most a process is asked for its threads: 2 us when their number
-   is as before, 20 us and more when they must be listed again. */
+/* How often at most a process is asked how many threads it has (2 us), and how
+   often one that has several must list them anew (20 us and more): one may have
+   ended and another begun. */
 static const int64_t THREAD_CHECK = 16000000;
+static const int64_t THREAD_LISTING = 128000000;
 
 /* At most so many lists of children per process and tick: with more threads
    than that they take turns, so that a tick stays short. */
@@ -52,9 +54,9 @@ struct mw_handle {
     uint64_t text_pages;  /* marks an image, free with every `statm`; 0: the
                              first is not complete yet */
     uint64_t size; /* pages of address space: a new thread's stack adds some */
+    int check_threads; /* their number may have changed */
     int64_t next_thread_check;
-    int check_threads;  /* their number may have changed */
-    int list_threads;   /* one of them has ended */
+    int64_t next_thread_listing;
     mw_thread *threads; /* all but the first, when there are others */
     size_t thread_count;
     size_t next_thread;
@@ -109,7 +111,7 @@ static int read_stat(const mw_platform *p, const mw_handle *h, mw_stat *out) {
    none: the process is on its way out, or in the middle of execve, where the
    stack moves twice. */
 static int has_new_image(mw_handle *h, const mw_stat *stat) {
-    if (!stat->end_code)
+    if (!stat->start_code)
         return 0;
     int forked = (stat->flags & PF_FORKNOEXEC) != 0;
     int is_new =
@@ -240,11 +242,14 @@ static int list_threads(mw_platform *p, mw_handle *h) {
     return error;
 }
 
-/* Lists the threads again if they are not the same any more. */
+/* Lists the threads again if they may not be the same any more. */
 static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
-    h->next_thread_check = now + THREAD_CHECK;
+    int listing = h->thread_count && now >= h->next_thread_listing;
+    if (!listing && (!h->check_threads || now < h->next_thread_check))
+        return 0;
     h->check_threads = 0;
-    if (!h->list_threads) {
+    h->next_thread_check = now + THREAD_CHECK;
+    if (!listing) {
         char path[MW_PATH];
         struct stat task;
         path_of(path, h->pid, "task");
@@ -255,11 +260,11 @@ static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
         if (others == h->thread_count)
             return 0;
     }
-    h->list_threads = 0;
+    h->next_thread_listing = now + THREAD_LISTING;
     return list_threads(p, h);
 }
 
-/* The children of one thread; -ESRCH when the thread has ended. */
+/* The children of one thread. */
 static int children_of(mw_platform *p, const mw_handle *h, int32_t tid, int fd,
                        mw_pids *found) {
     if (fd >= 0)
@@ -274,11 +279,11 @@ static int children_of(mw_platform *p, const mw_handle *h, int32_t tid, int fd,
     return error;
 }
 
-/* Whether the first thread is there but its list of children is not: a kernel
-   without such lists. */
+/* Whether a process is there but its list of children is not: a kernel without
+   such lists. */
 static int has_no_lists(const mw_platform *p, const mw_handle *h) {
     char path[MW_PATH];
-    snprintf(path, sizeof path, "%d/task/%d/stat", h->pid, h->pid);
+    path_of(path, h->pid, "statm");
     return !faccessat(p->proc_fd, path, F_OK, 0);
 }
 
@@ -291,11 +296,9 @@ static int poll_children(mw_platform *p, mw_handle *h, int64_t now,
         p->stats.scanning = 1;
     if (error == -ENOMEM)
         return error;
-    if ((h->check_threads || h->list_threads) && now >= h->next_thread_check) {
-        error = check_threads(p, h, now);
-        if (error)
-            return error;
-    }
+    error = check_threads(p, h, now);
+    if (error)
+        return error;
     size_t turns = h->thread_count < MOST_LISTS ? h->thread_count : MOST_LISTS;
     for (size_t i = 0; i < turns; i++) {
         mw_thread *thread = &h->threads[h->next_thread];
@@ -303,8 +306,6 @@ static int poll_children(mw_platform *p, mw_handle *h, int64_t now,
         error = children_of(p, h, thread->tid, thread->children_fd, found);
         if (error == -ENOMEM)
             return error;
-        if (error == -ESRCH || error == -ENOENT)
-            h->list_threads = 1;
     }
     return 0;
 }

@@ -44,7 +44,7 @@ int mw_procfs_children(int fd, mw_pids *found) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return n < 0 ? -errno : 0;
+            return 0;
         size_t offset = 0;
         int32_t pid;
         int last = (size_t)n < sizeof text;

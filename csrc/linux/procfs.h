@@ -38,8 +38,7 @@ ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,
 /* Does the same with a descriptor that stays open. */
 ssize_t mw_procfs_reread(int fd, char *text, size_t capacity);
 
-/* Adds every pid of the `children` list behind `fd` to `found`; -ESRCH when its
-   thread has ended. */
+/* Adds every pid of the `children` list behind `fd` to `found`. */
 int mw_procfs_children(int fd, mw_pids *found);
 
 /* mw_scan() on an open /proc. */
