@@ -184,9 +184,17 @@ static DIR *open_threads(const mw_platform *p, const mw_handle *h) {
     return dir;
 }
 
-/* Lists the threads anew. */
+static int same_threads(const mw_handle *h, const mw_pids *tids) {
+    if (h->thread_count != tids->count)
+        return 0;
+    for (size_t i = 0; i < tids->count; i++)
+        if (h->threads[i].tid != tids->pid[i])
+            return 0;
+    return 1;
+}
+
+/* Lists the threads anew, if they are not those listed already. */
 static int list_threads(mw_platform *p, mw_handle *h) {
-    drop_threads(p, h);
     DIR *dir = open_threads(p, h);
     if (!dir)
         return 0;
@@ -198,7 +206,12 @@ static int list_threads(mw_platform *p, mw_handle *h) {
             error = mw_pids_add(&tids, tid);
     }
     closedir(dir);
-    if (!error && tids.count) {
+    if (error || same_threads(h, &tids)) {
+        free(tids.pid);
+        return error;
+    }
+    drop_threads(p, h);
+    if (tids.count) {
         h->threads = calloc(tids.count, sizeof *h->threads);
         if (!h->threads)
             error = -ENOMEM;
@@ -214,7 +227,8 @@ static int list_threads(mw_platform *p, mw_handle *h) {
     return error;
 }
 
-/* Lists the threads again when their number has changed. */
+/* Looks whether the threads are still those listed. Their number alone does not
+   tell: one may have taken the place of another. */
 static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
     char path[MW_PATH];
     struct stat task;
@@ -224,7 +238,7 @@ static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
         return 0;
     /* `task` has a link for itself, one for its parent, one for each thread. */
     size_t others = task.st_nlink > 3 ? (size_t)task.st_nlink - 3 : 0;
-    return others == h->thread_count ? 0 : list_threads(p, h);
+    return others || h->thread_count ? list_threads(p, h) : 0;
 }
 
 /* The children of one thread. */
