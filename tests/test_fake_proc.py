@@ -724,12 +724,13 @@ def test_hostile_names(tree: Tree, watch: Watcher, kept: bool, name: bytes) -> N
 def test_the_watermark_is_read_at_inspections_twice_as_far_apart_each_time(
     tree: Tree, watch: Watcher, kept: bool
 ) -> None:
-    tree.add(ROOT, rss=100, watermark=100)
+    fake = tree.add(ROOT, rss=100, watermark=100)
+    status = tree.root / str(ROOT) / "status"
     seen = watch(tree, kept=kept)
     told = []
-    for tick in range(0, 4200, 4):
+    for tick in range(0, 4200, 8):
         # Higher each time, so that every inspection has something to tell.
-        tree.change(ROOT, watermark=1000 + tick)
+        status.write_bytes(replace(fake, watermark=1000 + tick).status)
         seen.tick(tick)
         told += [tick for fact in seen.all(MEMORY) if fact.valid & HAS_WATERMARK]
     gaps = [b - a for a, b in zip([0, *told], told, strict=False)]
