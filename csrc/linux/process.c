@@ -54,6 +54,7 @@ struct mw_handle {
     uint64_t text_pages;  /* marks an image, free with every `statm`; 0: the
                              first is not complete yet */
     uint64_t size; /* pages of address space: a new thread's stack adds some */
+    int had_threads;   /* besides the first, at some time */
     int check_threads; /* their number may have changed */
     int64_t next_thread_check;
     int64_t next_thread_listing;
@@ -227,6 +228,7 @@ static int list_threads(mw_platform *p, mw_handle *h) {
     }
     drop_threads(p, h);
     if (tids.count) {
+        h->had_threads = 1;
         h->threads = calloc(tids.count, sizeof *h->threads);
         if (!h->threads)
             error = -ENOMEM;
@@ -244,7 +246,7 @@ static int list_threads(mw_platform *p, mw_handle *h) {
 
 /* Lists the threads again if they may not be the same any more. */
 static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
-    int listing = h->thread_count && now >= h->next_thread_listing;
+    int listing = h->had_threads && now >= h->next_thread_listing;
     if (!listing && (!h->check_threads || now < h->next_thread_check))
         return 0;
     h->check_threads = 0;
