@@ -124,7 +124,7 @@ def is_pure(module: str) -> bool:
     return module in PURE or module.startswith("memwatch.reports.")
 
 
-@pytest.mark.parametrize("module", filter(is_pure, MODULES))
+@pytest.mark.parametrize("module", [name for name in MODULES if is_pure(name)])
 def test_pure_modules_do_no_io(module):
     imported = imports(module)
     assert not {name.split(".")[0] for name in imported} & IMPURE_MODULES

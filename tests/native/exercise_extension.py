@@ -159,8 +159,8 @@ def spawn_command():
 
 def spawn_missing():
     for _ in range(20):
-        error = failure_of(spawn, ["no-such-command-at-all"])
-        assert (error.errno, error.filename) == (errno.ENOENT, "no-such-command-at-all")
+        error = failure_of(spawn, ["/no/such/command"])
+        assert (error.errno, error.filename) == (errno.ENOENT, "/no/such/command")
     # Nothing is left to be waited for.
     assert failure_of(os.waitpid, -1, os.WNOHANG).errno == errno.ECHILD
 
