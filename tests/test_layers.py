@@ -1,0 +1,139 @@
+"""Imports point downward only, and only native.py knows the C extension."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "memwatch"
+
+# From the top. A module imports from layers below its own; within a layer only as WITHIN says.
+LAYERS = (
+    ("memwatch.__main__",),
+    ("memwatch.cli",),
+    ("memwatch.commands", "memwatch.commands.run", "memwatch.commands.options"),
+    ("memwatch",),
+    ("memwatch.profiler",),
+    ("memwatch.monitor", "memwatch.launcher", "memwatch.outputs"),
+    ("memwatch.native",),
+    (
+        "memwatch.reports",
+        "memwatch.reports.summary",
+        "memwatch.reports.json_report",
+        "memwatch.reports.csv_report",
+    ),
+    ("memwatch.filters",),
+    ("memwatch.profile",),
+    ("memwatch.job",),
+    ("memwatch.processes",),
+    ("memwatch.groups",),
+    ("memwatch.observations", "memwatch.units"),
+    ("memwatch._native",),
+)
+WITHIN = {("memwatch.commands.run", "memwatch.commands.options")}
+
+# Not a layer but a name: everything may ask for the version.
+VERSION = "memwatch.__version__"
+
+PURE = (
+    "memwatch.reports",
+    "memwatch.filters",
+    "memwatch.profile",
+    "memwatch.job",
+    "memwatch.processes",
+    "memwatch.groups",
+    "memwatch.observations",
+    "memwatch.units",
+)
+IMPURE_PARTS = {"native", "launcher", "monitor", "profiler", "outputs", "_native"}
+# What reaches the outside, of the standard library.
+IMPURE_MODULES = {
+    *("io", "mmap", "pathlib", "resource", "select", "shutil", "socket", "subprocess", "tempfile"),
+    *("threading", "fcntl", "glob", "multiprocessing", "asyncio", "ctypes"),
+}
+# Of os and its like, what only computes.
+PURE_FUNCTIONS = {
+    "os": {"waitstatus_to_exitcode", "WIFSIGNALED", "WTERMSIG"},
+    "signal": {"Signals"},
+    "time": {"strftime", "gmtime"},
+}
+IMPURE_BUILTINS = {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+def name_of(path: Path) -> str:
+    parts = ("memwatch", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports(module: str) -> set[str]:
+    """Modules of any kind that a module imports, wherever in its text that is."""
+    found = set()
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                is_module = whole in MODULES or whole in ("memwatch._native", VERSION)
+                found.add(whole if is_module else node.module)
+    return found - {VERSION}
+
+
+def layer(module: str) -> int:
+    for number, names in enumerate(LAYERS):
+        if module in names:
+            return number
+    # A new module of a folder belongs to the layer of that folder.
+    parent = module.rpartition(".")[0]
+    assert parent in ("memwatch.commands", "memwatch.reports"), f"{module} is in no layer"
+    return layer(parent)
+
+
+def test_finds_modules():
+    assert {"memwatch", "memwatch.native", "memwatch.commands.run"} <= set(MODULES)
+    assert "memwatch._native" in imports("memwatch.native")
+    assert "memwatch.commands.options" in imports("memwatch.commands.run")
+    assert "memwatch.profile" in imports("memwatch")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downward(module):
+    for imported in imports(module):
+        if imported.split(".")[0] != "memwatch" or (module, imported) in WITHIN:
+            continue
+        assert layer(imported) > layer(module), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_native_imports_the_extension(module):
+    imported = {name for name in imports(module) if name.startswith("memwatch._native")}
+    assert bool(imported) == (module == "memwatch.native")
+
+
+def is_pure(module: str) -> bool:
+    return module in PURE or module.startswith("memwatch.reports.")
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if is_pure(name)])
+def test_pure_modules_do_no_io(module):
+    imported = imports(module)
+    assert not {name.split(".")[0] for name in imported} & IMPURE_MODULES
+    assert not {name.split(".")[1] for name in imported if "memwatch." in name} & IMPURE_PARTS
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            allowed = PURE_FUNCTIONS.get(node.value.id)
+            assert not allowed or node.attr in allowed, f"{node.value.id}.{node.attr}"
+        if isinstance(node, ast.ImportFrom):
+            assert node.module not in PURE_FUNCTIONS, f"from {node.module} import ..."
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in IMPURE_BUILTINS, f"{node.func.id}()"
