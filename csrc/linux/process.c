@@ -61,11 +61,11 @@ static void path_of(char *path, int32_t pid, const char *file) {
 }
 
 /* Whether a process that /proc does not show is really gone: one of another
-   user may be hidden (proc(5), hidepid). */
+   user may be hidden (proc(5), hidepid), be it one that we may signal. */
 static int is_gone(const mw_platform *p, int32_t pid, ssize_t error) {
-    if (error != -ENOENT && error != -ESRCH)
-        return 0;
-    return !(p->real && kill(pid, 0) && errno == EPERM);
+    if (error != -ENOENT)
+        return error == -ESRCH;
+    return !p->real || (kill(pid, 0) && errno == ESRCH);
 }
 
 /* Opens a file to keep, if the budget allows: a descriptor or -errno. */
