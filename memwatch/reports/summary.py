@@ -69,7 +69,7 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
 
 
 def _nothing_seen(profile: Profile) -> str:
-    if profile.sampling.error:
+    if profile.sampling.error or profile.sampling.unreadable:
         return "Its memory was not seen."
     return "Its memory was not seen: it ended before the first look at it."
 
