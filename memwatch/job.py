@@ -244,10 +244,14 @@ class Job:
         if process.serial == 1:
             self.root_status = status
 
-    def finish(self) -> None:
-        """The job is over: whatever is alive now is reported as such."""
+    def finish(self, root_status: int | None = None) -> None:
+        """The job is over: whatever is alive now is reported as such.
+
+        `root_status` is for a first process whose end was seen only by who waited for it.
+        """
         for process in self.live.values():
-            self._exited(process, None, alive=True)
+            ended = process.serial == 1 and root_status is not None
+            self._exited(process, root_status if ended else None, alive=not ended)
         self.live.clear()
 
     def groups(self) -> tuple[Group, ...]:

@@ -107,10 +107,9 @@ def spawn(
             "stderr_fd": stderr,
         },
     )
-    arguments = [ffi.new("char[]", os.fsencode(word)) for word in argv]
+    arguments = [_c_string(os.fsencode(word)) for word in argv]
     variables = [
-        ffi.new("char[]", os.fsencode(name) + b"=" + os.fsencode(value))
-        for name, value in env.items()
+        _c_string(os.fsencode(name) + b"=" + os.fsencode(value)) for name, value in env.items()
     ]
     pid = ffi.new("int32_t *")
     _check(
@@ -123,6 +122,12 @@ def spawn(
         argv[0],
     )
     return int(pid[0])
+
+
+def _c_string(text: bytes) -> Any:
+    if b"\0" in text:
+        raise ValueError("embedded null byte")
+    return ffi.new("char[]", text)
 
 
 def _signal_bits(signals: Iterable[int]) -> int:

@@ -120,7 +120,7 @@ def from_job(
     overhead: Overhead,
 ) -> Profile:
     """The profile of a job that is over."""
-    job.finish()
+    job.finish(exit_status)
     return Profile(
         command=command,
         clock=clock,

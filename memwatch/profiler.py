@@ -31,9 +31,9 @@ def run(
     Called from the main thread, signals sent to this process meanwhile go on
     to the command. Orphans of the command become children of this process, and
     are waited for while it runs; a child that another thread starts meanwhile is
-    never taken for one. Raises OSError when the command cannot be started; an
-    exception that strikes meanwhile (KeyboardInterrupt) kills the command, as in
-    subprocess.run().
+    never taken for one. Raises OSError when the command cannot be started, and
+    ValueError for an empty command or an interval that is none. An exception that
+    strikes meanwhile (KeyboardInterrupt) kills the command, as in subprocess.run().
     """
     with Launcher() as launcher:
         return watch_command(
@@ -60,6 +60,8 @@ def watch_command(
     """run(), for a caller that brings the launcher and goes on using it."""
     if not command:
         raise ValueError("the command is empty")
+    if not 1e-6 <= interval <= 1e6:
+        raise ValueError(f"the interval is {interval!r}: give seconds, from 1e-6 to 1e6")
     interval_ns = round(interval * 1e9)
     cpu_before = native.own_usage().cpu
     job = Job(timeline=timeline)

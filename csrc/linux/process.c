@@ -68,12 +68,13 @@ static void path_of(char *path, int32_t pid, const char *file) {
 }
 
 /* Whether a process that /proc does not show is really gone: one of another
-   user may be hidden (proc(5), hidepid). */
+   user may be hidden (proc(5), hidepid), be it one that we may signal. */
 static int is_gone(const mw_platform *p, int32_t pid, ssize_t error) {
-    /* Said of a file that could be opened, or of a pid that is another's. */
-    if (error == -ESRCH)
-        return 1;
-    return error == -ENOENT && !(p->real && kill(pid, 0) && errno == EPERM);
+    /* ESRCH is said of a file that could be opened, or of a pid that is
+       another's by now. */
+    if (error != -ENOENT)
+        return error == -ESRCH;
+    return !p->real || (kill(pid, 0) && errno == ESRCH);
 }
 
 /* Opens a file to keep, if the budget allows: a descriptor or -errno. */

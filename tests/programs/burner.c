@@ -20,6 +20,7 @@
  *   orphans N        N grandchildren that exit at once, orphaned
  *   leave            end this thread, and not the process
  *   wait             wait for all children
+ *   root             be root and nothing else, in a setuid program
  *   setsid           begin a session
  *   group            begin a process group
  *   comm NAME        set the kernel's name for this process
@@ -358,6 +359,8 @@ static void run(char **words) {
         else if (!strcmp(what, "wait"))
             while (wait(NULL) > 0 || errno == EINTR)
                 ;
+        else if (!strcmp(what, "root"))
+            check(setresuid(0, 0, 0), "setresuid");
         else if (!strcmp(what, "setsid"))
             check(setsid(), "setsid");
         else if (!strcmp(what, "group"))
