@@ -42,8 +42,9 @@ class Finished(NamedTuple):
     """Of the process itself, without any child."""
     cpu_with_children: float
     """Children that it has waited for included."""
+    started: float
+    """CLOCK_MONOTONIC just before it was started, and when wait() returned."""
     ended: float
-    """CLOCK_MONOTONIC when wait() returned."""
     stdout: bytes
 
 
@@ -74,6 +75,7 @@ def run_timed(
             ended - start,
             own,
             usage.ru_utime + usage.ru_stime,
+            start,
             ended,
             out.read(),
         )
