@@ -176,12 +176,12 @@ def median(ticks: list[Tick]) -> float:
 
 
 def cost_rows(
-    measure: Measure, jobs: list[Job], rounds: int, record: list[dict[str, object]]
+    measure: Measure, jobs: list[Job], chosen: argparse.Namespace, record: list[dict[str, object]]
 ) -> list[list[object]]:
     rows: list[list[object]] = []
     for job in jobs:
-        found = compare(measure, job, rounds, ["floor", "memwatch", "psutil"])
-        floor, ours, psutil = found["floor"], found["memwatch"], found["psutil"]
+        found = compare(measure, job, chosen.rounds, chosen.tools)
+        floor, ours, psutil = found["floor"], found["memwatch"], found.get("psutil")
         python = statistics.median(tick.python / tick.cost for tick in ours)
         slope = [Tick(tick.slope) for tick in ours]
         rows.append(
@@ -189,9 +189,9 @@ def cost_rows(
                 f"{job.processes:,} at {job.interval_ms:g} ms",
                 f"{median(floor):.1f}",
                 f"{median(ours):.1f}",
-                f"{median(psutil):.0f}",
+                f"{median(psutil):.0f}" if psutil else "–",
                 spread(ratios(ours, floor)),
-                f"{statistics.median(ratios(psutil, ours)):.1f}",
+                f"{statistics.median(ratios(psutil, ours)):.1f}" if psutil else "–",
                 f"{median(ours) / job.processes:.2f}",
                 f"{python:.0%}",
                 spread(ratios(slope, floor)),
@@ -218,7 +218,7 @@ COST_HEADER = (
 def part_cost(measure: Measure, chosen: argparse.Namespace) -> object:
     record: list[dict[str, object]] = []
     jobs = [Job(n, ms) for ms in chosen.intervals for n in chosen.processes]
-    rows = cost_rows(measure, jobs, chosen.rounds, record)
+    rows = cost_rows(measure, jobs, chosen, record)
     print_table(f"CPU a tick, median of {chosen.rounds} rounds:", COST_HEADER, rows)
     return record
 
@@ -227,7 +227,7 @@ def part_busy(measure: Measure, chosen: argparse.Namespace) -> object:
     """Every process changes its resident size every 5 ms."""
     record: list[dict[str, object]] = []
     jobs = [Job(n, ms, 5) for ms in chosen.intervals for n in (10, 100)]
-    rows = cost_rows(measure, jobs, chosen.rounds, record)
+    rows = cost_rows(measure, jobs, chosen, record)
     print_table("The same, each process changing its RSS every 5 ms:", COST_HEADER, rows)
     return record
 
@@ -236,7 +236,7 @@ def part_unrelated(measure: Measure, chosen: argparse.Namespace) -> object:
     """A job of 10 with and without many other processes on the machine, by turns."""
     record = []
     rows = []
-    tools = ["floor", "memwatch", "psutil"]
+    tools = chosen.tools
     for ms in chosen.intervals:
         job = Job(10, ms)
         alone: dict[str, list[Tick]] = {tool: [] for tool in tools}
@@ -351,10 +351,12 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", help="default 1 10 100 1000")
     parser.add_argument("--intervals", type=float, nargs="+", default=[10, 1], help="milliseconds")
     parser.add_argument("--parts", default=",".join(PARTS), help="default %(default)s")
+    parser.add_argument("--no-psutil", action="store_true", help="saves a third of the time")
     parser.add_argument("--json", metavar="FILE", help="write every single figure")
     chosen = parser.parse_args()
     chosen.rounds = chosen.rounds or (2 if chosen.quick else 7)
     chosen.processes = chosen.processes or ([1, 10, 100] if chosen.quick else [1, 10, 100, 1000])
+    chosen.tools = ["floor", "memwatch"] if chosen.no_psutil else ["floor", "memwatch", "psutil"]
     parts = chosen.parts.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown part: {', '.join(unknown)}")
