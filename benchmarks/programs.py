@@ -1,0 +1,137 @@
+"""What the benchmarks share: their C programs, timed runs of a command, tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+
+
+def compile_program(name: str, into: str | Path) -> str:
+    """Compiles NAME.c of this folder and returns the path of the program."""
+    out = str(Path(into) / name)
+    command = ["cc", "-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE", "-o", out, HERE / f"{name}.c"]
+    subprocess.run(command, check=True)
+    return out
+
+
+def memwatch_command() -> list[str]:
+    """The `memwatch` of the Python that runs this."""
+    script = shutil.which("memwatch", path=os.path.dirname(sys.executable))
+    return [script] if script else [sys.executable, "-m", "memwatch"]
+
+
+class Finished(NamedTuple):
+    """A command that has ended. CPU is user and system time in seconds."""
+
+    code: int
+    wall: float
+    cpu: float
+    """Of the process itself, without any child."""
+    cpu_with_children: float
+    """Children that it has waited for included."""
+    started: float
+    """CLOCK_MONOTONIC just before it was started, and when wait() returned."""
+    ended: float
+    stdout: bytes
+
+
+def run_timed(
+    argv: Sequence[str],
+    *,
+    cwd: str | Path | None = None,
+    stderr: int | IO[bytes] = subprocess.DEVNULL,
+) -> Finished:
+    """Runs a command to its end. Its stdout goes to a file, so that it never waits for us."""
+    with tempfile.TemporaryFile() as out:
+        start = time.monotonic()
+        child = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=stderr)
+        try:
+            # Left as a zombie, so that its own CPU clock can still be read.
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+            ended = time.monotonic()
+            own = time.clock_gettime(process_clock(child.pid))
+            _, status, usage = os.wait4(child.pid, 0)
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+        child.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        return Finished(
+            child.returncode,
+            ended - start,
+            own,
+            usage.ru_utime + usage.ru_stime,
+            start,
+            ended,
+            out.read(),
+        )
+
+
+def process_clock(pid: int) -> int:
+    """The id of another process's CPU clock: clock_getcpuclockid(3), which Python lacks."""
+    return ~pid << 3 | 2
+
+
+@contextmanager
+def idle_tree(program: str, processes: int, *, change_ms: float = 0) -> Iterator[int]:
+    """A running idle_tree, all its processes there: the pid of its root."""
+    tree = subprocess.Popen(
+        [program, str(processes), "0", str(change_ms)], stdout=subprocess.PIPE, text=True
+    )
+    assert tree.stdout
+    try:
+        if tree.stdout.readline() != "ready\n":
+            raise RuntimeError(f"idle_tree could not start {processes} processes")
+        yield tree.pid
+    finally:
+        tree.send_signal(signal.SIGTERM)
+        tree.wait()
+        tree.stdout.close()
+
+
+def machine() -> str:
+    """One line that says where and with what a table was made."""
+    return (
+        f"{os.cpu_count()} CPUs ({_cpu_model()}), Linux {platform.release()}, "
+        f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}, "
+        f"load average at the start {os.getloadavg()[0]:.2f}"
+    )
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A Markdown table, ready to be pasted; the first column is text, the others are numbers."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    print(f"\n{title}\n")
+    for row in (cells[0], rule, *cells[1:]):
+        padded = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
+        print(f"| {' | '.join(padded)} |")
+    sys.stdout.flush()
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Median, then smallest and largest."""
+    median, least, most = statistics.median(values), min(values), max(values)
+    return f"{median:.{digits}f} ({least:.{digits}f} – {most:.{digits}f})"

@@ -1,0 +1,232 @@
+"""Single steps, by pytest-benchmark: `pytest benchmarks/test_micro.py`.
+
+For comparing a change with what was there before, on one machine in one hour:
+`--benchmark-save=before`, then `--benchmark-compare`.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from programs import compile_program, idle_tree
+
+from memwatch import native
+from memwatch.filters import Filter, apply
+from memwatch.job import Job
+from memwatch.observations import (
+    EXITED,
+    HAS_ARGV,
+    HAS_EXE,
+    HAS_PARENT,
+    HAS_RSS,
+    HAS_START,
+    HAS_STATUS,
+    HAS_WATERMARK,
+    IMAGE,
+    MEMORY,
+    STARTED,
+    TICK,
+    Batch,
+    Observation,
+)
+from memwatch.profile import Clock, Overhead, Profile, Sampling, from_job
+from memwatch.reports import json_report
+
+INTERVAL = 1_000_000
+MIB = 1 << 20
+
+
+class Script:
+    """Observations as the sampler would make them."""
+
+    def __init__(self) -> None:
+        self.records: list[Observation] = []
+        self.text = bytearray()
+        self.time = 0
+        self.rss: dict[int, int] = {}
+        self._random = random.Random(1)
+        self._last = 0
+
+    def start(self, parent: int) -> int:
+        self._last += 1
+        serial = self._last
+        image = b"cc1\0/usr/lib/gcc/cc1\0cc1\0-O2\0file%d.c\0" % serial
+        pid, ppid = 1000 + serial, 1000 + parent
+        valid = HAS_START | (HAS_PARENT if parent else 0)
+        self.records += [
+            (self.time, serial, parent, self.time, STARTED, valid, pid, ppid),
+            (self.time, serial, len(self.text), len(image), IMAGE, HAS_EXE | HAS_ARGV, pid, 0),
+        ]
+        self.text += image
+        self.rss[serial] = 0
+        self.memory(serial)
+        return serial
+
+    def memory(self, serial: int) -> None:
+        size = self.rss[serial] = self._random.randrange(1, 200) * MIB
+        pid, valid = 1000 + serial, HAS_RSS | HAS_WATERMARK
+        self.records.append((self.time, serial, size, size + MIB, MEMORY, valid, pid, 0))
+
+    def exit(self, serial: int) -> None:
+        del self.rss[serial]
+        self.records.append((self.time, serial, 0, 0, EXITED, HAS_STATUS, 1000 + serial, 0))
+
+    def tick(self) -> None:
+        total = sum(self.rss.values())
+        self.records.append((self.time, 0, total, len(self.rss), TICK, HAS_RSS, 0, 0))
+        self.time += INTERVAL
+
+    def take(self) -> Batch:
+        batch = Batch(self.records, bytes(self.text))
+        self.records, self.text = [], bytearray()
+        return batch
+
+
+def quiet(script: Script) -> None:
+    """1,000 ticks in which nothing changed."""
+    for _ in range(1000):
+        script.tick()
+
+
+def memory_heavy(script: Script) -> None:
+    """100 ticks in which each of the ten processes changed."""
+    for _ in range(100):
+        for serial in list(script.rss):
+            script.memory(serial)
+        script.tick()
+
+
+def fork_heavy(script: Script) -> None:
+    """100 ticks; in each, two processes start and those of the last tick end."""
+    ending: list[int] = []
+    for _ in range(100):
+        for serial in ending:
+            script.exit(serial)
+        ending = [script.start(1), script.start(1)]
+        script.tick()
+    for serial in ending:
+        script.exit(serial)
+    script.tick()
+
+
+@pytest.mark.parametrize("scene", [quiet, memory_heavy, fork_heavy])
+def test_apply(benchmark, scene: Callable[[Script], None]) -> None:
+    script = Script()
+    root = script.start(0)
+    for _ in range(9):
+        script.start(root)
+    script.tick()
+    start = script.take()
+    scene(script)
+    batch = script.take()
+
+    def fresh() -> tuple[tuple[Job, Batch], dict[str, object]]:
+        job = Job()
+        job.apply(start)
+        return (job, batch), {}
+
+    result = benchmark.pedantic(_apply, setup=fresh, rounds=100, warmup_rounds=5)
+    benchmark.extra_info["records"] = len(batch.records)
+    assert len(result.live) == 10
+    assert result.ticks.count == 1 + sum(record[4] == TICK for record in batch.records)
+
+
+def _apply(job: Job, batch: Batch) -> Job:
+    job.apply(batch)
+    return job
+
+
+@pytest.mark.parametrize("records", [500])
+def test_decode(benchmark, records: int) -> None:
+    """From C's buffer to tuples: what native.Sampler.read() does."""
+    packed = native._RECORD.pack(1, 2, 3, 4, TICK, HAS_RSS, 5, 6) * records
+    buffer = native.ffi.new("mw_observation[]", records)
+    native.ffi.memmove(buffer, packed, len(packed))
+
+    def decode() -> list[Observation]:
+        return list(native._RECORD.iter_unpack(native.ffi.buffer(buffer, len(packed))[:]))
+
+    assert len(benchmark(decode)) == records
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return compile_program("idle_tree", tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture
+def sampler() -> Iterator[native.Sampler]:
+    made = native.Sampler(INTERVAL)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("processes", [1, 10, 100, 1000])
+def test_tick(benchmark, tree: str, sampler: native.Sampler, processes: int) -> None:
+    """A tick on warm caches, and no wake-up before it: the reads and what memwatch adds."""
+    with idle_tree(tree, processes) as root:
+        sampler.tick(root, 0)  # attaches
+        assert sampler.read().records[-1][3] == processes
+        # The same time again: nobody is due for an inspection.
+        benchmark.pedantic(sampler.tick, args=(root, 0), rounds=200, warmup_rounds=10)
+        records = sampler.read().records
+    assert {record[3] for record in records if record[4] == TICK} == {processes}
+
+
+@pytest.mark.parametrize("processes", [100, 1000])
+def test_attach(benchmark, tree: str, processes: int) -> None:
+    """The first tick: every process is opened and its command line read."""
+    with idle_tree(tree, processes) as root:
+        made: list[native.Sampler] = []
+
+        def fresh() -> tuple[tuple[native.Sampler], dict[str, object]]:
+            while made:
+                made.pop().close()
+            made.append(native.Sampler(INTERVAL))
+            return (made[0],), {}
+
+        benchmark.pedantic(lambda new: new.tick(root, 0), setup=fresh, rounds=10)
+        assert made[0].read().records[-1][3] == processes
+        made[0].close()
+
+
+@pytest.mark.parametrize("processes", [100, 1000])
+def test_scan(benchmark, tree: str, processes: int) -> None:
+    """Every process of the machine, of which so many are idle_tree's."""
+    with idle_tree(tree, processes) as root:
+        found = benchmark(native.scan)
+    assert sum(process.ppid == root for process in found) == processes - 1
+
+
+def test_json_report(benchmark) -> None:
+    """10,000 processes."""
+    script = Script()
+    for serial in range(10_000):
+        script.start(1 if serial else 0)
+    script.tick()
+    job = Job()
+    job.apply(script.take())
+    profile = _profile(job, script.time)
+
+    def report() -> str:
+        out = io.StringIO()
+        json_report.write(profile, apply(profile.processes, Filter()), out)
+        return out.getvalue()
+
+    assert benchmark(report).count('"serial"') == 10_000
+
+
+def _profile(job: Job, end: int) -> Profile:
+    return from_job(
+        job,
+        command=("make",),
+        clock=Clock(0, 0),
+        start=0,
+        end=end,
+        exit_status=0,
+        sampling=Sampling(INTERVAL, float(INTERVAL), 1, 0, 0, 0, 0, False, None),
+        overhead=Overhead(0, None),
+    )
