@@ -28,7 +28,7 @@ enum mw_kind {
 enum mw_valid {
     MW_HAS_PARENT = 1,      /* STARTED: the parent was known in the job */
     MW_HAS_START = 2,       /* STARTED: start time */
-    MW_HAS_RSS = 4,         /* MEMORY, TICK, mw_process: resident size */
+    MW_HAS_RSS = 4,         /* MEMORY, TICK: resident size */
     MW_HAS_WATERMARK = 8,   /* MEMORY: high-water mark of this image so far */
     MW_HAS_STATUS = 16,     /* EXITED: wait status */
     MW_HAS_EXE = 32,        /* IMAGE: path of the executable */
@@ -63,11 +63,10 @@ typedef struct mw_observation {
 /* One process of a whole-machine scan. `name` is the kernel's (15 bytes). */
 typedef struct mw_process {
     int64_t start;
-    uint64_t rss;
     int32_t pid;
     int32_t ppid;
     uint32_t valid;
-    char state;
+    char state; /* as proc_pid_stat(5) has it: 'Z' is a zombie */
     char name[19];
 } mw_process;
 
@@ -97,11 +96,15 @@ int mw_spawn(const mw_spawn_options *options, char *const argv[],
 
 /* What to sample. */
 typedef struct mw_sampler_options {
-    const char *proc_root;    /* "/proc", or a tree made by a test */
-    int64_t interval;         /* between ticks */
-    int64_t batch;            /* longest wait before the reader is woken */
-    int32_t adopter_pid;      /* the subreaper that the job's orphans go to:
-                                 the calling process, or 0 for none */
+    const char *proc_root; /* "/proc", or a tree made by a test */
+    int64_t interval;      /* between ticks */
+    int64_t batch;         /* longest wait before the reader is woken */
+    int32_t adopter_pid;   /* the subreaper that the job's orphans go to:
+                              the calling process, or 0 for none */
+    int32_t
+        has_other_children;   /* 1: the adopter may start children of its own
+                                 meanwhile. They cannot be told from orphans
+                                 that were not seen before: neither is reaped */
     uint32_t max_descriptors; /* how many descriptors may be kept open */
 } mw_sampler_options;
 

@@ -25,9 +25,8 @@ int mw_pids_add(mw_pids *pids, int32_t pid);
 /* Who a process is, read once when it is first seen. */
 typedef struct mw_identity {
     int64_t start; /* since boot */
-    uint64_t rss;
     int32_t ppid;
-    uint32_t valid; /* MW_HAS_START, MW_HAS_RSS */
+    uint32_t valid; /* MW_HAS_START */
 } mw_identity;
 
 enum mw_life {

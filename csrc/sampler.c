@@ -51,6 +51,8 @@ struct mw_sampler {
     int64_t batch;
     int64_t first_tick;
     int32_t root_pid;
+    int32_t adopter_pid;
+    int has_other_children;
     int root_ended;
 
     pthread_t thread;
@@ -132,6 +134,21 @@ static int begin_image(mw_sampler *s, mw_slot *slot, int64_t time) {
     return report_image(s, slot, time, 0);
 }
 
+/* A short process may be gone when its turn in this tick comes. Its children
+   are added to those being gone through. */
+static int first_look(mw_sampler *s, mw_slot *slot, int64_t time) {
+    mw_reading reading = {0};
+    int error =
+        mw_platform_poll(s->platform, slot->handle, time, &reading, &s->found);
+    if (error || !(reading.valid & MW_HAS_RSS))
+        return error;
+    if (reading.new_image)
+        error = begin_image(s, slot, time);
+    if (error)
+        return error;
+    return report_rss(s, slot, time, reading.rss) ? 0 : -ENOMEM;
+}
+
 /* Follows every process of `found` that is not followed yet. */
 static int adopt_found(mw_sampler *s, int64_t time) {
     for (size_t i = 0; i < s->found.count; i++) {
@@ -153,6 +170,8 @@ static int adopt_found(mw_sampler *s, int64_t time) {
         }
         slot->handle = handle;
         slot->serial = ++s->last_serial;
+        slot->foreign = s->has_other_children && pid != s->root_pid &&
+                        identity.ppid == s->adopter_pid;
         mw_observation *record = observe(s, time, MW_STARTED, slot);
         if (!record)
             return -ENOMEM;
@@ -165,9 +184,8 @@ static int adopt_found(mw_sampler *s, int64_t time) {
             record->valid |= MW_HAS_PARENT;
         }
         error = begin_image(s, slot, time);
-        /* It may be gone when its turn in this tick comes. */
-        if (!error && (identity.valid & MW_HAS_RSS))
-            error = report_rss(s, slot, time, identity.rss) ? 0 : -ENOMEM;
+        if (!error)
+            error = first_look(s, slot, time);
         if (error)
             return error;
     }
@@ -175,12 +193,19 @@ static int adopt_found(mw_sampler *s, int64_t time) {
     return 0;
 }
 
-static int report_exit(mw_sampler *s, mw_slot *slot, int64_t time) {
+/* Takes the wait status of a zombie that is our child, so that it goes away. */
+static int reap(mw_sampler *s, const mw_slot *slot, int *status) {
+    return !slot->foreign &&
+           mw_platform_reap(s->platform, slot->handle, status);
+}
+
+static int report_exit(mw_sampler *s, mw_slot *slot, int64_t time,
+                       enum mw_life life) {
     mw_observation *record = observe(s, time, MW_EXITED, slot);
     if (!record)
         return -ENOMEM;
     int status;
-    if (mw_platform_reap(s->platform, slot->handle, &status)) {
+    if (life == MW_ENDED && reap(s, slot, &status)) {
         record->value = (uint64_t)status;
         record->valid = MW_HAS_STATUS;
     }
@@ -230,8 +255,15 @@ static int visit(mw_sampler *s, size_t index, int64_t time, uint32_t *flags,
     if (error)
         return error;
     *vanished = reading.life == MW_VANISHED;
+    if (slot->ended) {
+        /* A zombie may have become ours: an orphan nobody waited for. */
+        int status;
+        if (reading.life == MW_ENDED)
+            reap(s, slot, &status);
+        return 0;
+    }
     if (reading.life != MW_ALIVE)
-        return slot->ended ? 0 : report_exit(s, slot, time);
+        return report_exit(s, slot, time, reading.life);
     if (reading.new_image)
         error = begin_image(s, slot, time);
     else if (slot->image_retries) {
@@ -422,6 +454,8 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
         return -ENOMEM;
     s->interval = options->interval;
     s->batch = options->batch;
+    s->adopter_pid = options->adopter_pid;
+    s->has_other_children = options->has_other_children;
     pthread_mutex_init(&s->lock, NULL);
     s->wake_read = s->wake_write = -1;
     int error = open_pipe(&s->wake_read, &s->wake_write);

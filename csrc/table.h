@@ -12,9 +12,10 @@ typedef struct mw_slot {
     int64_t next_inspection;
     int64_t inspection_gap;
     int32_t pid;
-    uint8_t ended;         /* its exit was reported; the pid is not free yet */
-    uint8_t has_rss;       /* `rss` is known */
-    uint8_t unreadable;    /* counted as such */
+    uint8_t ended;      /* its exit was reported; the pid is not free yet */
+    uint8_t foreign;    /* may be a child that the caller started: not reaped */
+    uint8_t has_rss;    /* `rss` is known */
+    uint8_t unreadable; /* counted as such */
     uint8_t image_retries; /* looks left for a command line still missing */
 } mw_slot;
 

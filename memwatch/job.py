@@ -187,13 +187,13 @@ class Job:
         self._changed.clear()
 
     def _settle_forks(self) -> None:
-        """Counts a process that was forked before the last tick and has not executed anything.
+        """Counts a process in its group that was forked, or caught in execve, two ticks ago.
 
         Until then it is most likely on its way to another program, and would show for a moment
         as a second make or a second 100 MiB Python.
         """
         for process in self._older_forks:
-            if process.inherited and process.serial in self.live:
+            if process.serial in self.live:
                 self._settle(process)
         self._older_forks = self._forks
         self._forks = []
@@ -218,6 +218,7 @@ class Job:
         self._unsettle(process)
         if again:
             process.image = image
+            process.inherited = bool(valid & INHERITED)
         else:
             if process.image is not None:
                 self._end_image(process, counted)
@@ -225,7 +226,7 @@ class Job:
         key = self._group_key(image)
         process.group = self._groups.setdefault(key, RunningGroup(key))
         self._changed.add(process.serial)
-        if process.inherited and not (again and counted):
+        if (process.inherited or image.argv is None) and not (again and counted):
             self._forks.append(process)
         else:
             self._settle(process)

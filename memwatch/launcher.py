@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import TracebackType
 
 from memwatch import native
@@ -72,16 +72,12 @@ class Launcher:
         return self._signals.fd if self._signals else -1
 
     @property
-    def adopts_orphans(self) -> bool:
-        return self._was_subreaper is not None
-
-    @property
     def spare_descriptors(self) -> int:
         """How many descriptors the sampler may keep."""
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if soft == resource.RLIM_INFINITY:
             return 1 << 20
-        return max(0, soft - RESERVED_DESCRIPTORS)
+        return max(0, soft - len(os.listdir("/dev/fd")) - RESERVED_DESCRIPTORS)
 
     def spawn(
         self,
@@ -102,14 +98,18 @@ class Launcher:
             nofile_soft=self._nofile[0] if self._nofile else 0,
         )
 
-    def forward_signals(self) -> None:
-        """Passes on what other processes sent to memwatch."""
+    def forward_signals(self, job: Container[int] = ()) -> None:
+        """Passes on what other processes sent to memwatch.
+
+        What a process of the job (their pids) sends is meant for its whole group, and so has
+        reached the command already.
+        """
         while self._signals and (taken := self._signals.next()):
             # Of a terminal that goes away only the leader of the session is told.
             from_terminal = taken.from_kernel and not (
                 taken.number == signal.SIGHUP and os.getsid(0) == os.getpid()
             )
-            if not from_terminal and taken.sender != self.pid:
+            if not from_terminal and taken.sender not in job:
                 self.send(taken.number)
 
     def send(self, number: int) -> None:

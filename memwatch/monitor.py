@@ -33,12 +33,12 @@ def watch(
     while not ended:
         reasons = source.wait(None, other_fd)
         ended = bool(reasons & WAKE_ENDED)
-        if reasons & WAKE_OTHER:
-            on_other()
         batch = source.read()
         if failure is None:
             try:
                 job.apply(batch)
             except Exception as error:
                 failure = error
+        if reasons & WAKE_OTHER:
+            on_other()
     return failure

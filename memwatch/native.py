@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from memwatch._native import ffi, lib
-from memwatch.observations import HAS_PARENT, HAS_RSS, HAS_START, HAS_WATERMARK, Batch
+from memwatch.observations import HAS_PARENT, HAS_START, HAS_WATERMARK, Batch
 
 _RECORD = struct.Struct("=qQQQIIii")
 assert _RECORD.size == ffi.sizeof("mw_observation")
@@ -57,7 +57,6 @@ class ProcessInfo(NamedTuple):
     pid: int
     ppid: int | None
     start: int | None
-    rss: int | None
     state: str
     name: str
 
@@ -78,7 +77,6 @@ def scan(proc_root: str = "/proc") -> list[ProcessInfo]:
             row.pid,
             row.ppid if row.valid & HAS_PARENT else None,
             row.start if row.valid & HAS_START else None,
-            row.rss if row.valid & HAS_RSS else None,
             row.state.decode("ascii", "replace"),
             ffi.string(row.name).decode("utf-8", "backslashreplace"),
         )
@@ -197,6 +195,7 @@ class Sampler:
         *,
         proc_root: str = "/proc",
         adopter_pid: int = 0,
+        has_other_children: bool = True,
         max_descriptors: int = 1 << 20,
         batch: int = 1_000_000_000,
     ) -> None:
@@ -208,6 +207,7 @@ class Sampler:
                 "interval": interval,
                 "batch": batch,
                 "adopter_pid": adopter_pid,
+                "has_other_children": has_other_children,
                 "max_descriptors": max_descriptors,
             },
         )

@@ -70,7 +70,8 @@ def decode_image(text: bytes, valid: int) -> ImageText:
         argv = tuple(_decode(argv_bytes.rstrip(b"\0")).split("\0"))
     if len(name_bytes) == _KERNEL_NAME:
         # As bytes: the kernel may have cut it within a character.
-        for path in (argv_bytes.split(b"\0", 1)[0], exe_bytes):
+        # A script's name is that of an argument: /usr/bin/env bash SCRIPT.
+        for path in (*argv_bytes.split(b"\0", 3)[:3], exe_bytes):
             base = path.rsplit(b"/", 1)[-1]
             if base.startswith(name_bytes):
                 name = _decode(base)

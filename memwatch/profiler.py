@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from threading import Lock
 
 from memwatch import native
 from memwatch.job import Job
 from memwatch.launcher import Launcher
 from memwatch.monitor import watch
 from memwatch.profile import Clock, Overhead, Profile, Sampling, from_job
+
+_running = Lock()
 
 
 def run(
@@ -29,22 +32,30 @@ def run(
     keeps every tick (24 bytes each).
 
     Called from the main thread, signals sent to this process meanwhile go on
-    to the command. Orphans of the command become children of this process, and
-    are waited for while it runs; a child that another thread starts meanwhile is
-    never taken for one. Raises OSError when the command cannot be started, and
-    ValueError for an empty command or an interval that is none. An exception that
-    strikes meanwhile (KeyboardInterrupt) kills the command, as in subprocess.run().
+    to the command. Orphans of the command become children of this process. So a
+    child that this process itself starts meanwhile may be taken for one: it may
+    be in the profile, but it is never waited for. For the same reason there is
+    one run at a time: a second one raises RuntimeError.
+
+    Raises OSError when the command cannot be started, and ValueError for an empty
+    command or an interval that is none. An exception that strikes meanwhile
+    (KeyboardInterrupt) kills the command, as in subprocess.run().
     """
-    with Launcher() as launcher:
-        return watch_command(
-            launcher,
-            command,
-            interval=interval,
-            timeline=timeline,
-            env=env,
-            stdout=stdout,
-            stderr=stderr,
-        )
+    if not _running.acquire(blocking=False):
+        raise RuntimeError("another memwatch.run() is under way in this process")
+    try:
+        with Launcher() as launcher:
+            return watch_command(
+                launcher,
+                command,
+                interval=interval,
+                timeline=timeline,
+                env=env,
+                stdout=stdout,
+                stderr=stderr,
+            )
+    finally:
+        _running.release()
 
 
 def watch_command(
@@ -56,8 +67,12 @@ def watch_command(
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
+    has_other_children: bool = True,
 ) -> Profile:
-    """run(), for a caller that brings the launcher and goes on using it."""
+    """run(), for a caller that brings the launcher and goes on using it.
+
+    Without `has_other_children` every child of this process is taken for the job's.
+    """
     if not command:
         raise ValueError("the command is empty")
     if not 1e-6 <= interval <= 1e6:
@@ -66,7 +81,10 @@ def watch_command(
     cpu_before = native.own_usage().cpu
     job = Job(timeline=timeline)
     sampler = native.Sampler(
-        interval_ns, adopter_pid=os.getpid(), max_descriptors=launcher.spare_descriptors
+        interval_ns,
+        adopter_pid=os.getpid(),
+        has_other_children=has_other_children,
+        max_descriptors=launcher.spare_descriptors,
     )
     failure: Exception | None = None
     try:
@@ -77,7 +95,10 @@ def watch_command(
         try:
             sampler.start(launcher.pid)
             failure = watch(
-                sampler, job, other_fd=launcher.signal_fd, on_other=launcher.forward_signals
+                sampler,
+                job,
+                other_fd=launcher.signal_fd,
+                on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
             )
         except (OSError, MemoryError) as error:
             failure = error

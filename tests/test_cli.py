@@ -337,7 +337,7 @@ def test_no_filter_no_filter_keys(memwatch):
 
 def test_summary_says_what_a_filter_hides(family):
     text = family("--exclude", "alpha").text
-    assert "2 processes filtered out; totals cover all of them" in text
+    assert "2 processes filtered out; totals cover all processes" in text
     assert "alpha" not in text.split("Per-process peak RSS:")[1]
 
 

@@ -429,8 +429,8 @@ def test_a_list_of_children_longer_than_a_page(tree: Tree, watch: Watcher, kept:
         where = tree.root / str(child)
         where.mkdir()
         (where / "stat").write_bytes(Fake(child, ppid=ROOT).stat)
+        (where / "statm").write_bytes(Fake(child).statm)
     path.write_bytes(text)
-    # Most of them have no statm: they are read by path even where descriptors are kept.
     seen = watch(tree, kept=kept)
     seen.tick(0)
     assert seen.live == {ROOT, *children}
@@ -508,7 +508,8 @@ def test_a_hundred_threads_take_turns(tree: Tree, watch: Watcher, kept: bool) ->
     for tick in range(4):
         seen.tick(tick)
         found.append(len(seen.live) - 1)
-    assert found == [32, 64, 96, 100]
+    # Twice in the first: once when it is found, so that nothing short is missed.
+    assert found == [64, 96, 100, 100]
     assert seen.live == {ROOT, *children}
 
 
@@ -1185,8 +1186,7 @@ def test_scan(tree: Tree) -> None:
     (tree.root / str(ROOT + 801)).mkdir()
     rows = {row.pid: row for row in native.scan(str(tree.root))}
     assert set(rows) == set(tree.processes)
-    assert rows[ROOT + 5] == (ROOT + 5, ROOT, 5 * CLOCK_TICK, 5 * PAGE, "S", "p5")
-    assert rows[ROOT + 3].rss is None
+    assert rows[ROOT + 5] == (ROOT + 5, ROOT, 5 * CLOCK_TICK, "S", "p5")
     assert rows[ROOT + 3].state == "Z"
     assert rows[ROOT + 800].name == ") \\xff("
 

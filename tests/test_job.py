@@ -338,10 +338,6 @@ def test_a_name_completed_before_the_first_tick_moves_to_its_group() -> None:
     assert groups(script.job()) == {"a-long-name": (1, 10, 10)}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a name completed after a tick leaves its memory in the peak of the old group",
-)
 def test_a_name_completed_after_a_tick_does_not_inflate_the_old_group() -> None:
     script = Script().started(1, 1).image(1, 1, "old", "old").memory(1, 1, 10)
     script.started(1, 2, parent=1).image(1, 2, "old").memory(1, 2, 100).tick(1, 110, 2)

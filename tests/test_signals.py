@@ -93,10 +93,6 @@ def test_signal_of_the_command_to_its_group(memwatch, wait_until, state_of):
     assert watch.marked()["sig10"] == [root]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="launcher.py: only the root is known as a sender that must not be answered",
-)
 def test_signal_of_another_process_of_the_job_to_the_group(memwatch, wait_until, state_of):
     """`kill 0` in a subshell: the command has it already."""
     go = memwatch.room / "go"

@@ -67,7 +67,6 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
         case 9: out->flags = (uint32_t)value; break;
         case 20: out->threads = (int64_t)(value & INT64_MAX); break;
         case 22: out->start_ticks = value; break;
-        case 24: out->rss_pages = value; break;
         case 26: out->start_code = value; break;
         case 28: out->start_stack = value; break;
         }

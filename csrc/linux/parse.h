@@ -18,7 +18,6 @@ typedef struct mw_stat {
     uint32_t flags;       /* 9: PF_* of the kernel's sched.h */
     int64_t threads;      /* 20 */
     uint64_t start_ticks; /* 22: clock ticks since boot */
-    uint64_t rss_pages;   /* 24 */
     uint64_t start_code;  /* 26; 0 without memory and in the middle of execve,
                              1 when the reader may not know */
     uint64_t start_stack; /* 28; 0 when the reader may not know */

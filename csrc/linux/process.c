@@ -45,9 +45,8 @@ typedef struct {
 
 struct mw_handle {
     int32_t pid;
-    int statm_fd;    /* -1: read by path */
-    int children_fd; /* of the first thread; -1: read by path */
-    int ended;
+    int statm_fd;         /* -1: read by path */
+    int children_fd;      /* of the first thread; -1: read by path */
     int forked;           /* PF_FORKNOEXEC at the last look */
     uint64_t start_ticks; /* 0: unreadable */
     uint64_t start_stack; /* marks an image, read by the inspection */
@@ -124,24 +123,33 @@ static int has_new_image(mw_handle *h, const mw_stat *stat) {
     return is_new;
 }
 
-static void keep_descriptors(mw_platform *p, mw_handle *h,
-                             mw_identity *identity) {
-    char path[MW_PATH], text[MW_FILE_TEXT];
+static int read_kept_statm(const mw_handle *h, mw_statm *out) {
+    char text[MW_FILE_TEXT];
+    ssize_t n = mw_procfs_reread(h->statm_fd, text, sizeof text);
+    return n < 0 ? (int)n : mw_parse_statm(text, (size_t)n, out);
+}
+
+/* Marks the image as the one that runs now. Returns whether it was another. */
+static int mark_image(mw_handle *h) {
+    mw_statm statm;
+    if (h->statm_fd < 0 || read_kept_statm(h, &statm) || !statm.text ||
+        statm.text == h->text_pages)
+        return 0;
+    h->text_pages = statm.text;
+    h->start_stack = 0;
+    h->forked = 0;
+    return 1;
+}
+
+static void keep_descriptors(mw_platform *p, mw_handle *h) {
+    char path[MW_PATH];
     path_of(path, h->pid, "statm");
     h->statm_fd = open_kept(p, path);
     if (h->statm_fd < 0)
         return;
     snprintf(path, sizeof path, "%d/task/%d/children", h->pid, h->pid);
     h->children_fd = open_kept(p, path);
-    /* The mark of the image: taken before anyone reads what the image is, so
-       that an exec in between shows as a change. */
-    mw_statm statm;
-    ssize_t n = mw_procfs_reread(h->statm_fd, text, sizeof text);
-    if (n <= 0 || mw_parse_statm(text, (size_t)n, &statm) || !statm.size)
-        return;
-    h->text_pages = statm.text;
-    identity->rss = statm.resident * p->page_size;
-    identity->valid |= MW_HAS_RSS;
+    mark_image(h);
 }
 
 int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
@@ -152,7 +160,7 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
         return -ENOMEM;
     h->pid = pid;
     h->statm_fd = h->children_fd = -1;
-    keep_descriptors(p, h, identity);
+    keep_descriptors(p, h);
 
     mw_stat stat;
     int error = read_stat(p, h, &stat);
@@ -167,7 +175,7 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
         has_new_image(h, &stat);
         identity->start = (int64_t)(stat.start_ticks * p->tick_ns);
         identity->ppid = stat.ppid;
-        identity->valid |= MW_HAS_START;
+        identity->valid = MW_HAS_START;
     }
     if (h->statm_fd < 0)
         p->stats.unkept++;
@@ -339,10 +347,12 @@ static void note_threads(mw_handle *h, const mw_stat *stat) {
 }
 
 static int read_statm(const mw_platform *p, const mw_handle *h, mw_statm *out) {
+    if (h->statm_fd >= 0)
+        return read_kept_statm(h, out);
     char path[MW_PATH], text[MW_FILE_TEXT];
     path_of(path, h->pid, "statm");
     ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
-    return n > 0 && !mw_parse_statm(text, (size_t)n, out);
+    return n < 0 ? (int)n : mw_parse_statm(text, (size_t)n, out);
 }
 
 /* What `stat` says of a process, when `statm` does not tell enough. Its own
@@ -350,44 +360,44 @@ static int read_statm(const mw_platform *p, const mw_handle *h, mw_statm *out) {
    not added up yet, and says 0 of a process that is small or young. */
 static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
     mw_stat stat;
+    mw_statm statm = {0};
     int error = read_stat(p, h, &stat);
-    if (error) {
-        out->life = is_gone(p, h->pid, error) ? MW_VANISHED : MW_ALIVE;
-        return;
-    }
-    int leader_ended = stat.state == 'Z' || stat.state == 'X';
+    int leader_ended = !error && (stat.state == 'Z' || stat.state == 'X');
     if (leader_ended && stat.threads <= 1) {
         out->life = MW_ENDED;
         return;
     }
+    /* With the leader gone and no thread to ask, the last are on their way out
+       and hold nothing any more. */
+    if (leader_ended)
+        read_other_thread(p, h, &statm);
+    else if (!error)
+        error = read_statm(p, h, &statm);
+    if (error) {
+        out->life = is_gone(p, h->pid, error) ? MW_VANISHED : MW_ALIVE;
+        return;
+    }
     if (!h->start_ticks)
         h->start_ticks = stat.start_ticks;
-    mw_statm statm;
-    if (leader_ended ? read_other_thread(p, h, &statm)
-                     : read_statm(p, h, &statm)) {
-        out->rss = statm.resident * p->page_size;
-        out->valid = MW_HAS_RSS;
-    }
+    out->rss = statm.resident * p->page_size;
+    out->valid = MW_HAS_RSS;
     note_threads(h, &stat);
     if (h->statm_fd < 0)
         out->new_image = has_new_image(h, &stat);
 }
 
 static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
-    char text[MW_FILE_TEXT];
     out->life = MW_ALIVE;
     if (h->statm_fd < 0) {
         look_by_stat(p, h, out);
         return;
     }
-    ssize_t n = mw_procfs_reread(h->statm_fd, text, sizeof text);
-    if (n < 0) {
-        out->life = is_gone(p, h->pid, n) ? MW_VANISHED : MW_ALIVE;
+    mw_statm statm;
+    int error = read_kept_statm(h, &statm);
+    if (error) {
+        out->life = is_gone(p, h->pid, error) ? MW_VANISHED : MW_ALIVE;
         return;
     }
-    mw_statm statm;
-    if (mw_parse_statm(text, (size_t)n, &statm))
-        return;
     if (!statm.size) {
         /* No memory any more: exiting, ended, or only its first thread is. */
         look_by_stat(p, h, out);
@@ -413,17 +423,9 @@ static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
 
 int mw_platform_poll(mw_platform *p, mw_handle *h, int64_t now, mw_reading *out,
                      mw_pids *found) {
-    if (h->ended) {
-        /* A zombie may have become ours: an orphan whose parent never waited.
-         */
-        int status;
-        mw_platform_reap(p, h, &status);
-    }
     look(p, h, out);
-    if (out->life != MW_ALIVE) {
-        h->ended = 1;
+    if (out->life != MW_ALIVE)
         return 0;
-    }
     return poll_children(p, h, now, found);
 }
 
@@ -442,7 +444,7 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
     return 0;
 }
 
-size_t mw_platform_image(mw_platform *p, mw_handle *h, char *text,
+static size_t read_image(const mw_platform *p, const mw_handle *h, char *text,
                          size_t capacity, uint32_t *valid) {
     mw_stat stat;
     *valid = 0;
@@ -472,6 +474,16 @@ size_t mw_platform_image(mw_platform *p, mw_handle *h, char *text,
         if (length == capacity)
             *valid |= MW_ARGV_CUT;
     }
+    return length;
+}
+
+size_t mw_platform_image(mw_platform *p, mw_handle *h, char *text,
+                         size_t capacity, uint32_t *valid) {
+    size_t length = read_image(p, h, text, capacity, valid);
+    /* Another one by now? Then the text may be half of each, and the mark is
+       that of an image that nobody will see. */
+    if (mark_image(h))
+        length = read_image(p, h, text, capacity, valid);
     return length;
 }
 

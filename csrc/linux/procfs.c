@@ -60,7 +60,7 @@ int mw_procfs_children(int fd, mw_pids *found) {
     }
 }
 
-static int scan_one(int proc_fd, int32_t pid, const char *name, uint64_t page,
+static int scan_one(int proc_fd, int32_t pid, const char *name,
                     uint64_t tick_ns, mw_process *out) {
     char path[MW_PATH], text[MW_FILE_TEXT];
     size_t length = strlen(name);
@@ -76,17 +76,12 @@ static int scan_one(int proc_fd, int32_t pid, const char *name, uint64_t page,
     out->state = stat.state;
     out->start = (int64_t)(stat.start_ticks * tick_ns);
     out->valid = MW_HAS_PARENT | MW_HAS_START;
-    if (stat.state != 'Z') {
-        out->rss = stat.rss_pages * page;
-        out->valid |= MW_HAS_RSS;
-    }
     memcpy(out->name, stat.comm, sizeof out->name - 1);
     return 1;
 }
 
 int mw_procfs_scan(int proc_fd, mw_process *out, size_t capacity,
                    size_t *count) {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t tick_ns = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
     *count = 0;
     int fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -103,7 +98,7 @@ int mw_procfs_scan(int proc_fd, mw_process *out, size_t capacity,
         if (!pid)
             continue;
         mw_process none, *to = *count < capacity ? &out[*count] : &none;
-        if (scan_one(proc_fd, pid, entry->d_name, page, tick_ns, to))
+        if (scan_one(proc_fd, pid, entry->d_name, tick_ns, to))
             ++*count;
     }
     closedir(dir);

@@ -99,6 +99,7 @@ def command(
                 timeline=timeline_file is not None,
                 stdout=stdout,
                 stderr=stderr,
+                has_other_children=False,
             )
         except OSError as error:
             for file in outputs:

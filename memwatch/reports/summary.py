@@ -47,13 +47,15 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
         ended = f"killed by {_signal_name(profile.signal)}, {ended}"
     elif profile.exit_code is None:
         ended = "exit status unknown"
-    yield f"Duration:        {format_duration(profile.duration)}  ({ended})"
+    short = profile.duration < 1
+    duration = (format_interval if short else format_duration)(profile.duration)
+    yield f"Duration:        {duration}  ({ended})"
     sampling = profile.sampling
     samples = f"Samples:         {sampling.ticks:,}"
     if sampling.achieved is not None:
         samples += f", one every {format_interval(sampling.achieved / 1e9)}"
-        late = sampling.late + sampling.skipped
-        samples += f" ({late:,} late)" if late else " (none late)"
+        samples += f" ({sampling.late:,} late" if sampling.late else " (none late"
+        samples += f", {sampling.skipped:,} more left out)" if sampling.skipped else ")"
     yield samples
     yield f"Processes:       {len(profile.processes):,} seen"
     if profile.max_total_rss is None:
@@ -89,7 +91,7 @@ def _holders(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
         return
     ranked = sorted(held.items(), key=lambda item: -sum(item[1]))
     yield ""
-    yield bold("At that moment:")
+    yield bold("When the total was highest:")
     for name, sizes in ranked[:HOLDERS]:
         share = sum(sizes) / profile.max_total_rss
         yield (
@@ -109,7 +111,7 @@ def _processes(shown: Shown, top: int | None, width: int, bold: Style, dim: Styl
     if shown.filter:
         title += dim(
             f"  ({count(shown.hidden, 'process', 'processes')} filtered out; "
-            f"totals cover all of them)"
+            f"totals cover all processes)"
         )
     yield title
     if not shown.processes:
@@ -135,7 +137,7 @@ def _what(process: Process, room: int, dim: Style) -> str:
     if peak_name != process.command:
         note = f" (peak as {_name(peak_name)})"
     if process.alive:
-        note += " (still running)"
+        note += " (running at the end)"
     arguments = " ".join(map(printable, process.argv[1:])) if process.argv else ""
     left = room - len(name) - len(note) - 1
     if arguments and left > 4:
@@ -170,26 +172,32 @@ def _honesty(profile: Profile, dim: Style) -> Iterator[str]:
     """How far the numbers hold, and what they cost."""
     sampling = profile.sampling
     if sampling.error:
-        yield f"Sampling ended before the job did: {sampling.error}."
+        when = "ended before the job did" if sampling.ticks else "could not begin"
+        yield f"Sampling {when}: {sampling.error}."
     if sampling.unreadable and profile.max_total_rss is not None:
         unreadable = count(sampling.unreadable, "process", "processes")
         yield f"The memory of {unreadable} could not be read: totals are lower bounds."
     if sampling.scanning:
         yield "This kernel does not list children: the whole machine was scanned at each tick."
     if profile.max_total_rss is not None:
-        yield dim(
-            "RSS counts pages shared by several processes once for each. Peaks are lower bounds:"
-        )
-        yield dim(
-            "the highest seen in samples and in the kernel's high-water marks. A process that"
-        )
-        yield dim(
-            f"started and ended within {format_interval(sampling.interval / 1e9)} may be missing."
-        )
+        interval = format_interval(sampling.interval / 1e9)
+        for line in (
+            "RSS counts a page that several processes share once for each. Peaks are lower",
+            "bounds: the highest of the samples and of the kernel's high-water marks.",
+            f"A process that lived for less than {interval} may be missing.",
+        ):
+            yield dim(line)
+    yield dim(_cost(profile))
+
+
+def _cost(profile: Profile) -> str:
     overhead = profile.overhead
-    share = overhead.cpu / 1e9 / profile.duration if profile.duration else 0
-    memory = "" if overhead.rss_peak is None else f", {format_size(overhead.rss_peak)}"
-    yield dim(f"memwatch itself: {overhead.cpu / 1e9:.2f} s CPU ({share:.1%} of a core){memory}")
+    cost = f"memwatch itself: {overhead.cpu / 1e9:.2f} s CPU"
+    if profile.duration >= 1:  # below that it is mostly the start
+        cost += f" ({overhead.cpu / 1e9 / profile.duration:.1%} of a core)"
+    if overhead.rss_peak is not None:
+        cost += f", {format_size(overhead.rss_peak)}"
+    return cost
 
 
 def _signal_name(number: int) -> str:

@@ -296,7 +296,7 @@ static void first_tick_fails(void) {
 
 static void later_tick_fails(void) {
     fake.poll_error = -ENOMEM;
-    fake.poll_error_after = 3;
+    fake.poll_error_after = 4; /* two of them in the first tick */
     mw_sampler *sampler;
     begin(MS, 8, &sampler);
     CHECK(!mw_sampler_start(sampler, ROOT));

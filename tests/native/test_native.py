@@ -36,14 +36,7 @@ SAMPLER_CASES = (
     "resident-size",
     "no-descriptors",
     "replaced-thread",
-    pytest.param(
-        "foreign-child",
-        marks=pytest.mark.xfail(
-            strict=True,
-            reason="a child whose starting thread has ended goes to the main thread's list, "
-            "where it cannot be told from an orphan of the job",
-        ),
-    ),
+    "foreign-child",
     "older-child",
     "spawn-errors",
     "spawn-swapped",
