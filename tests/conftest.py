@@ -297,6 +297,10 @@ class Watch:
                 return int(status.split("\nvoluntary_ctxt_switches:", 1)[1].split()[0])
         return -1
 
+    def errors(self) -> bytes:
+        """What is on its standard error until now."""
+        return os.pread(self._outputs[1].fileno(), 1 << 20, 0)
+
     def open_gate(self) -> None:
         assert self.process.stdin
         self.process.stdin.close()
@@ -353,8 +357,22 @@ class Memwatch:
         """A program that ends up as memwatch: memwatch itself, or what execs it."""
         # Not pipes: a process that outlives memwatch would hold them open.
         outputs = (TemporaryFile(), TemporaryFile())  # noqa: SIM115 - closed by close()
+        first = how.pop("preexec_fn", None)
+
+        def prepare() -> None:
+            # The tests may run in the background of a shell, where these are ignored.
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            if first:
+                first()
+
         files = {"stdin": subprocess.PIPE, "stdout": outputs[0], "stderr": outputs[1]}
-        process = subprocess.Popen(argv, cwd=self.room, env=self.env | (env or {}), **(files | how))
+        process = subprocess.Popen(
+            argv,
+            cwd=self.room,
+            env=self.env | (env or {}),
+            **(files | how | {"preexec_fn": prepare}),
+        )
         self._started.append(process)
         self._files += outputs
         return Watch(process, self.marks, outputs)

@@ -131,7 +131,7 @@ def test_process_of_another_user(memwatch, setuid_burner):
 
 @needs_root
 @as_nobody
-def test_signal_that_may_not_be_forwarded(memwatch, setuid_burner):
+def test_signal_that_may_not_be_forwarded(memwatch, setuid_burner, wait_until):
     watch = memwatch.start(
         *("run", "--json", "-i", "5", "--", setuid_burner),
         *("root", "mark", "root", "gate", "exit", "6"),
@@ -139,6 +139,7 @@ def test_signal_that_may_not_be_forwarded(memwatch, setuid_burner):
     watch.mark("root")
     watch.ticks()
     os.kill(watch.pid, signal.SIGTERM)
+    wait_until(watch.errors, "it says so")
     result = watch.end()
     assert result.code == 6
     assert result.json["exit_code"] == 6
@@ -176,9 +177,10 @@ def test_process_that_is_hidden(memwatch, burner, setuid_burner, become):
     process = result.by_pid(hidden)
     assert process["alive_at_end"] is False
     # Seen before it became root, it is still read through the descriptors from then.
-    unreadable = result.json["sampling"]["unreadable_processes"]
-    assert unreadable >= 1 if process["max_rss_kib"] is None else unreadable == 0
-    assert process["max_rss_kib"] is None or process["max_rss_kib"] >= 10 * MIB
+    if process["max_rss_kib"] is None:
+        assert result.json["sampling"]["unreadable_processes"] >= 1
+    else:
+        assert process["max_rss_kib"] >= 10 * MIB
     assert result.json["sampling"]["error"] is None
 
 
