@@ -187,13 +187,13 @@ class Job:
         self._changed.clear()
 
     def _settle_forks(self) -> None:
-        """Counts a process in its group that was forked, or caught in execve, two ticks ago.
+        """Counts a process that was forked before the last tick and has not executed anything.
 
         Until then it is most likely on its way to another program, and would show for a moment
         as a second make or a second 100 MiB Python.
         """
         for process in self._older_forks:
-            if process.serial in self.live:
+            if process.inherited and process.serial in self.live:
                 self._settle(process)
         self._older_forks = self._forks
         self._forks = []
@@ -213,10 +213,13 @@ class Job:
 
     def _image(self, process: LiveProcess, time: int, text: bytes, valid: int) -> None:
         image = decode_image(text, valid)
-        again = bool(valid & SAME_IMAGE)
         counted = process.settled
+        if valid & SAME_IMAGE and counted and process.since <= self._last_tick:
+            # It stays in the group in which a tick has counted it, whatever its name is now.
+            process.image = image
+            return
         self._unsettle(process)
-        if again:
+        if valid & SAME_IMAGE:
             process.image = image
             process.inherited = bool(valid & INHERITED)
         else:
@@ -226,7 +229,7 @@ class Job:
         key = self._group_key(image)
         process.group = self._groups.setdefault(key, RunningGroup(key))
         self._changed.add(process.serial)
-        if (process.inherited or image.argv is None) and not (again and counted):
+        if process.inherited:
             self._forks.append(process)
         else:
             self._settle(process)

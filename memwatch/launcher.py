@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sys
 from collections.abc import Container, Mapping, Sequence
 from types import TracebackType
 
 from memwatch import native
+from memwatch.outputs import complain
 
 # Sent to memwatch by another process, these are meant for the command. Sent by the terminal,
 # they have reached it already: it is in the same process group.
@@ -77,7 +77,11 @@ class Launcher:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if soft == resource.RLIM_INFINITY:
             return 1 << 20
-        return max(0, soft - len(os.listdir("/dev/fd")) - RESERVED_DESCRIPTORS)
+        try:
+            taken = len(os.listdir("/dev/fd"))
+        except OSError:  # no /proc is mounted
+            taken = 0
+        return max(0, soft - taken - RESERVED_DESCRIPTORS)
 
     def spawn(
         self,
@@ -118,7 +122,7 @@ class Launcher:
         except ProcessLookupError:
             pass
         except PermissionError as error:
-            print(f"memwatch: cannot forward signal {number}: {error}", file=sys.stderr)
+            complain(f"cannot forward signal {number}: {error.strerror}")
 
     def kill(self) -> None:
         """Ends the command at once."""

@@ -74,10 +74,14 @@ def complain(text: str) -> None:
 
 
 def rescue(fill: Callable[[TextIO], None]) -> str:
-    """Saves what could not be written elsewhere: the path of a new file."""
+    """Saves what could not be written elsewhere: the path of a new file. Raises OSError."""
     import tempfile
 
     fd, path = tempfile.mkstemp(prefix="memwatch-", suffix=".json")
-    with open(fd, "w", encoding="utf-8") as out:
-        fill(out)
+    try:
+        with open(fd, "w", encoding="utf-8") as out:
+            fill(out)
+    except OSError:
+        os.unlink(path)
+        raise
     return path

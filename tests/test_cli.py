@@ -330,6 +330,14 @@ def test_filters_hide_processes_and_change_no_total(family, options, names, filt
     assert {group["command"] for group in report["groups"]} >= {"alpha", "beta", "sh"}
 
 
+def test_one_file_for_two_reports_is_refused(memwatch):
+    path = memwatch.room / "both.csv"
+    result = memwatch.run("run", "--csv", path, "--timeline", path, "--", "true")
+    assert result.code == 1
+    assert "choose two files" in result.text
+    assert not path.exists()
+
+
 def test_no_filter_no_filter_keys(memwatch):
     report = memwatch.burn("exit", 0).end().json
     assert not {"filter", "filtered_process_count", "filtered_total_rss_kib"} & set(report)

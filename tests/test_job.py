@@ -360,7 +360,7 @@ def test_who_held_what_is_of_the_peak_and_nothing_else() -> None:
 
 def test_who_held_what_has_the_names_of_that_tick() -> None:
     script = Script().started(1, 1).image(1, 1, "old").memory(1, 1, 10).tick(1, 10, 1)
-    script.image(2, 1, "new", "new", same=True)
+    script.image(2, 1, "new", "new").memory(2, 1, 10)
     script.started(2, 2, parent=1).image(2, 2, "cc").memory(2, 2, 5).tick(2, 15, 2)
     script.image(3, 1, "later").memory(3, 1, 1).tick(3, 6, 2)
     assert [each.group for each in script.job().at_peak()] == ["new", "cc"]

@@ -16,8 +16,8 @@ LAYERS = (
     ("memwatch.commands", "memwatch.commands.run", "memwatch.commands.options"),
     ("memwatch",),
     ("memwatch.profiler",),
-    ("memwatch.monitor", "memwatch.launcher", "memwatch.outputs"),
-    ("memwatch.native",),
+    ("memwatch.monitor", "memwatch.launcher"),
+    ("memwatch.native", "memwatch.outputs"),
     (
         "memwatch.reports",
         "memwatch.reports.summary",

@@ -80,6 +80,8 @@ def command(
     """
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
+    if csv_path and timeline_path and _are_one_file(csv_path, timeline_path):
+        raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
     csv_file = _open(csv_path)
     try:
         timeline_file = _open(timeline_path)
@@ -185,6 +187,13 @@ class _Reports:
         except OSError:
             # There is nowhere left to say so.
             self.failed = True
+
+
+def _are_one_file(one: str, other: str) -> bool:
+    """Where the second report would overwrite the first; a pipe or a device takes both."""
+    if os.path.realpath(one) != os.path.realpath(other):
+        return False
+    return os.path.isfile(one) or not os.path.exists(one)
 
 
 def _open(path: str | None) -> OutputFile | None:
