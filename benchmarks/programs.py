@@ -18,6 +18,9 @@ from typing import IO, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 
+# An installed memwatch has its bytecode: without this a checkout would be compiled at each start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def compile_program(name: str, into: str | Path) -> str:
     """Compiles NAME.c of this folder and returns the path of the program."""
