@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -34,6 +35,12 @@ def memwatch_command() -> list[str]:
     """The `memwatch` of the Python that runs this."""
     script = shutil.which("memwatch", path=os.path.dirname(sys.executable))
     return [script] if script else [sys.executable, "-m", "memwatch"]
+
+
+def is_editable() -> bool:
+    """Whether this memwatch is a checkout, not installed as users have it."""
+    spec = importlib.util.find_spec("memwatch")
+    return not (spec and spec.origin and "site-packages" in spec.origin)
 
 
 class Finished(NamedTuple):
