@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -18,6 +19,9 @@ from typing import IO, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 
+# An installed memwatch has its bytecode: without this a checkout would be compiled at each start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def compile_program(name: str, into: str | Path) -> str:
     """Compiles NAME.c of this folder and returns the path of the program."""
@@ -31,6 +35,12 @@ def memwatch_command() -> list[str]:
     """The `memwatch` of the Python that runs this."""
     script = shutil.which("memwatch", path=os.path.dirname(sys.executable))
     return [script] if script else [sys.executable, "-m", "memwatch"]
+
+
+def is_editable() -> bool:
+    """Whether this memwatch is a checkout, not installed as users have it."""
+    spec = importlib.util.find_spec("memwatch")
+    return not (spec and spec.origin and "site-packages" in spec.origin)
 
 
 class Finished(NamedTuple):

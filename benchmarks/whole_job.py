@@ -23,6 +23,7 @@ import c_project
 from programs import (
     Finished,
     compile_program,
+    is_editable,
     machine,
     memwatch_command,
     print_table,
@@ -209,7 +210,10 @@ def main() -> None:
 
     where = machine()
     print(where, flush=True)
+    if is_editable():
+        print("An editable install: Python itself starts about 20 ms later with its import hook.")
     record: dict[str, object] = {"machine": where, "pairs": chosen.pairs}
+    succeed([*memwatch_run("500"), "true"])  # writes its bytecode, if there is none
     with tempfile.TemporaryDirectory() as directory:
         for part in parts:
             record[part] = PARTS[part](Path(directory), chosen)
