@@ -1,0 +1,82 @@
+"""The README's commands and help text are the program's own."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "memwatch", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "96"},
+    )
+
+
+def test_help_is_that_of_the_program(tmp_path):
+    printed = memwatch("run", "--help", cwd=tmp_path).stdout
+    assert printed.startswith("Usage: memwatch run")
+    assert f"$ memwatch run --help\n{printed}" in blocks("console")
+
+
+def shown_commands() -> list[str]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [line.split("  #")[0] for line in lines if line.startswith("memwatch ")]
+
+
+def test_commands_are_shown():
+    assert len(shown_commands()) >= 5
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_shown_commands_are_accepted(line, tmp_path):
+    """With a command that can be run in the place of the example's."""
+    words = shlex.split(line.split(" > ")[0])[1:]
+    options = words[: words.index("--") + 1]
+    result = memwatch(*options, sys.executable, "-c", "", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_ci_runs_the_readmes_tests():
+    """The last command of .ci/run is the README's, in an environment made the same way."""
+    (line,) = [
+        line for block in blocks("sh") for line in block.splitlines() if line.endswith("pytest")
+    ]
+    install, test = line.split(" && ")
+    script = (ROOT / ".ci/run").read_text()
+    assert install == ".venv/bin/pip install -q '.[test]'"
+    assert "pip install -q '.[test,dev]'" in script
+    assert script.splitlines()[-1] == Path(test).name == "pytest"
+
+
+def test_python_example_runs(tmp_path):
+    (example,) = blocks("python")
+    example = example.replace('["make", "-j8"]', '["sleep", "0.05"]')
+    result = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "bytes at once, 1 processes" in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["csv", "timeline"])
+def test_csv_headers_are_shown(kind, tmp_path):
+    path = tmp_path / "out.csv"
+    memwatch("run", f"--{kind}", str(path), "--", sys.executable, "-c", "", cwd=tmp_path)
+    assert path.read_text().splitlines()[0] in blocks("csv")[0].splitlines()
