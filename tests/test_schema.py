@@ -113,6 +113,7 @@ def written_keys(document: Any, at: str = "") -> Iterator[tuple[str, str]]:
 def run_json(*options: str, command: tuple[str, ...]) -> Any:
     done = subprocess.run(
         [sys.executable, "-m", "memwatch", "run", "--json", "-i", "10", *options, "--", *command],
+        cwd="/",  # not beside the sources: the installed package is what is tested
         capture_output=True,
         timeout=60,
         check=False,
@@ -297,6 +298,7 @@ def test_a_command_that_is_not_utf_8_is_valid_json_everywhere() -> None:
     # section 8.2): jq replaces it, serde_json fails.
     done = subprocess.run(
         [sys.executable, "-m", "memwatch", "run", "--json", "--", "true", b"\xff\xe9"],
+        cwd="/",
         stdout=subprocess.PIPE,
         timeout=60,
         check=True,
