@@ -17,6 +17,7 @@ struct mw_platform {
     int proc_fd;
     int real;       /* proc_fd is this machine's /proc, not a test's tree */
     int stop_fd;    /* eventfd */
+    int events_fd;  /* epoll: stop_fd, root_pidfd */
     int root_pidfd; /* -1: not asked for yet, or the kernel has none */
     int32_t root_pid;
     int32_t adopter_pid;
