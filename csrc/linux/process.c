@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,13 +47,13 @@ typedef struct {
 struct mw_handle {
     /* What every tick needs: one line of cache, since all is cold by then. */
     _Alignas(64) int32_t pid;
-    int statm_fd;          /* -1: read by path */
-    int children_fd;       /* of the first thread; -1: read by path */
-    uint8_t forked;        /* PF_FORKNOEXEC at the last look */
-    uint8_t had_threads;   /* besides the first, at some time */
-    uint8_t check_threads; /* their number may have changed */
-    uint64_t text_pages;   /* marks an image, free with every `statm`; 0: the
-                              first is not complete yet */
+    int statm_fd;        /* -1: read by path */
+    int children_fd;     /* of the first thread; -1: read by path */
+    bool forked;         /* PF_FORKNOEXEC at the last look */
+    bool had_threads;    /* besides the first, at some time */
+    bool check_threads;  /* their number may have changed */
+    uint64_t text_pages; /* marks an image, free with every `statm`; 0: the
+                            first is not complete yet */
     uint64_t size; /* pages of address space: a new thread's stack adds some */
     size_t thread_count;
     int64_t next_thread_check;
