@@ -50,6 +50,7 @@ struct mw_sampler {
     int64_t interval;
     int64_t batch;
     int64_t first_tick;
+    int64_t next_wake; /* of the reader, at the latest */
     int32_t root_pid;
     int32_t adopter_pid;
     int has_other_children;
@@ -357,6 +358,10 @@ static int tick_and_publish(mw_sampler *s, int64_t time, uint32_t flags) {
     mw_platform_stats(s->platform, &s->stats);
     s->stats.unreadable = s->unreadable;
     s->stats.error = s->error;
+    if (time >= s->next_wake || s->unread.count * 2 > s->unread.capacity) {
+        wake(s);
+        s->next_wake = time + s->batch;
+    }
     pthread_mutex_unlock(&s->lock);
     return lags;
 }
@@ -374,7 +379,6 @@ static void *run(void *argument) {
     mw_sampler *s = argument;
     int64_t gap = first_gap(s);
     int64_t deadline = s->first_tick + gap;
-    int64_t next_wake = s->first_tick + s->batch;
     int lags = 0;
     /* After a failure of the first tick, too: the root's end is waited for. */
     int error = mw_platform_enter_thread(s->platform, s->root_pid);
@@ -415,12 +419,6 @@ static void *run(void *argument) {
                 s->skipped += (uint64_t)missed;
             deadline += missed * gap;
         }
-        pthread_mutex_lock(&s->lock);
-        if (now >= next_wake || s->unread.count * 2 > s->unread.capacity) {
-            wake(s);
-            next_wake = now + s->batch;
-        }
-        pthread_mutex_unlock(&s->lock);
     }
     pthread_mutex_lock(&s->lock);
     if (!s->error)
@@ -488,6 +486,7 @@ int mw_sampler_start(mw_sampler *s, int32_t root_pid) {
     /* The first tick does not wait for a thread: a command may end within the
        time that it takes to make one. */
     s->first_tick = mw_now();
+    s->next_wake = s->first_tick + s->batch;
     tick_and_publish(s, s->first_tick, regular(s, first_gap(s)));
     /* Signals belong to the caller's threads: this one must never take one. */
     sigset_t all, before;
