@@ -54,10 +54,11 @@ static void hold(int index, size_t mib, double seconds) {
     __atomic_add_fetch(&state->holding, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&state->holding, __ATOMIC_SEQ_CST) < HOLDERS)
         nap(0.001);
-    nap(seconds);
-    /* The second time: the first brings in the code that reads it. */
+    /* The second time: the first brings in the code that reads it. Before the
+       hold, so that what is held is what was counted. */
     own_pages();
     state->pages[index] = own_pages();
+    nap(seconds);
     /* All hold still while any of them reads. */
     __atomic_add_fetch(&state->holding, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&state->holding, __ATOMIC_SEQ_CST) < 2 * HOLDERS)
