@@ -178,7 +178,7 @@ def test_installed_program(installed, tmp_path):
     env = clean_environment()
     done = run([installed / "memwatch", "run", "--", "true"], env=env, cwd=tmp_path)
     assert done.stdout == ""
-    assert "Max total RSS:" in done.stderr
+    assert "Job: true" in done.stderr
     done = run([installed / "memwatch", "run", "--", "echo", "x"], env=env, cwd=tmp_path)
     assert done.stdout == "x\n"
 

@@ -63,6 +63,7 @@ struct mw_handle {
     size_t next_thread;
     uint64_t start_ticks; /* 0: unreadable */
     uint64_t start_stack; /* marks an image, read by the inspection */
+    char first_name[16];  /* until its first image has been read */
 };
 
 static void path_of(char *path, int32_t pid, const char *file) {
@@ -176,6 +177,7 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
     }
     if (!error) {
         h->start_ticks = stat.start_ticks;
+        memcpy(h->first_name, stat.comm, sizeof h->first_name - 1);
         has_new_image(h, &stat);
         identity->start = (int64_t)(stat.start_ticks * p->tick_ns);
         identity->ppid = stat.ppid;
@@ -488,6 +490,13 @@ size_t mw_platform_image(mw_platform *p, mw_handle *h, char *text,
        that of an image that nobody will see. */
     if (mark_image(h))
         length = read_image(p, h, text, capacity, valid);
+    if (!length && h->first_name[0]) {
+        /* Gone since it was attached: its name is all that is left. */
+        length = strlen(h->first_name) + 2;
+        memcpy(text, h->first_name, length - 1);
+        text[length - 1] = '\0';
+    }
+    h->first_name[0] = '\0';
     return length;
 }
 
