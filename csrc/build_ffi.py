@@ -26,7 +26,8 @@ ffi.set_source(
     "memwatch._native",
     '#include "memwatch.h"',
     sources=[f"csrc/{name}" for name in COMMON] + PLATFORM,
-    depends=sorted(glob("csrc/**/*.h", recursive=True)),
+    # All of it, other platforms' files too: what is listed here is in the sdist.
+    depends=sorted(glob("csrc/**/*.*", recursive=True)),
     include_dirs=["csrc"],
     define_macros=[
         ("_GNU_SOURCE", None),
