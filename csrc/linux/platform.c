@@ -1,7 +1,6 @@
 /* The job as a whole: its end, its orphans, and the scan of last resort. */
 #include "platform.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -67,15 +66,12 @@ static int note_scanned_children(mw_platform *p) {
 static int note_other_children(mw_platform *p) {
     char path[MW_PATH];
     snprintf(path, sizeof path, "%d/task", p->adopter_pid);
-    int fd = openat(p->proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir && fd >= 0)
-        close(fd);
+    DIR *dir = mw_procfs_opendir(p->proc_fd, path);
     int error = 0;
     for (struct dirent *entry; dir && !error && (entry = readdir(dir));) {
         int32_t tid = mw_parse_pid(entry->d_name);
         snprintf(path, sizeof path, "%d/task/%d/children", p->adopter_pid, tid);
-        fd = tid ? openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC) : -1;
+        int fd = tid ? openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC) : -1;
         if (fd < 0)
             continue;
         error = mw_procfs_children(fd, &p->not_ours);

@@ -7,7 +7,6 @@
  * the pid is in use again. Without a descriptor to spare a process is read by
  * path, and told from a later one with its pid by the start time.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -133,15 +132,20 @@ static int read_kept_statm(const mw_handle *h, mw_statm *out) {
     return n < 0 ? (int)n : mw_parse_statm(text, (size_t)n, out);
 }
 
+/* Marks the image by its pages of text. What else marks it is not known yet. */
+static void set_mark(mw_handle *h, uint64_t text_pages) {
+    h->text_pages = text_pages;
+    h->start_stack = 0;
+    h->forked = 0;
+}
+
 /* Marks the image as the one that runs now. Returns whether it was another. */
 static int mark_image(mw_handle *h) {
     mw_statm statm;
     if (h->statm_fd < 0 || read_kept_statm(h, &statm) || !statm.text ||
         statm.text == h->text_pages)
         return 0;
-    h->text_pages = statm.text;
-    h->start_stack = 0;
-    h->forked = 0;
+    set_mark(h, statm.text);
     return 1;
 }
 
@@ -208,11 +212,7 @@ void mw_platform_detach(mw_platform *p, mw_handle *h) {
 static DIR *open_threads(const mw_platform *p, const mw_handle *h) {
     char path[MW_PATH];
     path_of(path, h->pid, "task");
-    int fd = openat(p->proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir && fd >= 0)
-        close(fd);
-    return dir;
+    return mw_procfs_opendir(p->proc_fd, path);
 }
 
 static int same_threads(const mw_handle *h, const mw_pids *tids) {
@@ -421,9 +421,7 @@ static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
             h->text_pages = UNDECIDED;
     } else if (statm.text != h->text_pages) {
         out->new_image = h->text_pages != 0;
-        h->text_pages = statm.text;
-        h->start_stack = 0;
-        h->forked = 0;
+        set_mark(h, statm.text);
     }
 }
 

@@ -35,6 +35,17 @@ ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,
     return result;
 }
 
+DIR *mw_procfs_opendir(int dir_fd, const char *path) {
+    int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir && fd >= 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+    }
+    return dir;
+}
+
 int mw_procfs_children(int fd, mw_pids *found) {
     /* The kernel gives at most a page at a time, and whole numbers only. */
     char text[4096];
@@ -84,14 +95,9 @@ int mw_procfs_scan(int proc_fd, mw_process *out, size_t capacity,
                    size_t *count) {
     uint64_t tick_ns = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
     *count = 0;
-    int fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int error = -errno;
-        if (fd >= 0)
-            close(fd);
-        return error;
-    }
+    DIR *dir = mw_procfs_opendir(proc_fd, ".");
+    if (!dir)
+        return -errno;
     struct dirent *entry;
     while ((entry = readdir(dir))) {
         int32_t pid = mw_parse_pid(entry->d_name);

@@ -2,6 +2,7 @@
 #ifndef MW_LINUX_PROCFS_H
 #define MW_LINUX_PROCFS_H
 
+#include <dirent.h>
 #include <sys/types.h>
 
 #include "platform.h"
@@ -38,6 +39,9 @@ ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,
 
 /* Does the same with a descriptor that stays open. */
 ssize_t mw_procfs_reread(int fd, char *text, size_t capacity);
+
+/* A folder of /proc to read with readdir(3), or NULL and errno. */
+DIR *mw_procfs_opendir(int dir_fd, const char *path);
 
 /* Adds every pid of the `children` list behind `fd` to `found`. */
 int mw_procfs_children(int fd, mw_pids *found);
