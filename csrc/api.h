@@ -19,9 +19,16 @@ enum mw_kind {
                        second: length of the text */
     MW_MEMORY = 3,  /* value: resident set size; second: its high-water mark */
     MW_EXITED = 4,  /* it is gone. value: wait status */
-    MW_TICK = 5     /* one pass over the job is complete. process: number of
+    MW_TICK = 5,    /* one pass over the job is complete. process: number of
                        ticks skipped before it; value: sum of the resident
                        sizes; second: number of live processes */
+    MW_CPU = 6,     /* what it used in all its life. value: user time;
+                       second: system time */
+    MW_IO = 7,      /* value: bytes read from storage; second: written */
+    MW_PSS = 8      /* the job's memory with shared pages counted once, around
+                       the tick of this time. value: sum of proportional set
+                       sizes; second: number of processes of which the resident
+                       size was taken instead */
 };
 
 /* Bits of mw_observation.valid and mw_process.valid. */
@@ -40,8 +47,45 @@ enum mw_valid {
                                start, or the last look as the job ended */
     MW_TICK_PARTIAL = 2048, /* TICK: a process's memory was unreadable, so the
                                sum is a lower bound */
-    MW_SAME_IMAGE = 4096 /* IMAGE: not a new one; more is known of the last */
+    MW_SAME_IMAGE = 4096, /* IMAGE: not a new one; more is known of the last */
+    MW_FINAL = 8192,      /* MEMORY: the high-water mark at the image's end */
+    MW_BY_EVENT = 16384,  /* STARTED: found by the kernel's word of the fork */
+    MW_BY_RECORD =
+        32768,          /* STARTED: found by the kernel's record of its exit */
+    MW_BY_HOOK = 65536, /* STARTED: found as it passed the exit hook */
+    MW_HAS_CPU = 131072,
+    MW_HAS_IO = 262144
 };
+
+/* Ways to learn what looking now and then cannot tell. A set is an or. */
+enum mw_source {
+    MW_CONNECTOR = 1, /* proc connector: every fork, exec and exit */
+    MW_PERF = 2,      /* perf side-band: the same, of the job only */
+    MW_TASKSTATS = 4, /* the kernel's record of every exit */
+    MW_HOOK = 8       /* the job stops for a moment before each exit and exec */
+};
+
+/* Whether a source works here, by trying it: 0, or -errno why not. -ENOTSUP:
+   not on this system. */
+int mw_probe(uint32_t source);
+
+/*
+ * The exit hook: the command is started under a seccomp filter, and a guardian,
+ * a process of its own, reads each process just before exit_group and execve.
+ * The guardian lives as long as the job, whatever happens to its maker.
+ */
+typedef struct mw_hook mw_hook;
+
+/* Starts the guardian. */
+int mw_hook_new(mw_hook **out);
+
+/* After mw_spawn(): 0 when the filter is in place, else -errno why it is not:
+   -EBUSY for one that is there already, of another memwatch say. */
+int mw_hook_state(const mw_hook *hook);
+
+/* Lets go of it. The guardian goes on while it has processes to serve. After
+   the sampler that used it. NULL is allowed. */
+void mw_hook_free(mw_hook *hook);
 
 /*
  * One fact about the job. `process` is a serial number: the first process is
@@ -84,6 +128,8 @@ typedef struct mw_spawn_options {
     uint64_t nofile_soft;     /* soft limit on descriptors; 0: as it is */
     int32_t stdout_fd;        /* its standard output; -1: inherited */
     int32_t stderr_fd;        /* its standard error; -1: inherited */
+    mw_hook *hook;            /* NULL: none. Failing to install it is no error:
+                                 see mw_hook_state() */
 } mw_spawn_options;
 
 /*
@@ -94,11 +140,19 @@ typedef struct mw_spawn_options {
 int mw_spawn(const mw_spawn_options *options, char *const argv[],
              char *const envp[], int32_t *pid);
 
+/* When to sum proportional set sizes, which cost a thousand times a look. */
+enum mw_pss_mode {
+    MW_PSS_OFF = 0,
+    MW_PSS_PEAKS = 1, /* at new highs of the total, for 2 % of the time */
+    MW_PSS_ALWAYS = 2 /* at every tick, as fast as it goes */
+};
+
 /* What to sample. */
 typedef struct mw_sampler_options {
     const char *proc_root; /* "/proc", or a tree made by a test */
     int64_t interval;      /* between ticks */
     int64_t batch;         /* longest wait before the reader is woken */
+    int64_t burst;         /* ticks are 1 ms apart for so long at first */
     int32_t adopter_pid;   /* the subreaper that the job's orphans go to:
                               the calling process, or 0 for none */
     int32_t
@@ -106,6 +160,10 @@ typedef struct mw_sampler_options {
                                  meanwhile. They cannot be told from orphans
                                  that were not seen before: neither is reaped */
     uint32_t max_descriptors; /* how many descriptors may be kept open */
+    uint32_t sources;         /* which of mw_source to use where they work; of
+                                 MW_CONNECTOR and MW_PERF one is enough */
+    int32_t pss;              /* mw_pss_mode */
+    mw_hook *hook;            /* whose guardian to hear; NULL: none */
 } mw_sampler_options;
 
 /* Counters since the sampler was made. */
@@ -113,7 +171,12 @@ typedef struct mw_sampler_stats {
     uint64_t unkept;     /* processes read without a kept descriptor */
     uint64_t unreadable; /* processes whose memory could not be read */
     uint64_t scanning;   /* 1: no lists of children here, /proc is scanned */
-    int32_t error;       /* -errno that ended the sampling early, or 0 */
+    uint64_t lost;       /* messages of sources that were lost */
+    uint32_t sources;    /* which of mw_source are in use, or were until lost */
+    int32_t connector_error; /* -errno why it is not; 0: in use or not wanted */
+    int32_t perf_error;
+    int32_t taskstats_error;
+    int32_t error; /* -errno that ended the sampling early, or 0 */
 } mw_sampler_stats;
 
 typedef struct mw_sampler mw_sampler;

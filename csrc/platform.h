@@ -8,6 +8,7 @@
 #define MW_PLATFORM_H
 
 #include "memwatch.h"
+#include "news.h"
 
 typedef struct mw_platform mw_platform; /* one per sampler */
 typedef struct mw_handle mw_handle;     /* one per process followed */
@@ -51,7 +52,7 @@ typedef struct mw_inspection {
 } mw_inspection;
 
 /* What mw_platform_wait() saw; 0: the deadline came. */
-enum mw_event { MW_EVENT_STOP = 1, MW_EVENT_ROOT_EXIT = 2 };
+enum mw_event { MW_EVENT_STOP = 1, MW_EVENT_ROOT_EXIT = 2, MW_EVENT_NEWS = 4 };
 
 int mw_platform_open(const mw_sampler_options *options, mw_platform **out);
 void mw_platform_close(mw_platform *platform);
@@ -64,6 +65,13 @@ int mw_platform_enter_thread(mw_platform *platform, int32_t root_pid);
    thread. */
 int mw_platform_wait(mw_platform *platform, int64_t deadline);
 void mw_platform_stop(mw_platform *platform);
+
+/* Whether news may end the wait before the deadline. */
+void mw_platform_listen(mw_platform *platform, int listen);
+
+/* Appends all that the sources have told since: what has a time in its order,
+   then the records. */
+int mw_platform_news(mw_platform *platform, mw_news_list *out);
 
 /* Adds processes that may have joined the job, from sources that belong to no
    single process of it: adopted orphans, or a scan when nothing else works.
@@ -92,6 +100,17 @@ size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
 
 /* Takes the wait status of an ended child of ours: 1 and *status, else 0. */
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status);
+
+/* The proportional set size of a process, which may take seconds. 0, -ESRCH
+   when it has gone, or -errno. From any thread, as the next one. */
+int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss);
+
+/* Whether two processes have one address space, as after vfork: 1 or 0. */
+int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
+                              int32_t other);
+
+/* In the child of mw_spawn(), before it executes: puts the filter in place. */
+void mw_hook_install(mw_hook *hook);
 
 void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out);
 

@@ -1,4 +1,4 @@
-/* Starting a command: plain POSIX. */
+/* Starting a command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "memwatch.h"
+#include "platform.h"
 
 extern char **environ;
 
@@ -46,6 +46,8 @@ static int become(const mw_spawn_options *options, char *const argv[],
     to_sigset(options->blocked_signals, &blocked);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
     environ = (char **)envp;
+    if (options->hook)
+        mw_hook_install(options->hook);
     execvp(argv[0], argv);
     return errno;
 }

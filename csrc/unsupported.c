@@ -43,6 +43,25 @@ int mw_own_usage(mw_usage *out) {
     return -ENOTSUP;
 }
 
+int mw_probe(uint32_t source) {
+    (void)source;
+    return -ENOTSUP;
+}
+
+int mw_hook_new(mw_hook **out) {
+    *out = NULL;
+    return -ENOTSUP;
+}
+
+int mw_hook_state(const mw_hook *hook) {
+    (void)hook;
+    return -ENOTSUP;
+}
+
+void mw_hook_free(mw_hook *hook) { (void)hook; }
+
+void mw_hook_install(mw_hook *hook) { (void)hook; }
+
 int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
     (void)options;
     *out = NULL;
@@ -107,4 +126,25 @@ int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
 
 void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out) {
     (void)platform, (void)out;
+}
+
+void mw_platform_listen(mw_platform *platform, int listen) {
+    (void)platform, (void)listen;
+}
+
+int mw_platform_news(mw_platform *platform, mw_news_list *out) {
+    (void)platform, (void)out;
+    return -ENOTSUP;
+}
+
+int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
+    (void)platform, (void)pid;
+    *pss = 0;
+    return -ENOTSUP;
+}
+
+int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
+                              int32_t other) {
+    (void)platform, (void)pid, (void)other;
+    return 0;
 }

@@ -93,6 +93,7 @@ def spawn(
     blocked_signals: Iterable[int] = (),
     default_signals: Iterable[int] = (),
     nofile_soft: int = 0,
+    hook: Hook | None = None,
 ) -> int:
     """Starts a command and returns its pid once it runs; `stdout` and `stderr` are descriptors."""
     options = ffi.new(
@@ -103,6 +104,7 @@ def spawn(
             "nofile_soft": nofile_soft,
             "stdout_fd": stdout,
             "stderr_fd": stderr,
+            "hook": hook.handle if hook else ffi.NULL,
         },
     )
     arguments = [_c_string(os.fsencode(word)) for word in argv]
@@ -175,6 +177,38 @@ def own_usage() -> Usage:
     return Usage(usage.cpu, usage.rss_peak if usage.valid & HAS_WATERMARK else None)
 
 
+CONNECTOR = 1
+PERF = 2
+TASKSTATS = 4
+HOOK = 8
+
+PSS_OFF = 0
+PSS_PEAKS = 1
+PSS_ALWAYS = 2
+
+
+def probe(source: int) -> int:
+    """Tries an event source: 0 when it works here, else the errno that says why not."""
+    return -int(lib.mw_probe(source))
+
+
+class Hook:
+    """The exit hook of one command: pass it to `spawn` and to the sampler."""
+
+    def __init__(self) -> None:
+        made = ffi.new("mw_hook **")
+        _check(lib.mw_hook_new(made))
+        self.handle = ffi.gc(made[0], lib.mw_hook_free)
+
+    def error(self) -> int:
+        """After `spawn`: 0 when it is in place, else the errno that says why it is not."""
+        return -int(lib.mw_hook_state(self.handle))
+
+    def close(self) -> None:
+        """After the sampler that used it was closed."""
+        ffi.release(self.handle)
+
+
 class SamplerStats(NamedTuple):
     unkept: int
     """Processes read without a kept descriptor: the limit on open files was reached."""
@@ -182,6 +216,14 @@ class SamplerStats(NamedTuple):
     """Processes whose memory could not be read."""
     scanning: bool
     """The kernel has no lists of children: the whole machine is scanned each tick."""
+    lost: int
+    """Messages of event sources that were lost."""
+    sources: int
+    """An or of the sources in use."""
+    connector_error: int
+    """errno that says why this source is not in use; 0 when it is, or was not wanted."""
+    perf_error: int
+    taskstats_error: int
     error: int
     """errno that ended the sampling early, or 0."""
 
@@ -198,6 +240,10 @@ class Sampler:
         has_other_children: bool = True,
         max_descriptors: int = 1 << 20,
         batch: int = 1_000_000_000,
+        burst: int = 0,
+        sources: int = 0,
+        pss: int = PSS_OFF,
+        hook: Hook | None = None,
     ) -> None:
         root = ffi.new("char[]", os.fsencode(proc_root))
         options = ffi.new(
@@ -209,6 +255,10 @@ class Sampler:
                 "adopter_pid": adopter_pid,
                 "has_other_children": has_other_children,
                 "max_descriptors": max_descriptors,
+                "burst": burst,
+                "sources": sources,
+                "pss": pss,
+                "hook": hook.handle if hook else ffi.NULL,
             },
         )
         made = ffi.new("mw_sampler **")
@@ -258,7 +308,17 @@ class Sampler:
     def stats(self) -> SamplerStats:
         stats = ffi.new("mw_sampler_stats *")
         lib.mw_sampler_stats_read(self._sampler, stats)
-        return SamplerStats(stats.unkept, stats.unreadable, bool(stats.scanning), -stats.error)
+        return SamplerStats(
+            stats.unkept,
+            stats.unreadable,
+            bool(stats.scanning),
+            stats.lost,
+            stats.sources,
+            -stats.connector_error,
+            -stats.perf_error,
+            -stats.taskstats_error,
+            -stats.error,
+        )
 
     def close(self) -> None:
         ffi.release(self._sampler)

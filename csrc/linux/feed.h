@@ -1,0 +1,30 @@
+/* A feed of news: what the Linux event sources have in common. */
+#ifndef MW_LINUX_FEED_H
+#define MW_LINUX_FEED_H
+
+#include "news.h"
+
+typedef struct mw_feed mw_feed;
+
+/* The first member of what each source keeps. */
+struct mw_feed {
+    /* Readable when there is any news at all; epoll may hold several. -1: the
+       source has no such thing, and is drained with the others. */
+    int news_fd;
+    /* Readable when something was executed, to be looked at before it ends;
+       emptied by drain(). -1: none. */
+    int bell_fd;
+    uint64_t lost; /* messages lost so far; where only the fact is known, 1 */
+    /* Appends all that is there, without waiting, in the order of time. 0 or
+       -errno: the source has failed for good. */
+    int (*drain)(mw_feed *feed, mw_news_list *out);
+    void (*close)(mw_feed *feed);
+};
+
+/* Each 0, or -errno why it cannot be had. */
+int mw_connector_open(mw_feed **out);
+int mw_perf_open(mw_feed **out); /* of the calling thread and what it forks */
+int mw_taskstats_open(mw_feed **out);
+int mw_hook_feed(mw_hook *hook, mw_feed **out); /* owned by the hook */
+
+#endif
