@@ -137,6 +137,8 @@ int mw_platform_news(mw_platform *platform, mw_news_list *out) {
     return -ENOTSUP;
 }
 
+void mw_platform_name_thread(const char *name) { (void)name; }
+
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
     (void)platform, (void)pid;
     *pss = 0;

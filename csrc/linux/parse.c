@@ -85,9 +85,10 @@ int mw_parse_statm(const char *text, size_t length, mw_statm *out) {
     return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
 }
 
-int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
-    static const char key[] = "\nVmHWM:";
-    const size_t key_length = sizeof key - 1;
+/* The number after `key`, which begins with a newline and ends with a colon:
+   KiB in the text, bytes in *bytes. 1 when it is there, 0 when it is not. */
+static int kib_after(const char *text, size_t length, const char *key,
+                     size_t key_length, uint64_t *bytes) {
     const char *end = text + length;
     for (const char *at = text; (size_t)(end - at) > key_length; at++) {
         at = memchr(at, '\n', (size_t)(end - at) - key_length);
@@ -106,6 +107,17 @@ int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
         return 1;
     }
     return 0;
+}
+
+int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
+    static const char key[] = "\nVmHWM:";
+    return kib_after(text, length, key, sizeof key - 1, bytes);
+}
+
+int mw_parse_pss(const char *text, size_t length, uint64_t *bytes) {
+    /* Never in the first line, which has the addresses. */
+    static const char key[] = "\nPss:";
+    return kib_after(text, length, key, sizeof key - 1, bytes);
 }
 
 int mw_parse_child(const char *text, size_t length, int last, size_t *offset,

@@ -36,6 +36,9 @@ int mw_parse_statm(const char *text, size_t length, mw_statm *out);
 /* VmHWM of `status`, in bytes: 1 when it is there, 0 when it is not. */
 int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes);
 
+/* Pss of `smaps_rollup`, in bytes: 1 when it is there, 0 when it is not. */
+int mw_parse_pss(const char *text, size_t length, uint64_t *bytes);
+
 /*
  * The next pid of a `children` list from `*offset` on: 1 and *pid, or 0 at the
  * end. A number cut off by the end of the buffer is not taken unless `last`.
