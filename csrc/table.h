@@ -17,6 +17,8 @@ typedef struct mw_slot {
     uint8_t has_rss;    /* `rss` is known */
     uint8_t unreadable; /* counted as such */
     uint8_t image_retries; /* looks left for a command line still missing */
+    int32_t ppid;          /* its parent when it joined */
+    uint8_t inherited;     /* forked, nothing executed yet */
 } mw_slot;
 
 typedef struct mw_table {
