@@ -7,7 +7,9 @@
  * meanwhile. So this is the part of memwatch that can hold up a job, and what
  * the budget limits is the time that passes, not CPU time. For the same reason
  * the thread has no lower priority than others: pushed aside by busy processes
- * it would keep the lock, and they would wait for it, each for the other.
+ * it would keep the lock, and they would wait for it, each for the other. (On
+ * two busy CPUs one read of 200 MiB took 35 ms as it is, and 900 ms at nice 19,
+ * in which the process could map nothing.)
  */
 #include "pss.h"
 
@@ -36,7 +38,8 @@ static const double MOST_FOR_ONE = 250e6;
 
 /* What a process costs, in ns, until measured: to open its file, and to walk a
    MiB. Measured by benchmarks/pss_cost.py with cold caches: 20 - 50 us, and 10
-   to 20 us per MiB in pages of 4 KiB (in huge pages 0.1). */
+   to 20 us per MiB in pages of 4 KiB (40 on a busy machine; in huge pages
+   0.1). */
 static const double FIRST_PROCESS_COST = 40e3;
 static const double FIRST_MIB_COST = 15e3;
 
