@@ -75,3 +75,9 @@ def printable(text: str) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """ "1 process", "4,281 processes"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def unicode_text(text: str) -> str:
+    """Text of the system's, for a file of UTF-8. Python has a lone surrogate for a byte that is not
+    UTF-8, and strict parsers of JSON refuse those."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -13,7 +13,12 @@ PACKAGE = Path(__file__).parent.parent / "memwatch"
 LAYERS = (
     ("memwatch.__main__",),
     ("memwatch.cli",),
-    ("memwatch.commands", "memwatch.commands.run", "memwatch.commands.options"),
+    (
+        "memwatch.commands",
+        "memwatch.commands.run",
+        "memwatch.commands.options",
+        "memwatch.commands.terminal",
+    ),
     ("memwatch",),
     ("memwatch.profiler",),
     ("memwatch.monitor", "memwatch.launcher"),
@@ -32,7 +37,10 @@ LAYERS = (
     ("memwatch.observations", "memwatch.units"),
     ("memwatch._native",),
 )
-WITHIN = {("memwatch.commands.run", "memwatch.commands.options")}
+WITHIN = {
+    ("memwatch.commands.run", "memwatch.commands.options"),
+    ("memwatch.commands.run", "memwatch.commands.terminal"),
+}
 
 # Not a layer but a name: everything may ask for the version.
 VERSION = "memwatch.__version__"

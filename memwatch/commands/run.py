@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from memwatch.commands import options
+from memwatch.commands import options, terminal
 from memwatch.launcher import Launcher
 from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
@@ -165,21 +165,15 @@ class _Reports:
     def print_summary(self, top: int | None) -> None:
         from memwatch.reports.summary import lines
 
-        color = _wants_color()
-
-        def style(**how: bool) -> Callable[[str], str]:
-            return lambda text: click.style(text, **how) if color else text
-
-        # A terminal that was never told its size says 0.
-        width = (os.get_terminal_size(2).columns if os.isatty(2) else 0) or 100
+        bold, dim = terminal.styles(2)
         text = "\n".join(
             lines(
                 self.profile,
                 self.shown,
                 top=top,
-                width=width,
-                bold=style(bold=True),
-                dim=style(dim=True),
+                width=terminal.width(2),
+                bold=bold,
+                dim=dim,
             )
         )
         try:
@@ -226,12 +220,3 @@ def _cannot_run(name: str, error: OSError) -> str:
     else:
         remedy = error.strerror or str(error)
     return f"cannot run {name!r}: {remedy}"
-
-
-def _wants_color() -> bool:
-    """https://no-color.org and https://force-color.org; otherwise only on a terminal."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return os.isatty(2) and os.environ.get("TERM") != "dumb"

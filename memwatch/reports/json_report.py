@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from memwatch.filters import Shown
 from memwatch.processes import UNKNOWN, Image, Process
 from memwatch.profile import Profile
-from memwatch.units import format_date, kib
+from memwatch.units import format_date, kib, unicode_text
 
 
 def write(profile: Profile, shown: Shown, out: TextIO) -> None:
@@ -37,7 +37,7 @@ def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
 def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
     sampling = profile.sampling
     head: dict[str, Any] = {
-        "command": [_text(word) for word in profile.command],
+        "command": [unicode_text(word) for word in profile.command],
         "start_time": _date(profile, profile.start),
         "end_time": _date(profile, profile.end),
         "duration_seconds": round(profile.duration, 6),
@@ -86,7 +86,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             "exclude_pattern": shown.filter.exclude,
             "include_pattern": shown.filter.include,
         }
-        head["filter"] = {key: _text(each.pattern) for key, each in patterns.items() if each}
+        head["filter"] = {key: unicode_text(each.pattern) for key, each in patterns.items() if each}
         head["filtered_process_count"] = shown.hidden
         head["filtered_total_rss_kib"] = kib(shown.hidden_rss)
     return head
@@ -145,12 +145,6 @@ def _date(profile: Profile, time: int) -> str:
 
 def _kib(size: int | None) -> int | None:
     return None if size is None else kib(size)
-
-
-def _text(word: str) -> str:
-    """A word of memwatch's own command line. Python has a lone surrogate for a byte that is not
-    UTF-8, and strict parsers refuse those."""
-    return word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _number(value: float) -> int | float:
