@@ -47,4 +47,6 @@ class RunningGroup:
         self.sum_of_peaks = 0
 
     def end(self) -> Group:
-        return Group(self.name, self.processes, self.peak, self.peak_time, self.sum_of_peaks)
+        # Some kernels round the size and its high-water mark differently, by a few pages.
+        sum_of_peaks = max(self.sum_of_peaks, self.peak)
+        return Group(self.name, self.processes, self.peak, self.peak_time, sum_of_peaks)

@@ -57,10 +57,10 @@ def format_interval(seconds: float) -> str:
 
 
 def format_date(realtime: int) -> str:
-    """Nanoseconds since 1970 as "2025-11-20T18:02:34.123Z"."""
+    """Nanoseconds since 1970 as "2025-11-20T18:02:34.123456Z"."""
     seconds, rest = divmod(realtime, 1_000_000_000)
     date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{date}.{rest // 1_000_000:03}Z"
+    return f"{date}.{rest // 1000:06}Z"
 
 
 def printable(text: str) -> str:

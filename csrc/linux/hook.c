@@ -18,3 +18,9 @@ int mw_hook_state(const mw_hook *hook) {
 void mw_hook_free(mw_hook *hook) { (void)hook; }
 
 void mw_hook_install(mw_hook *hook) { (void)hook; }
+
+int mw_hook_feed(mw_hook *hook, mw_feed **out) {
+    (void)hook;
+    *out = NULL;
+    return -ENOTSUP;
+}

@@ -29,6 +29,32 @@ from memwatch.profiler import watch_command
     metavar="TIME",
     help="Time between samples: 10 (milliseconds), 0.5, 10ms, 1s.",
 )
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Stop each process for a moment before it exits or executes, to read its exact peak.",
+)
+@click.option(
+    "--burst",
+    callback=options.burst,
+    metavar="MS",
+    help="Sample every millisecond for the first MS milliseconds.",
+)
+@click.option(
+    "--pss",
+    type=click.Choice(["off", "peaks", "always"]),
+    default="peaks",
+    show_default=True,
+    help="When to measure the total with shared pages counted once.",
+)
+@click.option(
+    "--sources",
+    callback=options.sources,
+    default="auto",
+    show_default=True,
+    metavar="auto|none|NAME,...",
+    help="What to learn from besides samples: connector, perf, taskstats.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, not a summary.")
 @click.option("--quiet", is_flag=True, help="No summary.")
 @click.option("--csv", "csv_path", metavar="FILE", help="Write each process's peak as CSV.")
@@ -56,6 +82,10 @@ from memwatch.profiler import watch_command
 @click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
 def command(
     interval: float,
+    exact: bool,
+    burst: float,
+    pss: str,
+    sources: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     csv_path: str | None,
@@ -98,6 +128,10 @@ def command(
                 launcher,
                 words,
                 interval=interval,
+                exact=exact,
+                burst=burst,
+                pss=pss,
+                sources=sources,
                 timeline=timeline_file is not None,
                 stdout=stdout,
                 stderr=stderr,

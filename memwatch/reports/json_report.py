@@ -35,7 +35,7 @@ def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
 
 
 def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
-    sampling = profile.sampling
+    sampling, pss = profile.sampling, profile.max_total_pss
     head: dict[str, Any] = {
         "command": [unicode_text(word) for word in profile.command],
         "start_time": _date(profile, profile.start),
@@ -50,6 +50,9 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             None if profile.max_total_rss is None else _date(profile, profile.max_total_time)
         ),
         "max_total_rss_processes": profile.max_total_processes,
+        "max_total_pss_kib": kib(pss.total) if pss else None,
+        "max_total_pss_time": _date(profile, pss.time) if pss else None,
+        "max_total_pss_unread": pss.unread if pss else None,
         "process_count": len(profile.processes),
         "at_peak": [
             {"pid": each.pid, "command": each.group, "rss_kib": kib(each.rss)}
@@ -65,17 +68,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             }
             for group in profile.groups
         ],
-        "sampling": {
-            "achieved_interval_ms": (
-                None if sampling.achieved is None else round(sampling.achieved / 1e6, 4)
-            ),
-            "late_ticks": sampling.late,
-            "skipped_ticks": sampling.skipped,
-            "unkept_processes": sampling.unkept,
-            "unreadable_processes": sampling.unreadable,
-            "machine_scanned": sampling.scanning,
-            "error": sampling.error,
-        },
+        "accuracy": _accuracy(profile),
         "memwatch": {
             "cpu_seconds": round(profile.overhead.cpu / 1e9, 6),
             "max_rss_kib": _kib(profile.overhead.rss_peak),
@@ -92,9 +85,36 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
     return head
 
 
+def _accuracy(profile: Profile) -> dict[str, Any]:
+    accuracy, sampling = profile.accuracy, profile.sampling
+    return {
+        "sources": [
+            {"name": source.id, "used": source.used, "reason": source.reason}
+            for source in accuracy.sources
+        ],
+        "complete": accuracy.complete,
+        "processes_found": dict(accuracy.found_by),
+        "peaks": dict(accuracy.peaks),
+        "never_sampled": accuracy.never_sampled,
+        "lost_messages": accuracy.lost,
+        "no_new_privileges": accuracy.no_new_privileges,
+        "advice": accuracy.advice,
+        "achieved_interval_ms": (
+            None if sampling.achieved is None else round(sampling.achieved / 1e6, 4)
+        ),
+        "late_ticks": sampling.late,
+        "skipped_ticks": sampling.skipped,
+        "unkept_processes": sampling.unkept,
+        "unreadable_processes": sampling.unreadable,
+        "machine_scanned": sampling.scanning,
+        "error": sampling.error,
+    }
+
+
 def _process(profile: Profile, process: Process) -> dict[str, Any]:
     last = process.images[-1].text
     peak = process.peak
+    usage = process.usage
     return {
         "pid": process.pid,
         "ppid": process.ppid,
@@ -110,6 +130,12 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "first_seen": _date(profile, process.first_seen),
         "last_seen": _date(profile, process.last_seen),
         "start_time": None if process.start is None else _date(profile, process.start),
+        "end_time": _date(profile, process.last_seen) if process.end_known else None,
+        "found_by": process.found_by,
+        "user_seconds": _seconds(usage.user),
+        "system_seconds": _seconds(usage.system),
+        "read_bytes": usage.read,
+        "written_bytes": usage.written,
         "wait_status": process.exit_status,
         "alive_at_end": process.alive,
         "images": [_image(profile, each) for each in process.images],
@@ -120,6 +146,7 @@ def _image(profile: Profile, image: Image) -> dict[str, Any]:
     known = image.peak.source != UNKNOWN
     return {
         "command": image.text.name,
+        "argv": image.text.argv,
         "since": _date(profile, image.since),
         "inherited": image.inherited,
         "max_rss_kib": kib(image.peak.rss) if known else None,
@@ -141,6 +168,10 @@ def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:
 
 def _date(profile: Profile, time: int) -> str:
     return format_date(profile.clock.realtime_at(time))
+
+
+def _seconds(time: int | None) -> float | None:
+    return None if time is None else round(time / 1e9, 6)
 
 
 def _kib(size: int | None) -> int | None:

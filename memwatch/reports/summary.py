@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from memwatch.filters import Shown
 from memwatch.groups import Group
-from memwatch.processes import UNKNOWN, Process
+from memwatch.processes import EXACT, UNKNOWN, Process
 from memwatch.profile import Profile
 from memwatch.units import count, format_duration, format_interval, format_size, printable
 
@@ -57,7 +57,8 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
         samples += f" ({sampling.late:,} late" if sampling.late else " (none late"
         samples += f", {sampling.skipped:,} more left out)" if sampling.skipped else ")"
     yield samples
-    yield f"Processes:       {len(profile.processes):,} seen"
+    seen = "" if profile.accuracy.complete else " seen"
+    yield f"Processes:       {len(profile.processes):,}{seen}"
     if profile.max_total_rss is None:
         return
     yield ""
@@ -66,6 +67,13 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
         f"Max total RSS:   {bold(format_size(profile.max_total_rss))}  (at {at:.2f} s, "
         f"{count(profile.max_total_processes, 'process', 'processes')} alive)"
     )
+    pss = profile.max_total_pss
+    if pss:
+        at_most = "at most " if pss.unread else ""
+        yield (
+            f"Max total PSS:   {at_most}{bold(format_size(pss.total))}  "
+            f"(at {profile.elapsed(pss.time):.2f} s, shared pages counted once)"
+        )
     largest = profile.largest
     if largest:
         yield (
@@ -179,15 +187,56 @@ def _honesty(profile: Profile, dim: Style) -> Iterator[str]:
         yield f"The memory of {unreadable} could not be read: totals are lower bounds."
     if sampling.scanning:
         yield "This kernel does not list children: the whole machine was scanned at each tick."
-    if profile.max_total_rss is not None:
-        interval = format_interval(sampling.interval / 1e9)
-        for line in (
-            "RSS counts a page that several processes share once for each. Peaks are lower",
-            "bounds: the highest of the samples and of the kernel's high-water marks.",
-            f"A process that lived for less than {interval} may be missing.",
-        ):
-            yield dim(line)
+    yield from _provenance(profile, dim)
     yield dim(_cost(profile))
+
+
+EXACT_BY = {"taskstats": "kernel exit records", "hook": "exit hook"}
+
+
+def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
+    """How the processes and their peaks are known, and what would tell more."""
+    accuracy = profile.accuracy
+    number = sum(accuracy.peaks.values())
+    processes = count(number, "process", "processes")
+    exact, unknown = accuracy.peaks[EXACT], accuracy.peaks[UNKNOWN]
+    ways = [EXACT_BY[each.id] for each in accuracy.sources if each.used and each.id in EXACT_BY]
+    by = f"({' and '.join(ways)})"
+    if number and exact == number:
+        yield dim(f"{processes}, all peaks exact {by}.")
+    else:
+        bounds = number - exact - unknown
+        parts = [f"{exact:,} {'peak' if exact == 1 else 'peaks'} exact {by}"] if exact else []
+        if bounds:
+            parts.append(count(bounds, "lower bound"))
+        if unknown:
+            parts.append(f"{unknown:,} unknown")
+        if number:
+            yield dim(f"{processes}: {', '.join(parts)}.")
+        if exact:
+            yield dim(
+                "Lower bounds are of processes that were killed or still running, or ran another "
+                "program first."
+            )
+        if not accuracy.complete:
+            interval = format_interval(profile.sampling.interval / 1e9)
+            yield dim(f"A process that lived for less than {interval} may be missing.")
+        if accuracy.advice:
+            yield dim(f"For exact peaks: {accuracy.advice}.")
+    if accuracy.lost:
+        lost = count(accuracy.lost, "message")
+        yield f"{lost} of the kernel's could not be kept up with: some processes may be missing."
+    for source in accuracy.sources:
+        if source.id == "hook" and source.reason:
+            yield f"--exact was not possible: {source.reason}."
+    largest = profile.largest
+    if largest and profile.max_total_rss and largest.peak.rss > profile.max_total_rss:
+        yield dim(
+            "One process alone held more between two samples: the total was "
+            f"{format_size(largest.peak.rss)} at least."
+        )
+    if profile.max_total_rss is not None:
+        yield dim("RSS counts a page that several processes share once for each.")
 
 
 def _cost(profile: Profile) -> str:
