@@ -165,6 +165,7 @@ int mw_parse_connector_ack(const char *payload, size_t length, uint32_t *ack,
 enum {
     TS_VERSION = 0,
     TS_EXITCODE = 4,
+    TS_RUN_TIME = 72, /* cpu_run_virtual_total */
     TS_COMM = 80,
     TS_PID = 128,
     TS_PPID = 132,
@@ -176,7 +177,7 @@ enum {
     TS_WRITE_BYTES = 256,
     TS_TGID = 368,
     TS_COMM_SIZE = 32,
-    TS_SHIFT_COMM = 48, /* of that one version, TS_COMM and all after it */
+    TS_SHIFT_COMM = 48, /* of that one version, from TS_RUN_TIME on */
     TS_SHIFT_TGID = 96
 };
 
@@ -193,6 +194,30 @@ static int shift_of(const char *stats, size_t length, int32_t pid) {
             return shift;
     }
     return -1;
+}
+
+/*
+ * ac_utime and ac_stime count clock ticks: nothing, mostly, of a process that
+ * runs for a millisecond. With delay accounting (the default before Linux 5.14,
+ * a sysctl since; else 0) it is known to the nanosecond how long it ran: that
+ * is divided by the ticks then, as the kernel does for getrusage(2).
+ */
+static void set_cpu(mw_news *news, const char *at) {
+    int64_t run = nanoseconds(at + TS_RUN_TIME, 1);
+    int64_t user = nanoseconds(at + TS_UTIME, 1000);
+    int64_t system = nanoseconds(at + TS_STIME, 1000);
+    if (run && !system) {
+        user = run;
+    } else if (run && !user) {
+        system = run;
+    } else if (run) {
+        double part = (double)system / ((double)user + (double)system);
+        system = (int64_t)((double)run * part);
+        user = run - system;
+    }
+    news->user = user;
+    news->system = system;
+    news->valid |= MW_HAS_CPU;
 }
 
 static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
@@ -228,11 +253,8 @@ static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
         news->ppid = i32(at + TS_PPID);
     if (left >= TS_ETIME + 8)
         news->elapsed = nanoseconds(at + TS_ETIME, 1000);
-    if (left >= TS_STIME + 8) {
-        news->user = nanoseconds(at + TS_UTIME, 1000);
-        news->system = nanoseconds(at + TS_STIME, 1000);
-        news->valid |= MW_HAS_CPU;
-    }
+    if (left >= TS_STIME + 8)
+        set_cpu(news, at);
     /* 0 of what had no memory: a kernel thread, or a kernel that keeps no
        account of it. */
     if (left >= TS_HIWATER_RSS + 8 && u64(at + TS_HIWATER_RSS) &&
