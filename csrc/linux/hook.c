@@ -18,3 +18,5 @@ int mw_hook_state(const mw_hook *hook) {
 void mw_hook_free(mw_hook *hook) { (void)hook; }
 
 void mw_hook_install(mw_hook *hook) { (void)hook; }
+
+int mw_hook_probe(void) { return -ENOTSUP; }
