@@ -164,7 +164,7 @@ static int listen_in(struct connector *c) {
             return error ? error : answer.error;
         mw_netlink_close(&c->news);
     }
-    return mw_netlink_initial_namespaces() ? -EOPNOTSUPP : -ENXIO;
+    return mw_initial_namespaces() ? -EOPNOTSUPP : -ENXIO;
 }
 
 static int64_t nanoseconds(clockid_t clock) {

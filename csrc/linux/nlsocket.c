@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef SO_MEMINFO
@@ -129,13 +128,4 @@ void mw_netlink_close(mw_netlink *s) {
     free(s->batch);
     s->fd = -1;
     s->batch = NULL;
-}
-
-int mw_netlink_initial_namespaces(void) {
-    /* Their inode numbers are fixed: PROC_PID_INIT_INO and PROC_USER_INIT_INO
-       of the kernel's proc_ns.h. */
-    struct stat pid, user;
-    return !stat("/proc/self/ns/pid", &pid) &&
-           !stat("/proc/self/ns/user", &user) && pid.st_ino == 0xEFFFFFFCu &&
-           user.st_ino == 0xEFFFFFFDu;
 }

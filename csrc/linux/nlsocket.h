@@ -33,8 +33,4 @@ int mw_netlink_drain(mw_netlink *socket, uint64_t *lost,
 
 void mw_netlink_close(mw_netlink *socket);
 
-/* Whether this process is in the first namespaces of process ids and users: 1,
-   or 0, also when that cannot be told. */
-int mw_netlink_initial_namespaces(void);
-
 #endif

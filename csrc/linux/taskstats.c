@@ -1,10 +1,8 @@
 /* taskstats: the kernel's record of every thread that ends. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -95,18 +93,6 @@ static int ask(struct taskstats *t, uint16_t family, uint8_t command,
     return answer->found ? answer->error : -EPROTO;
 }
 
-/* All processors that there may ever be: those not there yet are accepted. */
-static void find_cpus(char *text, size_t capacity) {
-    ssize_t n = mw_procfs_read(AT_FDCWD, "/sys/devices/system/cpu/possible",
-                               text, capacity - 1);
-    if (n > 0) {
-        text[n] = '\0';
-        text[strcspn(text, "\n")] = '\0';
-    } else {
-        snprintf(text, capacity, "0-%ld", sysconf(_SC_NPROCESSORS_CONF) - 1);
-    }
-}
-
 static void *end_at_once(void *nothing) { return nothing; }
 
 /* In another network namespace than the first one the kernel accepts the
@@ -135,9 +121,10 @@ static int start(struct taskstats *t) {
     if (error)
         return error;
     uint16_t family = answer.family;
-    find_cpus(t->cpus, sizeof t->cpus);
+    /* Those that are not there yet, too. */
+    mw_possible_cpus(t->cpus, sizeof t->cpus);
     error = ask(t, family, COMMAND_GET, REGISTER_CPUMASK, t->cpus, &answer);
-    if (error == -EINVAL && !mw_netlink_initial_namespaces())
+    if (error == -EINVAL && !mw_initial_namespaces())
         return -ENXIO;
     if (error)
         return error;
