@@ -25,6 +25,11 @@ struct mw_feed {
 int mw_connector_open(mw_feed **out);
 int mw_perf_open(mw_feed **out); /* of the calling thread and what it forks */
 int mw_taskstats_open(mw_feed **out);
-int mw_hook_feed(mw_hook *hook, mw_feed **out); /* owned by the hook */
+/* Owned by the hook; close() does nothing. Once, drain() returns -EPIPE after
+   the last news: the guardian was killed, and the job is in trouble. */
+int mw_hook_feed(mw_hook *hook, mw_feed **out);
+
+/* Whether mw_hook_install() would work, found out in a child. */
+int mw_hook_probe(void);
 
 #endif
