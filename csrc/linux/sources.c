@@ -48,17 +48,7 @@ int mw_initial_namespaces(void) {
            user.st_ino == 0xEFFFFFFDu;
 }
 
-int mw_connector_open(mw_feed **out) {
-    *out = NULL;
-    return -ENOTSUP;
-}
-
 int mw_perf_open(mw_feed **out) {
-    *out = NULL;
-    return -ENOTSUP;
-}
-
-int mw_taskstats_open(mw_feed **out) {
     *out = NULL;
     return -ENOTSUP;
 }
