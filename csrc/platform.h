@@ -105,8 +105,12 @@ size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
 /* Takes the wait status of an ended child of ours: 1 and *status, else 0. */
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status);
 
+/* Names the calling thread, for debuggers and lists of threads. */
+void mw_platform_name_thread(const char *name);
+
 /* The proportional set size of a process, which may take seconds. 0, -ESRCH
-   when it has gone, or -errno. From any thread, as the next one. */
+   when it has gone, -ENOTSUP when it is not to be had of any process here, or
+   -errno. From any thread, as the next one. */
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss);
 
 /* Whether two processes have one address space, as after vfork: 1 or 0. */

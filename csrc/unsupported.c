@@ -142,6 +142,8 @@ uint32_t mw_platform_sources(const mw_platform *platform) {
     return 0;
 }
 
+void mw_platform_name_thread(const char *name) { (void)name; }
+
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
     (void)platform, (void)pid;
     *pss = 0;

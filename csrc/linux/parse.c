@@ -108,12 +108,23 @@ static int number_of(const char *text, size_t length, const char *key,
     return 0;
 }
 
-int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
+/* The same in KiB, to bytes. */
+static int kib_behind(const char *text, size_t length, const char *key,
+                      uint64_t *bytes) {
     uint64_t kib;
-    if (!number_of(text, length, "\nVmHWM:", &kib) || kib > UINT64_MAX / 1024)
+    if (!number_of(text, length, key, &kib) || kib > UINT64_MAX / 1024)
         return 0;
     *bytes = kib * 1024;
     return 1;
+}
+
+int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
+    return kib_behind(text, length, "\nVmHWM:", bytes);
+}
+
+int mw_parse_pss(const char *text, size_t length, uint64_t *bytes) {
+    /* Never in the first line, which has the addresses. */
+    return kib_behind(text, length, "\nPss:", bytes);
 }
 
 int32_t mw_parse_tgid(const char *text, size_t length) {

@@ -40,6 +40,8 @@ int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes);
 
 /* Tgid of `status`: the process that a thread belongs to, or 0. */
 int32_t mw_parse_tgid(const char *text, size_t length);
+/* Pss of `smaps_rollup`, in bytes: 1 when it is there, 0 when it is not. */
+int mw_parse_pss(const char *text, size_t length, uint64_t *bytes);
 
 /*
  * The next pid of a `children` list from `*offset` on: 1 and *pid, or 0 at the
