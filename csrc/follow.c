@@ -232,8 +232,11 @@ static int first_look(mw_follower *f, mw_slot *slot, int64_t time) {
         mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
     if (error || !(reading.valid & MW_HAS_RSS))
         return error;
-    if (reading.new_image)
+    if (reading.new_image) {
+        if (has_events(f))
+            return 0; /* see visit() */
         error = begin_image(f, slot, time);
+    }
     if (error)
         return error;
     return report_rss(f, slot, time, reading.rss) ? 0 : -ENOMEM;
@@ -752,6 +755,8 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
             return error;
         schedule_inspection(slot, time);
         if (seen.new_image) {
+            if (has_events(f))
+                return 0; /* see visit() */
             error = begin_image(f, slot, time);
             if (error)
                 return error;
@@ -831,6 +836,10 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
         return error;
     if (reading.life != MW_ALIVE)
         return visit_gone(f, slot, time, reading.life, vanished);
+    /* With events, word of the exec is on its way, and this memory belongs to an
+       image that has not begun yet. */
+    if (reading.new_image && has_events(f))
+        return 0;
     if (reading.new_image)
         error = begin_image(f, slot, time);
     else if (slot->image_retries) {

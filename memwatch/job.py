@@ -170,16 +170,16 @@ class Job:
                         process.peak = value
                         process.peak_time = time
                         process.peak_source = SAMPLED
-                if valid & FINAL:
-                    # The kernel's own word for it, be a sample a few pages above it.
-                    process.peak = second
-                    process.peak_time = time
-                    process.peak_source = EXACT
-                elif valid & HAS_WATERMARK and second >= process.peak:
+                if valid & HAS_WATERMARK:
+                    if second >= process.peak:
+                        process.peak_source = WATERMARK
                     if second > process.peak:
                         process.peak = second
                         process.peak_time = time
-                    process.peak_source = WATERMARK
+                    if valid & FINAL:
+                        # Be it a few pages below a sample: see processes.EXACT.
+                        process.final_mark = second
+                        process.peak_source = EXACT
             elif kind == TICK:
                 self._tick(time, serial, value, second, valid)
             elif kind == STARTED:
@@ -289,8 +289,8 @@ class Job:
 
     def _image(self, process: LiveProcess, time: int, text: bytes, valid: int) -> None:
         image = decode_image(text, valid)
-        if not image.name:
-            image = self._unseen(process, valid)
+        if image.argv is None and image.exe is None:
+            image = self._unseen(process, image, valid)
         counted = process.settled
         if valid & SAME_IMAGE and counted and process.since <= self._last_tick:
             # It stays in the group in which a tick has counted it, whatever its name is now.
@@ -312,16 +312,18 @@ class Job:
         else:
             self._settle(process)
 
-    def _unseen(self, process: LiveProcess, valid: int) -> ImageText:
-        """The program of a process that was gone before it could be looked at."""
+    def _unseen(self, process: LiveProcess, image: ImageText, valid: int) -> ImageText:
+        """The program of a process that was gone before more than its name could be read."""
         parent = self.live.get(process.parent) if valid & INHERITED and process.parent else None
-        return parent.image if parent and parent.image else UNREADABLE
+        # The parent may run something else by now: its name tells.
+        if parent and parent.image and parent.image.name.startswith(image.name):
+            return parent.image
+        return image if image.name else UNREADABLE
 
     def _end_image(self, process: LiveProcess, counted: bool) -> None:
         peak = process.end_image()
         if counted:
-            process.group.processes += 1
-            process.group.sum_of_peaks += peak.rss
+            process.group.add(peak.rss, peak.time)
 
     def _exited(
         self,

@@ -25,7 +25,8 @@ PEAK_SOURCES = (UNKNOWN, SAMPLED, WATERMARK, EXACT)
 unknown: the memory was never seen. sampled: the highest of the samples, a lower
 bound. watermark: the kernel's high-water mark (VmHWM) when it was last looked
 at, a lower bound too: the process lived on after that. exact: that mark at the
-very end.
+very end, or the highest sample where that is higher: since Linux 6.2 the kernel
+keeps its mark in batches per CPU, so that it may be some 100 KiB too low.
 """
 
 EVENTS = "events"
@@ -72,6 +73,8 @@ class Usage(NamedTuple):
     read: int | None = None
     """Bytes read from storage."""
     written: int | None = None
+    final_mark: int | None = None
+    """The kernel's high-water mark of its last program, at the end, as the kernel gave it."""
 
 
 NO_USAGE = Usage()
@@ -141,6 +144,7 @@ class LiveProcess:
 
     __slots__ = (
         "first_seen",
+        "final_mark",
         "found_by",
         "group",
         "image",
@@ -192,6 +196,7 @@ class LiveProcess:
         self.peak = 0
         self.peak_time = 0
         self.peak_source = UNKNOWN
+        self.final_mark: int | None = None
 
     def begin_image(self, image: ImageText, time: int, *, inherited: bool) -> None:
         """It runs another program from now on."""
@@ -201,6 +206,7 @@ class LiveProcess:
         self.peak = 0
         self.peak_time = 0
         self.peak_source = UNKNOWN
+        self.final_mark = None
 
     def end_image(self) -> Peak:
         peak = NO_PEAK
@@ -227,7 +233,7 @@ class LiveProcess:
             self.found_by,
             end_known,
             self.sampled,
-            self.usage,
+            self.usage._replace(final_mark=self.final_mark),
         )
 
 
@@ -236,7 +242,7 @@ class ProcessTable(Sequence[Process]):
 
     # serial, pid, ppid, parent, start, first_seen, last_seen, exit_status, alive, first image,
     # number of images, how it was found, end known, sampled, usage
-    _ROW = struct.Struct("=qiiqqqqiBqiBBBqqqq")
+    _ROW = struct.Struct("=qiiqqqqiBqiBBBqqqqq")
     # name, exe, argv, argv_cut, since, inherited, peak, peak_time, source
     _IMAGE = struct.Struct("=iiiBqBqqB")
     _NONE = -1

@@ -126,6 +126,7 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "exe": last.exe,
         "max_rss_kib": None if peak.source == UNKNOWN else kib(peak.rss),
         "peak_source": peak.source,
+        "final_watermark_kib": _kib(usage.final_mark),
         "peak_time": None if peak.source == UNKNOWN else _date(profile, peak.time),
         "first_seen": _date(profile, process.first_seen),
         "last_seen": _date(profile, process.last_seen),

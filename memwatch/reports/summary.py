@@ -67,6 +67,12 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
         f"Max total RSS:   {bold(format_size(profile.max_total_rss))}  (at {at:.2f} s, "
         f"{count(profile.max_total_processes, 'process', 'processes')} alive)"
     )
+    largest = profile.largest
+    if largest and largest.peak.rss > profile.max_total_rss:
+        yield (
+            f"                 {bold(format_size(largest.peak.rss))} at least, "
+            f"between two samples: one process alone held that"
+        )
     pss = profile.max_total_pss
     if pss:
         at_most = "at most " if pss.unread else ""
@@ -74,7 +80,6 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
             f"Max total PSS:   {at_most}{bold(format_size(pss.total))}  "
             f"(at {profile.elapsed(pss.time):.2f} s, shared pages counted once)"
         )
-    largest = profile.largest
     if largest:
         yield (
             f"Max per process: {bold(format_size(largest.peak.rss))}  "
@@ -229,12 +234,6 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
     for source in accuracy.sources:
         if source.id == "hook" and source.reason:
             yield f"--exact was not possible: {source.reason}."
-    largest = profile.largest
-    if largest and profile.max_total_rss and largest.peak.rss > profile.max_total_rss:
-        yield dim(
-            "One process alone held more between two samples: the total was "
-            f"{format_size(largest.peak.rss)} at least."
-        )
     if profile.max_total_rss is not None:
         yield dim("RSS counts a page that several processes share once for each.")
 
