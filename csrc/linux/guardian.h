@@ -16,11 +16,8 @@ typedef struct mw_guardian {
     _Atomic int32_t state; /* what mw_hook_state() says */
     _Atomic int32_t ended; /* 1: the last process of the job has gone, or there
                               is none to serve */
-    mw_ring *ring;         /* of mw_guardian_record, each with a text */
+    mw_ring *ring;         /* of mw_news, each with its text behind it */
 } mw_guardian;
-
-/* A record: news without its text, which follows it. */
-typedef mw_news mw_guardian_record;
 
 /*
  * Becomes the guardian, in a child of fork() that has every signal blocked:

@@ -105,7 +105,7 @@ static int drain(mw_feed *feed, mw_news_list *out) {
     const void *bytes;
     size_t length;
     while ((bytes = mw_ring_peek(ring, &length))) {
-        mw_guardian_record record;
+        mw_news record;
         memcpy(&record, bytes, sizeof record);
         mw_news *item = mw_news_add(out, (const char *)bytes + sizeof record,
                                     length - sizeof record);
@@ -180,7 +180,10 @@ int mw_hook_feed(mw_hook *hook, mw_feed **out) {
 static int wait_for_guardian(const mw_hook *hook) {
     struct pollfd fd = {.fd = hook->socket, .events = POLLIN};
     char byte;
-    if (poll(&fd, 1, PATIENCE_MS) != 1)
+    int n;
+    while ((n = poll(&fd, 1, PATIENCE_MS)) < 0 && errno == EINTR)
+        ;
+    if (n != 1)
         return -ETIMEDOUT;
     return recv(hook->socket, &byte, 1, 0) == 1 ? 0 : -EPIPE;
 }
