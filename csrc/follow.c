@@ -31,10 +31,6 @@ static int has_events(const mw_follower *f) {
     return (mw_platform_sources(f->platform) & (MW_CONNECTOR | MW_PERF)) != 0;
 }
 
-static int has_records(const mw_follower *f) {
-    return (mw_platform_sources(f->platform) & MW_TASKSTATS) != 0;
-}
-
 static mw_slot *find(const mw_follower *f, int32_t pid) {
     ptrdiff_t index = mw_table_find(&f->table, pid);
     return index < 0 ? NULL : &f->table.slots[index];
@@ -141,13 +137,17 @@ static int end_image(mw_follower *f, mw_slot *slot, int64_t time) {
     return error;
 }
 
-static void expect_image(mw_slot *slot, int64_t time) {
+static void expect_memory(mw_slot *slot, int64_t time) {
     slot->watermark = 0;
     slot->has_rss = 0;
-    slot->executed = 0;
-    slot->image_retries = IMAGE_RETRIES;
     slot->inspection_gap = FIRST_INSPECTION;
     schedule_inspection(slot, time);
+}
+
+static void expect_image(mw_slot *slot, int64_t time) {
+    expect_memory(slot, time);
+    slot->executed = 0;
+    slot->image_retries = IMAGE_RETRIES;
 }
 
 /* A look has shown a new image, which began at `time` at the latest. */
@@ -255,7 +255,10 @@ static int attach(mw_follower *f, mw_slot *slot, int64_t time) {
         return 0;
     }
     slot->handle = handle;
-    error = begin_image(f, slot, time);
+    if (!slot->has_image || slot->executed)
+        error = begin_image(f, slot, time);
+    else /* the hook has seen it before */
+        expect_memory(slot, time);
     return error ? error : first_look(f, slot, time);
 }
 
@@ -390,7 +393,7 @@ static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
 /* Its first thread has ended, and it has if no other is left. */
 static int finish(mw_follower *f, mw_slot *slot, int64_t time) {
     int error = 0;
-    if (!slot->handle)
+    if (!slot->handle && !slot->exits)
         error = attach(f, slot, time);
     mw_reading reading = {.life = MW_VANISHED};
     if (!error && slot->handle)
@@ -780,7 +783,11 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
 static int has_patience(const mw_follower *f, mw_slot *slot) {
     if (f->closing || !slot->patience)
         return 0;
-    if (!has_events(f) && (!has_records(f) || slot->has_record))
+    uint32_t sources = mw_platform_sources(f->platform);
+    int expected = has_events(f) ||
+                   ((sources & MW_TASKSTATS) && !slot->has_record) ||
+                   ((sources & MW_HOOK) && !slot->exits);
+    if (!expected)
         return 0;
     slot->patience--;
     return 1;
@@ -836,8 +843,8 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
         return error;
     if (reading.life != MW_ALIVE)
         return visit_gone(f, slot, time, reading.life, vanished);
-    /* With events, word of the exec is on its way, and this memory belongs to an
-       image that has not begun yet. */
+    /* With events, word of the exec is on its way, and this memory belongs to
+       an image that has not begun yet. */
     if (reading.new_image && has_events(f))
         return 0;
     if (reading.new_image)

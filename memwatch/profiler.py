@@ -229,6 +229,8 @@ def _sources(
     for source, error in errors.items():
         refusal = tiers.why_not(source, error, facts)
         used.append(Source(names[source], not error, refusal.reason if refusal else None))
+    if hook.wanted and not hook.error:
+        return tuple(used), None
     if not hook.wanted:
         errors[tiers.HOOK] = native.probe(tiers.HOOK)
     return tuple(used), tiers.exact_peaks(errors, facts)

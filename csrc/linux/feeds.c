@@ -176,7 +176,11 @@ int mw_feeds_drain(mw_feeds *f, int closing, mw_news_list *out,
         drain_events(f, stats);
     int error = 0;
     if (f->hook) {
-        error = drain_hook(f, f->events && !closing ? now : INT64_MAX);
+        /* Nor is it known what else happened after the last event. */
+        int64_t until = now;
+        if (f->heard.count && f->heard.items[f->heard.count - 1].time > until)
+            until = f->heard.items[f->heard.count - 1].time;
+        error = drain_hook(f, f->events && !closing ? until : INT64_MAX);
         if (error == -EPIPE) {
             give_up(f, &f->hook);
             error = 0;

@@ -234,8 +234,11 @@ static void serve(guardian *g) {
     collect(g, 0);
     /* Where that fails, the process has been killed, or handles a signal and
        will be back. */
-    if (!answer(call.id))
+    atomic_store(&g->shared->owes, 1);
+    if (!answer(call.id)) {
+        atomic_store(&g->shared->owes, 0);
         return;
+    }
     set_tried(g, call.tid, call.call == MW_CALL_EXEC);
     /* It does not have to wait for this: it cannot end without us. */
     if (fresh)
@@ -244,6 +247,7 @@ static void serve(guardian *g) {
         record(g, &call, &news);
     else
         mw_ring_drop(g->shared->ring);
+    atomic_store(&g->shared->owes, 0);
 }
 
 static guardian *new_guardian(mw_guardian *shared) {
