@@ -742,3 +742,16 @@ def test_in_a_pid_namespace(memwatch) -> None:
             assert "pid namespace" in tier["reason"]
     text = memwatch.popen([*enter, *memwatch.argv("doctor")]).end().out.decode()
     assert "its own pid namespace" in text
+
+
+@pytest.mark.both_users
+def test_under_another_exit_hook(memwatch) -> None:
+    if error := native.probe(HOOK):
+        pytest.skip(f"no exit hook here: {os.strerror(error)}")
+    inner = memwatch.argv("doctor", "--json")[len(memwatch.user.prefix) :]
+    result = memwatch.run("run", "--quiet", "--exact", "--sources", "none", "--", *inner)
+    assert result.code == 0
+    (hook,) = [tier for tier in result.json["tiers"] if tier["id"] == "hook"]
+    assert not hook["works"]
+    assert hook["error"] == "EBUSY"
+    assert "there is one already" in hook["reason"]

@@ -15,7 +15,7 @@ from memwatch.facts import parse_hidepid, read_facts
 from memwatch.kernel_files import parse_entry, read_text
 from memwatch.outputs import write_stdout
 from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
-from memwatch.tiers import TIERS
+from memwatch.tiers import TIERS, Facts
 
 
 @click.command("doctor")
@@ -53,6 +53,7 @@ def command(as_json: bool) -> int:
 
 
 def examine() -> Checkup:
+    facts = read_facts()
     return Checkup(
         version=__version__,
         target=native.build_target(),
@@ -61,8 +62,8 @@ def examine() -> Checkup:
             tier.source: native.probe(tier.source) if tier.source else _try_sampling()
             for tier in TIERS
         },
-        facts=read_facts(),
-        system=_system(),
+        facts=facts,
+        system=_system(facts),
         memory=_memory(),
     )
 
@@ -73,7 +74,7 @@ def _try_sampling() -> int:
     return 0 if os.path.exists("/proc/self/statm") else errno.ENOENT
 
 
-def _system() -> System:
+def _system(facts: Facts) -> System:
     import resource
 
     name = os.uname()
@@ -89,17 +90,17 @@ def _system() -> System:
         page_size=resource.getpagesize(),
         children_lists=os.path.exists(f"/proc/self/task/{os.getpid()}/children"),
         pss=bool(parse_entry(read_text("/proc/self/smaps_rollup"), "Pss:")),
-        pidfd=_has_pidfd(),
+        pidfd=_has_pidfd(facts),
         subreaper=_has_subreaper(),
         hidepid=parse_hidepid(read_text("/proc/self/mountinfo")),
         open_files=(soft, hard),
     )
 
 
-def _has_pidfd() -> bool:
-    # Missing where Python was built with older headers than Linux 5.3 has.
+def _has_pidfd(facts: Facts) -> bool:
+    # Python may lack it, built with older headers than those of Linux 5.3; memwatch does not.
     if not hasattr(os, "pidfd_open"):
-        return False
+        return facts.kernel is not None and facts.kernel >= (5, 3)
     with suppress(OSError):
         os.close(os.pidfd_open(os.getpid()))
         return True
