@@ -129,9 +129,7 @@ class Process(NamedTuple):
     def peak(self) -> Peak:
         """Exact only when that of every program it ran is: else one of them may have held more."""
         peak = self.peak_image.peak
-        if peak.source == EXACT and any(
-            image.peak.source != EXACT for image in self._own_images()
-        ):
+        if peak.source == EXACT and any(image.peak.source != EXACT for image in self._own_images()):
             return peak._replace(source=WATERMARK)
         return peak
 

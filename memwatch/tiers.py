@@ -62,35 +62,35 @@ TIERS = (
         SAMPLING,
         "sampling",
         "sampling (/proc)",
-        "what is alive at each look; peaks are lower bounds",
+        "what runs at each look, its peak so far",
         True,
     ),
     Tier(
         CONNECTOR,
         "connector",
         "process events (proc connector)",
-        "every process, with the times of its start, execs and end",
+        "each start, exec and end of a process",
         True,
     ),
     Tier(
         PERF,
         "perf",
         "process events (perf)",
-        "every process, with the times of its start, execs and end",
+        "each start, exec and end of a process",
         True,
     ),
     Tier(
         TASKSTATS,
         "taskstats",
         "kernel exit records (taskstats)",
-        "exact peak, CPU time, I/O and exit status of every process",
+        "exact peak, CPU, I/O of every process",
         True,
     ),
     Tier(
         HOOK,
         "hook",
         "exit hook (seccomp)",
-        "exact peak and command line of every process, for any user",
+        "exact peak of every process",
         False,
     ),
 )
@@ -103,7 +103,8 @@ class Refusal(NamedTuple):
     remedy: str | None
 
 
-_AS_ROOT = "run as root, or with CAP_NET_ADMIN"
+_AS_ROOT = "run as root"
+_WITH_NET_ADMIN = "run as root, or with CAP_NET_ADMIN"
 _ON_THE_HOST = "run memwatch on the host instead"
 
 
@@ -136,7 +137,7 @@ def _connector(error: int, facts: Facts) -> Refusal | None:
     if error in (errno.EPERM, errno.EACCES):
         if facts.kernel and facts.kernel >= (6, 6):
             return Refusal("forbidden, by a security module most likely", _AS_ROOT)
-        return Refusal("needs CAP_NET_ADMIN before Linux 6.6", _AS_ROOT)
+        return Refusal("needs CAP_NET_ADMIN before Linux 6.6", _WITH_NET_ADMIN)
     if error in (errno.ENOTSUP, errno.EPROTONOSUPPORT):
         return _not_built_in("CONFIG_PROC_EVENTS")
     return None
@@ -150,10 +151,12 @@ def _perf(error: int, facts: Facts) -> Refusal | None:
                 f"kernel.perf_event_paranoid is {level}: for root only",
                 "sysctl kernel.perf_event_paranoid=2 (as root), or run with CAP_PERFMON",
             )
-        return Refusal(
-            "forbidden, by a container's seccomp profile or by kernel.perf_event_mlock_kb",
-            "run as root; in a container, with CAP_PERFMON (docker run --cap-add PERFMON)",
-        )
+        if facts.initial_pid_namespace is False:
+            return Refusal(
+                "forbidden, by the container's seccomp profile most likely",
+                "give the container CAP_PERFMON (docker run --cap-add PERFMON)",
+            )
+        return Refusal("forbidden, by a security module or kernel.perf_event_mlock_kb", _AS_ROOT)
     if error in (errno.EMFILE, errno.ENFILE):
         return Refusal(
             "it takes a descriptor for each CPU, and the limit on open files is too low",
@@ -168,7 +171,7 @@ def _taskstats(error: int, facts: Facts) -> Refusal | None:
     if refusal := _namespaces(error, facts):
         return refusal
     if error in (errno.EPERM, errno.EACCES):
-        return Refusal("needs CAP_NET_ADMIN", _AS_ROOT)
+        return Refusal("needs CAP_NET_ADMIN", _WITH_NET_ADMIN)
     if error in (errno.ENOTSUP, errno.ENOENT):
         return _not_built_in("CONFIG_TASKSTATS")
     return None
@@ -213,6 +216,14 @@ def _not_built_in(option: str) -> Refusal:
 
 def _has(facts: Facts, *capabilities: str) -> bool:
     return facts.capabilities is not None and not facts.capabilities.isdisjoint(capabilities)
+
+
+def caveat(source: int, facts: Facts) -> str | None:
+    """What is to be said of a way although it works."""
+    if source == HOOK and not _has(facts, "SYS_ADMIN"):
+        # It takes no_new_privs then: seccomp(2).
+        return "sudo and other set-user-ID programs fail in the command without CAP_SYS_ADMIN"
+    return None
 
 
 def instead_of(source: int, errors: Mapping[int, int]) -> str | None:

@@ -52,7 +52,9 @@ def sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[s
     for name in names:
         if name not in SOURCES:
             known = ", ".join(SOURCES)
-            raise click.BadParameter(f"{name!r} is no source: write auto, none, or some of {known}.")
+            raise click.BadParameter(
+                f"{name!r} is no source: write auto, none, or some of {known}."
+            )
     return names
 
 
