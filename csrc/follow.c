@@ -107,6 +107,7 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
     if (!text)
         return -ENOMEM;
     uint32_t valid = 0;
+    slot->image_read_at = mw_now();
     size_t length =
         mw_platform_image(f->platform, slot->handle, text, IMAGE_TEXT, &valid);
     int complete = (valid & (MW_HAS_ARGV | MW_INHERITED)) != 0;
@@ -464,7 +465,8 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (!slot || slot->ended)
         return 0;
-    if (slot->early_image) {
+    /* It has been looked at since, or while it executed that. */
+    if (slot->early_image || n->time < slot->image_read_at) {
         slot->early_image = 0;
         return 0;
     }

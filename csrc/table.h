@@ -45,6 +45,7 @@ typedef struct mw_slot {
     uint32_t known; /* of mw_valid: start, status, cpu, io, peak */
     int64_t start;
     int64_t executed_at;
+    int64_t image_read_at;
     int64_t ended_at;
     int64_t user;
     int64_t system;

@@ -192,14 +192,19 @@ class Job:
                     value if valid & HAS_STATUS else None,
                     time if valid & BY_EVENT else None,
                 )
-            elif kind == CPU:
-                process = live[serial]
+            else:
+                self._sum(kind, serial, time, value, second)
+
+    def _sum(self, kind: int, serial: int, time: int, value: int, second: int) -> None:
+        """What a process used in all its life, or the job's memory with shared pages once."""
+        if kind == PSS:
+            if self.pss_peak is None or value > self.pss_peak.total:
+                self.pss_peak = PssPeak(value, time, second)
+        elif process := self.live.get(serial):
+            if kind == CPU:
                 process.usage = process.usage._replace(user=value, system=second)
             elif kind == IO:
-                process = live[serial]
                 process.usage = process.usage._replace(read=value, written=second)
-            elif kind == PSS and (self.pss_peak is None or value > self.pss_peak.total):
-                self.pss_peak = PssPeak(value, time, second)
 
     def _started(
         self, serial: int, time: int, parent: int, start: int, valid: int, pid: int, ppid: int

@@ -141,8 +141,8 @@ class LiveProcess:
     """A process that is being followed. `Job` updates its fields directly, as observations come."""
 
     __slots__ = (
-        "first_seen",
         "final_mark",
+        "first_seen",
         "found_by",
         "group",
         "image",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from memwatch.groups import Group
 from memwatch.job import Holder, Job, PssPeak, Timeline
+from memwatch.memory_limit import MemoryLimit
 from memwatch.processes import EXACT, FOUND_BY, PEAK_SOURCES, Process, ProcessTable
 
 
@@ -115,6 +116,7 @@ class Profile:
     processes: ProcessTable
     groups: tuple[Group, ...]
     timeline: Timeline | None
+    memory_limit: MemoryLimit
     overhead: Overhead
 
     @property
@@ -143,6 +145,13 @@ class Profile:
         known = (process for process in self.processes if process.peak.rss)
         return max(known, key=lambda process: process.peak.rss, default=None)
 
+    @property
+    def headroom(self) -> int | None:
+        """How much more the job could have held: by the sum with shared pages counted once, where
+        that was made. None when no limit is known, or no memory was seen."""
+        peak = self.max_total_pss.total if self.max_total_pss else self.max_total_rss
+        return None if peak is None else self.memory_limit.headroom(peak)
+
     def elapsed(self, time: int) -> float:
         """Seconds from the start of the command to `time`."""
         return (time - self.start) / 1e9
@@ -161,6 +170,7 @@ def from_job(
     lost: int,
     no_new_privileges: bool,
     advice: str | None,
+    memory_limit: MemoryLimit,
     overhead: Overhead,
 ) -> Profile:
     """The profile of a job that is over."""
@@ -189,5 +199,6 @@ def from_job(
         processes=job.processes,
         groups=job.groups(),
         timeline=job.timeline,
+        memory_limit=memory_limit,
         overhead=overhead,
     )

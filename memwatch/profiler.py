@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 
-from memwatch import native, tiers
+from memwatch import cgroup, native, tiers
 from memwatch.job import Job
 from memwatch.launcher import Launcher
 from memwatch.monitor import watch
@@ -40,9 +40,9 @@ def run(
 
     `interval` is in seconds; for the first `burst` seconds it is a millisecond.
     `exact` stops each process for a moment before it exits or executes, to read
-    its peak. `pss` is one of PSS_MODES, `sources` some of SOURCES. `stdout` and `stderr` are descriptors for the
-    command; -1 lets it have this process's own. With `timeline` the profile
-    keeps every tick (24 bytes each).
+    its peak. `pss` is one of PSS_MODES, `sources` some of SOURCES. `stdout` and
+    `stderr` are descriptors for the command; -1 lets it have this process's own.
+    With `timeline` the profile keeps every tick (24 bytes each).
 
     Called from the main thread, signals sent to this process meanwhile go on
     to the command. Orphans of the command become children of this process. So a
@@ -113,6 +113,7 @@ def watch_command(
         max_descriptors=launcher.spare_descriptors,
     )
     failure: Exception | None = None
+    limit = cgroup.Watch()
     try:
         clock = Clock(time.time_ns(), native.now())
         start = native.now()
@@ -166,6 +167,7 @@ def watch_command(
         lost=stats.lost,
         no_new_privileges=hook.no_new_privileges,
         advice=advice,
+        memory_limit=limit.end(),
         overhead=Overhead(usage.cpu - cpu_before, usage.rss_peak),
     )
 

@@ -66,7 +66,7 @@ enum { EVENT_NONE = 0, EVENT_FORK = 1, EVENT_EXEC = 2 };
 static int open_news(mw_netlink *news) {
     const struct sock_filter filter[] = {
         /* 0 */ LOAD(WHAT),
-        /* 1 */ IF(EVENT_EXEC, 10, 0),
+        /* 1 */ IF(EVENT_EXEC, 11, 0),
         /* 2 */ IF(EVENT_FORK, 2, 0),
         /* 3 */ IF(EVENT_EXIT, 5, 0),
         /* 4 */ IF(EVENT_NONE, 7, 8),

@@ -68,6 +68,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             }
             for group in profile.groups
         ],
+        "memory_limit": _memory_limit(profile),
         "accuracy": _accuracy(profile),
         "memwatch": {
             "cpu_seconds": round(profile.overhead.cpu / 1e9, 6),
@@ -83,6 +84,19 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         head["filtered_process_count"] = shown.hidden
         head["filtered_total_rss_kib"] = kib(shown.hidden_rss)
     return head
+
+
+def _memory_limit(profile: Profile) -> dict[str, Any]:
+    limit = profile.memory_limit
+    return {
+        "limit_kib": _kib(limit.limit_bytes),
+        "source": limit.source,
+        "path": None if limit.path is None else unicode_text(limit.path),
+        "used_before_kib": _kib(limit.usage_bytes),
+        "headroom_kib": _kib(profile.headroom),
+        "oom_kills": limit.oom_kills,
+        "machine_oom_kills": limit.machine_oom_kills,
+    }
 
 
 def _accuracy(profile: Profile) -> dict[str, Any]:
