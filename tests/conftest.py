@@ -742,6 +742,11 @@ def _nanoseconds(date: str) -> int:
     return whole * 10**9 + int(fraction.ljust(9, "0"))
 
 
+def told(*what: object) -> str:
+    """All of it, for the message of an assertion."""
+    return json.dumps(what, default=str)
+
+
 class Judge:
     """Holds a report against the truth. Of what it does not say, nothing is demanded here."""
 
@@ -772,8 +777,8 @@ class Judge:
         for each in report.processes:
             pid = each["pid"]
             parent = serials.get(each["parent_serial"])
-            assert parent in (None, truth.ppid(pid)), each
-            assert each["wait_status"] in (None, truth.last(pid).status), each
+            assert parent in (None, truth.ppid(pid)), told(each)
+            assert each["wait_status"] in (None, truth.last(pid).status), told(each)
             self._times(each)
             self._peak(each["peak_source"], each["max_rss_kib"], self._own_peaks(pid), each)
             self._images(each)
@@ -820,8 +825,8 @@ class Judge:
         return peaks
 
     def _peak(self, source: str, value: int | None, true: list[int], of: object) -> None:
-        assert source in ("exact", "watermark", "sampled", "unknown"), of
-        assert (value is None) is (source == "unknown"), of
+        assert source in ("exact", "watermark", "sampled", "unknown"), told(of)
+        assert (value is None) is (source == "unknown"), told(of)
         if value is None:
             return
         if source == "exact":
@@ -829,29 +834,29 @@ class Judge:
             least = min(true)
             if self.report.used("taskstats") and not self.records:
                 least -= self.ROUGHNESS
-            assert value in true or least < value <= max(true) + self.ROUGHNESS, (true, of)
+            assert value in true or least < value <= max(true) + self.ROUGHNESS, told(true, of)
         else:
-            assert value <= max(true) + self.ROUGHNESS, (true, of)
+            assert value <= max(true) + self.ROUGHNESS, told(true, of)
 
     def _times(self, each: dict[str, Any]) -> None:
         images = self.truth.images[each["pid"]]
         born = images[min(images)]
         if each["start_time"] is not None and each["pid"] != self.truth.root:
             start = _nanoseconds(each["start_time"]) - self.boot
-            assert born.forked - self.CLOCK_TICK - self.ROUNDING <= start, each
-            assert start <= born.begun + self.ROUNDING, each
+            assert born.forked - self.CLOCK_TICK - self.ROUNDING <= start, told(each)
+            assert start <= born.begun + self.ROUNDING, told(each)
         first, last = _nanoseconds(each["first_seen"]), _nanoseconds(each["last_seen"])
-        assert first <= last, each
+        assert first <= last, told(each)
         # A tick's time is that of its beginning, and it may take its time.
         begun = self.truth.last(self.truth.root).begun
-        assert first - self.boot >= begun - 10**9, each
+        assert first - self.boot >= begun - 10**9, told(each)
 
     def _images(self, each: dict[str, Any]) -> None:
         truth = self.truth.images[each["pid"]]
         # Under vfork and posix_spawn, the memory before the exec is the parent's.
         parents = self.truth.peak(self.truth.root)
         own = {number: image.peak or parents for number, image in truth.items()}
-        assert len(each["images"]) <= len(truth), each
+        assert len(each["images"]) <= len(truth), told(each)
         for image in each["images"]:
             argv = (image["argv"] or [None])[1:]
             numbers = [n for n in truth if n and self.truth.argv(truth[n]) == argv]
@@ -859,7 +864,7 @@ class Judge:
                 number = 0
             else:
                 number = numbers[0] if numbers else min(1, max(own))
-                assert numbers or not argv or argv == self.truth.root_argv, each
+                assert numbers or not argv or argv == self.truth.root_argv, told(each)
             if image["peak_source"] == "exact":
                 true = [own[number]]
             else:

@@ -744,11 +744,10 @@ def test_in_a_pid_namespace(memwatch) -> None:
     assert "its own pid namespace" in text
 
 
-@pytest.mark.both_users
 def test_under_another_exit_hook(memwatch) -> None:
     if error := native.probe(HOOK):
         pytest.skip(f"no exit hook here: {os.strerror(error)}")
-    inner = memwatch.argv("doctor", "--json")[len(memwatch.user.prefix) :]
+    inner = memwatch.argv("doctor", "--json")
     result = memwatch.run("run", "--quiet", "--exact", "--sources", "none", "--", *inner)
     assert result.code == 0
     (hook,) = [tier for tier in result.json["tiers"] if tier["id"] == "hook"]
