@@ -260,6 +260,72 @@ static void rest_below_a_step(void) {
     done();
 }
 
+/* Highs that follow each other closely: a pass for each that is a step above,
+   1 % or 1 MiB. */
+static void steps(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(1000 * MIB);
+    until_pass(1000, 10 * MS, &result);
+    quiet(1000, 10 * MS);
+    resize(0, 1011 * MIB);
+    CHECK(tick(10 * MS, &result)); /* after a rest */
+    resize(0, 1021 * MIB);
+    quiet(1, 10 * MS);
+    resize(0, 1022 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 511 * MIB);
+    done();
+}
+
+/* What it takes to read the top is not spent on the way up. */
+static void rising(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(100 * MIB);
+    for (int i = 0; i < 28; i++) {
+        quiet(1, MS);
+        resize(0, fake.rss[0] + 5 * MIB);
+    }
+    quiet(1, MS);
+    CHECK(tick(MS, &result));
+    CHECK(result.value == 120 * MIB);
+    done();
+}
+
+/* When reading takes longer than expected the rest of the pass goes by size. */
+static void overrun(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    fake.process_cost = 2e6;
+    for (int i = 0; i < 20; i++)
+        add(10 * MIB);
+    until_pass(100, MS, &result);
+    CHECK(fake.all_reads < 4 && fake.all_reads > 0);
+    CHECK(result.second == (uint64_t)(20 - fake.all_reads));
+    CHECK(result.value == (400 - 10 * (uint64_t)fake.all_reads) * MIB / 2);
+    done();
+}
+
+/* Reading in huge pages costs next to nothing: one that seemed too large is
+   read once that is known. */
+static void learning(void) {
+    mw_observation result = {0};
+    setup(MW_PSS_PEAKS);
+    fake.mib_cost = 100;
+    for (int i = 0; i < 8; i++)
+        add(GIB);
+    add(20 * GIB);
+    until_pass(1000, 100 * MS, &result);
+    CHECK(result.second == 1);
+    for (int i = 0; i < 4; i++) {
+        resize(8, fake.rss[8] + GIB);
+        until_pass(1000, 100 * MS, &result);
+    }
+    CHECK(!result.second && result.value == 16 * GIB);
+    done();
+}
+
 /* However a job behaves, passes take no more than their part of the time. What
    the processes cost is guessed wrongly at first. */
 static void budget_of(double process_cost, double mib_cost) {
@@ -530,6 +596,10 @@ static const struct {
     {"highs", highs},
     {"small-steps", small_steps},
     {"rest-below-a-step", rest_below_a_step},
+    {"steps", steps},
+    {"rising", rising},
+    {"overrun", overrun},
+    {"learning", learning},
     {"budget", budget},
     {"savings", savings},
     {"huge", huge},
