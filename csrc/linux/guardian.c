@@ -1,6 +1,5 @@
 #include "guardian.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -143,8 +142,8 @@ static void receive(guardian *g) {
     call->call = mw_filter_call(n->architecture, (uint32_t)n->number);
 }
 
-/* Takes every call that has come. A call that has been taken is not disturbed
-   by signals any more, so this is done often: see set_filter_well(). */
+/* Takes every call that has come. One that has been taken is not disturbed by
+   signals any more, so this is done often: see set_filter_well(). */
 static void collect(guardian *g, int timeout) {
     while (g->count < MOST_WAITING) {
         struct pollfd fds[] = {
