@@ -263,6 +263,22 @@ static int attach(mw_follower *f, mw_slot *slot, int64_t time) {
     return error ? error : first_look(f, slot, time);
 }
 
+/* Keeps an eye on a process that has ended without having been looked at. */
+static int hold(mw_follower *f, mw_slot *slot, enum mw_life *life) {
+    mw_identity identity = {0};
+    int error =
+        mw_platform_attach(f->platform, slot->pid, &slot->handle, &identity);
+    if (error || !slot->handle)
+        return error;
+    if (!(identity.valid & MW_HAS_START) || is_same(slot, identity.start)) {
+        *life = MW_ENDED;
+        return 0;
+    }
+    mw_platform_detach(f->platform, slot->handle);
+    slot->handle = NULL;
+    return 0;
+}
+
 static int hear(mw_follower *f, int64_t time);
 
 /* Follows every process of `found` that is not followed yet. */
@@ -825,8 +841,12 @@ static int visit_ended(mw_follower *f, mw_slot *slot, int64_t time,
     int status;
     if (reading.life == MW_ENDED)
         reap(f, slot, &status);
-    if (slot->passes < PATIENCE)
+    if (slot->passes < PATIENCE) {
         slot->passes++;
+        /* Never looked at, it may be a zombie for long: its pid is not free. */
+        if (slot->passes == PATIENCE && !slot->handle)
+            error = hold(f, slot, &reading.life);
+    }
     *vanished = reading.life == MW_VANISHED && !may_be_heard_of(f, slot);
     return error;
 }

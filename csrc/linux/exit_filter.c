@@ -124,10 +124,11 @@ static int set_filter(const struct sock_fprog *program, unsigned long flags) {
 /* With the best flags that the kernel knows. */
 static int set_filter_well(const struct sock_fprog *program) {
     /*
-     * WAIT_KILLABLE_RECV (Linux 5.19): once the guardian has taken note of it,
-     * a call is no longer interrupted by signals that do not kill. An
-     * exit_group that returns EINTR, to run a handler without SA_RESTART, makes
-     * glibc crash the process.
+     * WAIT_KILLABLE_RECV (Linux 5.19): once the guardian has received a call,
+     * only what kills the process interrupts it. Before that, or without it, a
+     * handler without SA_RESTART makes exit_group return EINTR. C libraries
+     * then end the thread only: the guardian never sees the process exit, and
+     * if it has other threads they go on.
      *
      * SPEC_ALLOW: a filter is no reason to slow the job down with mitigations
      * of speculation, as Linux before 5.16 would.

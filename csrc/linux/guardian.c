@@ -1,6 +1,5 @@
 #include "guardian.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -127,13 +126,18 @@ static bool take_listener(void) {
 
 /* --- calls --- */
 
+/* ioctl(2), of whose second argument each C library has its own idea. */
+static bool control(unsigned long request, uintptr_t argument) {
+    return !syscall(SYS_ioctl, LISTENER, request, argument);
+}
+
 static void receive(guardian *g) {
     mw_notification *n = (mw_notification *)(void *)g->bytes;
     /* The kernel wants zeros. */
     memset(g->bytes, 0, g->notification_size);
     /* One whose thread was killed, or had a signal to handle, since poll() is
        there no more: ENOENT. */
-    if (ioctl(LISTENER, MW_NOTIFICATION_RECV, n))
+    if (!control(MW_NOTIFICATION_RECV, (uintptr_t)n))
         return;
     waiting_call *call = &g->calls[(g->first + g->count++) % MOST_WAITING];
     call->id = n->id;
@@ -143,8 +147,8 @@ static void receive(guardian *g) {
     call->call = mw_filter_call(n->architecture, (uint32_t)n->number);
 }
 
-/* Takes every call that has come. A call that has been taken is not disturbed
-   by signals any more, so this is done often: see set_filter_well(). */
+/* Takes every call that has come. One that has been taken is not disturbed by
+   signals any more, so this is done often: see set_filter_well(). */
 static void collect(guardian *g, int timeout) {
     while (g->count < MOST_WAITING) {
         struct pollfd fds[] = {
@@ -169,7 +173,7 @@ static void collect(guardian *g, int timeout) {
    of it is true. */
 static bool answer(uint64_t id) {
     mw_response response = {.id = id, .flags = MW_RESPONSE_CONTINUE};
-    return !ioctl(LISTENER, MW_NOTIFICATION_SEND, &response);
+    return control(MW_NOTIFICATION_SEND, (uintptr_t)&response);
 }
 
 /* --- serving them --- */
@@ -275,8 +279,7 @@ _Noreturn void mw_guardian_run(mw_guardian *shared, int socket) {
     if (send(SOCKET, "", 1, MSG_NOSIGNAL) == 1 && take_listener()) {
         /* Linux 6.6: the caller sleeps while it waits, so its processor can
            run us at once, and the other way round: 20 us instead of 75. */
-        ioctl(LISTENER, MW_NOTIFICATION_SET_FLAGS,
-              MW_NOTIFICATION_SYNC_WAKE_UP);
+        control(MW_NOTIFICATION_SET_FLAGS, MW_NOTIFICATION_SYNC_WAKE_UP);
         while (!g->ended) {
             collect(g, g->count ? 0 : -1);
             if (g->count)
