@@ -70,8 +70,12 @@ void mw_platform_stop(mw_platform *platform);
 void mw_platform_listen(mw_platform *platform, int listen);
 
 /* Appends all that the sources have told since: what has a time in its order,
-   then the records. */
-int mw_platform_news(mw_platform *platform, mw_news_list *out);
+   then the records. When `closing`, holds nothing back for the next time. */
+int mw_platform_news(mw_platform *platform, int closing, mw_news_list *out);
+
+/* Which of mw_source tell everything now: not those that failed, and not the
+   ones that lost something, until every process has been looked for. */
+uint32_t mw_platform_sources(const mw_platform *platform);
 
 /* Adds processes that may have joined the job, from sources that belong to no
    single process of it: adopted orphans, or a scan when nothing else works.
@@ -101,8 +105,12 @@ size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
 /* Takes the wait status of an ended child of ours: 1 and *status, else 0. */
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status);
 
+/* Names the calling thread, for debuggers and lists of threads. */
+void mw_platform_name_thread(const char *name);
+
 /* The proportional set size of a process, which may take seconds. 0, -ESRCH
-   when it has gone, or -errno. From any thread, as the next one. */
+   when it has gone, -ENOTSUP when it is not to be had of any process here, or
+   -errno. From any thread, as the next one. */
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss);
 
 /* Whether two processes have one address space, as after vfork: 1 or 0. */

@@ -40,6 +40,13 @@ static void fuzz_watermark(const char *text, size_t length) {
     CHECK(found ? bytes % 1024 == 0 : bytes == 1);
 }
 
+static void fuzz_pss(const char *text, size_t length) {
+    uint64_t bytes = 1;
+    int found = mw_parse_pss(text, length, &bytes);
+    CHECK(found == 0 || found == 1);
+    CHECK(found ? bytes % 1024 == 0 : bytes == 1);
+}
+
 static void fuzz_children(const char *text, size_t length, int last) {
     size_t offset = 0, before = 0;
     int32_t pid = 0;
@@ -65,6 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_stat(text, size);
     fuzz_statm(text, size);
     fuzz_watermark(text, size);
+    fuzz_pss(text, size);
     fuzz_children(text, size, 0);
     fuzz_children(text, size, 1);
     exact_free(text, size);
@@ -93,6 +101,7 @@ static const char *const TOKENS[] = {
     "\n",         "-",        "0",
     "9",          "\nVmHWM:", "18446744073709551616",
     "2147483648", ") S 1 ",   "99999999999999999999",
+    "\nPss:",
 };
 
 static void insert(input *in, size_t at, const void *bytes, size_t size) {

@@ -144,6 +144,20 @@ void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out) {
     memset(out, 0, sizeof *out);
 }
 
+void mw_platform_name_thread(const char *name) { (void)name; }
+
+int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
+    (void)platform, (void)pid;
+    *pss = 0;
+    return -ENOTSUP;
+}
+
+int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
+                              int32_t other) {
+    (void)platform, (void)pid, (void)other;
+    return 0;
+}
+
 /* --- the tests' side --- */
 
 /* The ticks of a stream: time since the start, flags, how many were skipped. */

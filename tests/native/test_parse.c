@@ -253,6 +253,58 @@ static void test_watermark_edges(void) {
     }
 }
 
+/* --- smaps_rollup --- */
+
+static int parse_pss(const char *text, size_t length, uint64_t *bytes) {
+    char *copy = exact(text, length);
+    int found = mw_parse_pss(copy, length, bytes);
+    exact_free(copy, length);
+    CHECK(found == 0 || found == 1);
+    return found;
+}
+
+static void test_pss(void) {
+    static const char text[] =
+        "559118225000-7ffede946000 ---p 00000000 00:00 0        [rollup]\n"
+        "Rss:                1696 kB\nPss:                 418 kB\n"
+        "Pss_Dirty:           112 kB\nSwap:  3 kB\nSwapPss:  2 kB\n";
+    const size_t complete =
+        (size_t)(strstr(text, "418 ") - text) + sizeof "418 " - 1;
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        uint64_t bytes = 0;
+        int found = parse_pss(text, cut, &bytes);
+        CHECK(found == (cut >= complete));
+        CHECK(!found || bytes == 418 * 1024);
+    }
+}
+
+static void test_pss_edges(void) {
+    static const struct {
+        const char *text;
+        int found;
+        uint64_t bytes;
+    } cases[] = {
+        {"", 0, 0},
+        {"\nPss:", 0, 0},
+        {"\nPss: 7", 0, 0},
+        {"\nPss:7\n", 1, 7168},
+        {"\nPss:\t0 kB\n", 1, 0},
+        /* Rows that look like it. */
+        {"\nPss_Dirty: 1 kB\nPss_Anon: 2 kB\nSwapPss: 3 kB\n", 0, 0},
+        {"\nSwapPss: 1 kB\nPss : 2 kB\nPss: 3 kB\n", 1, 3072},
+        {"Pss: 1 kB\n", 0, 0},
+        {"\nPss: -1 kB\n", 0, 0},
+        {"\nPss: 18014398509481983 kB\n", 1, UINT64_MAX - 1023},
+        {"\nPss: 18014398509481984 kB\n", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t bytes = 0;
+        int found = parse_pss(cases[i].text, strlen(cases[i].text), &bytes);
+        CHECK(found == cases[i].found);
+        CHECK(bytes == cases[i].bytes);
+    }
+}
+
 /* --- children --- */
 
 /* Every pid of a list; `*used` is where reading stopped. */
@@ -390,6 +442,8 @@ int main(void) {
     test_statm_edges();
     test_watermark();
     test_watermark_edges();
+    test_pss();
+    test_pss_edges();
     test_children();
     test_children_cut();
     test_pid();

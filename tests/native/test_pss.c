@@ -1,0 +1,628 @@
+/*
+ * pss.c on a platform made up here: processes that cost and hold what the test
+ * says, and a clock that moves only when one is read. What is checked is which
+ * passes are made, what they say, and that they keep to their budget.
+ *
+ *     test_pss CASE
+ */
+#include "pss.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static const int64_t MS = 1000000;
+static const int64_t BEGIN = 1000000000;
+static const uint64_t MIB = 1 << 20;
+static const uint64_t GIB = 1 << 30;
+
+/* As pss.c has them. */
+static const double SHARE = 0.02;
+static const double FIRST_ALLOWANCE = 5e6;
+
+enum { MOST = 64, FIRST_PID = 100 };
+
+/* Of the reading thread while a pass is under way, else of the test. */
+static struct {
+    int64_t now;
+    double process_cost; /* ns */
+    double mib_cost;
+    uint64_t rss[MOST];
+    double pss_share; /* PSS as part of the RSS */
+    int error[MOST];
+    int shares[MOST]; /* with its parent */
+    long reads[MOST];
+    long all_reads;
+    double time_reading;
+    double longest;
+    int until_sleeping; /* a read waits until this thread sleeps */
+    int blocks;         /* a read waits for `go_on` */
+    sem_t arrived, go_on;
+} fake;
+
+struct mw_platform {
+    char nothing;
+};
+
+static mw_platform the_platform;
+static mw_table table;
+static mw_pss *pss;
+
+int64_t mw_now(void) { return fake.now; }
+
+void mw_platform_name_thread(const char *name) { CHECK(strlen(name) < 16); }
+
+static int sleeps(int tid) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    FILE *file = fopen(path, "r");
+    CHECK(file);
+    size_t n = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[n] = '\0';
+    const char *name_end = strrchr(text, ')');
+    CHECK(name_end);
+    return name_end[2] == 'S';
+}
+
+int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *out) {
+    CHECK(platform == &the_platform);
+    CHECK(pid >= FIRST_PID && pid < FIRST_PID + MOST);
+    int index = pid - FIRST_PID;
+    if (fake.blocks) {
+        sem_post(&fake.arrived);
+        sem_wait(&fake.go_on);
+    }
+    for (int i = 0; fake.until_sleeping && !sleeps(fake.until_sleeping); i++) {
+        CHECK(i < 60000);
+        usleep(1000);
+    }
+    double cost = fake.process_cost;
+    if (!fake.error[index])
+        cost += (double)fake.rss[index] / (double)MIB * fake.mib_cost;
+    fake.now += (int64_t)cost;
+    fake.time_reading += cost;
+    if (cost > fake.longest)
+        fake.longest = cost;
+    fake.reads[index]++;
+    fake.all_reads++;
+    *out = (uint64_t)((double)fake.rss[index] * fake.pss_share);
+    return fake.error[index];
+}
+
+int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
+                              int32_t other) {
+    CHECK(platform == &the_platform);
+    CHECK(pid >= FIRST_PID && pid < FIRST_PID + MOST && other >= FIRST_PID);
+    return fake.shares[pid - FIRST_PID];
+}
+
+/* --- the tests' side --- */
+
+static void setup(int32_t mode) {
+    fake.now = BEGIN;
+    fake.process_cost = 40e3;
+    fake.mib_cost = 15e3;
+    fake.pss_share = 0.5;
+    CHECK(!sem_init(&fake.arrived, 0, 0) && !sem_init(&fake.go_on, 0, 0));
+    CHECK(!mw_pss_new(&the_platform, mode, &pss));
+    CHECK(pss);
+}
+
+static void done(void) {
+    mw_pss_free(pss);
+    mw_table_free(&table);
+}
+
+static mw_slot *add(uint64_t rss) {
+    mw_slot *slot;
+    size_t index = table.count;
+    CHECK(index < MOST);
+    CHECK(!mw_table_add(&table, FIRST_PID + (int32_t)index, &slot));
+    slot->rss = fake.rss[index] = rss;
+    slot->has_rss = 1;
+    return slot;
+}
+
+static void resize(size_t index, uint64_t rss) {
+    table.slots[index].rss = fake.rss[index] = rss;
+}
+
+static uint64_t total(void) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < table.count; i++)
+        if (!table.slots[i].ended)
+            sum += table.slots[i].rss;
+    return sum;
+}
+
+static mw_observation await_result(void) {
+    mw_observation result;
+    /* Only a hang takes that long. */
+    for (long i = 0; i < 60000; i++) {
+        if (mw_pss_take(pss, &result))
+            return result;
+        struct timespec moment = {.tv_nsec = i < 1000 ? 10000 : 1000000};
+        nanosleep(&moment, NULL);
+    }
+    CHECK(!"a pass ends");
+    return result;
+}
+
+/* One tick `gap` after the last: whether it began a pass, and its result. */
+static int tick(int64_t gap, mw_observation *result) {
+    fake.now += gap;
+    int64_t time = fake.now;
+    int begun = mw_pss_offer(pss, time, total(), &table);
+    CHECK(begun == 0 || begun == 1);
+    if (!begun)
+        return 0;
+    *result = await_result();
+    CHECK(result->kind == MW_PSS && result->time == time);
+    CHECK(!(result->valid & MW_TICK_PARTIAL) == !result->second);
+    mw_observation none;
+    CHECK(!mw_pss_take(pss, &none));
+    return 1;
+}
+
+/* So many ticks without a pass. */
+static void quiet(int count, int64_t gap) {
+    mw_observation result;
+    for (int i = 0; i < count; i++)
+        CHECK(!tick(gap, &result));
+}
+
+/* Ticks until one begins a pass: how many it took. */
+static int until_pass(int most, int64_t gap, mw_observation *result) {
+    for (int i = 1; i <= most; i++)
+        if (tick(gap, result))
+            return i;
+    CHECK(!"a pass is made");
+    return 0;
+}
+
+/* --- cases --- */
+
+static void off(void) {
+    mw_observation result;
+    pss = (mw_pss *)&the_platform;
+    CHECK(!mw_pss_new(&the_platform, MW_PSS_OFF, &pss));
+    CHECK(!pss);
+    CHECK(!mw_pss_offer(pss, BEGIN, GIB, &table));
+    CHECK(!mw_pss_take(pss, &result));
+    mw_pss_free(pss);
+    CHECK(mw_pss_new(&the_platform, 7, &pss) == -EINVAL && !pss);
+}
+
+/* A new high gets a pass, the same or less gets none. */
+static void highs(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    quiet(3, MS); /* nothing is there yet */
+    add(10 * MIB);
+    add(20 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 15 * MIB && !result.second && !result.process);
+    CHECK(fake.all_reads == 2);
+    quiet(500, 10 * MS);
+    resize(0, 5 * MIB);
+    quiet(500, 10 * MS);
+    resize(0, 12 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 16 * MIB);
+    quiet(500, 10 * MS);
+    CHECK(fake.all_reads == 4);
+    /* Those that have ended are not read, whatever the table still says. */
+    table.slots[1].ended = 1;
+    resize(0, 40 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 20 * MIB);
+    CHECK(fake.reads[0] == 3 && fake.reads[1] == 2);
+    done();
+}
+
+/* Growth of a page at a time: few passes, and one at the very top. */
+static void small_steps(void) {
+    mw_observation result = {0};
+    setup(MW_PSS_PEAKS);
+    add(200 * MIB);
+    int passes = 0;
+    for (int i = 0; i < 5000; i++) {
+        passes += tick(10 * MS, &result);
+        resize(0, fake.rss[0] + 4096);
+    }
+    /* 20 MiB more: each 1 % above, or what there was after each rest. */
+    CHECK(passes >= 10 && passes <= 5000 / 25);
+    until_pass(60, 10 * MS, &result);
+    CHECK(result.value == fake.rss[0] / 2);
+    quiet(1000, 10 * MS);
+    done();
+}
+
+/* The last step before a rest is less than would make a high: it gets its pass
+   within a second. */
+static void rest_below_a_step(void) {
+    mw_observation result = {0};
+    setup(MW_PSS_PEAKS);
+    add(200 * MIB);
+    CHECK(until_pass(1000, 10 * MS, &result) > 0);
+    for (int i = 0; i < 20; i++) {
+        resize(0, fake.rss[0] + MIB / 4);
+        uint64_t top = fake.rss[0];
+        CHECK(until_pass(100, 10 * MS, &result) > 0);
+        CHECK(result.value == top / 2);
+        quiet(200, 10 * MS);
+    }
+    done();
+}
+
+/* Highs that follow each other closely: a pass for each that is a step above,
+   1 % or 1 MiB. */
+static void steps(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(1000 * MIB);
+    until_pass(1000, 10 * MS, &result);
+    quiet(1000, 10 * MS);
+    resize(0, 1011 * MIB);
+    CHECK(tick(10 * MS, &result)); /* after a rest */
+    resize(0, 1021 * MIB);
+    quiet(1, 10 * MS);
+    resize(0, 1022 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 511 * MIB);
+    done();
+}
+
+/* What it takes to read the top is not spent on the way up. */
+static void rising(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(100 * MIB);
+    for (int i = 0; i < 28; i++) {
+        quiet(1, MS);
+        resize(0, fake.rss[0] + 5 * MIB);
+    }
+    quiet(1, MS);
+    CHECK(tick(MS, &result));
+    CHECK(result.value == 120 * MIB);
+    done();
+}
+
+/* When reading takes longer than expected the rest of the pass goes by size. */
+static void overrun(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    fake.process_cost = 2e6;
+    for (int i = 0; i < 20; i++)
+        add(10 * MIB);
+    until_pass(100, MS, &result);
+    CHECK(fake.all_reads < 4 && fake.all_reads > 0);
+    CHECK(result.second == (uint64_t)(20 - fake.all_reads));
+    CHECK(result.value == (400 - 10 * (uint64_t)fake.all_reads) * MIB / 2);
+    done();
+}
+
+/* Reading in huge pages costs next to nothing: one that seemed too large is
+   read once that is known. */
+static void learning(void) {
+    mw_observation result = {0};
+    setup(MW_PSS_PEAKS);
+    fake.mib_cost = 100;
+    for (int i = 0; i < 8; i++)
+        add(GIB);
+    add(20 * GIB);
+    until_pass(1000, 100 * MS, &result);
+    CHECK(result.second == 1);
+    for (int i = 0; i < 4; i++) {
+        resize(8, fake.rss[8] + GIB);
+        until_pass(1000, 100 * MS, &result);
+    }
+    CHECK(!result.second && result.value == 16 * GIB);
+    done();
+}
+
+/* However a job behaves, passes take no more than their part of the time. What
+   the processes cost is guessed wrongly at first. */
+static void budget_of(double process_cost, double mib_cost) {
+    mw_observation result;
+    uint64_t random = 4711 + (uint64_t)mib_cost;
+    setup(MW_PSS_PEAKS);
+    fake.process_cost = process_cost;
+    fake.mib_cost = mib_cost;
+    for (int i = 0; i < 20; i++)
+        add(MIB);
+    double most = 0;
+    long passes = 0;
+    for (int i = 0; i < 20000; i++) {
+        /* Always growing, by 1.4 GiB in all, now and then by a lot. */
+        size_t index = below(&random, 20);
+        uint64_t more = below(&random, 500) == 0 ? below(&random, 20) * MIB
+                                                 : below(&random, 100) * 1024;
+        resize(index, fake.rss[index] + more);
+        passes += tick(i % 5000 ? 10 * MS : 30000 * MS, &result);
+        double allowed = (double)(fake.now - BEGIN) * SHARE + FIRST_ALLOWANCE;
+        if (fake.time_reading - allowed > most)
+            most = fake.time_reading - allowed;
+    }
+    /* What one process takes is not known for certain before. */
+    int guessed_right = process_cost <= 40e3 && mib_cost <= 15e3;
+    CHECK(most <= (guessed_right ? 0 : fake.longest));
+    CHECK(passes > 50);
+    /* Where they are dear it is used. */
+    CHECK(fake.time_reading > (mib_cost > 15e3 ? 2000 : 500) * (double)MS);
+    mw_pss_free(pss);
+    mw_table_free(&table);
+    memset(&fake, 0, sizeof fake);
+}
+
+static void budget(void) {
+    budget_of(40e3, 15e3);
+    budget_of(500e3, 15e3);
+    budget_of(40e3, 100e3);
+}
+
+/* After a long rest a job that grows fast must not be read all the time. */
+static void savings(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(500 * MIB);
+    until_pass(1000, 10 * MS, &result);
+    quiet(1, 3600000 * MS);
+    double before = fake.time_reading;
+    int64_t began = fake.now;
+    for (int i = 0; i < 100; i++) {
+        resize(0, fake.rss[0] + 10 * MIB);
+        tick(10 * MS, &result);
+    }
+    double one = (double)fake.rss[0] / (double)MIB * 15e3;
+    CHECK(fake.time_reading - before <
+          10 * one + (double)(fake.now - began) * SHARE);
+    done();
+}
+
+/* One of which reading takes long is counted by its size, for ever; a new high
+   of it gets a pass of the others. */
+static void huge(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(8 * MIB);
+    add(200 * GIB);
+    add(16 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 12 * MIB + 200 * GIB && result.second == 1);
+    quiet(10000, 1000 * MS);
+    resize(1, 210 * GIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 12 * MIB + 210 * GIB && result.second == 1);
+    CHECK(fake.reads[1] == 0);
+    done();
+}
+
+/* Only such a one: there is nothing to tell. */
+static void huge_alone(void) {
+    setup(MW_PSS_PEAKS);
+    add(200 * GIB);
+    quiet(1000, 1000 * MS);
+    CHECK(fake.all_reads == 0);
+    done();
+}
+
+/* One that is too dear for now is counted by its size now, and read when there
+   is budget for it. */
+static void large(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(8 * MIB);
+    add(2 * GIB);
+    quiet(1, 10 * MS); /* rising: it may hold still later */
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 4 * MIB + 2 * GIB && result.second == 1);
+    int ticks = until_pass(1000, 10 * MS, &result);
+    /* 31 ms, a quarter more, are 2 % of 2 s; some was there. */
+    CHECK(ticks > 100 && ticks < 200);
+    CHECK(result.value == 4 * MIB + GIB && !result.second);
+    quiet(1000, 10 * MS);
+    done();
+}
+
+/* A process that may not be read, and one that ended before its turn. */
+static void unreadable(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(8 * MIB);
+    add(16 * MIB);
+    add(32 * MIB);
+    fake.error[1] = -EACCES;
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 36 * MIB && result.second == 1 && !result.process);
+    quiet(500, 10 * MS);
+    done();
+}
+
+static void vanished(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(8 * MIB);
+    add(16 * MIB);
+    fake.error[1] = -ESRCH;
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 4 * MIB && !result.second && result.process == 1);
+    table.slots[1].ended = 1;
+    /* What was lost was not covered: less than that total is a high still. */
+    quiet(100, 10 * MS);
+    resize(0, 12 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 6 * MIB && !result.process);
+    done();
+}
+
+/* One that never can be read must not be tried at each tick. */
+static void always_vanished(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(8 * MIB);
+    add(16 * MIB);
+    fake.error[1] = -ESRCH;
+    int passes = 0;
+    for (int i = 0; i < 1000; i++)
+        passes += tick(10 * MS, &result);
+    CHECK(passes > 1 && passes <= 10000 / 250 + 1);
+    done();
+}
+
+/* Two with one memory are counted once, where the other is counted at all. */
+static void shared(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(10 * MIB);
+    for (int i = 1; i < 5; i++) {
+        mw_slot *slot = add(10 * MIB);
+        slot->ppid = FIRST_PID;
+        slot->inherited = 1;
+        fake.shares[i] = 1;
+    }
+    table.slots[2].inherited = 0; /* executed something since */
+    fake.shares[3] = 0;           /* forked */
+    table.slots[4].ppid = FIRST_PID + 4711;
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 4 * 5 * MIB && !result.second && !result.process);
+    CHECK(fake.reads[1] == 0 && fake.all_reads == 4);
+    quiet(500, 10 * MS);
+    done();
+}
+
+/* A pass under way makes no tick wait, and begins no other. */
+static void blocked(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(8 * MIB);
+    fake.blocks = 1;
+    int64_t time = fake.now;
+    CHECK(mw_pss_offer(pss, time, total(), &table) == 1);
+    for (int i = 1; i <= 10000; i++) {
+        table.slots[0].rss += MIB; /* not `fake`: it is being read */
+        CHECK(mw_pss_offer(pss, time + i * MS, total(), &table) == 0);
+        CHECK(!mw_pss_take(pss, &result));
+    }
+    /* It was begun when nobody waited for it. */
+    sem_wait(&fake.arrived);
+    CHECK(!mw_pss_take(pss, &result));
+    sem_post(&fake.go_on);
+    result = await_result();
+    CHECK(result.time == time && result.value == 4 * MIB);
+    fake.blocks = 0;
+    resize(0, table.slots[0].rss);
+    fake.now = time + 10000 * MS;
+    CHECK(until_pass(1000, 100 * MS, &result) > 0);
+    CHECK(result.value == fake.rss[0] / 2);
+    done();
+}
+
+static void always(void) {
+    mw_observation result;
+    setup(MW_PSS_ALWAYS);
+    quiet(3, MS); /* nobody to read */
+    add(8 * MIB);
+    add(200 * GIB);
+    for (int i = 1; i <= 100; i++) {
+        resize(0, (uint64_t)(100 - i % 7) * MIB);
+        CHECK(tick(10 * MS, &result));
+        CHECK(result.value == fake.rss[0] / 2 + 100 * GIB && !result.second);
+        CHECK(fake.reads[1] == i);
+    }
+    /* While one is under way there is no other. */
+    fake.blocks = 1;
+    int64_t time = fake.now;
+    for (int i = 0; i < 100; i++)
+        CHECK(mw_pss_offer(pss, time + i, total(), &table) == (i == 0));
+    sem_post(&fake.go_on);
+    sem_post(&fake.go_on);
+    result = await_result();
+    CHECK(result.time == time);
+    done();
+}
+
+/* Where there is no such thing it is said once, and tried no more. */
+static void unsupported(void) {
+    mw_observation result;
+    setup(MW_PSS_ALWAYS);
+    add(8 * MIB);
+    add(8 * MIB);
+    fake.error[0] = fake.error[1] = -ENOTSUP;
+    CHECK(mw_pss_offer(pss, BEGIN, total(), &table) == 1);
+    int said = 0;
+    for (int i = 0; i < 60000 && !said; i++) {
+        CHECK(!mw_pss_take(pss, &result));
+        said = mw_pss_offer(pss, BEGIN + i, total(), &table);
+        usleep(100);
+    }
+    CHECK(said == -ENOTSUP);
+    CHECK(!mw_pss_offer(pss, BEGIN + MS, total(), &table));
+    CHECK(fake.all_reads == 1);
+    done();
+}
+
+/* The end waits for one process, not for the pass: the first read lasts until
+   this thread sleeps, which it does only when it waits for the other. */
+static void end_under_way(void) {
+    setup(MW_PSS_ALWAYS);
+    for (int i = 0; i < MOST; i++)
+        add(MIB);
+    fake.until_sleeping = getpid();
+    CHECK(mw_pss_offer(pss, BEGIN, total(), &table) == 1);
+    done();
+    CHECK(fake.all_reads <= 1);
+}
+
+static void end_at_once(void) {
+    setup(MW_PSS_PEAKS);
+    done();
+    setup(MW_PSS_PEAKS);
+    add(MIB);
+    CHECK(mw_pss_offer(pss, BEGIN, total(), &table) == 1);
+    done();
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} CASES[] = {
+    {"off", off},
+    {"highs", highs},
+    {"small-steps", small_steps},
+    {"rest-below-a-step", rest_below_a_step},
+    {"steps", steps},
+    {"rising", rising},
+    {"overrun", overrun},
+    {"learning", learning},
+    {"budget", budget},
+    {"savings", savings},
+    {"huge", huge},
+    {"huge-alone", huge_alone},
+    {"large", large},
+    {"unreadable", unreadable},
+    {"vanished", vanished},
+    {"always-vanished", always_vanished},
+    {"shared", shared},
+    {"blocked", blocked},
+    {"always", always},
+    {"unsupported", unsupported},
+    {"end-under-way", end_under_way},
+    {"end-at-once", end_at_once},
+};
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
+        if (!strcmp(CASES[i].name, argv[1])) {
+            CASES[i].run();
+            return 0;
+        }
+    fprintf(stderr, "no such case: %s\n", argv[1]);
+    return 2;
+}

@@ -1,0 +1,73 @@
+"""Sums of proportional set sizes: the policy on made-up processes, and real ones of known size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+MEMORY = "address,undefined"
+THREADS = "thread"
+
+POLICY_CASES = (
+    "off",
+    "highs",
+    "small-steps",
+    "rest-below-a-step",
+    "steps",
+    "rising",
+    "overrun",
+    "learning",
+    "budget",
+    "savings",
+    "huge",
+    "huge-alone",
+    "large",
+    "unreadable",
+    "vanished",
+    "always-vanished",
+    "shared",
+    "blocked",
+    "always",
+    "unsupported",
+    "end-under-way",
+    "end-at-once",
+)
+
+LINUX_CASES = (
+    "one",
+    "zombie",
+    "cow",
+    "vfork",
+    "vfork-in-thread",
+    "vfork-without-kcmp",
+    "forked",
+    "forked-without-kcmp",
+    "leader-ended",
+    "other-user",
+    "made-up",
+)
+
+# Nothing of the sampler's: the test is its own platform.
+LINUX = ("pss.c", "table.c", "linux/pss.c", "linux/procfs.c", "linux/parse.c")
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+
+@on_linux
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
+@pytest.mark.parametrize("case", POLICY_CASES)
+def test_policy(toolchain, check_program, sanitizer, case):
+    compiler = toolchain.any_compiler(sanitizer)
+    program = toolchain.build(compiler, sanitizer, "test_pss.c", ["pss.c", "table.c"])
+    check_program(sanitizer, program, case)
+
+
+@on_linux
+@pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
+@pytest.mark.parametrize("case", LINUX_CASES)
+def test_real_processes(toolchain, check_program, sanitizer, case):
+    compiler = toolchain.any_compiler(sanitizer)
+    job = toolchain.build(compiler, None, "pss_job.c", [])
+    program = toolchain.build(compiler, sanitizer, "test_pss_linux.c", LINUX)
+    check_program(sanitizer, program, job, case)
