@@ -64,16 +64,17 @@ enum { EVENT_NONE = 0, EVENT_FORK = 1, EVENT_EXEC = 2 };
 
 /* Processes' forks, execs and exits, no threads'; and answers to requests. */
 static int open_news(mw_netlink *news) {
+    /* A jump's numbers are how many lines to pass over. */
     const struct sock_filter filter[] = {
         /* 0 */ LOAD(WHAT),
         /* 1 */ IF(EVENT_EXEC, 11, 0),
         /* 2 */ IF(EVENT_FORK, 2, 0),
         /* 3 */ IF(EVENT_EXIT, 5, 0),
-        /* 4 */ IF(EVENT_NONE, 7, 8),
+        /* 4 */ IF(EVENT_NONE, 8, 9),
         /* 5 */ LOAD(FORK_PID),
         /* 6 */ KEEP,
         /* 7 */ LOAD(FORK_TGID),
-        /* 8 */ IF_SAME(3, 4),
+        /* 8 */ IF_SAME(4, 5),
         /* 9 */ LOAD(EXIT_PID),
         /* 10 */ KEEP,
         /* 11 */ LOAD(EXIT_TGID),
