@@ -163,8 +163,11 @@ static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
         since = slot->start;
     int error = end_image(f, slot, since);
     expect_image(slot, time);
+    size_t before = f->said.count;
     if (!error)
         error = report_image(f, slot, since, 0);
+    /* If it has gone meanwhile, its end is when to tell of what it executed. */
+    slot->executed = announced && f->said.count == before;
     if (!announced && slot->has_image && !slot->inherited)
         slot->early_image = has_events(f) != 0;
     return error;
