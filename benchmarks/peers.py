@@ -12,8 +12,6 @@ import argparse
 import csv
 import json
 import os
-import re
-import shutil
 import sqlite3
 import statistics
 import subprocess
@@ -29,6 +27,7 @@ import c_project
 from programs import (
     Finished,
     compile_program,
+    count_by_strace,
     machine,
     memwatch_command,
     print_table,
@@ -213,21 +212,8 @@ def small_build(directory: Path) -> tuple[Job, Callable[[], Truth]]:
 
     job = Job(f"make -j2 of {c_project.FILES} C files", ["make", "-s", "-j2"], project, clean)
     clean()
-    processes = count_by_strace(job)
+    processes = count_by_strace(job.command, job.directory)
     return job, lambda: Truth(None, processes)
-
-
-def count_by_strace(job: Job) -> int | None:
-    """How many processes the job is: every fork that strace sees, and the first."""
-    if not shutil.which("strace"):
-        return None
-    calls = "trace=clone,clone3,fork,vfork"
-    with tempfile.NamedTemporaryFile("r") as log:
-        command = ["strace", "-f", "-qq", "-e", calls, "-o", log.name, *job.command]
-        if subprocess.run(command, cwd=job.directory, check=False).returncode:
-            return None
-        made = [line for line in log if re.search(r" (clone3?|v?fork)\(", line)]
-    return 1 + sum("CLONE_THREAD" not in line for line in made)
 
 
 def measure(job: Job, peers: list[Peer], rounds: int) -> tuple[list[Finished], list[list[Result]]]:

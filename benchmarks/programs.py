@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import signal
 import statistics
@@ -91,6 +92,27 @@ def run_timed(
         )
 
 
+def succeed(argv: Sequence[str], cwd: str | Path | None = None, *, code: int = 0) -> Finished:
+    """The same for a command that must end with this exit code; else, so does the benchmark."""
+    done = run_timed(argv, cwd=cwd)
+    if done.code != code:
+        sys.exit(f"{' '.join(argv[:8])} … failed with exit code {done.code}")
+    return done
+
+
+def count_by_strace(argv: Sequence[str], cwd: str | Path | None = None) -> int | None:
+    """How many processes a job is: every fork that strace sees, and the first."""
+    if not shutil.which("strace"):
+        return None
+    calls = "trace=clone,clone3,fork,vfork"
+    with tempfile.NamedTemporaryFile("r") as log:
+        command = ["strace", "-f", "-qq", "-e", calls, "-o", log.name, *argv]
+        if subprocess.run(command, cwd=cwd, check=False).returncode:
+            return None
+        made = [line for line in log if re.search(r" (clone3?|v?fork)\(", line)]
+    return 1 + sum("CLONE_THREAD" not in line for line in made)
+
+
 def process_clock(pid: int) -> int:
     """The id of another process's CPU clock: clock_getcpuclockid(3), which Python lacks."""
     return ~pid << 3 | 2
@@ -145,3 +167,11 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     """Median, then smallest and largest."""
     median, least, most = statistics.median(values), min(values), max(values)
     return f"{median:.{digits}f} ({least:.{digits}f} – {most:.{digits}f})"
+
+
+def ratio(above: Sequence[Finished], below: Sequence[Finished], field: str) -> str:
+    """Of runs that were made in pairs."""
+    if above is below:
+        return "1"
+    pairs = zip(above, below, strict=True)
+    return spread([getattr(a, field) / getattr(b, field) for a, b in pairs], 3)

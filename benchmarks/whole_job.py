@@ -27,8 +27,9 @@ from programs import (
     machine,
     memwatch_command,
     print_table,
-    run_timed,
+    ratio,
     spread,
+    succeed,
 )
 
 MAKE = ["make", "-s", "-j2"]
@@ -36,13 +37,6 @@ MAKE = ["make", "-s", "-j2"]
 
 def memwatch_run(interval: str, *options: str) -> list[str]:
     return [*memwatch_command(), "run", "--quiet", "-i", interval, *options, "--"]
-
-
-def succeed(argv: Sequence[str], cwd: str | Path | None = None) -> Finished:
-    done = run_timed(argv, cwd=cwd)
-    if done.code:
-        sys.exit(f"{argv[0]} failed with exit code {done.code}")
-    return done
 
 
 def build(directory: Path, prefix: Sequence[str]) -> Finished:
@@ -81,13 +75,6 @@ def part_build(directory: Path, chosen: argparse.Namespace) -> object:
         rows,
     )
     return {name: [done[1:4] for done in results[name]] for name in names}
-
-
-def ratio(above: list[Finished], below: list[Finished], field: str) -> str:
-    if above is below:
-        return "1"
-    pairs = zip(above, below, strict=True)
-    return spread([getattr(a, field) / getattr(b, field) for a, b in pairs], 3)
 
 
 def part_startup(directory: Path, chosen: argparse.Namespace) -> object:

@@ -14,7 +14,7 @@
 /* What one observation says. The meaning of `value` and `second` follows. */
 enum mw_kind {
     MW_STARTED = 1, /* a process joined the job. value: serial of its parent;
-                       second: its start time */
+                       second: its start time. Said again when more is known */
     MW_IMAGE = 2,   /* the program it runs. value: offset of the text;
                        second: length of the text */
     MW_MEMORY = 3,  /* value: resident set size; second: its high-water mark */
@@ -49,7 +49,8 @@ enum mw_valid {
                                sum is a lower bound */
     MW_SAME_IMAGE = 4096, /* IMAGE: not a new one; more is known of the last */
     MW_FINAL = 8192,      /* MEMORY: the high-water mark at the image's end */
-    MW_BY_EVENT = 16384,  /* STARTED: found by the kernel's word of the fork */
+    MW_BY_EVENT = 16384,  /* STARTED: found by the kernel's word of the fork.
+                             EXITED: at this very time, not noticed then */
     MW_BY_RECORD =
         32768,          /* STARTED: found by the kernel's record of its exit */
     MW_BY_HOOK = 65536, /* STARTED: found as it passed the exit hook */

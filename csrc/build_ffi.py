@@ -13,7 +13,16 @@ from glob import glob
 import cffi
 
 API = "csrc/api.h"
-COMMON = ["sampler.c", "table.c", "queue.c", "news.c", "pss.c", "spawn.c", "build_info.c"]
+COMMON = [
+    "sampler.c",
+    "follow.c",
+    "table.c",
+    "queue.c",
+    "news.c",
+    "pss.c",
+    "spawn.c",
+    "build_info.c",
+]
 PLATFORM = sorted(glob("csrc/linux/*.c")) if sys.platform == "linux" else ["csrc/unsupported.c"]
 
 # Builds that are to be reproducible set this: https://reproducible-builds.org/specs/

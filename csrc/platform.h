@@ -70,8 +70,12 @@ void mw_platform_stop(mw_platform *platform);
 void mw_platform_listen(mw_platform *platform, int listen);
 
 /* Appends all that the sources have told since: what has a time in its order,
-   then the records. */
-int mw_platform_news(mw_platform *platform, mw_news_list *out);
+   then the records. When `closing`, holds nothing back for the next time. */
+int mw_platform_news(mw_platform *platform, int closing, mw_news_list *out);
+
+/* Which of mw_source tell everything now: not those that failed, and not the
+   ones that lost something, until every process has been looked for. */
+uint32_t mw_platform_sources(const mw_platform *platform);
 
 /* Adds processes that may have joined the job, from sources that belong to no
    single process of it: adopted orphans, or a scan when nothing else works.

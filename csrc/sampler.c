@@ -1,6 +1,6 @@
 /*
- * The sampling thread: ticks on absolute deadlines, tells what changed since
- * the tick before, and never waits for the reader. Knows no platform.
+ * The sampling thread: ticks on absolute deadlines, looks at once at what was
+ * executed, and never waits for the reader. Knows no platform.
  */
 #include "memwatch.h"
 
@@ -13,48 +13,33 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "platform.h"
-#include "queue.h"
-#include "table.h"
+#include "follow.h"
+#include "pss.h"
 
 /* The first ticks come this close, then twice as far apart each time until the
    interval is reached: a command shorter than the interval is seen growing. */
 static const int64_t FIRST_GAP = 1000000;
 
-/* A process is inspected this long after its image was first seen, then each
-   time its age has doubled, so that the last inspection lies in the second half
-   of its life; and once a second while its memory changes. An inspection costs
-   as much as ten looks. */
-static const int64_t FIRST_INSPECTION = 16000000;
-static const int64_t LIVELY_INSPECTION = 1000000000;
-
 /* A reader this far behind (48 MiB) makes the sampler skip ticks. */
 static const size_t MOST_UNREAD = 1 << 20;
 
-/* Longest text of an image: the kernel's limit for one argument (128 KiB), and
-   the path and the name before it. */
-enum { IMAGE_TEXT = (128 << 10) + 4096 + 64 };
-
-/* How often the command line of a process in the middle of execve is looked
-   for again. */
-enum { IMAGE_RETRIES = 3 };
+/* Looks outside the ticks, each time something was executed, may take up 1 part
+   in 20 of the time, and this much at once. */
+static const int64_t NEWS_SHARE = 20;
+static const int64_t MOST_CREDIT = 20000000;
 
 struct mw_sampler {
     mw_platform *platform;
-    mw_table table;
-    mw_pids found;
-    mw_queue tick; /* what this tick says; the ticking thread's own */
-    uint64_t last_serial;
-    uint64_t skipped; /* ticks since the last one that was made */
-    uint64_t unreadable;
+    mw_follower follower; /* the ticking thread's own, as what follows */
+    mw_pss *pss;          /* NULL: not wanted */
+    uint64_t skipped;     /* ticks since the last one that was made */
     int64_t interval;
     int64_t batch;
+    int64_t burst;
     int64_t first_tick;
-    int64_t next_wake; /* of the reader, at the latest */
-    int32_t root_pid;
-    int32_t adopter_pid;
-    int has_other_children;
-    int root_ended;
+    int64_t next_wake;   /* of the reader, at the latest */
+    int64_t credit;      /* time that looks outside the ticks may take */
+    int64_t credit_from; /* when it was last added to */
 
     pthread_t thread;
     int has_thread;
@@ -69,271 +54,6 @@ struct mw_sampler {
     mw_sampler_stats stats;
 };
 
-static mw_observation *observe(mw_sampler *s, int64_t time, uint32_t kind,
-                               const mw_slot *slot) {
-    mw_observation *record = mw_queue_add(&s->tick);
-    if (record) {
-        record->time = time;
-        record->kind = kind;
-        if (slot) {
-            record->process = slot->serial;
-            record->pid = slot->pid;
-        }
-    }
-    return record;
-}
-
-static void schedule_inspection(mw_slot *slot, int64_t time) {
-    slot->next_inspection = time + slot->inspection_gap;
-    slot->inspection_gap *= 2;
-}
-
-static mw_observation *report_rss(mw_sampler *s, mw_slot *slot, int64_t time,
-                                  uint64_t rss) {
-    mw_observation *record = observe(s, time, MW_MEMORY, slot);
-    if (record) {
-        record->value = slot->rss = rss;
-        record->valid = MW_HAS_RSS;
-        slot->has_rss = 1;
-        if (slot->next_inspection > time + LIVELY_INSPECTION) {
-            slot->next_inspection = time + LIVELY_INSPECTION;
-            slot->inspection_gap = LIVELY_INSPECTION;
-        }
-    }
-    return record;
-}
-
-/* Reports the program that runs in a process, or what was missing of it. */
-static int report_image(mw_sampler *s, mw_slot *slot, int64_t time, int again) {
-    char *text = mw_queue_text(&s->tick, IMAGE_TEXT);
-    if (!text)
-        return -ENOMEM;
-    uint32_t valid = 0;
-    size_t length =
-        mw_platform_image(s->platform, slot->handle, text, IMAGE_TEXT, &valid);
-    int complete = (valid & (MW_HAS_ARGV | MW_INHERITED)) != 0;
-    if (!length || (again && !complete))
-        return 0;
-    mw_observation *record = observe(s, time, MW_IMAGE, slot);
-    if (!record)
-        return -ENOMEM;
-    record->value = s->tick.text_count;
-    record->second = length;
-    record->valid = valid | (again ? MW_SAME_IMAGE : 0);
-    s->tick.text_count += length;
-    if (complete)
-        slot->image_retries = 0;
-    return 0;
-}
-
-static int begin_image(mw_sampler *s, mw_slot *slot, int64_t time) {
-    slot->watermark = 0;
-    slot->has_rss = 0;
-    slot->image_retries = IMAGE_RETRIES;
-    slot->inspection_gap = FIRST_INSPECTION;
-    schedule_inspection(slot, time);
-    return report_image(s, slot, time, 0);
-}
-
-/* A short process may be gone when its turn in this tick comes. Its children
-   are added to those being gone through. */
-static int first_look(mw_sampler *s, mw_slot *slot, int64_t time) {
-    mw_reading reading = {0};
-    int error =
-        mw_platform_poll(s->platform, slot->handle, time, &reading, &s->found);
-    if (error || !(reading.valid & MW_HAS_RSS))
-        return error;
-    if (reading.new_image)
-        error = begin_image(s, slot, time);
-    if (error)
-        return error;
-    return report_rss(s, slot, time, reading.rss) ? 0 : -ENOMEM;
-}
-
-/* Follows every process of `found` that is not followed yet. */
-static int adopt_found(mw_sampler *s, int64_t time) {
-    for (size_t i = 0; i < s->found.count; i++) {
-        int32_t pid = s->found.pid[i];
-        if (mw_table_find(&s->table, pid) >= 0)
-            continue;
-        mw_handle *handle;
-        mw_identity identity = {0};
-        int error = mw_platform_attach(s->platform, pid, &handle, &identity);
-        if (error)
-            return error;
-        if (!handle)
-            continue;
-        mw_slot *slot;
-        error = mw_table_add(&s->table, pid, &slot);
-        if (error) {
-            mw_platform_detach(s->platform, handle);
-            return error;
-        }
-        slot->handle = handle;
-        slot->serial = ++s->last_serial;
-        slot->foreign = s->has_other_children && pid != s->root_pid &&
-                        identity.ppid == s->adopter_pid;
-        mw_observation *record = observe(s, time, MW_STARTED, slot);
-        if (!record)
-            return -ENOMEM;
-        record->ppid = identity.ppid;
-        record->valid = identity.valid & MW_HAS_START;
-        record->second = (uint64_t)identity.start;
-        ptrdiff_t parent = mw_table_find(&s->table, identity.ppid);
-        if (parent >= 0) {
-            record->value = s->table.slots[parent].serial;
-            record->valid |= MW_HAS_PARENT;
-        }
-        error = begin_image(s, slot, time);
-        if (!error)
-            error = first_look(s, slot, time);
-        if (error)
-            return error;
-    }
-    s->found.count = 0;
-    return 0;
-}
-
-/* Takes the wait status of a zombie that is our child, so that it goes away. */
-static int reap(mw_sampler *s, const mw_slot *slot, int *status) {
-    return !slot->foreign &&
-           mw_platform_reap(s->platform, slot->handle, status);
-}
-
-static int report_exit(mw_sampler *s, mw_slot *slot, int64_t time,
-                       enum mw_life life) {
-    mw_observation *record = observe(s, time, MW_EXITED, slot);
-    if (!record)
-        return -ENOMEM;
-    int status;
-    if (life == MW_ENDED && reap(s, slot, &status)) {
-        record->value = (uint64_t)status;
-        record->valid = MW_HAS_STATUS;
-    }
-    slot->ended = 1;
-    slot->rss = 0;
-    if (slot->pid == s->root_pid)
-        s->root_ended = 1;
-    return 0;
-}
-
-/* Reports memory when it changed, or when an inspection is due. */
-static int report_memory(mw_sampler *s, mw_slot *slot, int64_t time,
-                         const mw_reading *reading) {
-    mw_inspection seen = {0};
-    if (time >= slot->next_inspection) {
-        int error = mw_platform_inspect(s->platform, slot->handle, &seen);
-        if (error)
-            return error;
-        schedule_inspection(slot, time);
-        if (seen.new_image) {
-            error = begin_image(s, slot, time);
-            if (error)
-                return error;
-        }
-    }
-    int raised =
-        (seen.valid & MW_HAS_WATERMARK) && seen.watermark > slot->watermark;
-    if (slot->has_rss && slot->rss == reading->rss && !raised)
-        return 0;
-    mw_observation *record = report_rss(s, slot, time, reading->rss);
-    if (!record)
-        return -ENOMEM;
-    if (raised) {
-        record->second = slot->watermark = seen.watermark;
-        record->valid |= MW_HAS_WATERMARK;
-    }
-    return 0;
-}
-
-/* One process in one tick. Sets *vanished when its slot can go. */
-static int visit(mw_sampler *s, size_t index, int64_t time, uint32_t *flags,
-                 int *vanished) {
-    mw_slot *slot = &s->table.slots[index];
-    mw_reading reading = {0};
-    int error =
-        mw_platform_poll(s->platform, slot->handle, time, &reading, &s->found);
-    if (error)
-        return error;
-    *vanished = reading.life == MW_VANISHED;
-    if (slot->ended) {
-        /* A zombie may have become ours: an orphan nobody waited for. */
-        int status;
-        if (reading.life == MW_ENDED)
-            reap(s, slot, &status);
-        return 0;
-    }
-    if (reading.life != MW_ALIVE)
-        return report_exit(s, slot, time, reading.life);
-    if (reading.new_image)
-        error = begin_image(s, slot, time);
-    else if (slot->image_retries) {
-        slot->image_retries--;
-        error = report_image(s, slot, time, 1);
-    }
-    if (error)
-        return error;
-    if (reading.valid & MW_HAS_RSS)
-        return report_memory(s, slot, time, &reading);
-    *flags |= MW_TICK_PARTIAL;
-    if (!slot->unreadable) {
-        slot->unreadable = 1;
-        s->unreadable++;
-    }
-    return 0;
-}
-
-static int is_member(const void *table, int32_t pid) {
-    return mw_table_find(table, pid) >= 0;
-}
-
-static int make_tick(mw_sampler *s, int64_t time, uint32_t flags) {
-    s->found.count = 0;
-    int error =
-        mw_platform_discover(s->platform, is_member, &s->table, &s->found);
-    int first = s->last_serial == 0;
-    if (!error && first)
-        error = mw_pids_add(&s->found, s->root_pid);
-    if (!error)
-        error = adopt_found(s, time);
-    if (!error && first && mw_table_find(&s->table, s->root_pid) < 0)
-        s->root_ended = 1;
-
-    uint64_t total = 0, live = 0;
-    /* Children found on the way are appended, and so visited in this tick. */
-    for (size_t i = 0; !error && i < s->table.count;) {
-        int vanished = 0;
-        error = visit(s, i, time, &flags, &vanished);
-        if (error)
-            break;
-        mw_slot *slot = &s->table.slots[i];
-        if (!slot->ended) {
-            live++;
-            total += slot->rss;
-        }
-        if (s->found.count)
-            error = adopt_found(s, time);
-        if (vanished) {
-            mw_platform_detach(s->platform, s->table.slots[i].handle);
-            mw_table_remove(&s->table, i);
-        } else {
-            i++;
-        }
-    }
-    if (error)
-        return error;
-
-    mw_observation *record = observe(s, time, MW_TICK, NULL);
-    if (!record)
-        return -ENOMEM;
-    record->process = s->skipped;
-    record->value = total;
-    record->second = live;
-    record->valid = flags | MW_HAS_RSS;
-    s->skipped = 0;
-    return 0;
-}
-
 /* Wakes the reader; call with the lock held. */
 static void wake(mw_sampler *s) {
     if (s->woken)
@@ -344,19 +64,19 @@ static void wake(mw_sampler *s) {
         ;
 }
 
-/* Makes one tick and hands it over. Returns whether the reader lags. */
-static int tick_and_publish(mw_sampler *s, int64_t time, uint32_t flags) {
-    int error = make_tick(s, time, flags);
+/* Hands over what was observed. Returns whether the reader lags. */
+static int publish(mw_sampler *s, int64_t time, int error) {
+    mw_queue *said = &s->follower.said;
     pthread_mutex_lock(&s->lock);
     if (!error)
-        error = mw_queue_move(&s->unread, &s->tick);
+        error = mw_queue_move(&s->unread, said);
     if (error) {
         s->error = error;
-        s->tick.count = s->tick.text_count = 0;
+        said->count = said->text_count = 0;
     }
     int lags = s->unread.count > MOST_UNREAD;
     mw_platform_stats(s->platform, &s->stats);
-    s->stats.unreadable = s->unreadable;
+    s->stats.unreadable = s->follower.unreadable;
     s->stats.error = s->error;
     if (time >= s->next_wake || s->unread.count * 2 > s->unread.capacity) {
         wake(s);
@@ -366,8 +86,50 @@ static int tick_and_publish(mw_sampler *s, int64_t time, uint32_t flags) {
     return lags;
 }
 
+/* Makes one tick and hands it over. Returns whether the reader lags. */
+static int make_tick(mw_sampler *s, int64_t time, uint32_t flags, int closing) {
+    int error = mw_follow_tick(&s->follower, time, flags, s->skipped, closing);
+    s->skipped = 0;
+    if (!error && s->pss) {
+        mw_pss_offer(s->pss, time, s->follower.total, &s->follower.table);
+        mw_observation sum;
+        if (mw_pss_take(s->pss, &sum)) {
+            mw_observation *record = mw_queue_add(&s->follower.said);
+            if (record)
+                *record = sum;
+            else
+                error = -ENOMEM;
+        }
+    }
+    return publish(s, time, error);
+}
+
+/* Whether there is time to look at what was executed at once. */
+static int has_credit(mw_sampler *s) {
+    int64_t now = mw_now();
+    s->credit += (now - s->credit_from) / NEWS_SHARE;
+    s->credit_from = now;
+    if (s->credit > MOST_CREDIT)
+        s->credit = MOST_CREDIT;
+    return s->credit > 0;
+}
+
+/* Looks at what was executed just now. */
+static int hear_news(mw_sampler *s, int64_t time) {
+    int lags = publish(s, time, mw_follow_news(&s->follower, time));
+    s->credit -= mw_now() - time;
+    return lags;
+}
+
 static int64_t first_gap(const mw_sampler *s) {
     return FIRST_GAP < s->interval ? FIRST_GAP : s->interval;
+}
+
+/* From the tick that was due at `deadline` to the next one. */
+static int64_t next_gap(const mw_sampler *s, int64_t deadline, int64_t gap) {
+    if (deadline - s->first_tick < s->burst)
+        return first_gap(s);
+    return gap * 2 < s->interval ? gap * 2 : s->interval;
 }
 
 /* The flag of a tick that came `gap` after the one before it. */
@@ -381,16 +143,23 @@ static void *run(void *argument) {
     int64_t deadline = s->first_tick + gap;
     int lags = 0;
     /* After a failure of the first tick, too: the root's end is waited for. */
-    int error = mw_platform_enter_thread(s->platform, s->root_pid);
+    int root_ended = s->follower.root_ended;
+    int error = mw_platform_enter_thread(s->platform, s->follower.root_pid);
     if (s->error)
         error = s->error;
 
-    while (!s->root_ended) {
+    while (!root_ended) {
+        mw_platform_listen(s->platform, !error && !lags && has_credit(s));
         /* After an error only the end of the job is waited for. */
         int event = mw_platform_wait(s->platform, error ? INT64_MAX : deadline);
         if (event & MW_EVENT_STOP)
             break;
         int64_t time = mw_now();
+        if (event == MW_EVENT_NEWS && time < deadline) {
+            lags = hear_news(s, time);
+            error = s->error;
+            continue;
+        }
         uint32_t flags = regular(s, gap);
         if (event & MW_EVENT_ROOT_EXIT)
             flags = MW_TICK_EXTRA;
@@ -403,13 +172,14 @@ static void *run(void *argument) {
             lags = s->unread.count > MOST_UNREAD;
             pthread_mutex_unlock(&s->lock);
         } else if (!error) {
-            lags = tick_and_publish(s, time, flags);
+            lags = make_tick(s, time, flags, (event & MW_EVENT_ROOT_EXIT) != 0);
             error = s->error;
         }
 
-        s->root_ended |= (event & MW_EVENT_ROOT_EXIT) != 0;
+        root_ended =
+            s->follower.root_ended || (event & MW_EVENT_ROOT_EXIT) != 0;
 
-        gap = gap * 2 < s->interval ? gap * 2 : s->interval;
+        gap = next_gap(s, deadline, gap);
         deadline += gap;
         int64_t now = mw_now();
         if (now >= deadline) {
@@ -452,13 +222,18 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
         return -ENOMEM;
     s->interval = options->interval;
     s->batch = options->batch;
-    s->adopter_pid = options->adopter_pid;
-    s->has_other_children = options->has_other_children;
+    s->burst = options->burst;
+    s->credit = MOST_CREDIT;
+    s->follower.adopter_pid = options->adopter_pid;
+    s->follower.has_other_children = options->has_other_children;
     pthread_mutex_init(&s->lock, NULL);
     s->wake_read = s->wake_write = -1;
     int error = open_pipe(&s->wake_read, &s->wake_write);
     if (!error)
         error = mw_platform_open(options, &s->platform);
+    s->follower.platform = s->platform;
+    if (!error && options->pss != MW_PSS_OFF)
+        error = mw_pss_new(s->platform, options->pss, &s->pss);
     if (error) {
         mw_sampler_free(s);
         return error;
@@ -473,21 +248,21 @@ int mw_sampler_tick(mw_sampler *s, int32_t root_pid, int64_t time) {
     /* The changes of a tick that failed are lost: none can follow it. */
     if (s->error)
         return s->error;
-    s->root_pid = root_pid;
-    tick_and_publish(s, time, 0);
-    s->ended = s->root_ended;
+    s->follower.root_pid = root_pid;
+    make_tick(s, time, 0, 0);
+    s->ended = s->follower.root_ended;
     return s->error;
 }
 
 int mw_sampler_start(mw_sampler *s, int32_t root_pid) {
     if (s->has_thread)
         return -EBUSY;
-    s->root_pid = root_pid;
+    s->follower.root_pid = root_pid;
     /* The first tick does not wait for a thread: a command may end within the
        time that it takes to make one. */
-    s->first_tick = mw_now();
+    s->first_tick = s->credit_from = mw_now();
     s->next_wake = s->first_tick + s->batch;
-    tick_and_publish(s, s->first_tick, regular(s, first_gap(s)));
+    make_tick(s, s->first_tick, regular(s, first_gap(s)), 0);
     /* Signals belong to the caller's threads: this one must never take one. */
     sigset_t all, before;
     sigfillset(&all);
@@ -558,14 +333,11 @@ void mw_sampler_free(mw_sampler *s) {
         mw_platform_stop(s->platform);
         pthread_join(s->thread, NULL);
     }
-    for (size_t i = 0; i < s->table.count; i++)
-        mw_platform_detach(s->platform, s->table.slots[i].handle);
+    mw_pss_free(s->pss);
+    mw_follow_end(&s->follower);
     if (s->platform)
         mw_platform_close(s->platform);
-    mw_table_free(&s->table);
-    mw_queue_free(&s->tick);
     mw_queue_free(&s->unread);
-    free(s->found.pid);
     if (s->wake_read >= 0)
         close(s->wake_read);
     if (s->wake_write >= 0)

@@ -4,21 +4,56 @@
 
 #include "platform.h"
 
+/* What was read of a process just before it tried execve. */
+typedef struct mw_attempt {
+    int64_t time; /* 0: it has not tried since its image began */
+    uint64_t peak;
+    uint64_t mark;
+    uint64_t text; /* hash */
+    uint32_t valid;
+} mw_attempt;
+
 typedef struct mw_slot {
-    mw_handle *handle;
+    /* What every tick needs: one line of cache. */
+    mw_handle *handle; /* NULL: it could not be looked at yet */
     uint64_t serial;
     uint64_t rss;       /* as last reported */
     uint64_t watermark; /* as last reported; 0 at the start of an image */
     int64_t next_inspection;
     int64_t inspection_gap;
     int32_t pid;
-    uint8_t ended;      /* its exit was reported; the pid is not free yet */
+    uint8_t ended;      /* its exit was reported; the pid may not be free yet */
     uint8_t foreign;    /* may be a child that the caller started: not reaped */
     uint8_t has_rss;    /* `rss` is known */
     uint8_t unreadable; /* counted as such */
     uint8_t image_retries; /* looks left for a command line still missing */
-    int32_t ppid;          /* its parent when it joined */
-    uint8_t inherited;     /* forked, nothing executed yet */
+    uint8_t leaving;       /* word of its end has come */
+    uint8_t patience;      /* passes left to wait for word of its end */
+    uint8_t has_image;     /* one was reported */
+
+    uint8_t inherited;    /* the image reported is its parent's */
+    uint8_t is_complete;  /* that image's command line is known */
+    uint8_t executed;     /* something whose image was not reported yet */
+    uint8_t early_image;  /* reported before word of its exec came */
+    uint8_t end_is_known; /* `ended_at` is exact */
+    uint8_t exits;        /* it has called exit_group */
+    uint8_t has_sums;     /* records of threads are added up */
+    uint8_t has_record;   /* that of the first thread, too */
+    uint8_t passes;       /* since it ended */
+    int32_t ppid;
+    int32_t status;
+    uint32_t known; /* of mw_valid: start, status, cpu, io, peak */
+    int64_t start;
+    int64_t executed_at;
+    int64_t image_read_at;
+    int64_t ended_at;
+    int64_t user;
+    int64_t system;
+    uint64_t peak; /* at the very end */
+    uint64_t read_bytes;
+    uint64_t written_bytes;
+    mw_attempt attempt;
+    char name[16]; /* of its image, where only that is known */
 } mw_slot;
 
 typedef struct mw_table {

@@ -132,9 +132,14 @@ void mw_platform_listen(mw_platform *platform, int listen) {
     (void)platform, (void)listen;
 }
 
-int mw_platform_news(mw_platform *platform, mw_news_list *out) {
-    (void)platform, (void)out;
+int mw_platform_news(mw_platform *platform, int closing, mw_news_list *out) {
+    (void)platform, (void)closing, (void)out;
     return -ENOTSUP;
+}
+
+uint32_t mw_platform_sources(const mw_platform *platform) {
+    (void)platform;
+    return 0;
 }
 
 void mw_platform_name_thread(const char *name) { (void)name; }

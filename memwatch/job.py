@@ -10,11 +10,17 @@ stands still costs nothing here, and a tick costs one record.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from typing import NamedTuple
 
 from memwatch.groups import Group, GroupKey, RunningGroup, by_command
 from memwatch.observations import (
+    BY_EVENT,
+    BY_HOOK,
+    BY_RECORD,
+    CPU,
     EXITED,
+    FINAL,
     HAS_PARENT,
     HAS_RSS,
     HAS_START,
@@ -22,7 +28,9 @@ from memwatch.observations import (
     HAS_WATERMARK,
     IMAGE,
     INHERITED,
+    IO,
     MEMORY,
+    PSS,
     SAME_IMAGE,
     STARTED,
     TICK,
@@ -30,9 +38,21 @@ from memwatch.observations import (
     TICK_LATE,
     TICK_PARTIAL,
     Batch,
+    ImageText,
     decode_image,
 )
-from memwatch.processes import SAMPLED, UNREADABLE, WATERMARK, LiveProcess, ProcessTable
+from memwatch.processes import (
+    EVENTS,
+    EXACT,
+    HOOK,
+    RECORD,
+    SAMPLED,
+    SAMPLING,
+    UNREADABLE,
+    WATERMARK,
+    LiveProcess,
+    ProcessTable,
+)
 
 
 class Holder(NamedTuple):
@@ -53,6 +73,16 @@ class Timeline(NamedTuple):
     """Bytes."""
     counts: array[int]
     """Live processes."""
+
+
+class PssPeak(NamedTuple):
+    """The highest sum of proportional set sizes: each page of memory counted once."""
+
+    total: int
+    """Bytes."""
+    time: int
+    unread: int
+    """Processes of which the resident size was taken, which is more."""
 
 
 class Ticks:
@@ -102,6 +132,13 @@ class Job:
         self.max_total_processes = 0
         self.partial = False
         """Some process's memory was unreadable: totals are lower bounds."""
+        self.pss_peak: PssPeak | None = None
+        self.found_by: Counter[str] = Counter()
+        """Processes by how they were found."""
+        self.peaks: Counter[str] = Counter()
+        """Ended processes by how their peak is known."""
+        self.never_sampled = 0
+        """Processes whose memory was in no sample."""
         self.root_status: int | None = None
         self.timeline = Timeline(array("q"), array("q"), array("q")) if timeline else None
         self._group_key = group_key
@@ -127,32 +164,76 @@ class Job:
                         group.rss += value - process.rss
                         groups.add(group)
                     process.rss = value
+                    process.sampled = True
                     changed.add(serial)
                     if value > process.peak:
                         process.peak = value
                         process.peak_time = time
                         process.peak_source = SAMPLED
-                if valid & HAS_WATERMARK and second >= process.peak:
+                if valid & HAS_WATERMARK:
+                    if second >= process.peak:
+                        process.peak_source = WATERMARK
                     if second > process.peak:
                         process.peak = second
                         process.peak_time = time
-                    process.peak_source = WATERMARK
+                    if valid & FINAL:
+                        # Be it a few pages below a sample: see processes.EXACT.
+                        process.final_mark = second
+                        process.peak_source = EXACT
             elif kind == TICK:
                 self._tick(time, serial, value, second, valid)
             elif kind == STARTED:
-                live[serial] = LiveProcess(
-                    serial,
-                    pid,
-                    ppid,
-                    value if valid & HAS_PARENT else None,
-                    second if valid & HAS_START else None,
-                    time,
-                    self._nameless,
-                )
+                self._started(serial, time, value, second, valid, pid, ppid)
             elif kind == IMAGE:
                 self._image(live[serial], time, batch.text[value : value + second], valid)
             elif kind == EXITED:
-                self._exited(live.pop(serial), value if valid & HAS_STATUS else None)
+                self._exited(
+                    live.pop(serial),
+                    value if valid & HAS_STATUS else None,
+                    time if valid & BY_EVENT else None,
+                )
+            else:
+                self._sum(kind, serial, time, value, second)
+
+    def _sum(self, kind: int, serial: int, time: int, value: int, second: int) -> None:
+        """What a process used in all its life, or the job's memory with shared pages once."""
+        if kind == PSS:
+            if self.pss_peak is None or value > self.pss_peak.total:
+                self.pss_peak = PssPeak(value, time, second)
+        elif process := self.live.get(serial):
+            if kind == CPU:
+                process.usage = process.usage._replace(user=value, system=second)
+            elif kind == IO:
+                process.usage = process.usage._replace(read=value, written=second)
+
+    def _started(
+        self, serial: int, time: int, parent: int, start: int, valid: int, pid: int, ppid: int
+    ) -> None:
+        known = self.live.get(serial)
+        if known:
+            # It was looked at before word of its fork came.
+            known.first_seen = min(known.first_seen, time)
+            known.ppid = ppid
+            if valid & HAS_PARENT:
+                known.parent = parent
+            if valid & HAS_START:
+                known.start = start
+            return
+        found_by = SAMPLING
+        for flag, name in ((BY_EVENT, EVENTS), (BY_RECORD, RECORD), (BY_HOOK, HOOK)):
+            if valid & flag:
+                found_by = name
+        self.found_by[found_by] += 1
+        self.live[serial] = LiveProcess(
+            serial,
+            pid,
+            ppid,
+            parent if valid & HAS_PARENT else None,
+            start if valid & HAS_START else None,
+            time,
+            self._nameless,
+            found_by,
+        )
 
     def _tick(self, time: int, skipped: int, total: int, count: int, valid: int) -> None:
         self.ticks.add(time, skipped, valid)
@@ -213,6 +294,8 @@ class Job:
 
     def _image(self, process: LiveProcess, time: int, text: bytes, valid: int) -> None:
         image = decode_image(text, valid)
+        if image.argv is None and image.exe is None:
+            image = self._unseen(process, image, valid)
         counted = process.settled
         if valid & SAME_IMAGE and counted and process.since <= self._last_tick:
             # It stays in the group in which a tick has counted it, whatever its name is now.
@@ -234,17 +317,39 @@ class Job:
         else:
             self._settle(process)
 
+    def _unseen(self, process: LiveProcess, image: ImageText, valid: int) -> ImageText:
+        """The program of a process that was gone before more than its name could be read."""
+        parent = self.live.get(process.parent) if valid & INHERITED and process.parent else None
+        # The parent may run something else by now: its name tells.
+        if parent and parent.image and parent.image.name.startswith(image.name):
+            return parent.image
+        return image if image.name else UNREADABLE
+
     def _end_image(self, process: LiveProcess, counted: bool) -> None:
         peak = process.end_image()
         if counted:
-            process.group.processes += 1
-            process.group.sum_of_peaks += peak.rss
+            process.group.add(peak.rss, peak.time)
 
-    def _exited(self, process: LiveProcess, status: int | None, *, alive: bool = False) -> None:
+    def _exited(
+        self,
+        process: LiveProcess,
+        status: int | None,
+        end: int | None = None,
+        *,
+        alive: bool = False,
+    ) -> None:
         self._unsettle(process)
         self._changed.add(process.serial)
         self._end_image(process, counted=True)
-        self.processes.add(process.end(self._last_tick, status, alive=alive))
+        ended = process.end(
+            self._last_tick if end is None else end,
+            status,
+            alive=alive,
+            end_known=end is not None,
+        )
+        self.processes.add(ended)
+        self.peaks[ended.peak.source] += 1
+        self.never_sampled += not process.sampled
         if process.serial == 1:
             self.root_status = status
 

@@ -90,6 +90,7 @@ class Launcher:
         env: Mapping[str, str] | None = None,
         stdout: int = -1,
         stderr: int = -1,
+        hook: native.Hook | None = None,
     ) -> None:
         """Starts the command. Raises OSError, with argv[0] as its file name, if it cannot."""
         self.pid = native.spawn(
@@ -100,6 +101,7 @@ class Launcher:
             blocked_signals=self._blocked,
             default_signals=DEFAULTED,
             nofile_soft=self._nofile[0] if self._nofile else 0,
+            hook=hook,
         )
 
     def forward_signals(self, job: Container[int] = ()) -> None:

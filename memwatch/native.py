@@ -177,18 +177,13 @@ def own_usage() -> Usage:
     return Usage(usage.cpu, usage.rss_peak if usage.valid & HAS_WATERMARK else None)
 
 
-CONNECTOR = 1
-PERF = 2
-TASKSTATS = 4
-HOOK = 8
-
 PSS_OFF = 0
 PSS_PEAKS = 1
 PSS_ALWAYS = 2
 
 
 def probe(source: int) -> int:
-    """Tries an event source: 0 when it works here, else the errno that says why not."""
+    """Tries an event source of tiers.py: 0 when it works here, else the errno that says why not."""
     return -int(lib.mw_probe(source))
 
 

@@ -17,13 +17,26 @@ UNKNOWN = "unknown"
 SAMPLED = "sampled"
 WATERMARK = "watermark"
 
-PEAK_SOURCES = (UNKNOWN, SAMPLED, WATERMARK)
+EXACT = "exact"
+
+PEAK_SOURCES = (UNKNOWN, SAMPLED, WATERMARK, EXACT)
 """How a peak is known, weakest first.
 
 unknown: the memory was never seen. sampled: the highest of the samples, a lower
 bound. watermark: the kernel's high-water mark (VmHWM) when it was last looked
-at, a lower bound too: the process lived on after that.
+at, a lower bound too: the process lived on after that. exact: that mark at the
+very end, or the highest sample where that is higher: since Linux 6.2 the kernel
+keeps its mark in batches per CPU, so that it may be some 100 KiB too low.
 """
+
+EVENTS = "events"
+RECORD = "record"
+HOOK = "hook"
+SAMPLING = "sampling"
+
+FOUND_BY = (EVENTS, RECORD, HOOK, SAMPLING)
+"""How a process was first heard of: the kernel told of its fork; the kernel's record of its
+exit; as it passed the exit hook; a look at /proc."""
 
 
 class Peak(NamedTuple):
@@ -50,6 +63,23 @@ class Image(NamedTuple):
     peak: Peak
 
 
+class Usage(NamedTuple):
+    """What a process used in all its life. None where nobody said."""
+
+    user: int | None = None
+    """CPU nanoseconds in its own code, of all its threads."""
+    system: int | None = None
+    """The same in the kernel."""
+    read: int | None = None
+    """Bytes read from storage."""
+    written: int | None = None
+    final_mark: int | None = None
+    """The kernel's high-water mark of its last program, at the end, as the kernel gave it."""
+
+
+NO_USAGE = Usage()
+
+
 class Process(NamedTuple):
     """One process of a job. Times are nanoseconds since boot."""
 
@@ -69,6 +99,13 @@ class Process(NamedTuple):
     """Still there when the job's first process ended."""
     images: tuple[Image, ...]
     """At least one, the last program at the end."""
+    found_by: str
+    """One of FOUND_BY."""
+    end_known: bool
+    """`last_seen` is when it ended, not the last sample that it was in."""
+    sampled: bool
+    """Its memory was in at least one sample."""
+    usage: Usage
 
     @property
     def command(self) -> str:
@@ -86,19 +123,27 @@ class Process(NamedTuple):
         What it held between fork and exec is left out when an exec followed: that memory
         is its parent's, shared until then.
         """
-        own = [image for image in self.images if not image.inherited] or self.images
-        return max(own, key=lambda image: image.peak.rss)
+        return max(self._own_images(), key=lambda image: image.peak.rss)
 
     @property
     def peak(self) -> Peak:
-        return self.peak_image.peak
+        """Exact only when that of every program it ran is: else one of them may have held more."""
+        peak = self.peak_image.peak
+        if peak.source == EXACT and any(image.peak.source != EXACT for image in self._own_images()):
+            return peak._replace(source=WATERMARK)
+        return peak
+
+    def _own_images(self) -> Sequence[Image]:
+        return [image for image in self.images if not image.inherited] or self.images
 
 
 class LiveProcess:
     """A process that is being followed. `Job` updates its fields directly, as observations come."""
 
     __slots__ = (
+        "final_mark",
         "first_seen",
+        "found_by",
         "group",
         "image",
         "images",
@@ -110,10 +155,12 @@ class LiveProcess:
         "pid",
         "ppid",
         "rss",
+        "sampled",
         "serial",
         "settled",
         "since",
         "start",
+        "usage",
     )
 
     def __init__(
@@ -125,6 +172,7 @@ class LiveProcess:
         start: int | None,
         seen: int,
         group: RunningGroup,
+        found_by: str,
     ) -> None:
         self.serial = serial
         self.pid = pid
@@ -132,7 +180,10 @@ class LiveProcess:
         self.parent = parent
         self.start = start
         self.first_seen = seen
+        self.found_by = found_by
         self.rss = 0
+        self.sampled = False
+        self.usage = NO_USAGE
         self.group = group
         self.settled = False
         """Its memory counts in its group; see Job."""
@@ -143,6 +194,7 @@ class LiveProcess:
         self.peak = 0
         self.peak_time = 0
         self.peak_source = UNKNOWN
+        self.final_mark: int | None = None
 
     def begin_image(self, image: ImageText, time: int, *, inherited: bool) -> None:
         """It runs another program from now on."""
@@ -152,6 +204,7 @@ class LiveProcess:
         self.peak = 0
         self.peak_time = 0
         self.peak_source = UNKNOWN
+        self.final_mark = None
 
     def end_image(self) -> Peak:
         peak = NO_PEAK
@@ -160,7 +213,9 @@ class LiveProcess:
         self.images.append(Image(self.image or UNREADABLE, self.since, self.inherited, peak))
         return peak
 
-    def end(self, last_seen: int, exit_status: int | None, *, alive: bool) -> Process:
+    def end(
+        self, last_seen: int, exit_status: int | None, *, alive: bool, end_known: bool
+    ) -> Process:
         """The process as it stays on record; its last image has been ended."""
         return Process(
             self.serial,
@@ -173,6 +228,10 @@ class LiveProcess:
             exit_status,
             alive,
             tuple(self.images),
+            self.found_by,
+            end_known,
+            self.sampled,
+            self.usage._replace(final_mark=self.final_mark),
         )
 
 
@@ -180,8 +239,8 @@ class ProcessTable(Sequence[Process]):
     """Ended processes in the order they were added; rows are decoded as they are read."""
 
     # serial, pid, ppid, parent, start, first_seen, last_seen, exit_status, alive, first image,
-    # number of images
-    _ROW = struct.Struct("=qiiqqqqiBqi")
+    # number of images, how it was found, end known, sampled, usage
+    _ROW = struct.Struct("=qiiqqqqiBqiBBBqqqqq")
     # name, exe, argv, argv_cut, since, inherited, peak, peak_time, source
     _IMAGE = struct.Struct("=iiiBqBqqB")
     _NONE = -1
@@ -219,6 +278,10 @@ class ProcessTable(Sequence[Process]):
             process.alive,
             first_image,
             len(process.images),
+            FOUND_BY.index(process.found_by),
+            process.end_known,
+            process.sampled,
+            *map(self._or_none, process.usage),
         )
 
     def _or_none(self, value: int | None) -> int:
@@ -253,7 +316,8 @@ class ProcessTable(Sequence[Process]):
         return self._decode(self._ROW.unpack_from(self._rows, index * self._ROW.size))
 
     def _decode(self, row: tuple[int, ...]) -> Process:
-        serial, pid, ppid, parent, start, first, last, status, alive, image, count = row
+        serial, pid, ppid, parent, start, first, last, status, alive, image, count = row[:11]
+        found_by, end_known, sampled, *usage = row[11:]
         none = self._NONE
         return Process(
             serial,
@@ -266,6 +330,10 @@ class ProcessTable(Sequence[Process]):
             None if status == none else status,
             bool(alive),
             tuple(self._image(number) for number in range(image, image + count)),
+            FOUND_BY[found_by],
+            bool(end_known),
+            bool(sampled),
+            Usage(*(None if value == none else value for value in usage)),
         )
 
     def _image(self, number: int) -> Image:

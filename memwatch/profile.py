@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from memwatch.groups import Group
-from memwatch.job import Holder, Job, Timeline
-from memwatch.processes import Process, ProcessTable
+from memwatch.job import Holder, Job, PssPeak, Timeline
+from memwatch.memory_limit import MemoryLimit
+from memwatch.processes import EXACT, FOUND_BY, PEAK_SOURCES, Process, ProcessTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,42 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A way to learn what samples cannot tell, and what became of it."""
+
+    id: str
+    """"connector", "perf", "taskstats" or "hook"."""
+    used: bool
+    reason: str | None
+    """Why it was not used, or not to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How the processes and their peaks are known."""
+
+    sources: tuple[Source, ...]
+    """Those that were wanted."""
+    found_by: Mapping[str, int]
+    """Processes, by what told of them first: of processes.FOUND_BY."""
+    peaks: Mapping[str, int]
+    """Processes, by how their peak is known: of processes.PEAK_SOURCES."""
+    never_sampled: int
+    """Processes whose memory was in no sample."""
+    lost: int
+    """Messages of the sources that were lost."""
+    no_new_privileges: bool
+    """The exit hook kept the job from using setuid programs."""
+    advice: str | None
+    """What to do for exact peaks; None where nothing helps or is needed."""
+
+    @property
+    def complete(self) -> bool:
+        """Every process is in the profile: the kernel told of each fork or exit."""
+        return not self.lost and any(source.used for source in self.sources)
+
+
+@dataclass(frozen=True, slots=True)
 class Overhead:
     """What memwatch's own process used."""
 
@@ -66,15 +104,19 @@ class Profile:
     exit_status: int | None
     """The root's, as wait(2) gives it; None when it was not to be had."""
     sampling: Sampling
+    accuracy: Accuracy
     max_total_rss: int | None
     """Highest sum of resident sizes at one tick; None when no memory was seen."""
     max_total_time: int
     max_total_processes: int
     """How many were alive at that tick."""
+    max_total_pss: PssPeak | None
+    """Highest sum of proportional set sizes; None when none was made."""
     at_peak: tuple[Holder, ...]
     processes: ProcessTable
     groups: tuple[Group, ...]
     timeline: Timeline | None
+    memory_limit: MemoryLimit
     overhead: Overhead
 
     @property
@@ -103,6 +145,13 @@ class Profile:
         known = (process for process in self.processes if process.peak.rss)
         return max(known, key=lambda process: process.peak.rss, default=None)
 
+    @property
+    def headroom(self) -> int | None:
+        """How much more the job could have held: by the sum with shared pages counted once, where
+        that was made. None when no limit is known, or no memory was seen."""
+        peak = self.max_total_pss.total if self.max_total_pss else self.max_total_rss
+        return None if peak is None else self.memory_limit.headroom(peak)
+
     def elapsed(self, time: int) -> float:
         """Seconds from the start of the command to `time`."""
         return (time - self.start) / 1e9
@@ -117,6 +166,11 @@ def from_job(
     end: int,
     exit_status: int | None,
     sampling: Sampling,
+    sources: tuple[Source, ...],
+    lost: int,
+    no_new_privileges: bool,
+    advice: str | None,
+    memory_limit: MemoryLimit,
     overhead: Overhead,
 ) -> Profile:
     """The profile of a job that is over."""
@@ -128,12 +182,23 @@ def from_job(
         end=end,
         exit_status=exit_status,
         sampling=sampling,
+        accuracy=Accuracy(
+            sources=sources,
+            found_by={key: job.found_by[key] for key in FOUND_BY},
+            peaks={key: job.peaks[key] for key in PEAK_SOURCES},
+            never_sampled=job.never_sampled,
+            lost=lost,
+            no_new_privileges=no_new_privileges,
+            advice=advice if job.peaks.keys() - {EXACT} else None,
+        ),
         max_total_rss=job.max_total or None,
         max_total_time=job.max_total_time,
         max_total_processes=job.max_total_processes,
+        max_total_pss=job.pss_peak,
         at_peak=job.at_peak(),
         processes=job.processes,
         groups=job.groups(),
         timeline=job.timeline,
+        memory_limit=memory_limit,
         overhead=overhead,
     )

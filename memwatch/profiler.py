@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
 
-from memwatch import native
+from memwatch import cgroup, native, tiers
 from memwatch.job import Job
 from memwatch.launcher import Launcher
 from memwatch.monitor import watch
-from memwatch.profile import Clock, Overhead, Profile, Sampling, from_job
+from memwatch.profile import Clock, Overhead, Profile, Sampling, Source, from_job
 
 _running = Lock()
+
+SOURCES = {"connector": tiers.CONNECTOR, "perf": tiers.PERF, "taskstats": tiers.TASKSTATS}
+"""Ways to learn what samples cannot tell, that leave the job alone. All are used that work."""
+
+PSS_MODES = {"off": native.PSS_OFF, "peaks": native.PSS_PEAKS, "always": native.PSS_ALWAYS}
+"""When the job's memory is summed with shared pages counted once: never; when the total is at a
+new high, for 2 % of the time; all the time."""
 
 
 def run(
     command: Sequence[str],
     *,
     interval: float = 0.5,
+    exact: bool = False,
+    burst: float = 0.0,
+    pss: str = "peaks",
+    sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
@@ -27,9 +38,11 @@ def run(
 ) -> Profile:
     """Runs `command` to its end and returns the profile of everything it started.
 
-    `interval` is in seconds. `stdout` and `stderr` are descriptors for the
-    command; -1 lets it have this process's own. With `timeline` the profile
-    keeps every tick (24 bytes each).
+    `interval` is in seconds; for the first `burst` seconds it is a millisecond.
+    `exact` stops each process for a moment before it exits or executes, to read
+    its peak. `pss` is one of PSS_MODES, `sources` some of SOURCES. `stdout` and
+    `stderr` are descriptors for the command; -1 lets it have this process's own.
+    With `timeline` the profile keeps every tick (24 bytes each).
 
     Called from the main thread, signals sent to this process meanwhile go on
     to the command. Orphans of the command become children of this process. So a
@@ -49,6 +62,10 @@ def run(
                 launcher,
                 command,
                 interval=interval,
+                exact=exact,
+                burst=burst,
+                pss=pss,
+                sources=sources,
                 timeline=timeline,
                 env=env,
                 stdout=stdout,
@@ -63,6 +80,10 @@ def watch_command(
     command: Sequence[str],
     *,
     interval: float,
+    exact: bool = False,
+    burst: float = 0.0,
+    pss: str = "peaks",
+    sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
@@ -80,17 +101,24 @@ def watch_command(
     interval_ns = round(interval * 1e9)
     cpu_before = native.own_usage().cpu
     job = Job(timeline=timeline)
+    hook = _Hook(exact)
     sampler = native.Sampler(
         interval_ns,
+        burst=round(burst * 1e9),
+        sources=sum(SOURCES[name] for name in sources),
+        pss=PSS_MODES[pss],
+        hook=hook.hook,
         adopter_pid=os.getpid(),
         has_other_children=has_other_children,
         max_descriptors=launcher.spare_descriptors,
     )
     failure: Exception | None = None
+    limit = cgroup.Watch()
     try:
         clock = Clock(time.time_ns(), native.now())
         start = native.now()
-        launcher.spawn(command, env=env, stdout=stdout, stderr=stderr)
+        launcher.spawn(command, env=env, stdout=stdout, stderr=stderr, hook=hook.hook)
+        hook.look_at(launcher.pid)
         # From here on the command runs, and nothing may keep its exit status from the caller.
         try:
             sampler.start(launcher.pid)
@@ -108,6 +136,7 @@ def watch_command(
         stats = sampler.stats()
     finally:
         sampler.close()
+        hook.close()
     status = job.root_status
     if status is None:
         status = launcher.wait_status()
@@ -115,6 +144,7 @@ def watch_command(
     if stats.error:
         failure = OSError(stats.error, os.strerror(stats.error))
     usage = native.own_usage()
+    used, advice = _sources(stats, sources, hook)
     return from_job(
         job,
         command=tuple(command),
@@ -133,5 +163,76 @@ def watch_command(
             scanning=stats.scanning,
             error=repr(failure) if failure else None,
         ),
+        sources=used,
+        lost=stats.lost,
+        no_new_privileges=hook.no_new_privileges,
+        advice=advice,
+        memory_limit=limit.end(),
         overhead=Overhead(usage.cpu - cpu_before, usage.rss_peak),
     )
+
+
+class _Hook:
+    """The exit hook, if it is wanted and can be had."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
+        self.hook: native.Hook | None = None
+        self.error = 0
+        self.no_new_privileges = False
+        if not wanted:
+            return
+        try:
+            self.hook = native.Hook()
+        except OSError as error:
+            self.error = error.errno or 0
+
+    def look_at(self, pid: int) -> None:
+        """After the command was started: whether it is in place, and at what price."""
+        if not self.hook:
+            return
+        self.error = self.hook.error()
+        if self.error:
+            return
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
+                self.no_new_privileges = any(
+                    line.split() == ["NoNewPrivs:", "1"] for line in status
+                )
+        except OSError:  # it has ended already
+            pass
+
+    def close(self) -> None:
+        if self.hook:
+            self.hook.close()
+
+
+def _sources(
+    stats: native.SamplerStats, wanted: Collection[str], hook: _Hook
+) -> tuple[tuple[Source, ...], str | None]:
+    """What became of each source, and what would make the peaks exact."""
+    errors = {
+        tiers.CONNECTOR: stats.connector_error,
+        tiers.PERF: stats.perf_error,
+        tiers.TASKSTATS: stats.taskstats_error,
+    }
+    errors = {source: errors[source] for source in map(SOURCES.__getitem__, wanted)}
+    if stats.sources & tiers.CONNECTOR:
+        errors.pop(tiers.PERF, None)
+    if hook.wanted:
+        errors[tiers.HOOK] = hook.error
+    names = {tier.source: tier.id for tier in tiers.TIERS}
+    if not any(errors.values()) and errors.get(tiers.TASKSTATS) == 0:
+        return tuple(Source(names[source], True, None) for source in errors), None
+    from memwatch.facts import read_facts
+
+    facts = read_facts()
+    used = []
+    for source, error in errors.items():
+        refusal = tiers.why_not(source, error, facts)
+        used.append(Source(names[source], not error, refusal.reason if refusal else None))
+    if hook.wanted and not hook.error:
+        return tuple(used), None
+    if not hook.wanted:
+        errors[tiers.HOOK] = native.probe(tiers.HOOK)
+    return tuple(used), tiers.exact_peaks(errors, facts)

@@ -57,10 +57,10 @@ def format_interval(seconds: float) -> str:
 
 
 def format_date(realtime: int) -> str:
-    """Nanoseconds since 1970 as "2025-11-20T18:02:34.123Z"."""
+    """Nanoseconds since 1970 as "2025-11-20T18:02:34.123456Z"."""
     seconds, rest = divmod(realtime, 1_000_000_000)
     date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{date}.{rest // 1_000_000:03}Z"
+    return f"{date}.{rest // 1000:06}Z"
 
 
 def printable(text: str) -> str:
@@ -75,3 +75,9 @@ def printable(text: str) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """ "1 process", "4,281 processes"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def unicode_text(text: str) -> str:
+    """Text of the system's, for a file of UTF-8. Python has a lone surrogate for a byte that is not
+    UTF-8, and strict parsers of JSON refuse those."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

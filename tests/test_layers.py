@@ -13,26 +13,38 @@ PACKAGE = Path(__file__).parent.parent / "memwatch"
 LAYERS = (
     ("memwatch.__main__",),
     ("memwatch.cli",),
-    ("memwatch.commands", "memwatch.commands.run", "memwatch.commands.options"),
+    (
+        "memwatch.commands",
+        "memwatch.commands.run",
+        "memwatch.commands.doctor",
+        "memwatch.commands.options",
+        "memwatch.commands.terminal",
+    ),
     ("memwatch",),
     ("memwatch.profiler",),
     ("memwatch.monitor", "memwatch.launcher"),
-    ("memwatch.native", "memwatch.outputs"),
+    ("memwatch.native", "memwatch.outputs", "memwatch.cgroup", "memwatch.facts"),
+    ("memwatch.kernel_files",),
     (
         "memwatch.reports",
         "memwatch.reports.summary",
         "memwatch.reports.json_report",
         "memwatch.reports.csv_report",
+        "memwatch.reports.doctor_report",
     ),
     ("memwatch.filters",),
     ("memwatch.profile",),
     ("memwatch.job",),
     ("memwatch.processes",),
     ("memwatch.groups",),
-    ("memwatch.observations", "memwatch.units"),
+    ("memwatch.observations", "memwatch.tiers", "memwatch.memory_limit", "memwatch.units"),
     ("memwatch._native",),
 )
-WITHIN = {("memwatch.commands.run", "memwatch.commands.options")}
+WITHIN = {
+    ("memwatch.commands.run", "memwatch.commands.options"),
+    ("memwatch.commands.run", "memwatch.commands.terminal"),
+    ("memwatch.commands.doctor", "memwatch.commands.terminal"),
+}
 
 # Not a layer but a name: everything may ask for the version.
 VERSION = "memwatch.__version__"
@@ -45,9 +57,14 @@ PURE = (
     "memwatch.processes",
     "memwatch.groups",
     "memwatch.observations",
+    "memwatch.tiers",
+    "memwatch.memory_limit",
     "memwatch.units",
 )
-IMPURE_PARTS = {"native", "launcher", "monitor", "profiler", "outputs", "_native"}
+IMPURE_PARTS = {
+    *("native", "launcher", "monitor", "profiler", "outputs", "_native"),
+    *("cgroup", "facts", "kernel_files"),
+}
 # What reaches the outside, of the standard library.
 IMPURE_MODULES = {
     *("io", "mmap", "pathlib", "resource", "select", "shutil", "socket", "subprocess", "tempfile"),
@@ -55,7 +72,7 @@ IMPURE_MODULES = {
 }
 # Of os and its like, what only computes.
 PURE_FUNCTIONS = {
-    "os": {"waitstatus_to_exitcode", "WIFSIGNALED", "WTERMSIG"},
+    "os": {"strerror", "waitstatus_to_exitcode", "WIFSIGNALED", "WTERMSIG"},
     "signal": {"Signals"},
     "time": {"strftime", "gmtime"},
 }

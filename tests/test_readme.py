@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from memwatch.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -29,10 +31,11 @@ def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_is_that_of_the_program(tmp_path):
-    printed = memwatch("run", "--help", cwd=tmp_path).stdout
-    assert printed.startswith("Usage: memwatch run")
-    assert f"$ memwatch run --help\n{printed}" in blocks("console")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_that_of_the_program(command, tmp_path):
+    printed = memwatch(command, "--help", cwd=tmp_path).stdout
+    assert printed.startswith(f"Usage: memwatch {command}")
+    assert f"$ memwatch {command} --help\n{printed}" in blocks("console")
 
 
 def shown_commands() -> list[str]:
@@ -48,8 +51,9 @@ def test_commands_are_shown():
 def test_shown_commands_are_accepted(line, tmp_path):
     """With a command that can be run in the place of the example's."""
     words = shlex.split(line.split(" > ")[0])[1:]
-    options = words[: words.index("--") + 1]
-    result = memwatch(*options, sys.executable, "-c", "", cwd=tmp_path)
+    if "--" in words:
+        words = [*words[: words.index("--") + 1], sys.executable, "-c", ""]
+    result = memwatch(*words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
 
 
@@ -73,6 +77,17 @@ def test_python_example_runs(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "bytes at once, 1 processes" in result.stdout
+
+
+def test_what_doctor_shows(tmp_path):
+    """The README has another system's, but the same words."""
+    (shown,) = [each for each in blocks("console") if each.startswith("$ memwatch doctor\n")]
+    for line in memwatch("doctor", cwd=tmp_path).stdout.splitlines():
+        if line.startswith(("  yes  ", "  no   ")):
+            name = line[7:].split("  ")[0]
+            assert re.search(
+                rf"^  (yes|no )  {re.escape(name + line[7 + len(name) :])}$", shown, re.M
+            )
 
 
 @pytest.mark.parametrize("kind", ["csv", "timeline"])

@@ -21,10 +21,30 @@ struct mw_feed {
     void (*close)(mw_feed *feed);
 };
 
-/* Each 0, or -errno why it cannot be had. */
+/*
+ * Each 0, or -errno why it cannot be had:
+ *   -EPERM, -EACCES: this user may not
+ *   -EOPNOTSUPP:     the kernel was built without it
+ *   -ENXIO:          not from within these namespaces, as in a container
+ *   -ECONNREFUSED:   the connector: not from within this network namespace
+ * or what else went wrong.
+ */
 int mw_connector_open(mw_feed **out);
 int mw_perf_open(mw_feed **out); /* of the calling thread and what it forks */
 int mw_taskstats_open(mw_feed **out);
-int mw_hook_feed(mw_hook *hook, mw_feed **out); /* owned by the hook */
+
+/* Owned by the hook; close() does nothing. Once, drain() returns -EPIPE after
+   the last news: the guardian was killed, and the job is in trouble. */
+int mw_hook_feed(mw_hook *hook, mw_feed **out);
+
+/* Whether mw_hook_install() would work, found out in a child. */
+int mw_hook_probe(void);
+
+/* The processors that there may ever be, as a list "0-3": its length. */
+size_t mw_possible_cpus(char *text, size_t capacity);
+
+/* Whether this process is in the first namespaces of process ids and users: 1,
+   or 0, also when that cannot be told. */
+int mw_initial_namespaces(void);
 
 #endif

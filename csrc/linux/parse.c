@@ -65,6 +65,8 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
         switch (number) {
         case 4: out->ppid = as_pid(value); break;
         case 9: out->flags = (uint32_t)value; break;
+        case 14: out->user_ticks = value; break;
+        case 15: out->system_ticks = value; break;
         case 20: out->threads = (int64_t)(value & INT64_MAX); break;
         case 22: out->start_ticks = value; break;
         case 26: out->start_code = value; break;
@@ -85,10 +87,12 @@ int mw_parse_statm(const char *text, size_t length, mw_statm *out) {
     return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
 }
 
-/* The number after `key`, which begins with a newline and ends with a colon:
-   KiB in the text, bytes in *bytes. 1 when it is there, 0 when it is not. */
-static int kib_after(const char *text, size_t length, const char *key,
-                     size_t key_length, uint64_t *bytes) {
+/* The number behind `key`, which begins with the newline before it: 1, or 0
+   when it is not there. What follows the digits must be: else they may be cut.
+ */
+static int number_of(const char *text, size_t length, const char *key,
+                     uint64_t *value) {
+    const size_t key_length = strlen(key);
     const char *end = text + length;
     for (const char *at = text; (size_t)(end - at) > key_length; at++) {
         at = memchr(at, '\n', (size_t)(end - at) - key_length);
@@ -99,25 +103,33 @@ static int kib_after(const char *text, size_t length, const char *key,
         at += key_length;
         while (at < end && (*at == ' ' || *at == '\t'))
             at++;
-        uint64_t kib;
-        /* What follows the digits must be there: else they may be cut. */
-        if (!digits(&at, end, &kib) || at == end || kib > UINT64_MAX / 1024)
-            return 0;
-        *bytes = kib * 1024;
-        return 1;
+        return digits(&at, end, value) && at < end;
     }
     return 0;
 }
 
+/* The same in KiB, to bytes. */
+static int kib_behind(const char *text, size_t length, const char *key,
+                      uint64_t *bytes) {
+    uint64_t kib;
+    if (!number_of(text, length, key, &kib) || kib > UINT64_MAX / 1024)
+        return 0;
+    *bytes = kib * 1024;
+    return 1;
+}
+
 int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
-    static const char key[] = "\nVmHWM:";
-    return kib_after(text, length, key, sizeof key - 1, bytes);
+    return kib_behind(text, length, "\nVmHWM:", bytes);
 }
 
 int mw_parse_pss(const char *text, size_t length, uint64_t *bytes) {
     /* Never in the first line, which has the addresses. */
-    static const char key[] = "\nPss:";
-    return kib_after(text, length, key, sizeof key - 1, bytes);
+    return kib_behind(text, length, "\nPss:", bytes);
+}
+
+int32_t mw_parse_tgid(const char *text, size_t length) {
+    uint64_t value;
+    return number_of(text, length, "\nTgid:", &value) ? as_pid(value) : 0;
 }
 
 int mw_parse_child(const char *text, size_t length, int last, size_t *offset,

@@ -10,17 +10,19 @@
 #include <stdint.h>
 
 typedef struct mw_stat {
-    int32_t pid;          /* field 1 */
-    char comm[64];        /* 2, without the parentheses; the kernel's own names
-                             are 15 bytes, kernel threads' up to 63 */
-    char state;           /* 3 */
-    int32_t ppid;         /* 4 */
-    uint32_t flags;       /* 9: PF_* of the kernel's sched.h */
-    int64_t threads;      /* 20 */
-    uint64_t start_ticks; /* 22: clock ticks since boot */
-    uint64_t start_code;  /* 26; 0 without memory and in the middle of execve,
-                             1 when the reader may not know */
-    uint64_t start_stack; /* 28; 0 when the reader may not know */
+    int32_t pid;           /* field 1 */
+    char comm[64];         /* 2, without the parentheses; the kernel's own names
+                              are 15 bytes, kernel threads' up to 63 */
+    char state;            /* 3 */
+    int32_t ppid;          /* 4 */
+    uint32_t flags;        /* 9: PF_* of the kernel's sched.h */
+    uint64_t user_ticks;   /* 14: clock ticks, of all threads */
+    uint64_t system_ticks; /* 15 */
+    int64_t threads;       /* 20 */
+    uint64_t start_ticks;  /* 22: clock ticks since boot */
+    uint64_t start_code;   /* 26; 0 without memory and in the middle of execve,
+                              1 when the reader may not know */
+    uint64_t start_stack;  /* 28; 0 when the reader may not know */
 } mw_stat;
 
 int mw_parse_stat(const char *text, size_t length, mw_stat *out);
@@ -36,6 +38,8 @@ int mw_parse_statm(const char *text, size_t length, mw_statm *out);
 /* VmHWM of `status`, in bytes: 1 when it is there, 0 when it is not. */
 int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes);
 
+/* Tgid of `status`: the process that a thread belongs to, or 0. */
+int32_t mw_parse_tgid(const char *text, size_t length);
 /* Pss of `smaps_rollup`, in bytes: 1 when it is there, 0 when it is not. */
 int mw_parse_pss(const char *text, size_t length, uint64_t *bytes);
 

@@ -306,7 +306,7 @@ static int has_no_lists(const mw_platform *p, const mw_handle *h) {
 
 static int poll_children(mw_platform *p, mw_handle *h, int64_t now,
                          mw_pids *found) {
-    if (p->stats.scanning)
+    if (p->stats.scanning || p->skip_children)
         return 0;
     int error = children_of(p, h, h->pid, h->children_fd, found);
     if (error == -ENOENT && has_no_lists(p, h))

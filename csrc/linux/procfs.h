@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <sys/types.h>
 
+#include "feeds.h"
 #include "platform.h"
 
 /* Room for a `stat`, `statm` or `status`: the longest of them (`status` of a
@@ -18,10 +19,11 @@ struct mw_platform {
     int proc_fd;
     int real;       /* proc_fd is this machine's /proc, not a test's tree */
     int stop_fd;    /* eventfd */
-    int events_fd;  /* epoll: stop_fd, root_pidfd */
+    int events_fd;  /* epoll: stop_fd, root_pidfd, those of the feeds */
     int root_pidfd; /* -1: not asked for yet, or the kernel has none */
     int32_t root_pid;
     int32_t adopter_pid;
+    int has_other_children; /* besides those it adopts */
     int adopter_children_fd;
     mw_pids not_ours; /* children the adopter had before the job */
     uint32_t descriptors_left;
@@ -30,6 +32,8 @@ struct mw_platform {
     mw_sampler_stats stats;
     mw_process *scan; /* buffer of the last scan */
     size_t scan_capacity;
+    mw_feeds feeds;
+    int skip_children; /* in this pass: events tell of every fork */
 };
 
 /* Reads up to `capacity` bytes of a file from its start: how many, or -errno.

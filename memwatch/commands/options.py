@@ -25,6 +25,39 @@ def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     return seconds
 
 
+def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float:
+    """Seconds, from a number of milliseconds, or as an interval is written."""
+    if value is None:
+        return 0.0
+    try:
+        seconds = parse_interval(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a time: write 500 (milliseconds), 500ms or 1s."
+        ) from None
+    if not seconds <= LONGEST_INTERVAL:
+        raise click.BadParameter(f"{value!r} is out of range: write 3600s at most.")
+    return seconds
+
+
+def sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Names out of profiler.SOURCES."""
+    from memwatch.profiler import SOURCES
+
+    if value == "auto":
+        return tuple(SOURCES)
+    if value == "none":
+        return ()
+    names = tuple(dict.fromkeys(value.split(",")))
+    for name in names:
+        if name not in SOURCES:
+            known = ", ".join(SOURCES)
+            raise click.BadParameter(
+                f"{name!r} is no source: write auto, none, or some of {known}."
+            )
+    return names
+
+
 def regex(
     _ctx: click.Context, _param: click.Parameter, value: str | None
 ) -> re.Pattern[str] | None:

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from memwatch.commands import options
+from memwatch.commands import options, terminal
 from memwatch.launcher import Launcher
 from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
@@ -28,6 +28,32 @@ from memwatch.profiler import watch_command
     show_default=True,
     metavar="TIME",
     help="Time between samples: 10 (milliseconds), 0.5, 10ms, 1s.",
+)
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Stop each process for a moment before it exits or executes, to read its exact peak.",
+)
+@click.option(
+    "--burst",
+    callback=options.burst,
+    metavar="MS",
+    help="Sample every millisecond for the first MS milliseconds.",
+)
+@click.option(
+    "--pss",
+    type=click.Choice(["off", "peaks", "always"]),
+    default="peaks",
+    show_default=True,
+    help="When to measure the total with shared pages counted once.",
+)
+@click.option(
+    "--sources",
+    callback=options.sources,
+    default="auto",
+    show_default=True,
+    metavar="auto|none|NAME,...",
+    help="What to learn from besides samples: connector, perf, taskstats.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, not a summary.")
 @click.option("--quiet", is_flag=True, help="No summary.")
@@ -56,6 +82,10 @@ from memwatch.profiler import watch_command
 @click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
 def command(
     interval: float,
+    exact: bool,
+    burst: float,
+    pss: str,
+    sources: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     csv_path: str | None,
@@ -98,6 +128,10 @@ def command(
                 launcher,
                 words,
                 interval=interval,
+                exact=exact,
+                burst=burst,
+                pss=pss,
+                sources=sources,
                 timeline=timeline_file is not None,
                 stdout=stdout,
                 stderr=stderr,
@@ -165,21 +199,15 @@ class _Reports:
     def print_summary(self, top: int | None) -> None:
         from memwatch.reports.summary import lines
 
-        color = _wants_color()
-
-        def style(**how: bool) -> Callable[[str], str]:
-            return lambda text: click.style(text, **how) if color else text
-
-        # A terminal that was never told its size says 0.
-        width = (os.get_terminal_size(2).columns if os.isatty(2) else 0) or 100
+        bold, dim = terminal.styles(2)
         text = "\n".join(
             lines(
                 self.profile,
                 self.shown,
                 top=top,
-                width=width,
-                bold=style(bold=True),
-                dim=style(dim=True),
+                width=terminal.width(2),
+                bold=bold,
+                dim=dim,
             )
         )
         try:
@@ -226,12 +254,3 @@ def _cannot_run(name: str, error: OSError) -> str:
     else:
         remedy = error.strerror or str(error)
     return f"cannot run {name!r}: {remedy}"
-
-
-def _wants_color() -> bool:
-    """https://no-color.org and https://force-color.org; otherwise only on a terminal."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    if os.environ.get("FORCE_COLOR"):
-        return True
-    return os.isatty(2) and os.environ.get("TERM") != "dumb"

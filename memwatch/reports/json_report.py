@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from memwatch.filters import Shown
 from memwatch.processes import UNKNOWN, Image, Process
 from memwatch.profile import Profile
-from memwatch.units import format_date, kib
+from memwatch.units import format_date, kib, unicode_text
 
 
 def write(profile: Profile, shown: Shown, out: TextIO) -> None:
@@ -35,9 +35,9 @@ def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
 
 
 def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
-    sampling = profile.sampling
+    sampling, pss = profile.sampling, profile.max_total_pss
     head: dict[str, Any] = {
-        "command": [_text(word) for word in profile.command],
+        "command": [unicode_text(word) for word in profile.command],
         "start_time": _date(profile, profile.start),
         "end_time": _date(profile, profile.end),
         "duration_seconds": round(profile.duration, 6),
@@ -50,6 +50,9 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             None if profile.max_total_rss is None else _date(profile, profile.max_total_time)
         ),
         "max_total_rss_processes": profile.max_total_processes,
+        "max_total_pss_kib": kib(pss.total) if pss else None,
+        "max_total_pss_time": _date(profile, pss.time) if pss else None,
+        "max_total_pss_unread": pss.unread if pss else None,
         "process_count": len(profile.processes),
         "at_peak": [
             {"pid": each.pid, "command": each.group, "rss_kib": kib(each.rss)}
@@ -65,17 +68,8 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             }
             for group in profile.groups
         ],
-        "sampling": {
-            "achieved_interval_ms": (
-                None if sampling.achieved is None else round(sampling.achieved / 1e6, 4)
-            ),
-            "late_ticks": sampling.late,
-            "skipped_ticks": sampling.skipped,
-            "unkept_processes": sampling.unkept,
-            "unreadable_processes": sampling.unreadable,
-            "machine_scanned": sampling.scanning,
-            "error": sampling.error,
-        },
+        "memory_limit": _memory_limit(profile),
+        "accuracy": _accuracy(profile),
         "memwatch": {
             "cpu_seconds": round(profile.overhead.cpu / 1e9, 6),
             "max_rss_kib": _kib(profile.overhead.rss_peak),
@@ -86,15 +80,55 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             "exclude_pattern": shown.filter.exclude,
             "include_pattern": shown.filter.include,
         }
-        head["filter"] = {key: _text(each.pattern) for key, each in patterns.items() if each}
+        head["filter"] = {key: unicode_text(each.pattern) for key, each in patterns.items() if each}
         head["filtered_process_count"] = shown.hidden
         head["filtered_total_rss_kib"] = kib(shown.hidden_rss)
     return head
 
 
+def _memory_limit(profile: Profile) -> dict[str, Any]:
+    limit = profile.memory_limit
+    return {
+        "limit_kib": _kib(limit.limit_bytes),
+        "source": limit.source,
+        "path": None if limit.path is None else unicode_text(limit.path),
+        "used_before_kib": _kib(limit.usage_bytes),
+        "headroom_kib": _kib(profile.headroom),
+        "oom_kills": limit.oom_kills,
+        "machine_oom_kills": limit.machine_oom_kills,
+    }
+
+
+def _accuracy(profile: Profile) -> dict[str, Any]:
+    accuracy, sampling = profile.accuracy, profile.sampling
+    return {
+        "sources": [
+            {"name": source.id, "used": source.used, "reason": source.reason}
+            for source in accuracy.sources
+        ],
+        "complete": accuracy.complete,
+        "processes_found": dict(accuracy.found_by),
+        "peaks": dict(accuracy.peaks),
+        "never_sampled": accuracy.never_sampled,
+        "lost_messages": accuracy.lost,
+        "no_new_privileges": accuracy.no_new_privileges,
+        "advice": accuracy.advice,
+        "achieved_interval_ms": (
+            None if sampling.achieved is None else round(sampling.achieved / 1e6, 4)
+        ),
+        "late_ticks": sampling.late,
+        "skipped_ticks": sampling.skipped,
+        "unkept_processes": sampling.unkept,
+        "unreadable_processes": sampling.unreadable,
+        "machine_scanned": sampling.scanning,
+        "error": sampling.error,
+    }
+
+
 def _process(profile: Profile, process: Process) -> dict[str, Any]:
     last = process.images[-1].text
     peak = process.peak
+    usage = process.usage
     return {
         "pid": process.pid,
         "ppid": process.ppid,
@@ -106,10 +140,17 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "exe": last.exe,
         "max_rss_kib": None if peak.source == UNKNOWN else kib(peak.rss),
         "peak_source": peak.source,
+        "final_watermark_kib": _kib(usage.final_mark),
         "peak_time": None if peak.source == UNKNOWN else _date(profile, peak.time),
         "first_seen": _date(profile, process.first_seen),
         "last_seen": _date(profile, process.last_seen),
         "start_time": None if process.start is None else _date(profile, process.start),
+        "end_time": _date(profile, process.last_seen) if process.end_known else None,
+        "found_by": process.found_by,
+        "user_seconds": _seconds(usage.user),
+        "system_seconds": _seconds(usage.system),
+        "read_bytes": usage.read,
+        "written_bytes": usage.written,
         "wait_status": process.exit_status,
         "alive_at_end": process.alive,
         "images": [_image(profile, each) for each in process.images],
@@ -120,6 +161,7 @@ def _image(profile: Profile, image: Image) -> dict[str, Any]:
     known = image.peak.source != UNKNOWN
     return {
         "command": image.text.name,
+        "argv": image.text.argv,
         "since": _date(profile, image.since),
         "inherited": image.inherited,
         "max_rss_kib": kib(image.peak.rss) if known else None,
@@ -143,14 +185,12 @@ def _date(profile: Profile, time: int) -> str:
     return format_date(profile.clock.realtime_at(time))
 
 
+def _seconds(time: int | None) -> float | None:
+    return None if time is None else round(time / 1e9, 6)
+
+
 def _kib(size: int | None) -> int | None:
     return None if size is None else kib(size)
-
-
-def _text(word: str) -> str:
-    """A word of memwatch's own command line. Python has a lone surrogate for a byte that is not
-    UTF-8, and strict parsers refuse those."""
-    return word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _number(value: float) -> int | float:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 from memwatch.filters import Shown
 from memwatch.groups import Group
-from memwatch.processes import UNKNOWN, Process
+from memwatch.memory_limit import MACHINE
+from memwatch.processes import EXACT, UNKNOWN, Process
 from memwatch.profile import Profile
 from memwatch.units import count, format_duration, format_interval, format_size, printable
 
@@ -30,6 +31,7 @@ def lines(
     yield ""
     yield f"{bold('Job:')} {_cut(shlex.join(map(printable, profile.command)), width - 5)}"
     yield from _facts(profile, bold)
+    yield from _limit(profile, bold)
     if profile.max_total_rss is None:
         yield ""
         yield _nothing_seen(profile)
@@ -57,7 +59,8 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
         samples += f" ({sampling.late:,} late" if sampling.late else " (none late"
         samples += f", {sampling.skipped:,} more left out)" if sampling.skipped else ")"
     yield samples
-    yield f"Processes:       {len(profile.processes):,} seen"
+    seen = "" if profile.accuracy.complete else " seen"
+    yield f"Processes:       {len(profile.processes):,}{seen}"
     if profile.max_total_rss is None:
         return
     yield ""
@@ -67,11 +70,44 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
         f"{count(profile.max_total_processes, 'process', 'processes')} alive)"
     )
     largest = profile.largest
+    if largest and largest.peak.rss > profile.max_total_rss:
+        yield (
+            f"                 {bold(format_size(largest.peak.rss))} at least, "
+            f"between two samples: one process alone held that"
+        )
+    pss = profile.max_total_pss
+    if pss:
+        at_most = "at most " if pss.unread else ""
+        yield (
+            f"Max total PSS:   {at_most}{bold(format_size(pss.total))}  "
+            f"(at {profile.elapsed(pss.time):.2f} s, shared pages counted once)"
+        )
     if largest:
         yield (
             f"Max per process: {bold(format_size(largest.peak.rss))}  "
             f"(pid {largest.pid}, {_name(largest.peak_image.text.name)})"
         )
+
+
+def _limit(profile: Profile, bold: Style) -> Iterator[str]:
+    """The memory limit of the job's control group, and who was killed for want of memory."""
+    limit, headroom = profile.memory_limit, profile.headroom
+    if limit.limit_bytes and limit.source != MACHINE:
+        line = f"Memory limit:    {format_size(limit.limit_bytes)}"
+        if headroom is not None and headroom >= 0:
+            line += f", {bold(format_size(headroom))} above that peak"
+        yield f"{line}  ({limit.source}{f' {printable(limit.path)}' if limit.path else ''})"
+    kills, where = limit.oom_kills, "the job's control group"
+    if not kills:
+        kills, where = limit.machine_oom_kills, "the machine"
+    if not kills:
+        return
+    killed = [process for process in profile.processes if process.exit_status == signal.SIGKILL]
+    yield bold(
+        f"Out of memory:   the kernel killed {count(kills, 'process', 'processes')} of {where}"
+    )
+    for process in killed[:HOLDERS]:
+        yield f"                 pid {process.pid}, {_name(process.command)}, died of SIGKILL"
 
 
 def _nothing_seen(profile: Profile) -> str:
@@ -179,15 +215,63 @@ def _honesty(profile: Profile, dim: Style) -> Iterator[str]:
         yield f"The memory of {unreadable} could not be read: totals are lower bounds."
     if sampling.scanning:
         yield "This kernel does not list children: the whole machine was scanned at each tick."
-    if profile.max_total_rss is not None:
-        interval = format_interval(sampling.interval / 1e9)
-        for line in (
-            "RSS counts a page that several processes share once for each. Peaks are lower",
-            "bounds: the highest of the samples and of the kernel's high-water marks.",
-            f"A process that lived for less than {interval} may be missing.",
-        ):
-            yield dim(line)
+    yield from _provenance(profile, dim)
     yield dim(_cost(profile))
+
+
+# What people have in their scripts to change user with.
+SET_USER_ID = {"sudo", "su", "doas", "pkexec", "runuser"}
+
+EXACT_BY = {"taskstats": "kernel exit records", "hook": "exit hook"}
+
+
+def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
+    """How the processes and their peaks are known, and what would tell more."""
+    accuracy = profile.accuracy
+    number = sum(accuracy.peaks.values())
+    processes = count(number, "process", "processes")
+    ways = [EXACT_BY[each.id] for each in accuracy.sources if each.used and each.id in EXACT_BY]
+    by = f"({' and '.join(ways)})"
+    exact = accuracy.peaks[EXACT]
+    if number and exact == number:
+        peaks = f"{'all peaks' if number > 1 else 'its peak'} exact {by}"
+        yield dim(f"{processes}, {peaks}.")
+    elif number:
+        bounds = number - exact - accuracy.peaks[UNKNOWN]
+        parts = [f"{count(exact, 'peak')} exact {by}"] if exact else []
+        if bounds:
+            parts.append(count(bounds, "lower bound"))
+        if accuracy.peaks[UNKNOWN]:
+            parts.append(f"{accuracy.peaks[UNKNOWN]:,} unknown")
+        yield dim(f"{processes}: {', '.join(parts)}.")
+    yield from _what_is_missing(profile, dim)
+    if profile.max_total_rss is not None:
+        yield dim("RSS counts a page that several processes share once for each.")
+
+
+def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
+    accuracy = profile.accuracy
+    if accuracy.peaks[EXACT] and accuracy.peaks[EXACT] < sum(accuracy.peaks.values()):
+        yield dim(
+            "Lower bounds are of processes that were killed or still running, or ran another "
+            "program first."
+        )
+    if not accuracy.complete:
+        interval = format_interval(profile.sampling.interval / 1e9)
+        yield dim(f"A process that lived for less than {interval} may be missing.")
+    if accuracy.advice:
+        yield dim(f"For exact peaks: {accuracy.advice}.")
+    if accuracy.lost:
+        lost = count(accuracy.lost, "message")
+        yield f"{lost} of the kernel's could not be kept up with: some processes may be missing."
+    if accuracy.no_new_privileges and any(group.name in SET_USER_ID for group in profile.groups):
+        yield (
+            "Under --exact programs like sudo cannot change user in the command: run memwatch as "
+            "root, or without --exact."
+        )
+    for source in accuracy.sources:
+        if source.id == "hook" and source.reason:
+            yield f"--exact was not possible: {source.reason}."
 
 
 def _cost(profile: Profile) -> str:

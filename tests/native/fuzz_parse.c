@@ -47,6 +47,16 @@ static void fuzz_pss(const char *text, size_t length) {
     CHECK(found ? bytes % 1024 == 0 : bytes == 1);
 }
 
+static void fuzz_tgid(const char *text, size_t length) {
+    int32_t pid = mw_parse_tgid(text, length);
+    CHECK(pid >= 0);
+    /* What is cut says the same, or nothing. */
+    if (length) {
+        int32_t again = mw_parse_tgid(text, length - 1);
+        CHECK(!again || again == pid);
+    }
+}
+
 static void fuzz_children(const char *text, size_t length, int last) {
     size_t offset = 0, before = 0;
     int32_t pid = 0;
@@ -73,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_statm(text, size);
     fuzz_watermark(text, size);
     fuzz_pss(text, size);
+    fuzz_tgid(text, size);
     fuzz_children(text, size, 0);
     fuzz_children(text, size, 1);
     exact_free(text, size);
@@ -97,11 +108,20 @@ typedef struct {
 } input;
 
 static const char *const TOKENS[] = {
-    "(",          ")",        " ",
-    "\n",         "-",        "0",
-    "9",          "\nVmHWM:", "18446744073709551616",
-    "2147483648", ") S 1 ",   "99999999999999999999",
+    "(",
+    ")",
+    " ",
+    "\n",
+    "-",
+    "0",
+    "9",
+    "\nVmHWM:",
+    "18446744073709551616",
+    "\nTgid:\t",
     "\nPss:",
+    "2147483648",
+    ") S 1 ",
+    "99999999999999999999",
 };
 
 static void insert(input *in, size_t at, const void *bytes, size_t size) {

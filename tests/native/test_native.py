@@ -14,7 +14,7 @@ MEMORY = "address,undefined"
 THREADS = "thread"
 COMPILERS = ("gcc", "clang")
 
-COMMON = ("sampler.c", "table.c", "queue.c", "news.c", "pss.c")
+COMMON = ("sampler.c", "follow.c", "table.c", "queue.c", "news.c", "pss.c")
 LINUX = tuple(sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")))
 EVERY_SOURCE = tuple(sorted(str(path.relative_to(CSRC)) for path in CSRC.glob("**/*.c")))
 

@@ -32,6 +32,8 @@ static void check_numbers(const mw_stat *stat) {
     CHECK(stat->state == 'S');
     CHECK(stat->ppid == 41);
     CHECK(stat->flags == 4194368);
+    CHECK(stat->user_ticks == 14);
+    CHECK(stat->system_ticks == 15);
     CHECK(stat->threads == 3);
     CHECK(stat->start_ticks == 222333);
     CHECK(stat->start_stack == 140736);
@@ -305,6 +307,34 @@ static void test_pss_edges(void) {
     }
 }
 
+static int32_t parse_tgid(const char *text) {
+    size_t length = strlen(text);
+    char *copy = exact(text, length);
+    int32_t pid = mw_parse_tgid(copy, length);
+    exact_free(copy, length);
+    return pid;
+}
+
+static void test_tgid(void) {
+    static const struct {
+        const char *text;
+        int32_t pid;
+    } cases[] = {
+        {"", 0},
+        {"Name:\tcat\nState:\tS (sleeping)\nTgid:\t4711\nPid:\t4712\n", 4711},
+        {"Name:\tTgid:\t1\nTgid:\t2\n", 2},
+        {"\nNStgid:\t3\nTgid:\t4\n", 4},
+        {"\nTgid:\t5", 0},
+        {"\nTgid:\t\n", 0},
+        {"\nTgid:\t-6\n", 0},
+        {"\nTgid:\t2147483647\n", INT32_MAX},
+        {"\nTgid:\t2147483648\n", 0},
+        {"\nTgid:\t18446744073709551617\n", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK(parse_tgid(cases[i].text) == cases[i].pid);
+}
+
 /* --- children --- */
 
 /* Every pid of a list; `*used` is where reading stopped. */
@@ -444,6 +474,7 @@ int main(void) {
     test_watermark_edges();
     test_pss();
     test_pss_edges();
+    test_tgid();
     test_children();
     test_children_cut();
     test_pid();

@@ -1,0 +1,969 @@
+#include "follow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A process is inspected this long after its image was first seen, then each
+   time its age has doubled, so that the last inspection lies in the second half
+   of its life; and once a second while its memory changes. An inspection costs
+   as much as ten looks. */
+static const int64_t FIRST_INSPECTION = 16000000;
+static const int64_t LIVELY_INSPECTION = 1000000000;
+
+/* Longest text of an image: the kernel's limit for one argument (128 KiB), and
+   the path and the name before it. */
+enum { IMAGE_TEXT = (128 << 10) + 4096 + 64 };
+
+/* How often the command line of a process in the middle of execve is looked
+   for again. */
+enum { IMAGE_RETRIES = 3 };
+
+/* For how many passes a process that is gone waits for word of its end, and one
+   whose end was reported stays known by its pid, for word that comes late. */
+enum { PATIENCE = 2 };
+
+/* Start times that belong to one process differ by less: `stat` cuts them to
+   10 ms, and an exit record has only the time it took, to when it was read. */
+static const int64_t SAME_START = 30000000;
+
+static int has_events(const mw_follower *f) {
+    return (mw_platform_sources(f->platform) & (MW_CONNECTOR | MW_PERF)) != 0;
+}
+
+static mw_slot *find(const mw_follower *f, int32_t pid) {
+    ptrdiff_t index = mw_table_find(&f->table, pid);
+    return index < 0 ? NULL : &f->table.slots[index];
+}
+
+/* -- What is said -- */
+
+static mw_observation *observe(mw_follower *f, int64_t time, uint32_t kind,
+                               const mw_slot *slot) {
+    mw_observation *record = mw_queue_add(&f->said);
+    if (record) {
+        record->time = time;
+        record->kind = kind;
+        if (slot) {
+            record->process = slot->serial;
+            record->pid = slot->pid;
+        }
+    }
+    return record;
+}
+
+static void schedule_inspection(mw_slot *slot, int64_t time) {
+    slot->next_inspection = time + slot->inspection_gap;
+    slot->inspection_gap *= 2;
+}
+
+static mw_observation *report_rss(mw_follower *f, mw_slot *slot, int64_t time,
+                                  uint64_t rss) {
+    mw_observation *record = observe(f, time, MW_MEMORY, slot);
+    if (record) {
+        record->value = slot->rss = rss;
+        record->valid = MW_HAS_RSS;
+        slot->has_rss = 1;
+        if (slot->next_inspection > time + LIVELY_INSPECTION) {
+            slot->next_inspection = time + LIVELY_INSPECTION;
+            slot->inspection_gap = LIVELY_INSPECTION;
+        }
+    }
+    return record;
+}
+
+static int report_watermark(mw_follower *f, mw_slot *slot, int64_t time,
+                            uint64_t peak, uint32_t final) {
+    mw_observation *record = observe(f, time, MW_MEMORY, slot);
+    if (!record)
+        return -ENOMEM;
+    record->second = peak;
+    record->valid = MW_HAS_WATERMARK | final;
+    return 0;
+}
+
+/* Reports an image of which the text is at the end of the queue already. */
+static int report_text(mw_follower *f, mw_slot *slot, int64_t time,
+                       size_t length, uint32_t valid) {
+    mw_observation *record = observe(f, time, MW_IMAGE, slot);
+    if (!record)
+        return -ENOMEM;
+    record->value = f->said.text_count;
+    record->second = length;
+    record->valid = valid;
+    f->said.text_count += length;
+    slot->has_image = 1;
+    slot->inherited = (valid & MW_INHERITED) != 0;
+    slot->is_complete = (valid & MW_HAS_ARGV) != 0;
+    if (slot->is_complete || slot->inherited)
+        slot->image_retries = 0;
+    return 0;
+}
+
+/* Reports the program that runs in a process, or what was missing of it. */
+static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
+                        int again) {
+    char *text = mw_queue_text(&f->said, IMAGE_TEXT);
+    if (!text)
+        return -ENOMEM;
+    uint32_t valid = 0;
+    slot->image_read_at = mw_now();
+    size_t length =
+        mw_platform_image(f->platform, slot->handle, text, IMAGE_TEXT, &valid);
+    int complete = (valid & (MW_HAS_ARGV | MW_INHERITED)) != 0;
+    if (!length || (again && !complete))
+        return 0;
+    return report_text(f, slot, time, length,
+                       valid | (again ? MW_SAME_IMAGE : 0));
+}
+
+/* Reports an image that nobody could look at, by the name that is known. */
+static int report_unseen_image(mw_follower *f, mw_slot *slot, int64_t time,
+                               uint32_t valid) {
+    size_t length = strlen(slot->name);
+    char *text = mw_queue_text(&f->said, length + 2);
+    if (!text)
+        return -ENOMEM;
+    memcpy(text, slot->name, length);
+    text[length] = text[length + 1] = '\0';
+    return report_text(f, slot, time, length + 2, valid);
+}
+
+/* The image that ran until now has ended in execve. */
+static int end_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    int error = 0;
+    if ((slot->attempt.valid & MW_HAS_WATERMARK) && slot->has_image)
+        error = report_watermark(f, slot, time, slot->attempt.peak, MW_FINAL);
+    slot->attempt = (mw_attempt){0};
+    return error;
+}
+
+static void expect_memory(mw_slot *slot, int64_t time) {
+    slot->watermark = 0;
+    slot->has_rss = 0;
+    slot->inspection_gap = FIRST_INSPECTION;
+    schedule_inspection(slot, time);
+}
+
+static void expect_image(mw_slot *slot, int64_t time) {
+    expect_memory(slot, time);
+    slot->executed = 0;
+    slot->image_retries = IMAGE_RETRIES;
+}
+
+/* A look has shown a new image, which began at `time` at the latest. */
+static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    int64_t since = time;
+    int announced = slot->executed;
+    if (announced)
+        since = slot->executed_at;
+    else if (slot->attempt.time)
+        since = slot->attempt.time;
+    else if (!slot->has_image && has_events(f))
+        since = slot->start;
+    int error = end_image(f, slot, since);
+    expect_image(slot, time);
+    size_t before = f->said.count;
+    if (!error)
+        error = report_image(f, slot, since, 0);
+    /* If it has gone meanwhile, its end is when to tell of what it executed. */
+    slot->executed = announced && f->said.count == before;
+    if (!announced && slot->has_image && !slot->inherited)
+        slot->early_image = has_events(f) != 0;
+    return error;
+}
+
+/* -- Who belongs to the job -- */
+
+static int report_start(mw_follower *f, const mw_slot *slot, int64_t time,
+                        uint32_t found_by) {
+    mw_observation *record = observe(f, time, MW_STARTED, slot);
+    if (!record)
+        return -ENOMEM;
+    record->ppid = slot->ppid;
+    record->valid = (slot->known & MW_HAS_START) | found_by;
+    record->second = (uint64_t)slot->start;
+    const mw_slot *parent = find(f, slot->ppid);
+    if (parent && parent != slot) {
+        record->value = parent->serial;
+        record->valid |= MW_HAS_PARENT;
+    }
+    return 0;
+}
+
+typedef struct {
+    int64_t start;
+    int64_t time; /* of when it was found */
+    int32_t pid;
+    int32_t ppid;
+    uint32_t valid; /* MW_HAS_START */
+    uint32_t found_by;
+} newcomer;
+
+/* Takes up a process. A slot that has its pid is used again. */
+static int add_process(mw_follower *f, const newcomer *who, mw_slot **out) {
+    mw_slot *slot = find(f, who->pid);
+    if (slot) {
+        if (slot->handle)
+            mw_platform_detach(f->platform, slot->handle);
+        memset(slot, 0, sizeof *slot);
+        slot->pid = who->pid;
+    } else {
+        int error = mw_table_add(&f->table, who->pid, &slot);
+        if (error)
+            return error;
+    }
+    slot->serial = ++f->last_serial;
+    slot->ppid = who->ppid;
+    slot->start = who->start;
+    slot->known = who->valid & MW_HAS_START;
+    slot->patience = PATIENCE;
+    *out = slot;
+    return report_start(f, slot, who->time, who->found_by);
+}
+
+/* Whether `start` can be that of the process in `slot`. */
+static int is_same(const mw_slot *slot, int64_t start) {
+    return !(slot->known & MW_HAS_START) ||
+           llabs(slot->start - start) < SAME_START;
+}
+
+/* A short process may be gone when its turn in this tick comes. Its children
+   are added to those being gone through. */
+static int first_look(mw_follower *f, mw_slot *slot, int64_t time) {
+    mw_reading reading = {0};
+    int error =
+        mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
+    if (error || !(reading.valid & MW_HAS_RSS))
+        return error;
+    if (reading.new_image) {
+        if (has_events(f))
+            return 0; /* see visit() */
+        error = begin_image(f, slot, time);
+    }
+    if (error)
+        return error;
+    return report_rss(f, slot, time, reading.rss) ? 0 : -ENOMEM;
+}
+
+/* Begins to look at a process known from news. It may have gone. */
+static int attach(mw_follower *f, mw_slot *slot, int64_t time) {
+    mw_identity identity = {0};
+    mw_handle *handle;
+    int error = mw_platform_attach(f->platform, slot->pid, &handle, &identity);
+    if (error || !handle)
+        return error;
+    if ((identity.valid & MW_HAS_START) && !is_same(slot, identity.start)) {
+        /* Another one's pid by now. */
+        mw_platform_detach(f->platform, handle);
+        return 0;
+    }
+    slot->handle = handle;
+    if (!slot->has_image || slot->executed)
+        error = begin_image(f, slot, time);
+    else /* the hook has seen it before */
+        expect_memory(slot, time);
+    return error ? error : first_look(f, slot, time);
+}
+
+/* Keeps an eye on a process that has ended without having been looked at. */
+static int hold(mw_follower *f, mw_slot *slot, enum mw_life *life) {
+    mw_identity identity = {0};
+    int error =
+        mw_platform_attach(f->platform, slot->pid, &slot->handle, &identity);
+    if (error || !slot->handle)
+        return error;
+    if (!(identity.valid & MW_HAS_START) || is_same(slot, identity.start)) {
+        *life = MW_ENDED;
+        return 0;
+    }
+    mw_platform_detach(f->platform, slot->handle);
+    slot->handle = NULL;
+    return 0;
+}
+
+static int hear(mw_follower *f, int64_t time);
+
+/* Follows every process of `found` that is not followed yet. */
+static int adopt_found(mw_follower *f, int64_t time) {
+    int heard = !has_events(f);
+    for (size_t i = 0; i < f->found.count; i++) {
+        int32_t pid = f->found.pid[i];
+        if (mw_table_find(&f->table, pid) >= 0)
+            continue;
+        if (!heard) {
+            /* Word of its fork has come meanwhile, and knows more. */
+            heard = 1;
+            int error = hear(f, time);
+            if (error)
+                return error;
+            if (mw_table_find(&f->table, pid) >= 0)
+                continue;
+        }
+        mw_handle *handle;
+        mw_identity identity = {0};
+        int error = mw_platform_attach(f->platform, pid, &handle, &identity);
+        if (error)
+            return error;
+        if (!handle)
+            continue;
+        mw_slot *slot;
+        newcomer who = {.start = identity.start,
+                        .time = time,
+                        .pid = pid,
+                        .ppid = identity.ppid,
+                        .valid = identity.valid};
+        error = add_process(f, &who, &slot);
+        if (error) {
+            mw_platform_detach(f->platform, handle);
+            return error;
+        }
+        slot->handle = handle;
+        slot->foreign = f->has_other_children && pid != f->root_pid &&
+                        identity.ppid == f->adopter_pid;
+        error = begin_image(f, slot, time);
+        if (!error)
+            error = first_look(f, slot, time);
+        if (error)
+            return error;
+    }
+    f->found.count = 0;
+    return 0;
+}
+
+/* -- Its end -- */
+
+/* Takes the wait status of a zombie that is our child, so that it goes away. */
+static int reap(mw_follower *f, const mw_slot *slot, int *status) {
+    return !slot->foreign && slot->handle &&
+           mw_platform_reap(f->platform, slot->handle, status);
+}
+
+/* What was learnt of all its life. */
+static int report_sums(mw_follower *f, mw_slot *slot, int64_t time) {
+    int error = 0;
+    /* Without its last record, or killed after an execve that failed, it has
+       grown since, for all we know. */
+    if (slot->known & MW_HAS_WATERMARK)
+        error =
+            report_watermark(f, slot, time, slot->peak,
+                             slot->has_record || slot->exits ? MW_FINAL : 0);
+    else if (slot->attempt.valid & MW_HAS_WATERMARK)
+        error = report_watermark(f, slot, time, slot->attempt.peak, 0);
+    if (error)
+        return error;
+    if (slot->known & MW_HAS_CPU) {
+        mw_observation *record = observe(f, time, MW_CPU, slot);
+        if (!record)
+            return -ENOMEM;
+        record->value = (uint64_t)slot->user;
+        record->second = (uint64_t)slot->system;
+        record->valid = MW_HAS_CPU;
+    }
+    if (slot->known & MW_HAS_IO) {
+        mw_observation *record = observe(f, time, MW_IO, slot);
+        if (!record)
+            return -ENOMEM;
+        record->value = slot->read_bytes;
+        record->second = slot->written_bytes;
+        record->valid = MW_HAS_IO;
+    }
+    return 0;
+}
+
+static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
+                       enum mw_life life) {
+    if (slot->leaving)
+        time = slot->ended_at;
+    int error = 0;
+    if (slot->executed) {
+        error = end_image(f, slot, slot->executed_at);
+        slot->executed = 0;
+        if (!error)
+            error = report_unseen_image(f, slot, slot->executed_at, 0);
+    } else if (!slot->has_image) {
+        int64_t since = (slot->known & MW_HAS_START) ? slot->start : time;
+        error = report_unseen_image(f, slot, since,
+                                    has_events(f) ? MW_INHERITED : 0);
+    }
+    if (!error)
+        error = report_sums(f, slot, time);
+    if (error)
+        return error;
+    mw_observation *record = observe(f, time, MW_EXITED, slot);
+    if (!record)
+        return -ENOMEM;
+    int status;
+    if (life == MW_ENDED && reap(f, slot, &status)) {
+        record->value = (uint64_t)status;
+        record->valid = MW_HAS_STATUS;
+    } else if (slot->known & MW_HAS_STATUS) {
+        record->value = (uint64_t)slot->status;
+        record->valid = MW_HAS_STATUS;
+    }
+    if (slot->end_is_known)
+        record->valid |= MW_BY_EVENT;
+    slot->ended = 1;
+    slot->rss = 0;
+    if (slot->pid == f->root_pid)
+        f->root_ended = 1;
+    return 0;
+}
+
+/* Its first thread has ended, and it has if no other is left. */
+static int finish(mw_follower *f, mw_slot *slot, int64_t time) {
+    int error = 0;
+    if (!slot->handle && !slot->exits)
+        error = attach(f, slot, time);
+    mw_reading reading = {.life = MW_VANISHED};
+    if (!error && slot->handle)
+        error = mw_platform_poll(f->platform, slot->handle, time, &reading,
+                                 &f->found);
+    if (error)
+        return error;
+    if (reading.life == MW_ALIVE && !slot->exits) {
+        slot->leaving = slot->end_is_known = 0;
+        slot->known &= ~(uint32_t)MW_HAS_STATUS;
+        return 0;
+    }
+    return report_exit(f, slot, time, reading.life);
+}
+
+/* Word of the end has come; whether it is true is looked at when all news is
+   applied. `is_known`: at that very time, not some time before. */
+static int leave(mw_follower *f, mw_slot *slot, int64_t time,
+                 uint8_t is_known) {
+    slot->leaving = 1;
+    slot->end_is_known = is_known;
+    slot->ended_at = time;
+    return mw_pids_add(&f->leaving, slot->pid);
+}
+
+/* -- News -- */
+
+static void set_name(const mw_follower *f, mw_slot *slot, const mw_news *n) {
+    size_t length = n->text_length;
+    if (length >= sizeof slot->name)
+        length = sizeof slot->name - 1;
+    if (!length)
+        return;
+    memcpy(slot->name, f->news.text + n->text, length);
+    slot->name[length] = '\0';
+}
+
+/* Whose pid is in use again has ended, although nobody said so. */
+static int make_way(mw_follower *f, int32_t pid, int64_t time) {
+    mw_slot *slot = find(f, pid);
+    return slot && !slot->ended ? report_exit(f, slot, time, MW_VANISHED) : 0;
+}
+
+static int on_fork(mw_follower *f, const mw_news *n) {
+    mw_slot *slot = find(f, n->pid);
+    if (slot && !slot->ended && !slot->leaving && is_same(slot, n->time)) {
+        /* It was looked at before. Now its start is known exactly. */
+        slot->start = n->time;
+        slot->known |= MW_HAS_START;
+        slot->ppid = n->ppid;
+        return report_start(f, slot, n->time, 0);
+    }
+    if (n->pid != f->root_pid && !find(f, n->ppid))
+        return 0;
+    int error = make_way(f, n->pid, n->time);
+    newcomer who = {.start = n->time,
+                    .time = n->time,
+                    .pid = n->pid,
+                    .ppid = n->ppid,
+                    .valid = MW_HAS_START,
+                    .found_by = MW_BY_EVENT};
+    if (!error)
+        error = add_process(f, &who, &slot);
+    return error ? error : mw_pids_add(&f->fresh, n->pid);
+}
+
+static int on_exec(mw_follower *f, const mw_news *n) {
+    mw_slot *slot = find(f, n->pid);
+    if (!slot || slot->ended)
+        return 0;
+    /* It has been looked at since, or while it executed that. */
+    if (slot->early_image || n->time < slot->image_read_at) {
+        slot->early_image = 0;
+        return 0;
+    }
+    int error = 0;
+    if (slot->executed) {
+        /* Two at once: nobody has looked at the one between. */
+        error = end_image(f, slot, slot->executed_at);
+        if (!error)
+            error = report_unseen_image(f, slot, slot->executed_at, 0);
+    }
+    slot->name[0] = '\0';
+    set_name(f, slot, n);
+    slot->executed = 1;
+    slot->executed_at = n->time;
+    return error ? error : mw_pids_add(&f->fresh, n->pid);
+}
+
+static int on_end(mw_follower *f, const mw_news *n) {
+    mw_slot *slot = find(f, n->pid);
+    if (!slot || slot->ended)
+        return 0;
+    if (n->valid & MW_HAS_STATUS) {
+        slot->known |= MW_HAS_STATUS;
+        slot->status = n->status;
+    }
+    return leave(f, slot, n->time, 1);
+}
+
+static uint64_t hash_of(const char *text, size_t length) {
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Brings the image in line with what the hook has read. */
+static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
+    const mw_attempt *tried = &slot->attempt;
+    int64_t since = n->time;
+    uint32_t valid =
+        n->valid & (MW_HAS_EXE | MW_HAS_ARGV | MW_ARGV_CUT | MW_INHERITED);
+    const char *text = f->news.text + n->text;
+    int differs = tried->time && (tried->valid & MW_HAS_WATERMARK) &&
+                  (tried->mark != n->mark ||
+                   tried->text != hash_of(text, n->text_length));
+    int is_new = 1;
+    if (slot->executed)
+        since = slot->executed_at;
+    else if (!slot->has_image)
+        since = tried->time ? tried->time : slot->start;
+    else if ((slot->inherited && !(valid & MW_INHERITED)) ||
+             (differs && !has_events(f)))
+        since = tried->time ? tried->time : n->time;
+    else if (!slot->is_complete && (valid & MW_HAS_ARGV)) {
+        is_new = 0;
+        since = n->time;
+    } else {
+        return 0;
+    }
+    int error = 0;
+    if (is_new) {
+        error = end_image(f, slot, since);
+        expect_image(slot, n->time);
+    } else {
+        valid |= MW_SAME_IMAGE;
+    }
+    char *room = mw_queue_text(&f->said, n->text_length);
+    if (error || !room)
+        return error ? error : -ENOMEM;
+    memcpy(room, text, n->text_length);
+    return report_text(f, slot, since, n->text_length, valid);
+}
+
+/* Every process that passes the hook is of the job. */
+static int on_hook(mw_follower *f, const mw_news *n) {
+    mw_slot *slot = find(f, n->pid);
+    int error = 0;
+    if (slot && (n->valid & MW_HAS_START) && !is_same(slot, n->start)) {
+        error = make_way(f, n->pid, n->start);
+        slot = NULL;
+    }
+    if (!error && !slot) {
+        newcomer who = {.start = n->start,
+                        .time = (n->valid & MW_HAS_START) ? n->start : n->time,
+                        .pid = n->pid,
+                        .ppid = n->ppid,
+                        .valid = n->valid,
+                        .found_by = MW_BY_HOOK};
+        error = add_process(f, &who, &slot);
+        /* Whether it is still there is found out by looking. */
+        if (!error)
+            error = mw_pids_add(&f->fresh, n->pid);
+    }
+    if (error || slot->ended)
+        return error;
+    if (n->text_length)
+        error = see_image(f, slot, n);
+    if (error)
+        return error;
+    if (n->kind == MW_NEWS_EXECUTING) {
+        slot->attempt = (mw_attempt){
+            .time = n->time,
+            .peak = n->peak,
+            .mark = n->mark,
+            .text = hash_of(f->news.text + n->text, n->text_length),
+            .valid = n->valid,
+        };
+        return 0;
+    }
+    slot->attempt = (mw_attempt){0};
+    slot->exits = 1;
+    if (n->valid & MW_HAS_WATERMARK) {
+        slot->known |= MW_HAS_WATERMARK;
+        slot->peak = n->peak;
+    }
+    if (n->valid & MW_HAS_CPU) {
+        slot->known |= MW_HAS_CPU;
+        slot->user = n->user;
+        slot->system = n->system;
+    }
+    if (n->valid & MW_HAS_STATUS) {
+        slot->known |= MW_HAS_STATUS;
+        slot->status = n->status;
+    }
+    return leave(f, slot, n->time, 1);
+}
+
+static int is_its_record(const mw_slot *slot, const mw_news *n) {
+    return !(slot->known & MW_HAS_START) ||
+           n->time - n->elapsed > slot->start - SAME_START;
+}
+
+/* Adds a thread's record to what is known of its process. */
+static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
+    if (!slot->has_sums) /* what the hook saw of them is less exact */
+        slot->user = slot->system = 0;
+    slot->has_sums = 1;
+    slot->known |= n->valid & (MW_HAS_CPU | MW_HAS_IO | MW_HAS_WATERMARK);
+    slot->user += n->user;
+    slot->system += n->system;
+    slot->read_bytes += n->read_bytes;
+    slot->written_bytes += n->written_bytes;
+    if ((n->valid & MW_HAS_WATERMARK) && n->peak > slot->peak)
+        slot->peak = n->peak;
+    if (n->tid != n->pid)
+        return 0;
+    slot->has_record = 1;
+    set_name(f, slot, n);
+    if (!(slot->known & MW_HAS_STATUS) && (n->valid & MW_HAS_STATUS)) {
+        slot->known |= MW_HAS_STATUS;
+        slot->status = n->status;
+    }
+    return slot->leaving || has_events(f) ? 0 : leave(f, slot, n->time, 0);
+}
+
+/* A process of which nothing but its exit record is known. */
+static int add_by_record(mw_follower *f, const mw_news *n) {
+    newcomer who = {.time = n->time - n->elapsed,
+                    .pid = n->pid,
+                    .ppid = n->ppid,
+                    .found_by = MW_BY_RECORD};
+    int error = make_way(f, n->pid, who.time);
+    mw_slot *slot;
+    if (!error)
+        error = add_process(f, &who, &slot);
+    return error ? error : fold(f, slot, n);
+}
+
+static int on_record(mw_follower *f, const mw_news *n, mw_news_list *kept) {
+    mw_slot *slot = find(f, n->pid);
+    if (slot && !slot->ended && is_its_record(slot, n))
+        return fold(f, slot, n);
+    if (slot && slot->ended && is_its_record(slot, n))
+        return 0;
+    /* Events tell of every process, if somewhat later than this. Without them
+       a process is known by its parent, once that is. */
+    int by_parent = n->tid == n->pid && !has_events(f) && n->ppid &&
+                    (find(f, n->ppid) ||
+                     (n->ppid == f->adopter_pid && !f->has_other_children));
+    if (by_parent)
+        return add_by_record(f, n);
+    uint64_t age = n->mark ? f->rounds - n->mark : 0;
+    if (age >= PATIENCE)
+        return 0;
+    const char *text = f->news.text + n->text;
+    mw_news *copy = mw_news_add(kept, text, n->text_length);
+    if (!copy)
+        return -ENOMEM;
+    size_t at = copy->text;
+    *copy = *n;
+    copy->text = at;
+    copy->mark = n->mark ? n->mark : f->rounds;
+    return 0;
+}
+
+/* The newest first: a parent's record comes after its child's. */
+static int on_records(mw_follower *f) {
+    mw_news_clear(&f->spare);
+    int error = 0;
+    for (size_t i = f->news.count; !error && i-- > 0;)
+        if (f->news.items[i].kind == MW_NEWS_RECORD)
+            error = on_record(f, &f->news.items[i], &f->spare);
+    mw_news_list newest_first = f->spare;
+    f->spare = f->early;
+    f->early = newest_first;
+    return error;
+}
+
+/* Puts the records that could not be placed in the last round before the new
+   ones, the oldest first again. */
+static int bring_early(mw_follower *f) {
+    for (size_t i = f->early.count; i-- > 0;) {
+        const mw_news *n = &f->early.items[i];
+        mw_news *copy =
+            mw_news_add(&f->news, f->early.text + n->text, n->text_length);
+        if (!copy)
+            return -ENOMEM;
+        size_t at = copy->text;
+        *copy = *n;
+        copy->text = at;
+    }
+    mw_news_clear(&f->early);
+    return 0;
+}
+
+/* Applies the news, but takes no look at any process. */
+static int apply_news(mw_follower *f) {
+    mw_news_clear(&f->news);
+    int error = bring_early(f);
+    if (!error)
+        error = mw_platform_news(f->platform, f->closing, &f->news);
+    for (size_t i = 0; !error && i < f->news.count; i++) {
+        const mw_news *n = &f->news.items[i];
+        switch (n->kind) {
+        case MW_NEWS_FORK: error = on_fork(f, n); break;
+        case MW_NEWS_EXEC: error = on_exec(f, n); break;
+        case MW_NEWS_EXIT: error = on_end(f, n); break;
+        case MW_NEWS_EXECUTING:
+        case MW_NEWS_LAST: error = on_hook(f, n); break;
+        default: break;
+        }
+    }
+    return error ? error : on_records(f);
+}
+
+/* Looks at what the news were of. */
+static int look_at_news(mw_follower *f, int64_t time) {
+    int error = 0;
+    for (size_t i = 0; !error && i < f->fresh.count; i++) {
+        mw_slot *slot = find(f, f->fresh.pid[i]);
+        if (!slot || slot->ended || slot->leaving)
+            continue;
+        if (!slot->handle)
+            error = attach(f, slot, time);
+        else if (slot->executed) {
+            error = begin_image(f, slot, time);
+            if (!error)
+                error = first_look(f, slot, time);
+        }
+    }
+    f->fresh.count = 0;
+    for (size_t i = 0; !error && i < f->leaving.count; i++) {
+        mw_slot *slot = find(f, f->leaving.pid[i]);
+        if (slot && !slot->ended && slot->leaving)
+            error = finish(f, slot, time);
+    }
+    f->leaving.count = 0;
+    return error;
+}
+
+static int hear(mw_follower *f, int64_t time) {
+    int error = apply_news(f);
+    return error ? error : look_at_news(f, time);
+}
+
+int mw_follow_news(mw_follower *f, int64_t time) {
+    int error = hear(f, time);
+    f->found.count = 0; /* the next tick finds them again */
+    return error;
+}
+
+/* -- A pass over all -- */
+
+/* Reports memory when it changed, or when an inspection is due. */
+static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
+                         const mw_reading *reading) {
+    mw_inspection seen = {0};
+    if (time >= slot->next_inspection) {
+        int error = mw_platform_inspect(f->platform, slot->handle, &seen);
+        if (error)
+            return error;
+        schedule_inspection(slot, time);
+        if (seen.new_image) {
+            if (has_events(f))
+                return 0; /* see visit() */
+            error = begin_image(f, slot, time);
+            if (error)
+                return error;
+        }
+    }
+    int raised =
+        (seen.valid & MW_HAS_WATERMARK) && seen.watermark > slot->watermark;
+    if (slot->has_rss && slot->rss == reading->rss && !raised)
+        return 0;
+    mw_observation *record = report_rss(f, slot, time, reading->rss);
+    if (!record)
+        return -ENOMEM;
+    if (raised) {
+        record->second = slot->watermark = seen.watermark;
+        record->valid |= MW_HAS_WATERMARK;
+    }
+    return 0;
+}
+
+/* Whether word of its end is still to come, and worth waiting for. */
+static int has_patience(const mw_follower *f, mw_slot *slot) {
+    if (f->closing || !slot->patience)
+        return 0;
+    uint32_t sources = mw_platform_sources(f->platform);
+    int expected = has_events(f) ||
+                   ((sources & MW_TASKSTATS) && !slot->has_record) ||
+                   ((sources & MW_HOOK) && !slot->exits);
+    if (!expected)
+        return 0;
+    slot->patience--;
+    return 1;
+}
+
+/* Whether news may still come of a process that was gone at the last look. */
+static int may_be_heard_of(const mw_follower *f, const mw_slot *slot) {
+    return slot->passes < PATIENCE && mw_platform_sources(f->platform);
+}
+
+/* A process that is gone, with or without word of it. */
+static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
+                      enum mw_life life, int *vanished) {
+    if (!has_patience(f, slot)) {
+        *vanished = life == MW_VANISHED && !may_be_heard_of(f, slot);
+        return report_exit(f, slot, time, life);
+    }
+    /* It holds nothing any more. */
+    if (slot->has_rss && slot->rss)
+        return report_rss(f, slot, time, 0) ? 0 : -ENOMEM;
+    return 0;
+}
+
+/* A process whose end was reported. Sets *vanished when its slot can go. */
+static int visit_ended(mw_follower *f, mw_slot *slot, int64_t time,
+                       int *vanished) {
+    mw_reading reading = {.life = MW_VANISHED};
+    int error = 0;
+    if (slot->handle)
+        error = mw_platform_poll(f->platform, slot->handle, time, &reading,
+                                 &f->found);
+    /* A zombie may have become ours: an orphan nobody waited for. */
+    int status;
+    if (reading.life == MW_ENDED)
+        reap(f, slot, &status);
+    if (slot->passes < PATIENCE) {
+        slot->passes++;
+        /* Never looked at, it may be a zombie for long: its pid is not free. */
+        if (slot->passes == PATIENCE && !slot->handle)
+            error = hold(f, slot, &reading.life);
+    }
+    *vanished = reading.life == MW_VANISHED && !may_be_heard_of(f, slot);
+    return error;
+}
+
+/* One process in one tick. */
+static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
+                 int *vanished) {
+    if (slot->ended)
+        return visit_ended(f, slot, time, vanished);
+    if (!slot->handle)
+        return visit_gone(f, slot, time, MW_VANISHED, vanished);
+    mw_reading reading = {0};
+    int error =
+        mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
+    if (error)
+        return error;
+    if (reading.life != MW_ALIVE)
+        return visit_gone(f, slot, time, reading.life, vanished);
+    /* With events, word of the exec is on its way, and this memory belongs to
+       an image that has not begun yet. */
+    if (reading.new_image && has_events(f))
+        return 0;
+    if (reading.new_image)
+        error = begin_image(f, slot, time);
+    else if (slot->image_retries) {
+        slot->image_retries--;
+        error = report_image(f, slot, time, 1);
+    }
+    if (error)
+        return error;
+    if (reading.valid & MW_HAS_RSS)
+        return report_memory(f, slot, time, &reading);
+    *flags |= MW_TICK_PARTIAL;
+    if (!slot->unreadable) {
+        slot->unreadable = 1;
+        f->unreadable++;
+    }
+    return 0;
+}
+
+static int is_member(const void *table, int32_t pid) {
+    return mw_table_find(table, pid) >= 0;
+}
+
+/* Visits every process, those that are found on the way, too. */
+static int visit_all(mw_follower *f, int64_t time, uint32_t *flags,
+                     uint64_t *live) {
+    int error = 0;
+    for (size_t i = 0; !error && i < f->table.count;) {
+        int vanished = 0;
+        error = visit(f, &f->table.slots[i], time, flags, &vanished);
+        if (error)
+            break;
+        mw_slot *slot = &f->table.slots[i];
+        if (!slot->ended) {
+            ++*live;
+            f->total += slot->rss;
+        }
+        if (f->found.count)
+            error = adopt_found(f, time);
+        if (vanished) {
+            slot = &f->table.slots[i];
+            if (slot->handle)
+                mw_platform_detach(f->platform, slot->handle);
+            mw_table_remove(&f->table, i);
+        } else {
+            i++;
+        }
+    }
+    return error;
+}
+
+int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
+                   uint64_t skipped, int closing) {
+    f->closing = closing;
+    f->found.count = 0;
+    int error = hear(f, time);
+    f->rounds++;
+    if (!error)
+        error =
+            mw_platform_discover(f->platform, is_member, &f->table, &f->found);
+    int first = !find(f, f->root_pid) && !f->last_serial;
+    if (!error && first)
+        error = mw_pids_add(&f->found, f->root_pid);
+    if (!error)
+        error = adopt_found(f, time);
+    if (!error && first && !find(f, f->root_pid))
+        f->root_ended = 1;
+    uint64_t live = 0;
+    f->total = 0;
+    if (!error)
+        error = visit_all(f, time, &flags, &live);
+    if (error)
+        return error;
+    mw_observation *record = observe(f, time, MW_TICK, NULL);
+    if (!record)
+        return -ENOMEM;
+    record->process = skipped;
+    record->value = f->total;
+    record->second = live;
+    record->valid = flags | MW_HAS_RSS;
+    return 0;
+}
+
+void mw_follow_end(mw_follower *f) {
+    for (size_t i = 0; i < f->table.count; i++)
+        if (f->table.slots[i].handle)
+            mw_platform_detach(f->platform, f->table.slots[i].handle);
+    mw_table_free(&f->table);
+    mw_queue_free(&f->said);
+    mw_news_free(&f->news);
+    mw_news_free(&f->early);
+    mw_news_free(&f->spare);
+    free(f->found.pid);
+    free(f->fresh.pid);
+    free(f->leaving.pid);
+}

@@ -1,0 +1,253 @@
+/* The proc connector: every fork, exec and exit of the machine. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "feed.h"
+#include "messages.h"
+#include "nlsocket.h"
+
+#ifndef SOL_NETLINK
+#define SOL_NETLINK 270
+#endif
+#ifndef NETLINK_NO_ENOBUFS
+#define NETLINK_NO_ENOBUFS 5 /* Linux 2.6.30 */
+#endif
+
+/* CN_IDX_PROC and CN_VAL_PROC; the multicast group's bit is the same number. */
+enum { GROUP = 1 };
+
+/* Room for about 40,000 events: what hundreds of processes a tick make while
+   the reader is stopped for a second or more. */
+enum { ROOM = 32 << 20 };
+
+/* How often to ask again when the kernel does not answer: see listen_in(). */
+enum { MOST_TRIES = 8 };
+
+struct connector {
+    mw_feed feed;
+    mw_netlink news;
+    mw_netlink bell;
+    int64_t to_boottime; /* from the messages' clock, CLOCK_MONOTONIC */
+    mw_news_list *out;   /* of the drain() under way */
+};
+
+/*
+ * What the sockets let in. Loads are big-endian, and of a message that is in
+ * the machine's order, hence htonl(). Offsets are from the netlink header, 16
+ * bytes before the cn_msg; of two fields only whether they are the same is
+ * asked.
+ */
+enum {
+    WHAT = 36,
+    FORK_PID = 60,
+    FORK_TGID = 64,
+    EXIT_PID = 52,
+    EXIT_TGID = 56
+};
+enum { EVENT_NONE = 0, EVENT_FORK = 1, EVENT_EXEC = 2 };
+#define EVENT_EXIT 0x80000000u
+
+#define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
+#define IF(value, yes, no)                                                     \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(value), yes, no)
+#define IF_SAME(yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_X, 0, yes, no)
+#define KEEP BPF_STMT(BPF_MISC | BPF_TAX, 0)
+#define RETURN(length) BPF_STMT(BPF_RET | BPF_K, length)
+
+/* Processes' forks, execs and exits, no threads'; and answers to requests. */
+static int open_news(mw_netlink *news) {
+    /* A jump's numbers are how many lines to pass over. */
+    const struct sock_filter filter[] = {
+        /* 0 */ LOAD(WHAT),
+        /* 1 */ IF(EVENT_EXEC, 11, 0),
+        /* 2 */ IF(EVENT_FORK, 2, 0),
+        /* 3 */ IF(EVENT_EXIT, 5, 0),
+        /* 4 */ IF(EVENT_NONE, 8, 9),
+        /* 5 */ LOAD(FORK_PID),
+        /* 6 */ KEEP,
+        /* 7 */ LOAD(FORK_TGID),
+        /* 8 */ IF_SAME(4, 5),
+        /* 9 */ LOAD(EXIT_PID),
+        /* 10 */ KEEP,
+        /* 11 */ LOAD(EXIT_TGID),
+        /* 12 */ IF_SAME(0, 1),
+        /* 13 */ RETURN(UINT32_MAX),
+        /* 14 */ RETURN(0),
+    };
+    return mw_netlink_open(news, NETLINK_CONNECTOR, ROOM, GROUP, filter,
+                           sizeof filter / sizeof *filter);
+}
+
+/* Execs only, and no more of them than it takes to be readable: what else
+   arrives is dropped, and nobody is told. */
+static int open_bell(mw_netlink *bell) {
+    const struct sock_filter filter[] = {
+        LOAD(WHAT),
+        IF(EVENT_EXEC, 0, 1),
+        RETURN(UINT32_MAX),
+        RETURN(0),
+    };
+    int error = mw_netlink_open(bell, NETLINK_CONNECTOR, 0, GROUP, filter,
+                                sizeof filter / sizeof *filter);
+    int one = 1;
+    if (!error &&
+        setsockopt(bell->fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, &one, sizeof one))
+        error = -errno;
+    return error;
+}
+
+/* PROC_CN_MCAST_LISTEN and PROC_CN_MCAST_IGNORE */
+enum { LISTEN = 1, IGNORE = 2 };
+
+static int request(const mw_netlink *news, uint32_t what) {
+    struct {
+        struct nlmsghdr header;
+        uint32_t idx, val, seq, ack;
+        uint16_t length, flags;
+        uint32_t what;
+    } message;
+    memset(&message, 0, sizeof message);
+    message.header.nlmsg_len = sizeof message;
+    message.header.nlmsg_type = NLMSG_DONE;
+    message.idx = message.val = GROUP;
+    message.ack = news->port;
+    message.length = sizeof message.what;
+    message.what = what;
+    return send(news->fd, &message, sizeof message, 0) < 0 ? -errno : 0;
+}
+
+struct answer {
+    uint32_t ack; /* that we wait for */
+    int found;
+    int error;
+};
+
+static int look_for_answer(void *context, const char *data, size_t length) {
+    struct answer *answer = context;
+    size_t offset = 0;
+    mw_part part;
+    uint32_t ack;
+    int error;
+    while (mw_parse_netlink(data, length, &offset, &part))
+        if (mw_parse_connector_ack(part.data, part.length, &ack, &error) &&
+            ack == answer->ack) {
+            answer->found = 1;
+            answer->error = -error;
+        }
+    return 0;
+}
+
+/*
+ * Asks for the news. The kernel answers before send() returns, to everybody in
+ * the group, or not at all: when this process is not in its first namespaces,
+ * or when it has counted fewer listeners than there are. That happens before
+ * Linux 6.6 to programs that have said IGNORE without LISTEN; each LISTEN, from
+ * a new socket to be sure, makes up for one of them.
+ */
+static int listen_in(struct connector *c) {
+    for (int i = 0; i < MOST_TRIES; i++) {
+        int error = open_news(&c->news);
+        if (!error)
+            error = request(&c->news, LISTEN);
+        struct answer answer = {.ack = c->news.port + 1};
+        if (!error)
+            error = mw_netlink_drain(&c->news, &c->feed.lost, look_for_answer,
+                                     &answer);
+        if (error || answer.found)
+            return error ? error : answer.error;
+        mw_netlink_close(&c->news);
+    }
+    return mw_initial_namespaces() ? -EOPNOTSUPP : -ENXIO;
+}
+
+static int64_t nanoseconds(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* The two clocks part only while the machine is suspended. What else seems to
+   have moved them is an interruption between two readings. */
+static int64_t follow_clocks(int64_t before) {
+    static const int64_t NOISE = 1000000;
+    int64_t best = INT64_MAX, offset = before;
+    for (int i = 0; i < 5 && best > 1000; i++) {
+        int64_t from = nanoseconds(CLOCK_MONOTONIC);
+        int64_t boot = nanoseconds(CLOCK_BOOTTIME);
+        int64_t to = nanoseconds(CLOCK_MONOTONIC);
+        if (to - from >= best)
+            continue;
+        best = to - from;
+        offset = boot - (from + best / 2);
+    }
+    int64_t moved = offset - before;
+    return moved > NOISE || moved < -NOISE ? offset : before;
+}
+
+static int take(void *context, const char *data, size_t length) {
+    struct connector *c = context;
+    size_t offset = 0;
+    mw_part part;
+    mw_message message;
+    int error = 0;
+    while (!error && mw_parse_netlink(data, length, &offset, &part)) {
+        if (mw_parse_connector(part.data, part.length, &message))
+            continue;
+        message.news.time += c->to_boottime;
+        error = mw_message_add(&message, c->out);
+    }
+    return error;
+}
+
+static int drain(mw_feed *feed, mw_news_list *out) {
+    struct connector *c = (struct connector *)feed;
+    size_t from = out->count;
+    uint64_t unheard = 0;
+    c->out = out;
+    c->to_boottime = follow_clocks(c->to_boottime);
+    int error = mw_netlink_drain(&c->bell, &unheard, NULL, NULL);
+    if (!error)
+        error = mw_netlink_drain(&c->news, &feed->lost, take, c);
+    mw_news_sort(out, from);
+    return error;
+}
+
+static void close_feed(mw_feed *feed) {
+    struct connector *c = (struct connector *)feed;
+    /* Else the kernel goes on to make messages for nobody. */
+    if (c->news.fd >= 0)
+        request(&c->news, IGNORE);
+    mw_netlink_close(&c->news);
+    mw_netlink_close(&c->bell);
+    free(c);
+}
+
+int mw_connector_open(mw_feed **out) {
+    *out = NULL;
+    struct connector *c = calloc(1, sizeof *c);
+    if (!c)
+        return -ENOMEM;
+    c->news.fd = c->bell.fd = -1;
+    c->feed.drain = drain;
+    c->feed.close = close_feed;
+    int error = listen_in(c);
+    if (!error)
+        error = open_bell(&c->bell);
+    if (error) {
+        close_feed(&c->feed);
+        return error == -EPROTONOSUPPORT ? -EOPNOTSUPP : error;
+    }
+    c->feed.news_fd = c->news.fd;
+    c->feed.bell_fd = c->bell.fd;
+    c->feed.lost = 0;
+    *out = &c->feed;
+    return 0;
+}

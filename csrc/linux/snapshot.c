@@ -1,0 +1,143 @@
+#include "snapshot.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "parse.h"
+
+/* proc_pid_stat(5), flags: forked, and nothing executed since. */
+#define PF_FORKNOEXEC 0x40u
+
+/* "PID" or "PID/name". Not snprintf, which may take a lock. */
+static void path_of(char *path, int32_t pid, const char *name) {
+    char digits[12];
+    size_t count = 0, length = 0;
+    do
+        digits[count++] = (char)('0' + pid % 10);
+    while (pid /= 10);
+    while (count)
+        path[length++] = digits[--count];
+    if (*name)
+        path[length++] = '/';
+    memcpy(path + length, name, strlen(name) + 1);
+}
+
+/* Reads s->file: `stat` and `status` come as a whole. */
+static size_t read_file(mw_snapshot *s, int dir, const char *path) {
+    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = mw_procfs_reread(fd, s->file, sizeof s->file);
+    close(fd);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static bool read_stat(mw_snapshot *s, int dir, const char *path, mw_stat *out) {
+    size_t length = read_file(s, dir, path);
+    return !mw_parse_stat(s->file, length, out);
+}
+
+static bool read_stat_of(mw_snapshot *s, int32_t pid, mw_stat *out) {
+    char path[MW_PATH];
+    path_of(path, pid, "stat");
+    return read_stat(s, s->proc_fd, path, out);
+}
+
+static void identify(const mw_snapshot *s, int32_t pid, const mw_stat *stat,
+                     mw_news *out) {
+    out->pid = pid;
+    out->ppid = stat->ppid;
+    out->start = (int64_t)(stat->start_ticks * s->tick_ns);
+    out->valid |= MW_HAS_START;
+}
+
+void mw_snapshot_identity(mw_snapshot *s, int32_t pid, mw_news *out) {
+    mw_stat stat;
+    out->pid = pid;
+    out->valid |= MW_INHERITED;
+    if (read_stat_of(s, pid, &stat))
+        identify(s, pid, &stat, out);
+}
+
+static void close_dir(mw_snapshot *s) {
+    if (s->dir >= 0)
+        close(s->dir);
+    s->dir = -1;
+}
+
+static bool read_numbers(mw_snapshot *s, int32_t tid, bool executing,
+                         mw_news *out) {
+    mw_stat stat;
+    if (!read_stat(s, s->dir, "stat", &stat))
+        return false;
+    /* Where there is but one thread, the process has its number. All threads
+       but the first are PF_FORKNOEXEC in any process. */
+    if (executing && stat.threads <= 1 && stat.flags & PF_FORKNOEXEC) {
+        identify(s, tid, &stat, out);
+        out->valid |= MW_INHERITED;
+        close_dir(s);
+        return true;
+    }
+    size_t length = read_file(s, s->dir, "status");
+    if (mw_parse_watermark(s->file, length, &out->peak))
+        out->valid |= MW_HAS_WATERMARK;
+    int32_t pid = stat.threads > 1 ? mw_parse_tgid(s->file, length) : tid;
+    /* The image is the same for all threads; the rest is the first one's. That
+       one may have ended already, and shows no image then. */
+    uint64_t code = stat.start_code, stack = stat.start_stack;
+    if (pid != tid && (!pid || !read_stat_of(s, pid, &stat)))
+        return false;
+    identify(s, pid, &stat, out);
+    if (stat.flags & PF_FORKNOEXEC)
+        out->valid |= MW_INHERITED;
+    out->user = (int64_t)(stat.user_ticks * s->tick_ns);
+    out->system = (int64_t)(stat.system_ticks * s->tick_ns);
+    out->valid |= MW_HAS_CPU;
+    /* Both are random, and unrelated, unless that is switched off: then the
+       stack still begins below arguments of another length. */
+    out->mark = stack ? stack ^ code << 16 : 0;
+    memcpy(s->name, stat.comm, sizeof s->name);
+    return true;
+}
+
+bool mw_snapshot_numbers(mw_snapshot *s, int32_t tid, bool executing,
+                         mw_news *out) {
+    char path[MW_PATH];
+    path_of(path, tid, "");
+    s->text_length = 0;
+    /* Four look-ups below it are cheaper than as many paths, by 8 us of 65. */
+    s->dir = openat(s->proc_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (s->dir < 0)
+        return false;
+    bool known = read_numbers(s, tid, executing, out);
+    if (!known)
+        close_dir(s);
+    return known;
+}
+
+/* As mw_platform_image() has it. */
+void mw_snapshot_image(mw_snapshot *s, mw_news *out) {
+    if (s->dir < 0)
+        return;
+    size_t length = strlen(s->name);
+    memcpy(s->text, s->name, length);
+    s->text[length++] = '\0';
+    /* readlink never writes more than a page of path. */
+    ssize_t n = readlinkat(s->dir, "exe", s->text + length, 4095);
+    if (n > 0) {
+        out->valid |= MW_HAS_EXE;
+        length += (size_t)n;
+    }
+    s->text[length++] = '\0';
+    n = mw_procfs_read(s->dir, "cmdline", s->text + length,
+                       sizeof s->text - length);
+    if (n > 0) {
+        out->valid |= MW_HAS_ARGV;
+        length += (size_t)n;
+        if (length == sizeof s->text)
+            out->valid |= MW_ARGV_CUT;
+    }
+    s->text_length = length;
+    close_dir(s);
+}

@@ -1,0 +1,136 @@
+"""`memwatch doctor`: what works here, and what to do to get more."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TextIO
+
+import click
+
+from memwatch import __version__, cgroup, native
+from memwatch.commands import terminal
+from memwatch.facts import parse_hidepid, read_facts
+from memwatch.kernel_files import parse_entry, read_text
+from memwatch.outputs import write_stdout
+from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
+from memwatch.tiers import TIERS, Facts
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+def command(as_json: bool) -> int:
+    """Show what memwatch can find out here, and what to do to get more.
+
+    Tries each way to see processes and their peaks, and looks at what bears on
+    a run: privileges, /proc, limits on memory and open files. Changes nothing.
+    The exit code is 0 whatever it finds.
+
+    \b
+    Examples:
+      memwatch doctor
+      sudo memwatch doctor
+      memwatch doctor --json | jq .run
+    """
+    checkup = examine()
+
+    def write(out: TextIO) -> None:
+        if as_json:
+            import json
+
+            out.write(json.dumps(document(checkup), indent=2) + "\n")
+            return
+        bold, dim = terminal.styles(1)
+        for line in lines(checkup, width=terminal.width(1), bold=bold, dim=dim):
+            out.write(line + "\n")
+
+    try:
+        write_stdout(write)
+    except OSError as error:
+        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+    return 0
+
+
+def examine() -> Checkup:
+    facts = read_facts()
+    return Checkup(
+        version=__version__,
+        target=native.build_target(),
+        backend=native.backend(),
+        errors={
+            tier.source: native.probe(tier.source) if tier.source else _try_sampling()
+            for tier in TIERS
+        },
+        facts=facts,
+        system=_system(facts),
+        memory=_memory(),
+    )
+
+
+def _try_sampling() -> int:
+    if native.backend() == "unsupported":
+        return errno.ENOTSUP
+    return 0 if os.path.exists("/proc/self/statm") else errno.ENOENT
+
+
+def _system(facts: Facts) -> System:
+    import resource
+
+    name = os.uname()
+    soft, hard = (
+        None if limit == resource.RLIM_INFINITY else limit
+        for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    return System(
+        kernel=name.sysname,
+        release=name.release,
+        machine=name.machine,
+        cpus=os.cpu_count(),
+        page_size=resource.getpagesize(),
+        children_lists=os.path.exists(f"/proc/self/task/{os.getpid()}/children"),
+        pss=bool(parse_entry(read_text("/proc/self/smaps_rollup"), "Pss:")),
+        pidfd=_has_pidfd(facts),
+        subreaper=_has_subreaper(),
+        hidepid=parse_hidepid(read_text("/proc/self/mountinfo")),
+        open_files=(soft, hard),
+    )
+
+
+def _has_pidfd(facts: Facts) -> bool:
+    # Python may lack it, built with older headers than those of Linux 5.3; memwatch does not.
+    if not hasattr(os, "pidfd_open"):
+        return facts.kernel is not None and facts.kernel >= (5, 3)
+    with suppress(OSError):
+        os.close(os.pidfd_open(os.getpid()))
+        return True
+    return False
+
+
+def _has_subreaper() -> bool:
+    with suppress(OSError):
+        native.subreaper(native.subreaper(True))
+        return True
+    return False
+
+
+def _memory() -> Memory:
+    total, available = cgroup.machine_memory()
+    machine_kills = cgroup.machine_oom_kills()
+    group = cgroup.find()
+    if not group:
+        return Memory(total=total, available=available, machine_oom_kills=machine_kills)
+    limit = group.limit()
+    return Memory(
+        total=total,
+        available=available,
+        cgroup_version=group.version,
+        cgroup=group.path,
+        usage=group.usage(),
+        limit=limit.bytes if limit else None,
+        limit_folder=limit.folder if limit else None,
+        limit_usage=limit.usage if limit else None,
+        throttled_at=group.throttled_at(),
+        oom_kills=group.oom_kills(),
+        machine_oom_kills=machine_kills,
+    )

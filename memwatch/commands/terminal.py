@@ -1,0 +1,35 @@
+"""How text looks at a terminal: colours or none, and how wide it may be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import click
+
+Style = Callable[[str], str]
+
+
+def styles(fd: int) -> tuple[Style, Style]:
+    """Bold and dim, where `fd` takes colours; else two that change nothing."""
+    color = wants_color(fd)
+
+    def style(**how: bool) -> Style:
+        return lambda text: click.style(text, **how) if color else text
+
+    return style(bold=True), style(dim=True)
+
+
+def wants_color(fd: int) -> bool:
+    """https://no-color.org and https://force-color.org; otherwise only on a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.isatty(fd) and os.environ.get("TERM") != "dumb"
+
+
+def width(fd: int) -> int:
+    """Columns of the terminal at `fd`; 100 where there is none."""
+    # A terminal that was never told its size says 0.
+    return (os.get_terminal_size(fd).columns if os.isatty(fd) else 0) or 100

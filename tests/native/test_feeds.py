@@ -1,0 +1,165 @@
+"""The event sources of Linux, with processes that are known, and their parsers on any bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CSRC = HERE.parent.parent / "csrc"
+
+MEMORY = "address,undefined"
+COMPILERS = ("gcc", "clang")
+
+PARSERS = ["linux/messages.c", "news.c"]
+EVERYTHING = [
+    *("sampler.c", "table.c", "queue.c", "news.c", "spawn.c"),
+    *sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")),
+]
+
+FUZZ_SECONDS = 10
+FUZZ_ROUNDS = 1_000_000
+PATIENCE = 120
+
+ANY = ("storm", "two-processors", "execs", "from-thread", "signals", "double-fork", "threads")
+ANY += ("reopen", "wakeups")
+EVENTS = ("meanwhile", "leader-first", "thread-execs")
+CASES = {
+    "connector": (*ANY, *EVENTS, "filter", "losses"),
+    "perf": (*ANY, *EVENTS, "full-ring"),
+    "taskstats": (*ANY, "losses", "account"),
+}
+
+AS_NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+
+# -- Parsers -------------------------------------------------------------------------------------
+
+
+@on_linux
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_parsers(toolchain, check_program, compiler):
+    program = toolchain.build(compiler, MEMORY, "test_messages.c", PARSERS)
+    check_program(MEMORY, program)
+
+
+@on_linux
+def test_fuzz_parsers(toolchain, check_program, tmp_path):
+    """libFuzzer, which looks for inputs that reach new code."""
+    sanitizer = f"fuzzer,{MEMORY}"
+    program = toolchain.build("clang", sanitizer, "fuzz_messages.c", PARSERS)
+    (tmp_path / "corpus").mkdir()
+    check_program(
+        sanitizer,
+        *(program, tmp_path / "corpus", f"-artifact_prefix={tmp_path}/"),
+        *(f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-max_len=1024", "-verbosity=0"),
+    )
+
+
+@on_linux
+def test_mutate_parsers(toolchain, check_program):
+    """The same target without libFuzzer: the same inputs each time."""
+    compiler = toolchain.any_compiler(MEMORY)
+    program = toolchain.build(compiler, MEMORY, "fuzz_messages.c", PARSERS, ["-DSTANDALONE"])
+    check_program(MEMORY, program, str(FUZZ_ROUNDS))
+
+
+# -- Sources -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def feeds(toolchain, room):
+    """Builds the program of all cases, where any user may run it."""
+
+    def build(sanitizer: str | None) -> Path:
+        compiler = toolchain.any_compiler(sanitizer) if sanitizer else "gcc"
+        program = room / "test_feeds"
+        shutil.copy(toolchain.build(compiler, sanitizer, "test_feeds.c", EVERYTHING), program)
+        room.chmod(0o777)  # a case writes a file
+        return program
+
+    return build
+
+
+def run(room: Path, *command: str | Path) -> str:
+    """What a program prints that says by its exit status whether all is well."""
+    try:
+        done = subprocess.run(
+            [*map(str, command)],
+            cwd=room,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env={**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"},
+        )
+    except FileNotFoundError:
+        pytest.skip(f"needs {command[0]}")
+    said = f"{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"exit status {done.returncode}\n{said}"
+    if said.startswith("SKIP"):
+        pytest.skip(said.removeprefix("SKIP").strip())
+    return done.stdout
+
+
+def become(user: str) -> Sequence[str]:
+    if user == "caller":
+        return ()
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    return AS_NOBODY
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("user", "sanitizer"),
+    [("caller", None), ("nobody", None), ("caller", MEMORY)],
+    ids=["caller", "nobody", "sanitized"],
+)
+@pytest.mark.parametrize(
+    ("source", "case"), [(source, case) for source, cases in CASES.items() for case in cases]
+)
+def test_source(feeds, room, no_survivors, source, case, user, sanitizer):
+    run(room, *become(user), feeds(sanitizer), source, case)
+
+
+def probe(room: Path, program: Path, source: str, *prefix: str) -> int:
+    return int(run(room, *prefix, program, source, "probe"))
+
+
+def test_an_ordinary_user_gets_no_records(feeds, room):
+    assert probe(room, feeds(None), "taskstats", *become("nobody")) == -errno.EPERM
+
+
+@pytest.mark.parametrize(
+    ("namespace", "source", "expected"),
+    [
+        ("--pid", "connector", errno.ENXIO),
+        ("--pid", "taskstats", errno.ENXIO),
+        ("--pid", "perf", 0),
+        ("--net", "connector", errno.ECONNREFUSED),
+        ("--net", "taskstats", errno.ENXIO),
+        ("--net", "perf", 0),
+        ("--user", "connector", errno.ENXIO),
+    ],
+)
+def test_namespaces(feeds, room, namespace, source, expected):
+    """In a container the kernel is silent, or tells somebody else: that is noticed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make namespaces")
+    program = feeds(None)
+    if without := probe(room, program, source):
+        pytest.skip(f"not even outside of a namespace: {os.strerror(-without)}")
+    unshare = ("unshare", "--fork", namespace)
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{' '.join(unshare)} does not work here")
+    assert probe(room, program, source, *unshare) == -expected

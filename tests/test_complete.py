@@ -1,0 +1,333 @@
+"""Every process and every peak: storms of processes that live for less than a millisecond.
+
+What is true comes from the storm itself (tests/programs/storm.c) and from the kernel's exit
+records, which the tests read with code of their own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.awaits
+
+COUNT = 3000
+FEWER = 600
+
+# How many processes each kind of storm is tried with.
+KINDS = {
+    "fork": COUNT,
+    "threads": COUNT,
+    "exec": COUNT,
+    "vfork": COUNT,
+    "daemon": COUNT,
+    "reexec": COUNT,
+    "spawn": FEWER,
+    "grow": FEWER,
+    "killed": FEWER,
+    "unannounced": FEWER,
+    "crowd": FEWER,
+    "filtered": FEWER,
+    "mixed": COUNT,
+}
+# Where each way of learning something is tried alone.
+SOME = ["fork", "threads", "exec", "vfork", "daemon", "mixed"]
+
+as_nobody = pytest.mark.parametrize("user", ["nobody"], indirect=True)
+
+
+@pytest.fixture
+def blow(memwatch, storm, report_of, judge):
+    """Runs a storm under memwatch: the report, and who judges it."""
+
+    def run(kind, *options, count=None, program=None, records=None):
+        words = ["run", "--json", "-i", "10", *options, "--", program or storm.program, kind]
+        result = memwatch.run(*words, str(count or KINDS[kind]), env=storm.env)
+        assert result.code == 7, result.text
+        truth = storm.truth()
+        assert len(truth.pids) == (count or KINDS[kind]) + 1
+        judged = judge(report_of(result.json), truth, records.read() if records else None)
+        judged.nothing_is_invented()
+        return judged
+
+    return run
+
+
+# -- What is used when nothing is said -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_default_as_root(blow, needs, exit_records, kind):
+    needs("taskstats")
+    judged = blow(kind, records=exit_records)
+    judged.everything_is_there()
+    assert judged.report.lost == 0
+    if kind not in ("reexec", "mixed"):
+        judged.peaks_are_exact(judged.truth.pids)
+    # Of a process that executed several programs, the record is of the last.
+    for process in judged.report.processes:
+        record = exit_records.read()[process["pid"]]
+        last = process["images"][-1]
+        assert last["peak_source"] == "exact", process
+        assert last["max_rss_kib"] >= record.peak, (record, process)
+        assert process["wait_status"] == record.status
+
+
+@pytest.mark.parametrize("kind", ["fork", "exec"])
+def test_the_kernel_s_record_is_what_is_reported(blow, needs, exit_records, kind):
+    """To the KiB, unless a look at the process while it lived saw more."""
+    needs("taskstats")
+    judged = blow(kind, records=exit_records)
+    same = [
+        each["pid"]
+        for each in judged.report.processes
+        if each["max_rss_kib"] == exit_records.read()[each["pid"]].peak
+    ]
+    assert len(same) >= 0.98 * len(judged.truth.pids)
+
+
+def test_cpu_time_is_the_kernel_s(blow, needs, exit_records):
+    needs("taskstats")
+    judged = blow("grow", records=exit_records)
+    for process in judged.report.processes:
+        record = exit_records.read()[process["pid"]]
+        assert process["user_seconds"] == pytest.approx(record.user / 1e6, abs=1e-5)
+        assert process["system_seconds"] == pytest.approx(record.system / 1e6, abs=1e-5)
+
+
+# -- The exit hook -------------------------------------------------------------------------------
+
+
+@as_nobody
+@pytest.mark.parametrize("kind", KINDS)
+def test_exit_hook_as_an_ordinary_user(blow, needs, kind):
+    needs("hook")
+    judged = blow(kind, "--exact", "--sources", "none")
+    report, truth = judged.report, judged.truth
+    assert report.used("hook")
+    # Who neither exits by exit_group nor executes does not come by.
+    came_by = {p for p in truth.pids if p in truth.announced or len(truth.images[p]) > 1}
+    assert came_by <= set(report.by_pid)
+    judged.peaks_are_exact(truth.announced)
+    assert report.exact() <= truth.announced
+    for process in report.processes:
+        if process["pid"] in truth.announced:
+            assert process["max_rss_kib"] == truth.peak(process["pid"]), process
+    judged.command_lines_are_known(at_least=0.99)
+    if came_by == truth.pids:
+        judged.everything_is_there()
+
+
+@as_nobody
+def test_exit_hook_and_events_together(blow, needs):
+    needs("hook")
+    needs("connector")
+    judged = blow("mixed", "--exact")
+    judged.everything_is_there()
+    judged.peaks_are_exact(judged.truth.announced)
+    judged.command_lines_are_known(at_least=0.99)
+
+
+def test_exit_hook_as_root(blow, needs):
+    """Asked for and not needed, it may be left out: exit records do as well."""
+    needs("taskstats")
+    judged = blow("mixed", "--exact")
+    judged.everything_is_there()
+    judged.peaks_are_exact(
+        {pid for pid, images in judged.truth.images.items() if max(images) < 2},
+    )
+
+
+@as_nobody
+def test_each_image_has_its_own_exact_peak(blow, needs):
+    needs("hook")
+    judged = blow("reexec", "--exact", count=FEWER)
+    for pid, images in judged.truth.images.items():
+        own = [each for each in judged.report.by_pid[pid]["images"] if not each["inherited"]]
+        true = [images[number] for number in sorted(images) if number]
+        assert [each["max_rss_kib"] for each in own] == [each.peak for each in true]
+        assert {each["peak_source"] for each in own} == {"exact"}
+        assert [each["argv"][1:] for each in own] == [judged.truth.argv(each) for each in true]
+        assert all(each.peak >= each.touched for each in true)
+
+
+@as_nobody
+def test_dynamically_linked_programs_too(blow, needs, storm_programs):
+    needs("hook")
+    program = storm_programs["dynamic"]
+    judged = blow("mixed", "--exact", "--sources", "none", count=FEWER, program=program)
+    judged.peaks_are_exact(judged.truth.announced)
+
+
+# -- One way alone -------------------------------------------------------------------------------
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize("kind", SOME)
+@pytest.mark.parametrize("source", ["connector", "perf", "taskstats"])
+def test_one_source_alone(blow, needs, source, kind):
+    needs(source)
+    judged = blow(kind, "--sources", source)
+    report = judged.report
+    assert [each["name"] for each in report.accuracy["sources"] if each["used"]] == [source]
+    assert report.lost == 0
+    if source == "taskstats" and kind in ("daemon", "mixed"):
+        # The record of an orphan names the one who adopted it.
+        assert set(report.by_pid) == judged.truth.pids
+    else:
+        judged.everything_is_there()
+    if source == "taskstats":
+        judged.peaks_are_exact(
+            {pid for pid, images in judged.truth.images.items() if max(images) < 2}
+        )
+    else:
+        assert not report.exact()
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize("kind", ["mixed", "daemon", "grow"])
+def test_no_source_at_all(blow, kind):
+    """Sampling sees what it sees, and says so."""
+    judged = blow(kind, "--sources", "none")
+    report = judged.report
+    assert not [each for each in report.accuracy["sources"] if each["used"]]
+    assert {each["found_by"] for each in report.processes} == {"sampling"}
+    assert not report.exact()
+    assert judged.truth.root in report.by_pid
+
+
+@pytest.mark.parametrize(
+    "sources", ["connector,taskstats", "perf,taskstats", "connector,perf", "perf"]
+)
+def test_one_source_less(blow, needs, sources):
+    for source in sources.split(","):
+        needs(source)
+    judged = blow("mixed", "--sources", sources, count=FEWER)
+    judged.everything_is_there()
+
+
+# -- A real build --------------------------------------------------------------------------------
+
+TOOLS = ["gcc", "cc", "cc1", "as", "collect2", "ld", "sh", "make"]
+
+
+@pytest.fixture
+def build(memwatch):
+    """A C project of 60 files, in a folder that the user may write to."""
+    if not (shutil.which("make") and shutil.which("gcc")):
+        pytest.skip("needs make and gcc")
+    path = Path(__file__).parent.parent / "benchmarks" / "c_project.py"
+    if not path.exists():
+        pytest.skip("needs the benchmarks' project")
+    spec = importlib.util.spec_from_file_location("c_project", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = memwatch.room / "project"
+    module.write(folder, functions=1)
+    if memwatch.user.prefix:
+        for each in (folder, *folder.iterdir()):
+            os.chown(each, memwatch.user.uid, memwatch.user.uid)
+    return ["make", "-s", "-j2", "-C", str(folder), "CC=gcc"]
+
+
+@pytest.mark.parametrize(
+    ("user", "options"),
+    [("caller", []), ("nobody", ["--exact"])],
+    indirect=["user"],
+    ids=["root", "nobody-exact"],
+)
+def test_build(memwatch, build, exit_records, needs, report_of, options):
+    needs("taskstats" if not options else "hook")
+    result = memwatch.run("run", "--json", "-i", "10", *options, "--", *build)
+    assert result.code == 0, result.text
+    report = report_of(result.json)
+    (root,) = [each for each in report.processes if each["serial"] == 1]
+    records = exit_records.below(root["pid"])
+    truth = Counter(each.name for each in records.values())
+    assert truth["cc1"] == 61  # 60 files and main.c
+    missing = [each for pid, each in records.items() if pid not in report.by_pid]
+    assert not missing
+    assert set(report.by_pid) == set(records)
+    for name in TOOLS:
+        pids = [pid for pid, each in records.items() if each.name == name]
+        known = [pid for pid in pids if is_whole(name, report.by_pid[pid])]
+        assert len(known) >= 0.999 * len(pids), f"{name}: {len(known)} of {len(pids)}"
+    assert len(report.exact()) >= 0.999 * len(records)
+    for pid, record in records.items():
+        process = report.by_pid[pid]
+        assert process["ppid"] == record.ppid or pid == root["pid"]
+        assert process["images"][-1]["max_rss_kib"] >= record.peak
+
+
+def is_whole(name: str, process: dict) -> bool:
+    """Its command line is there, to the last word."""
+    argv = process["argv"]
+    if not argv or process["argv_cut"] or os.path.basename(argv[0]) != name:
+        return False
+    if name == "gcc" and "-c" in argv:
+        unit = argv[-1].removesuffix(".c")
+        return argv == ["gcc", "-O2", "-c", "-o", f"{unit}.o", f"{unit}.c"]
+    if name == "cc1":
+        unit = next((word.removesuffix(".c") for word in argv if word.endswith(".c")), None)
+        return unit is not None and "-O2" in argv and argv[-1].endswith(".s")
+    return name == "make" or len(argv) > 1
+
+
+# -- Programs that do as they like ---------------------------------------------------------------
+
+
+@as_nobody
+def test_nested(memwatch, storm, needs, report_of, judge):
+    """Only one of them can have the hook's listener. Both reports are true, and the job is well."""
+    needs("hook")
+    check = [*memwatch.user.prefix, "sh", "-c", 'exec "$0" -c pass', sys.executable]
+    if subprocess.run(check, check=False, capture_output=True).returncode:
+        pytest.skip(f"{sys.executable} can only be run by root")
+    inner = memwatch.room / "inner.json"
+    command = [sys.executable, "-m", "memwatch", "run", "--exact", "--json", "--"]
+    words = ["mixed", str(FEWER)]
+    result = memwatch.run(
+        *("run", "--exact", "--json", "--", "sh", "-c", 'exec "$@" > inner.json', "sh"),
+        *(*command, storm.program, *words),
+        env=storm.env,
+    )
+    assert result.code == 7, result.text
+    truth = storm.truth()
+    assert len(truth.pids) == FEWER + 1
+    nested = report_of(json.loads(inner.read_text()))
+    judge(nested, truth).nothing_is_invented()
+    outer = report_of(result.json)
+    if not nested.used("hook"):
+        assert nested.reason("hook")
+    # The outer one sees the inner one, its guardian if there is one, and the whole job.
+    announced = truth.announced & set(outer.by_pid)
+    assert announced == truth.announced
+    for pid in announced & outer.exact():
+        assert outer.by_pid[pid]["max_rss_kib"] == truth.peak(pid)
+    assert announced <= outer.exact()
+
+
+@as_nobody
+def test_setuid_program_under_the_hook(memwatch, burner, needs):
+    """Without privilege the hook costs the job the way to become another user, and says so."""
+    needs("hook")
+    program = memwatch.room / "setuid-burner"
+    shutil.copy(burner, program)
+    os.chown(program, 0, 0)
+    program.chmod(0o4755)
+    plain = subprocess.run([*memwatch.user.prefix, program, "root"], check=False)
+    if plain.returncode:
+        pytest.skip("setuid programs do not work in this folder: it may be mounted nosuid")
+    assert memwatch.run("run", "--sources", "none", "--", program, "root").code == 0
+    result = memwatch.run("run", "--exact", "--sources", "none", "--", program, "root")
+    assert result.code != 0
+    assert "--exact" in result.text
+    assert "sudo" in result.text or "setuid" in result.text

@@ -1,0 +1,756 @@
+"""`memwatch doctor`: what it concludes, how it says so, and that it is true here."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import platform
+import pty
+import re
+import resource
+import shutil
+import struct
+import subprocess
+import termios
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped, unused-ignore]
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memwatch import facts as facts_module
+from memwatch import native, tiers
+from memwatch._native import lib
+from memwatch.commands import doctor
+from memwatch.facts import (
+    parse_capabilities,
+    parse_hidepid,
+    parse_level,
+    parse_namespace,
+    parse_release,
+    read_facts,
+)
+from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
+from memwatch.tiers import CONNECTOR, HOOK, PERF, SAMPLING, TASKSTATS, TIERS, Facts, why_not
+
+MIB = 1 << 20
+
+SCHEMA: dict[str, Any] = json.loads(
+    files("memwatch").joinpath("schema/doctor.schema.json").read_text(encoding="utf-8")
+)
+
+ALL_CAPABILITIES = frozenset(tiers.CAPABILITIES)
+
+ROOT = Facts(
+    euid=0,
+    capabilities=ALL_CAPABILITIES,
+    kernel=(6, 18),
+    perf_event_paranoid=2,
+    initial_pid_namespace=True,
+    initial_user_namespace=True,
+)
+USER = dataclasses.replace(ROOT, euid=1000, capabilities=frozenset())
+DEBIAN = dataclasses.replace(USER, kernel=(6, 1), perf_event_paranoid=3)
+CONTAINER = dataclasses.replace(ROOT, capabilities=frozenset(), initial_pid_namespace=False)
+ROOTLESS = dataclasses.replace(ROOT, initial_user_namespace=False)
+ELSEWHERE = Facts(1000, None, None, None, None, None)
+
+
+# Facts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        ("6.18.44", (6, 18)),
+        ("5.10.0-33-amd64", (5, 10)),
+        ("4.18.0-553.el8_10.x86_64", (4, 18)),
+        ("6.6-rc1", (6, 6)),
+        ("3.10", (3, 10)),
+        ("", None),
+        ("next-20250101", None),
+        ("6", None),
+    ],
+)
+def test_release(text: str, release: tuple[int, int] | None) -> None:
+    assert parse_release(text) == release
+
+
+@pytest.mark.parametrize(
+    ("bits", "names"),
+    [
+        ("0000000000000000", frozenset()),
+        ("000001ffffffffff", ALL_CAPABILITIES),
+        ("0000000000001000", {"NET_ADMIN"}),
+        ("0000004001280000", {"SYS_PTRACE", "SYS_ADMIN", "SYS_RESOURCE", "PERFMON"}),
+        # Docker's usual set: nothing of use.
+        ("00000000a80425fb", frozenset()),
+        ("zzz", None),
+        ("", None),
+    ],
+)
+def test_capabilities(bits: str, names: set[str] | None) -> None:
+    status = f"Name:\tx\nCapPrm:\tffffffffffffffff\nCapEff:\t{bits}\nCapBnd:\tffffffffffffffff\n"
+    assert parse_capabilities(status) == names
+
+
+def test_capabilities_that_are_not_told() -> None:
+    assert parse_capabilities("Name:\tx\n") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [("2\n", 2), ("-1\n", -1), ("4", 4), ("", None), ("two", None), ("9" * 5000, None)],
+)
+def test_level(text: str, level: int | None) -> None:
+    assert parse_level(text) == level
+
+
+def test_namespace() -> None:
+    assert parse_namespace("pid:[4026531836]") == facts_module.INITIAL_PID_NAMESPACE
+    assert parse_namespace("user:[4026531837]") == facts_module.INITIAL_USER_NAMESPACE
+    assert parse_namespace("pid:[]") is None
+    assert parse_namespace("") is None
+
+
+@pytest.mark.parametrize(
+    ("lines_", "hidden"),
+    [
+        ("22 27 0:21 / /proc rw,relatime - proc proc rw\n", None),
+        ("22 27 0:21 / /proc rw shared:5 - proc proc rw,hidepid=2,gid=9\n", "2"),
+        ("22 27 0:21 / /proc rw - proc proc rw,hidepid=invisible\n", "invisible"),
+        ("22 27 0:21 / /proc rw - proc proc rw,hidepid=off\n", None),
+        ("22 27 0:21 / /proc rw - proc proc rw,hidepid=0\n", None),
+        # Another proc, and one that lies over the first.
+        ("22 27 0:21 / /other/proc rw - proc proc rw,hidepid=2\n", None),
+        (
+            "22 27 0:21 / /proc rw - proc proc rw,hidepid=2\n"
+            "30 22 0:40 / /proc rw - proc proc rw\n",
+            None,
+        ),
+        ("22 27 0:21 / /proc rw - proc\n22 27\n - \n", None),
+        ("", None),
+    ],
+)
+def test_hidepid(lines_: str, hidden: str | None) -> None:
+    assert parse_hidepid(lines_) == hidden
+
+
+@given(st.text())
+def test_parsers_of_facts_take_anything(text: str) -> None:
+    for parse in (parse_release, parse_capabilities, parse_level, parse_namespace, parse_hidepid):
+        parse(text)
+    parse_capabilities(f"CapEff:\t{text}")
+    parse_hidepid(f"1 2 0:3 / /proc rw - proc proc {text}")
+
+
+def test_facts_of_this_process() -> None:
+    facts = read_facts()
+    assert facts.euid == os.geteuid()
+    major, minor = platform.release().split(".")[:2]
+    assert facts.kernel == (int(major), int(re.match(r"\d+", minor)[0]))
+    assert facts.capabilities is not None
+    # Only whoever has all of them may be sure to have this one.
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    data = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, data) == 0
+    effective = data[0] | data[3] << 32
+    held = {name for name, number in tiers.CAPABILITIES.items() if effective >> number & 1}
+    assert facts.capabilities == held
+
+
+def test_facts_where_nothing_can_be_read(tmp_path: Path) -> None:
+    facts = read_facts(str(tmp_path))
+    assert facts.capabilities is None
+    assert facts.perf_event_paranoid is None
+    assert facts.initial_pid_namespace is None
+    assert facts.initial_user_namespace is None
+
+
+# Ways to see processes ----------------------------------------------------------------------------
+
+
+def test_python_and_c_mean_the_same_sources() -> None:
+    assert (CONNECTOR, PERF, TASKSTATS, HOOK) == (
+        lib.MW_CONNECTOR,
+        lib.MW_PERF,
+        lib.MW_TASKSTATS,
+        lib.MW_HOOK,
+    )
+
+
+def test_each_way_is_there_once() -> None:
+    assert [tier.source for tier in TIERS] == [SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK]
+    assert len({tier.id for tier in TIERS}) == len({tier.name for tier in TIERS}) == len(TIERS)
+
+
+# source, errno, facts; words of the reason and of the remedy; None: there is no remedy.
+REFUSALS = [
+    (SAMPLING, errno.ENOENT, ROOT, "/proc is not mounted", "mount -t proc"),
+    (CONNECTOR, errno.EPERM, DEBIAN, "before Linux 6.6", "as root, or with CAP_NET_ADMIN"),
+    (CONNECTOR, errno.EPERM, USER, "security module", "run as root"),
+    (CONNECTOR, errno.ENOTSUP, USER, "CONFIG_PROC_EVENTS", None),
+    (CONNECTOR, errno.EPROTONOSUPPORT, ROOT, "CONFIG_PROC_EVENTS", None),
+    (CONNECTOR, errno.ENXIO, CONTAINER, "pid namespace", "on the host"),
+    (CONNECTOR, errno.EPERM, CONTAINER, "pid namespace", "on the host"),
+    (CONNECTOR, errno.ENXIO, ROOTLESS, "user namespace", "on the host"),
+    (CONNECTOR, errno.ENXIO, ROOT, "network namespace", "--network=host"),
+    (CONNECTOR, errno.ECONNREFUSED, ROOT, "network namespace", "--network=host"),
+    (PERF, errno.EACCES, DEBIAN, "perf_event_paranoid is 3", "sysctl kernel.perf_event_paranoid=2"),
+    (PERF, errno.EPERM, DEBIAN, "perf_event_paranoid is 3", "CAP_PERFMON"),
+    (PERF, errno.EPERM, CONTAINER, "container's seccomp profile", "--cap-add PERFMON"),
+    (PERF, errno.EACCES, USER, "security module", "run as root"),
+    (PERF, errno.EMFILE, USER, "limit on open files", "ulimit -n"),
+    (PERF, errno.ENOSYS, USER, "CONFIG_PERF_EVENTS", None),
+    (PERF, errno.ENOTSUP, USER, "CONFIG_PERF_EVENTS", None),
+    (TASKSTATS, errno.EPERM, USER, "needs CAP_NET_ADMIN", "as root, or with CAP_NET_ADMIN"),
+    (TASKSTATS, errno.ENOTSUP, ROOT, "CONFIG_TASKSTATS", None),
+    (TASKSTATS, errno.ENOENT, ROOT, "CONFIG_TASKSTATS", None),
+    (TASKSTATS, errno.EINVAL, CONTAINER, "pid namespace", "on the host"),
+    (TASKSTATS, errno.EPERM, ROOTLESS, "user namespace", "on the host"),
+    (TASKSTATS, errno.ENXIO, ROOT, "network namespace", "--network=host"),
+    (HOOK, errno.EBUSY, USER, "there is one already", "outside"),
+    (HOOK, errno.EINVAL, dataclasses.replace(USER, kernel=(4, 18)), "needs Linux 5.0", None),
+    (HOOK, errno.ENOSYS, USER, "CONFIG_SECCOMP_FILTER", None),
+    (HOOK, errno.ENOTSUP, USER, "CONFIG_SECCOMP_FILTER", None),
+    (HOOK, errno.EPERM, CONTAINER, "seccomp", "profile"),
+    (PERF, errno.ENOTSUP, ELSEWHERE, "not available on this system", None),
+    (HOOK, errno.ENOTSUP, ELSEWHERE, "not available on this system", None),
+    (TASKSTATS, errno.ENOMEM, USER, "Cannot allocate memory", None),
+    (HOOK, 9999, USER, "9999", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "facts", "reason", "remedy"),
+    REFUSALS,
+    ids=[
+        f"{each[0]}-{errno.errorcode.get(each[1], each[1])}-{i}" for i, each in enumerate(REFUSALS)
+    ],
+)
+def test_why_not(source: int, error: int, facts: Facts, reason: str, remedy: str | None) -> None:
+    refusal = why_not(source, error, facts)
+    assert refusal
+    assert reason in refusal.reason
+    if remedy is None:
+        assert refusal.remedy is None
+    else:
+        assert refusal.remedy
+        assert remedy in refusal.remedy
+
+
+@pytest.mark.parametrize("source", [tier.source for tier in TIERS])
+@pytest.mark.parametrize("facts", [ROOT, USER, DEBIAN, CONTAINER, ROOTLESS, ELSEWHERE])
+def test_every_errno_has_a_reason_of_one_line(source: int, facts: Facts) -> None:
+    assert why_not(source, 0, facts) is None
+    for error in errno.errorcode:
+        refusal = why_not(source, error, facts)
+        assert refusal
+        for text in (refusal.reason, refusal.remedy or "x"):
+            assert 0 < len(text) < 100
+            assert text.isprintable()
+
+
+EPERM = errno.EPERM
+
+
+@pytest.mark.parametrize(
+    ("errors", "facts", "every", "exact", "more"),
+    [
+        ({CONNECTOR: 0, PERF: 0, TASKSTATS: 0, HOOK: 0}, ROOT, True, True, None),
+        ({CONNECTOR: EPERM, PERF: EPERM, TASKSTATS: 0, HOOK: EPERM}, ROOT, True, True, None),
+        ({CONNECTOR: 0, PERF: EPERM, TASKSTATS: EPERM, HOOK: 0}, USER, True, False, "--exact"),
+        ({CONNECTOR: EPERM, PERF: 0, TASKSTATS: EPERM, HOOK: 0}, USER, True, False, "--exact"),
+        ({CONNECTOR: 0, PERF: 0, TASKSTATS: EPERM, HOOK: errno.EBUSY}, USER, True, False, "root"),
+        ({CONNECTOR: EPERM, PERF: EPERM, TASKSTATS: EPERM, HOOK: 0}, USER, False, False, "--exact"),
+        (
+            dict.fromkeys((CONNECTOR, PERF, TASKSTATS, HOOK), errno.ENOTSUP),
+            USER,
+            False,
+            False,
+            None,
+        ),
+        ({SAMPLING: errno.ENOENT, TASKSTATS: 0, HOOK: 0}, ROOT, False, False, "mount"),
+        # Nothing was tried: nothing is promised.
+        ({}, ROOT, False, False, None),
+    ],
+)
+def test_outlook(
+    errors: dict[int, int], facts: Facts, every: bool, exact: bool, more: str | None
+) -> None:
+    outlook = tiers.outlook(errors, facts)
+    assert (outlook.every_process, outlook.exact_peaks) == (every, exact)
+    assert ("every process" in outlook.text) == every
+    assert ("exact peaks" in outlook.text) == exact
+    if more is None:
+        assert outlook.more is None
+    else:
+        assert outlook.more
+        assert more in outlook.more
+
+
+def test_what_is_not_needed() -> None:
+    assert tiers.instead_of(PERF, {CONNECTOR: 0}) == "process events (proc connector)"
+    assert tiers.instead_of(CONNECTOR, {PERF: 0}) == "process events (perf)"
+    assert tiers.instead_of(HOOK, {TASKSTATS: 0}) == "kernel exit records (taskstats)"
+    assert tiers.instead_of(TASKSTATS, {HOOK: 0}) is None
+    assert tiers.instead_of(PERF, {CONNECTOR: EPERM}) is None
+
+
+# The report ---------------------------------------------------------------------------------------
+
+SYSTEM = System(
+    kernel="Linux",
+    release="6.18.44",
+    machine="x86_64",
+    cpus=8,
+    page_size=4096,
+    children_lists=True,
+    pss=True,
+    pidfd=True,
+    subreaper=True,
+    hidepid=None,
+    open_files=(1024, 1048576),
+)
+MEMORY = Memory(
+    total=16384 * MIB,
+    available=8192 * MIB,
+    cgroup_version=2,
+    cgroup="/job.scope",
+    usage=10 * MIB,
+    limit=512 * MIB,
+    limit_folder="/sys/fs/cgroup/job.scope",
+    limit_usage=100 * MIB,
+    throttled_at=256 * MIB,
+    oom_kills=3,
+    machine_oom_kills=4,
+)
+WORKS = dict.fromkeys((SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK), 0)
+FAILS = WORKS | {CONNECTOR: EPERM, PERF: errno.EACCES, TASKSTATS: EPERM, HOOK: errno.EBUSY}
+
+CHECKUPS = {
+    "all works": Checkup("0.1.0", "linux-x86_64", "linux", WORKS, ROOT, SYSTEM, MEMORY),
+    "nothing works": Checkup("0.1.0", "linux-x86_64", "linux", FAILS, DEBIAN, SYSTEM, MEMORY),
+    "old and hidden": Checkup(
+        "0.1.0",
+        "linux-x86_64",
+        "linux",
+        WORKS | {TASKSTATS: EPERM},
+        dataclasses.replace(CONTAINER, capabilities=None, kernel=(6, 8)),
+        System(
+            *("Linux", "6.8.0", "aarch64", None, 65536, False, False, False, False, "2"),
+            (None, None),
+        ),
+        Memory(),
+    ),
+    "hostile": Checkup(
+        "0.1.0",
+        "linux-x86_64",
+        "linux",
+        WORKS,
+        ROOT,
+        SYSTEM,
+        dataclasses.replace(
+            MEMORY,
+            cgroup="/\x1b[2J\n\udcff",
+            limit_folder="/c/\x1b[2J\n\udcff" + "x" * 200,
+            oom_kills=None,
+        ),
+    ),
+    "hidden limit": Checkup(
+        "0.1.0",
+        "linux-x86_64",
+        "linux",
+        WORKS,
+        USER,
+        SYSTEM,
+        Memory(cgroup_version=1, cgroup="/", limit=MIB, machine_oom_kills=0),
+    ),
+    "elsewhere": Checkup(
+        "0.1.0",
+        "plan9-mips",
+        "unsupported",
+        dict.fromkeys(WORKS, errno.ENOTSUP),
+        ELSEWHERE,
+        dataclasses.replace(SYSTEM, kernel="Plan 9", release="4"),
+        Memory(),
+    ),
+}
+
+
+def text_of(checkup: Checkup, width: int = 100) -> str:
+    plain = list(lines(checkup, width=width, bold=str, dim=str))
+    assert not [line for line in plain if "\n" in line]
+    return "\n".join(plain)
+
+
+@pytest.mark.parametrize("name", CHECKUPS)
+@pytest.mark.parametrize("width", [20, 40, 60, 79, 80, 100, 200])
+def test_lines_fit_the_terminal(name: str, width: int) -> None:
+    for line in text_of(CHECKUPS[name], width).split("\n"):
+        assert line.isprintable()
+        assert line == line.rstrip()
+        if len(line) > max(width, 48):  # the longest name with its mark, or a label and a word
+            assert len(line.split()) <= 2 or "xxx" in line, line
+
+
+def test_colours_change_nothing_else() -> None:
+    def mark(text: str) -> str:
+        return f"<{text}>"
+
+    for checkup in CHECKUPS.values():
+        colored = "\n".join(lines(checkup, width=60, bold=mark, dim=mark))
+        assert re.sub("[<>]", "", colored) == text_of(checkup, 60)
+        assert "<memwatch run gives here:>" in colored
+
+
+def test_report_where_all_works() -> None:
+    text = text_of(CHECKUPS["all works"])
+    assert text.count("\n  yes  ") == len(TIERS)
+    assert "\n  no " not in text
+    assert "why:" not in text
+    assert "but:" not in text
+    assert text.endswith("\nmemwatch run gives here: every process, exact peaks")
+    assert "512.0 MiB (100.0 MiB in use), set by cgroup v2 /sys/fs/cgroup/job.scope" in text
+    assert "from 256.0 MiB on" in text
+    assert "3 so far in this cgroup, 4 on the machine" in text
+    assert "1,024; memwatch raises" in text
+    assert "warning" not in text
+
+
+def test_report_where_nothing_works() -> None:
+    text = text_of(CHECKUPS["nothing works"])
+    assert text.count("\n  yes  ") == 1
+    assert text.count("       why: ") == 4
+    assert text.count("       fix: ") == 4
+    assert "perf_event_paranoid is 3" in text
+    assert text.endswith("\nFor every process and exact peaks: run as root, or with CAP_NET_ADMIN")
+
+
+def test_report_says_what_is_not_needed() -> None:
+    checkup = dataclasses.replace(CHECKUPS["nothing works"], errors=FAILS | {TASKSTATS: 0, PERF: 0})
+    text = text_of(checkup)
+    assert "fix: not needed: process events (perf) works" in text
+    assert "fix: not needed: kernel exit records (taskstats) works" in text
+    assert "run as root" not in text
+
+
+def test_report_warns() -> None:
+    text = text_of(CHECKUPS["old and hidden"])
+    assert "RSS is imprecise on Linux 6.2 to 6.15" in text
+    assert "each look is at the whole machine" in text
+    assert "hidepid=2" in text
+    assert "open files    no limit" in text
+    assert "no control group" in text
+    assert "not counted" in text
+    assert "but: sudo" in text
+
+
+@pytest.mark.parametrize(
+    ("kernel", "cpus", "warning"),
+    [
+        ((6, 1), 8, None),
+        ((6, 2), 8, "1.0 MiB for a process on 8 CPUs"),
+        ((6, 15), 64, "32.0 MiB for a process on 64 CPUs"),
+        ((6, 16), 64, None),
+        (None, 64, None),
+    ],
+)
+def test_imprecise_kernels(kernel: tuple[int, int] | None, cpus: int, warning: str | None) -> None:
+    checkup = dataclasses.replace(
+        CHECKUPS["all works"],
+        facts=dataclasses.replace(ROOT, kernel=kernel),
+        system=dataclasses.replace(SYSTEM, cpus=cpus),
+    )
+    text = text_of(checkup, 200)
+    assert ("imprecise" in text) == bool(warning)
+    assert warning is None or warning in text
+    assert document(checkup)["kernel"]["imprecise_rss"] == bool(warning)
+
+
+def test_report_of_a_limit_that_cannot_be_seen() -> None:
+    text = text_of(CHECKUPS["hidden limit"], 200)
+    assert "1.0 MiB, set by cgroup v1 a group above that cannot be seen" in text
+    assert "counted for the machine only: 0 so far" in text
+
+
+def test_report_of_a_system_that_is_not_supported() -> None:
+    text = text_of(CHECKUPS["elsewhere"])
+    assert text.startswith("memwatch 0.1.0 (unsupported backend) on Plan 9 4, x86_64\n")
+    assert "pidfd" not in text
+    assert text.endswith("\nmemwatch run gives here: nothing")
+
+
+# The document -------------------------------------------------------------------------------------
+
+
+def validate(found: object) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+
+
+def described_keys(schema: dict[str, Any], at: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every key of the schema: where it is, its name, its description."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    for key, each in schema.get("properties", {}).items():
+        yield at, key, each["description"]
+        yield from described_keys(each, f"{at}.{key}".lstrip("."))
+    if "items" in schema:
+        yield from described_keys(schema["items"], f"{at}[]")
+
+
+def written_keys(found: Any, at: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(found, dict):
+        for key, value in found.items():
+            yield at, key
+            yield from written_keys(value, f"{at}.{key}".lstrip("."))
+    elif isinstance(found, list):
+        for value in found:
+            yield from written_keys(value, f"{at}[]")
+
+
+@pytest.mark.parametrize("name", CHECKUPS)
+def test_a_document_is_valid(name: str) -> None:
+    text = json.dumps(document(CHECKUPS[name]))
+    text.encode("utf-8")
+    validate(json.loads(text, parse_constant=pytest.fail))
+    assert "\\ud" not in text  # a lone surrogate, that strict parsers refuse
+
+
+def test_schema_and_document_have_the_same_keys() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    described = {(at, key) for at, key, _ in described_keys(SCHEMA)}
+    assert described == set(written_keys(document(CHECKUPS["all works"])))
+
+
+def test_every_key_is_described_at_length() -> None:
+    for at, key, description in described_keys(SCHEMA):
+        assert len(description.split()) > 2, f"{at}.{key}"
+        assert description.endswith("."), f"{at}.{key}"
+        assert not key.endswith("_kib") or "KiB" in description, f"{at}.{key}"
+
+
+def test_every_key_is_required() -> None:
+    for at, key, _ in described_keys(SCHEMA):
+        found = document(CHECKUPS["all works"])
+        place: Any = found
+        for word in at.replace("[]", ".0").split(".") if at else ():
+            place = place[int(word) if word.isdigit() else word]
+        del place[key]
+        with pytest.raises(jsonschema.ValidationError):
+            validate(found)
+
+
+def test_what_a_document_says() -> None:
+    found = document(CHECKUPS["nothing works"])
+    by_id = {tier["id"]: tier for tier in found["tiers"]}
+    assert by_id["sampling"]["works"]
+    assert not by_id["perf"]["works"]
+    assert by_id["perf"]["error"] == "EACCES"
+    assert by_id["connector"]["error"] == "EPERM"
+    assert by_id["hook"]["by_itself"] is False
+    assert found["user"] == {
+        "euid": 1000,
+        "capabilities": [],
+        "initial_pid_namespace": True,
+        "initial_user_namespace": True,
+    }
+    assert found["memory"]["limit_kib"] == 512 * 1024
+    assert found["memory"]["throttled_at_kib"] == 256 * 1024
+    assert found["run"]["every_process"] is False
+
+
+# The command, with ways that fail -----------------------------------------------------------------
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, errors: dict[int, int], *words: str) -> int:
+    monkeypatch.setattr(native, "probe", lambda source: errors[source])
+    code = doctor.command.main(args=list(words), standalone_mode=False)
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.mark.parametrize("source", [CONNECTOR, PERF, TASKSTATS, HOOK])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENXIO, errno.EBUSY, errno.EMFILE),
+        *(errno.EINVAL, errno.ENOSYS, errno.ENOENT, errno.ENOMEM),
+    ],
+    ids=errno.errorcode.get,
+)
+def test_a_way_that_fails(monkeypatch, capfd, source: int, error: int) -> None:
+    errors = WORKS | {source: error}
+    assert run_here(monkeypatch, errors, "--json") == 0
+    found = json.loads(capfd.readouterr().out)
+    validate(found)
+    for tier, told in zip(TIERS, found["tiers"], strict=True):
+        assert told["works"] == (tier.source != source)
+        if tier.source == source:
+            assert told["error"] == errno.errorcode[error]
+            assert told["reason"]
+    assert found["run"]["exact_peaks"] == (source != TASKSTATS)
+
+    assert run_here(monkeypatch, errors) == 0
+    text = capfd.readouterr().out
+    assert text.count("\n       why: ") == 1
+    assert "memwatch run gives here: every process" in text.replace("\n", " ")
+
+
+def test_looking_changes_nothing() -> None:
+    prctl = ctypes.CDLL(None).prctl
+    get_subreaper, set_subreaper = 37, 36
+
+    def flag() -> int:
+        value = ctypes.c_int()
+        assert prctl(get_subreaper, ctypes.byref(value)) == 0
+        return value.value
+
+    before, descriptors = flag(), os.listdir("/dev/fd")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        for value in (0, 1):
+            assert prctl(set_subreaper, value) == 0
+            checkup = doctor.examine()
+            assert checkup.system.subreaper
+            assert flag() == value
+    finally:
+        prctl(set_subreaper, before)
+    assert os.listdir("/dev/fd") == descriptors
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits
+
+
+# The command, as it is ----------------------------------------------------------------------------
+
+
+@pytest.mark.both_users
+def test_document_is_true_here(memwatch) -> None:
+    result = memwatch.run("doctor", "--json")
+    assert result.code == 0
+    assert result.err == b""
+    found = result.json
+    validate(found)
+    assert found["user"]["euid"] == (65534 if memwatch.user.prefix else os.geteuid())
+    if memwatch.user.prefix:
+        assert found["user"]["capabilities"] == []
+    assert found["kernel"]["release"] == platform.release()
+    assert found["kernel"]["machine"] == platform.machine()
+    assert found["tiers"][0]["id"] == "sampling"
+    assert found["tiers"][0]["works"]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert found["system"]["open_files_hard"] == (None if hard == -1 else hard)
+    assert found["memory"]["total_kib"] * 1024 == (
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
+    working = {tier["id"] for tier in found["tiers"] if tier["works"]}
+    assert found["run"]["exact_peaks"] == ("taskstats" in working)
+    assert found["run"]["every_process"] == bool(working & {"connector", "perf", "taskstats"})
+
+
+@pytest.mark.both_users
+def test_text_on_a_pipe(memwatch) -> None:
+    result = memwatch.run("doctor")
+    assert result.code == 0
+    assert result.err == b""
+    text = result.out.decode()
+    assert "\x1b" not in text
+    assert text.startswith("memwatch ")
+    assert "\n  yes  sampling (/proc)" in text
+    assert "\nmemwatch run gives here: " in text
+    assert ("uid 65534" in text) == bool(memwatch.user.prefix)
+
+
+def test_bad_usage_is_one_line(memwatch) -> None:
+    for words in (["doctor", "now"], ["doctor", "--xml"]):
+        result = memwatch.run(*words)
+        assert result.code == 1
+        assert "memwatch doctor --help" in result.one_line()
+
+
+def test_output_that_cannot_be_written(memwatch) -> None:
+    for words in ([], ["--json"]):
+        with open("/dev/full", "wb") as full:
+            result = memwatch.start("doctor", *words, stdout=full).end()
+        assert result.code == 1
+        assert "cannot write to standard output" in result.one_line()
+
+
+def test_help_names_it(memwatch) -> None:
+    text = memwatch.run("--help").out.decode()
+    assert re.search(r"^  doctor +Show what memwatch can find out here", text, re.MULTILINE)
+
+
+def shown_on_a_terminal(memwatch, env: dict[str, str], columns: int) -> str:
+    master, slave = pty.openpty()
+    try:
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 50, columns, 0, 0))
+        watch = memwatch.start("doctor", stdout=slave, env={"TERM": "xterm"} | env)
+        os.close(slave)
+        shown = b""
+        try:
+            while text := os.read(master, 65536):
+                shown += text
+        except OSError:
+            pass  # EIO: nobody has the terminal open any more
+        assert watch.end().code == 0
+    finally:
+        os.close(master)
+    return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("env", "colored"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+    ids=str,
+)
+def test_colours(memwatch, env: dict[str, str], colored: bool) -> None:
+    assert ("\x1b[" in shown_on_a_terminal(memwatch, env, 80)) == colored
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_it_fits_the_window(memwatch, columns: int) -> None:
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", shown_on_a_terminal(memwatch, {}, columns))
+    found = shown.splitlines()
+    assert len(found) > 15
+    for line in found:
+        assert len(line) <= columns or len(line.split()) <= 2, line
+
+
+def test_in_a_pid_namespace(memwatch) -> None:
+    enter = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if not shutil.which("unshare"):
+        pytest.skip("needs unshare")
+    if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("may not make a pid namespace here")
+    result = memwatch.popen([*enter, *memwatch.argv("doctor", "--json")]).end()
+    assert result.code == 0
+    found = result.json
+    validate(found)
+    assert found["user"]["initial_pid_namespace"] is False
+    for tier in found["tiers"]:
+        if tier["id"] in ("connector", "taskstats"):
+            assert not tier["works"]
+            assert "pid namespace" in tier["reason"]
+    text = memwatch.popen([*enter, *memwatch.argv("doctor")]).end().out.decode()
+    assert "its own pid namespace" in text
+
+
+def test_under_another_exit_hook(memwatch) -> None:
+    if error := native.probe(HOOK):
+        pytest.skip(f"no exit hook here: {os.strerror(error)}")
+    inner = memwatch.argv("doctor", "--json")
+    result = memwatch.run("run", "--quiet", "--exact", "--sources", "none", "--", *inner)
+    assert result.code == 0
+    (hook,) = [tier for tier in result.json["tiers"] if tier["id"] == "hook"]
+    assert not hook["works"]
+    assert hook["error"] == "EBUSY"
+    assert "there is one already" in hook["reason"]

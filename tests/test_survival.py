@@ -1,0 +1,218 @@
+"""Whatever happens to memwatch, or to the job: neither harms the other, and the report is true."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.awaits
+
+COUNT = 3000
+
+# A storm that is under way: far from its beginning and from its end.
+UNDER_WAY = 500
+
+CONNECTOR, GENERIC = 11, 16
+
+as_nobody = pytest.mark.parametrize("user", ["nobody"], indirect=True)
+
+
+@pytest.fixture
+def start(memwatch, storm, wait_until):
+    """A storm under memwatch, and under way."""
+
+    def run(kind, *options, hold=False):
+        words = ["run", "--json", "-i", "10", *options, "--", storm.program, kind, str(COUNT)]
+        watch = memwatch.start(*words, *(["hold"] if hold else []), env=storm.env)
+        wait_until(storm.held if hold else lambda: storm.used() > UNDER_WAY, "the storm")
+        assert not storm.is_over()
+        return watch
+
+    return run
+
+
+def wait_for(pid: int, wait_until) -> int:
+    """The exit code of a process that is, or will be, a child of this one."""
+
+    def ended():
+        try:
+            return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            return None  # its parent still lives
+
+    info = wait_until(ended, f"the end of {pid}")
+    assert info.si_code == os.CLD_EXITED, f"killed by signal {info.si_status}"
+    return info.si_status
+
+
+# -- memwatch is killed --------------------------------------------------------------------------
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize("hold", [False, True], ids=["at-any-moment", "at-rest"])
+@pytest.mark.parametrize("options", [["--exact", "--sources", "none"], ["--exact"], []], ids=str)
+def test_the_job_outlives_memwatch(storm, start, needs, wait_until, options, hold):
+    """The job ends as it would have, and so does the guardian: no_survivors sees to that."""
+    if options:
+        needs("hook")
+    watch = start("mixed", *options, hold=hold)
+    root = storm.root()
+    watch.process.kill()
+    watch.process.wait()
+    if hold:
+        watch.open_gate()
+    # The tests' process is a subreaper: the storm is its child now.
+    assert wait_for(root, wait_until) == 7
+    assert len(storm.truth().pids) == COUNT + 1
+
+
+@as_nobody
+def test_killed_while_processes_wait_for_the_guardian(storm, start, needs, wait_until):
+    """Killed when it had been stopped for long: whatever is queued does not matter to the job."""
+    needs("hook")
+    watch = start("exec", "--exact", "--sources", "none")
+    root = storm.root()
+    os.kill(watch.pid, signal.SIGSTOP)
+    before = storm.used()
+    wait_until(lambda: storm.used() > before + UNDER_WAY, "the storm goes on")
+    watch.process.kill()
+    assert wait_for(root, wait_until) == 7
+    assert len(storm.truth().pids) == COUNT + 1
+
+
+# -- memwatch is stopped -------------------------------------------------------------------------
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize("options", [["--exact", "--sources", "none"], ["--exact"], []], ids=str)
+def test_the_job_goes_on_while_memwatch_stands(
+    storm, start, needs, wait_until, state_of, report_of, judge, options
+):
+    if options:
+        needs("hook")
+    watch = start("mixed", *options)
+    os.kill(watch.pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(watch.pid) == "T", "it stands")
+    wait_until(storm.is_over, "the storm is over")
+    assert state_of(watch.pid) == "T"
+    os.kill(watch.pid, signal.SIGCONT)
+    result = watch.end()
+    assert result.code == 7
+    report, truth = report_of(result.json), storm.truth()
+    judged = judge(report, truth)
+    judged.nothing_is_invented()
+    assert len(truth.pids) == COUNT + 1
+    if not report.lost and (report.used("connector") or report.used("perf")):
+        judged.everything_is_there()
+    if report.used("hook"):
+        judged.peaks_are_exact(truth.announced)
+
+
+# -- Messages are lost ---------------------------------------------------------------------------
+
+
+def lost_in_sockets(pid: int) -> int:
+    """Messages that the kernel could not give to a process's netlink sockets."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        target = os.readlink(link)
+        if target.startswith("socket:["):
+            inodes.add(target[len("socket:[") : -1])
+    lost = 0
+    for line in Path("/proc/net/netlink").read_text().splitlines()[1:]:
+        words = line.split()
+        if words[-1] in inodes and int(words[1]) in (CONNECTOR, GENERIC):
+            lost += int(words[-2])
+    return lost
+
+
+@pytest.mark.parametrize("source", ["connector", "taskstats", "auto"])
+def test_losses_are_told(memwatch, storm, needs, wait_until, report_of, source):
+    for each in ("connector", "taskstats") if source == "auto" else (source,):
+        needs(each)
+    words = ["run", "--json", "-i", "10", "--sources", source, "--", storm.program, "flood"]
+    watch = memwatch.start(*words, env=storm.env)
+    wait_until(lambda: storm.made() > UNDER_WAY, "the flood")
+    os.kill(watch.pid, signal.SIGSTOP)
+    wait_until(lambda: lost_in_sockets(watch.pid), "a full buffer")
+    watch.open_gate()
+    wait_until(storm.is_over, "the end of the flood")
+    os.kill(watch.pid, signal.SIGCONT)
+    result = watch.end()
+    assert result.code == 7
+    report = report_of(result.json)
+    assert report.lost > 0
+    assert len(report.processes) <= storm.made() + 1
+    root = report.processes[0]["pid"]
+    assert {each["ppid"] for each in report.processes[1:]} <= {root}
+
+
+@pytest.mark.both_users
+def test_a_full_ring_is_told(memwatch, storm, needs, wait_until, report_of):
+    needs("perf")
+    words = ["run", "--json", "-i", "10", "--sources", "perf", "--", storm.program, "flood"]
+    watch = memwatch.start(*words, env=storm.env)
+    wait_until(lambda: storm.made() > UNDER_WAY, "the flood")
+    os.kill(watch.pid, signal.SIGSTOP)
+    wait_until(lambda: storm.made() > 20_000, "much of it")
+    watch.open_gate()
+    wait_until(storm.is_over, "the end of the flood")
+    os.kill(watch.pid, signal.SIGCONT)
+    result = watch.end()
+    assert result.code == 7
+    report = report_of(result.json)
+    assert len(report.processes) == storm.made() + 1 or report.lost > 0
+    assert len(report.processes) <= storm.made() + 1
+
+
+# -- The job is killed ---------------------------------------------------------------------------
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize("options", [["--exact", "--sources", "none"], []], ids=str)
+def test_a_killed_job_is_reported(storm, start, needs, report_of, options):
+    if options:
+        needs("hook")
+    watch = start("fork", *options, hold=True)
+    root = storm.root()
+    os.kill(root, signal.SIGKILL)
+    result = watch.end()
+    assert result.code == 128 + signal.SIGKILL
+    report = report_of(result.json)
+    assert report.by_pid[root]["wait_status"] == signal.SIGKILL
+    if options:
+        # It did not come by the hook, and there is no record of its exit.
+        assert report.by_pid[root]["peak_source"] != "exact"
+        ended = {each.pid: each.peak for each in storm.records() if each.image == 0}
+        assert len(ended) >= COUNT // 2 - 8
+        for pid, peak in ended.items():
+            process = report.by_pid[pid]
+            assert (process["max_rss_kib"], process["peak_source"]) == (peak, "exact")
+
+
+@as_nobody
+def test_killed_processes_are_not_called_exact(memwatch, storm, needs, report_of):
+    needs("hook")
+    words = ["run", "--json", "--exact", "--sources", "none", "--", storm.program, "killed", "300"]
+    report = report_of(memwatch.run(*words, env=storm.env).json)
+    truth = storm.truth()
+    killed = truth.pids - truth.announced
+    assert len(killed) == 150
+    assert not killed & report.exact()
+
+
+def test_the_whole_job_at_once(memwatch, storm, needs, wait_until, report_of):
+    """A group that is killed with all its processes, in the middle of their exits."""
+    needs("hook")
+    words = ["run", "--json", "--exact", "--sources", "none", "--"]
+    watch = memwatch.start(
+        *words, "setsid", "--wait", storm.program, "mixed", "3000", env=storm.env
+    )
+    wait_until(lambda: storm.used() > UNDER_WAY, "the storm")
+    os.killpg(storm.root(), signal.SIGKILL)
+    result = watch.end()
+    assert result.code in (128 + signal.SIGKILL, signal.SIGKILL), result.text
+    assert report_of(result.json).by_pid[storm.root()]["peak_source"] != "exact"
