@@ -18,10 +18,9 @@ MEMORY = "address,undefined"
 COMPILERS = ("gcc", "clang")
 
 PARSERS = ["linux/messages.c", "news.c"]
-EVERYTHING = [
-    *("sampler.c", "table.c", "queue.c", "news.c", "spawn.c"),
-    *sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")),
-]
+EVERYTHING = sorted(
+    str(path.relative_to(CSRC)) for path in CSRC.glob("**/*.c") if path.name != "unsupported.c"
+)
 
 FUZZ_SECONDS = 10
 FUZZ_ROUNDS = 1_000_000
