@@ -57,7 +57,7 @@ typedef struct {
     size_t notification_size;
     _Alignas(16) char bytes[MOST_BYTES];
     mw_snapshot snapshot;
-    unsigned char tried[MOST_PIDS / 8]; /* a bit for each thread */
+    unsigned char tried[MOST_PIDS / 8]; /* a bit for each process */
 } guardian;
 
 /* --- becoming one --- */
@@ -151,9 +151,12 @@ static bool take_listener(void) {
            errno == EINTR)
         ;
     struct cmsghdr *header = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+    int fd = -1;
+    if (header && header->cmsg_level == SOL_SOCKET &&
+        header->cmsg_type == SCM_RIGHTS)
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
     /* The lowest free number it is. */
-    return header && header->cmsg_level == SOL_SOCKET &&
-           header->cmsg_type == SCM_RIGHTS;
+    return fd == LISTENER;
 }
 
 /* --- calls --- */
@@ -210,19 +213,19 @@ static bool answer(uint64_t id) {
 
 /* --- serving them --- */
 
-/* Whether this thread has tried to execute something, as far as is known. One
-   that was killed leaves its bit to the next with its number, which only makes
-   that one be read with more care than it needs. */
-static bool has_tried(const guardian *g, int32_t tid) {
-    return g->tried[tid / 8] >> tid % 8 & 1;
+/* Whether a process has tried to execute something. One that was killed leaves
+   its bit to the next with its number, which only makes that one be read with
+   more care than it needs. */
+static bool has_tried(const guardian *g, int32_t pid) {
+    return g->tried[pid / 8] >> pid % 8 & 1;
 }
 
-static void set_tried(guardian *g, int32_t tid, bool tried) {
-    unsigned char bit = (unsigned char)(1u << tid % 8);
+static void set_tried(guardian *g, int32_t pid, bool tried) {
+    unsigned char bit = (unsigned char)(1u << pid % 8);
     if (tried)
-        g->tried[tid / 8] |= bit;
+        g->tried[pid / 8] |= bit;
     else
-        g->tried[tid / 8] &= (unsigned char)~bit;
+        g->tried[pid / 8] &= (unsigned char)~bit;
 }
 
 /* Whether a thread's number is its process's, too. */
@@ -272,7 +275,9 @@ static void serve(guardian *g) {
        will be back. */
     if (!answer(call.id))
         return;
-    set_tried(g, call.tid, call.call == MW_CALL_EXEC);
+    /* The thread that executes something becomes the process's first. */
+    set_tried(g, known && !fresh ? news.pid : call.tid,
+              call.call == MW_CALL_EXEC);
     /* It does not have to wait for this: it cannot end without us. */
     if (fresh)
         mw_snapshot_identity(&g->snapshot, call.tid, &news);
