@@ -496,6 +496,9 @@ static int on_exec(mw_follower *f, const mw_news *n) {
         if (!error)
             error = report_unseen_image(f, slot, slot->executed_at, 0);
     }
+    /* An end that came before was that of its first thread, whose place the one
+       that executed has taken. */
+    slot->leaving = slot->end_is_known = 0;
     slot->name[0] = '\0';
     set_name(f, slot, n);
     slot->executed = 1;
@@ -630,7 +633,9 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     slot->written_bytes += n->written_bytes;
     if ((n->valid & MW_HAS_WATERMARK) && n->peak > slot->peak)
         slot->peak = n->peak;
-    if (n->tid != n->pid)
+    /* Old kernels do not say which process a thread is of: pid is its own, and
+       the slot was found by that. */
+    if (n->tid && n->tid != n->pid)
         return 0;
     slot->has_record = 1;
     set_name(f, slot, n);

@@ -16,6 +16,13 @@
 #include "parse.h"
 #include "snapshot.h"
 
+#if !defined SYS_sched_setattr && defined __x86_64__
+#define SYS_sched_setattr 314
+#define SYS_sched_getattr 315
+#elif !defined SYS_sched_setattr
+#define SYS_sched_setattr 274 /* asm-generic */
+#define SYS_sched_getattr 275
+#endif
 #ifndef SYS_close_range
 #define SYS_close_range 436 /* the same number on every architecture */
 #endif
@@ -50,7 +57,7 @@ typedef struct {
     size_t notification_size;
     _Alignas(16) char bytes[MOST_BYTES];
     mw_snapshot snapshot;
-    unsigned char tried[MOST_PIDS / 8]; /* a bit for each thread */
+    unsigned char tried[MOST_PIDS / 8]; /* a bit for each process */
 } guardian;
 
 /* --- becoming one --- */
@@ -87,6 +94,30 @@ static bool is_own_proc(void) {
     return mw_parse_pid(target) == (int32_t)getpid();
 }
 
+/* struct sched_attr of sched_setattr(2), as Linux 3.14 had it. */
+typedef struct {
+    uint32_t size;
+    uint32_t policy; /* 0: SCHED_OTHER */
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime;
+    uint64_t deadline;
+    uint64_t period;
+} scheduling;
+
+/* Asks for short turns, which come sooner: someone waits for each of ours. With
+   a busy machine it halves what the job loses. Linux 6.12; others do not care.
+ */
+static void be_prompt(void) {
+    scheduling wanted = {.size = sizeof wanted};
+    if (syscall(SYS_sched_getattr, 0, &wanted, sizeof wanted, 0) ||
+        wanted.policy)
+        return;
+    wanted.runtime = 100000;
+    syscall(SYS_sched_setattr, 0, &wanted, 0);
+}
+
 /* A process apart: deaf to the terminal, in nobody's way. */
 static bool settle(int socket) {
     setsid();
@@ -94,6 +125,7 @@ static bool settle(int socket) {
         return false;
     close_all();
     prctl(PR_SET_NAME, "memwatch-guard");
+    be_prompt();
     if (chdir("/"))
         return false;
     /* Of this pid namespace: else its numbers are other processes'. */
@@ -119,9 +151,12 @@ static bool take_listener(void) {
            errno == EINTR)
         ;
     struct cmsghdr *header = n == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+    int fd = -1;
+    if (header && header->cmsg_level == SOL_SOCKET &&
+        header->cmsg_type == SCM_RIGHTS)
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
     /* The lowest free number it is. */
-    return header && header->cmsg_level == SOL_SOCKET &&
-           header->cmsg_type == SCM_RIGHTS;
+    return fd == LISTENER;
 }
 
 /* --- calls --- */
@@ -178,19 +213,19 @@ static bool answer(uint64_t id) {
 
 /* --- serving them --- */
 
-/* Whether this thread has tried to execute something, as far as is known. One
-   that was killed leaves its bit to the next with its number, which only makes
-   that one be read with more care than it needs. */
-static bool has_tried(const guardian *g, int32_t tid) {
-    return g->tried[tid / 8] >> tid % 8 & 1;
+/* Whether a process has tried to execute something. One that was killed leaves
+   its bit to the next with its number, which only makes that one be read with
+   more care than it needs. */
+static bool has_tried(const guardian *g, int32_t pid) {
+    return g->tried[pid / 8] >> pid % 8 & 1;
 }
 
-static void set_tried(guardian *g, int32_t tid, bool tried) {
-    unsigned char bit = (unsigned char)(1u << tid % 8);
+static void set_tried(guardian *g, int32_t pid, bool tried) {
+    unsigned char bit = (unsigned char)(1u << pid % 8);
     if (tried)
-        g->tried[tid / 8] |= bit;
+        g->tried[pid / 8] |= bit;
     else
-        g->tried[tid / 8] &= (unsigned char)~bit;
+        g->tried[pid / 8] &= (unsigned char)~bit;
 }
 
 /* Whether a thread's number is its process's, too. */
@@ -243,7 +278,9 @@ static void serve(guardian *g) {
         atomic_store(&g->shared->owes, 0);
         return;
     }
-    set_tried(g, call.tid, call.call == MW_CALL_EXEC);
+    /* The thread that executes something becomes the process's first. */
+    set_tried(g, known && !fresh ? news.pid : call.tid,
+              call.call == MW_CALL_EXEC);
     /* It does not have to wait for this: it cannot end without us. */
     if (fresh)
         mw_snapshot_identity(&g->snapshot, call.tid, &news);

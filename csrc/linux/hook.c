@@ -136,6 +136,11 @@ static int drain(mw_feed *feed, mw_news_list *out) {
 /* The hook's own; mw_hook_free() does it. */
 static void keep_open(mw_feed *feed) { (void)feed; }
 
+static void close_if_open(int fd) {
+    if (fd >= 0)
+        close(fd);
+}
+
 int mw_hook_new(mw_hook **out) {
     *out = NULL;
     mw_hook *hook = calloc(1, sizeof *hook);
@@ -143,19 +148,19 @@ int mw_hook_new(mw_hook **out) {
         return -ENOMEM;
     hook->feed = (mw_feed){
         .news_fd = -1, .bell_fd = -1, .drain = drain, .close = keep_open};
-    int ends[2];
+    hook->socket = -1;
+    int ends[2] = {-1, -1};
     int error = map_shared(&hook->shared);
-    if (!error && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) {
+    if (!error && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
         error = -errno;
-        munmap(hook->shared, SHARED_BYTES);
-    }
-    if (error) {
-        free(hook);
-        return error;
-    }
-    hook->socket = ends[0];
-    error = start_guardian(hook->shared, ends[1]);
-    close(ends[1]);
+    /* Out of the way of the standard streams, which the command's child sets
+       up before it calls mw_hook_install(). */
+    if (!error && (hook->socket = fcntl(ends[0], F_DUPFD_CLOEXEC, 3)) < 0)
+        error = -errno;
+    close_if_open(ends[0]);
+    if (!error)
+        error = start_guardian(hook->shared, ends[1]);
+    close_if_open(ends[1]);
     if (error)
         mw_hook_free(hook);
     else
@@ -170,12 +175,14 @@ int mw_hook_state(const mw_hook *hook) {
 void mw_hook_free(mw_hook *hook) {
     if (!hook)
         return;
-    close(hook->socket);
-    /* Where the caller is a subreaper it may be our child after all. */
-    pid_t guardian = atomic_load(&hook->shared->pid);
-    if (guardian)
-        waitpid(guardian, NULL, WNOHANG);
-    munmap(hook->shared, SHARED_BYTES);
+    close_if_open(hook->socket);
+    if (hook->shared) {
+        /* Where the caller is a subreaper it may be our child after all. */
+        pid_t guardian = atomic_load(&hook->shared->pid);
+        if (guardian)
+            waitpid(guardian, NULL, WNOHANG);
+        munmap(hook->shared, SHARED_BYTES);
+    }
     free(hook);
 }
 

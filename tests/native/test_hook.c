@@ -308,6 +308,19 @@ static void test_long_command(job *j) {
 static void test_threads(job *j) {
     run(j, "threads", NULL, 13);
     CHECK(check_ends(j) == 3);
+    /* The one whose second thread executed something is seen to do it again,
+       with its only thread. */
+    size_t seen = 0;
+    for (size_t i = 0; i < j->news.count; i++) {
+        const mw_news *item = &j->news.items[i];
+        if (item->kind != MW_NEWS_EXECUTING || item->pid == j->pid)
+            continue;
+        if (seen++ == 0)
+            CHECK(item->valid & MW_INHERITED && item->valid & MW_HAS_WATERMARK);
+        else
+            check_image(j, item, "again");
+    }
+    CHECK(seen == 2);
 }
 
 static void test_filters(job *j) {
