@@ -189,11 +189,13 @@ def test_a_killed_job_is_reported(storm, start, needs, report_of, options):
     if options:
         # It did not come by the hook, and there is no record of its exit.
         assert report.by_pid[root]["peak_source"] != "exact"
-        ended = {each.pid: each.peak for each in storm.records() if each.image == 0}
+        records = storm.records()
+        reaped = {each.pid for each in records if each.image == storm.REAPED}
+        ended = {each.pid: each.peak for each in records if each.image == 0 and each.pid in reaped}
         assert len(ended) >= COUNT // 2 - 8
         for pid, peak in ended.items():
             process = report.by_pid[pid]
-            assert (process["max_rss_kib"], process["peak_source"]) == (peak, "exact")
+            assert (report.final(process), process["peak_source"]) == (peak, "exact")
 
 
 @as_nobody
