@@ -50,9 +50,12 @@ def blow(memwatch, storm, report_of, judge):
 
     def run(kind, *options, count=None, program=None, records=None):
         words = ["run", "--json", "-i", "10", *options, "--", program or storm.program, kind]
-        result = memwatch.run(*words, str(count or KINDS[kind]), env=storm.env)
-        assert result.code == 7, result.text
-        truth = storm.truth()
+        for _ in range(5):
+            result = memwatch.run(*words, str(count or KINDS[kind]), env=storm.env)
+            assert result.code == 7, result.text
+            truth = storm.truth()
+            if not truth.reused:
+                break
         assert len(truth.pids) == (count or KINDS[kind]) + 1
         judged = judge(report_of(result.json), truth, records.read() if records else None)
         judged.nothing_is_invented()
@@ -81,17 +84,13 @@ def test_default_as_root(blow, needs, exit_records, kind):
         assert process["wait_status"] == record.status
 
 
-@pytest.mark.parametrize("kind", ["fork", "exec"])
+@pytest.mark.parametrize("kind", ["fork", "exec", "grow", "crowd"])
 def test_the_kernel_s_record_is_what_is_reported(blow, needs, exit_records, kind):
-    """To the KiB, unless a look at the process while it lived saw more."""
+    """To the KiB. Its peak may be more: a look at the process while it lived may have seen it."""
     needs("taskstats")
     judged = blow(kind, records=exit_records)
-    same = [
-        each["pid"]
-        for each in judged.report.processes
-        if each["max_rss_kib"] == exit_records.read()[each["pid"]].peak
-    ]
-    assert len(same) >= 0.98 * len(judged.truth.pids)
+    for process in judged.report.processes:
+        assert judged.report.final(process) == exit_records.read()[process["pid"]].peak, process
 
 
 def test_cpu_time_is_the_kernel_s(blow, needs, exit_records):
@@ -99,8 +98,9 @@ def test_cpu_time_is_the_kernel_s(blow, needs, exit_records):
     judged = blow("grow", records=exit_records)
     for process in judged.report.processes:
         record = exit_records.read()[process["pid"]]
-        assert process["user_seconds"] == pytest.approx(record.user / 1e6, abs=1e-5)
-        assert process["system_seconds"] == pytest.approx(record.system / 1e6, abs=1e-5)
+        used = process["user_seconds"] + process["system_seconds"]
+        ran = record.ran / 1e9 or (record.user + record.system) / 1e6
+        assert used == pytest.approx(ran, abs=1e-5)
 
 
 # -- The exit hook -------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_exit_hook_as_an_ordinary_user(blow, needs, kind):
     assert report.exact() <= truth.announced
     for process in report.processes:
         if process["pid"] in truth.announced:
-            assert process["max_rss_kib"] == truth.peak(process["pid"]), process
+            assert report.final(process) == truth.last(process["pid"]).peak, process
     judged.command_lines_are_known(at_least=0.99)
     if came_by == truth.pids:
         judged.everything_is_there()
@@ -244,7 +244,7 @@ def build(memwatch):
     indirect=["user"],
     ids=["root", "nobody-exact"],
 )
-def test_build(memwatch, build, exit_records, needs, report_of, options):
+def test_build(memwatch, build, exit_records, needs, report_of, judge, options):
     needs("taskstats" if not options else "hook")
     result = memwatch.run("run", "--json", "-i", "10", *options, "--", *build)
     assert result.code == 0, result.text
@@ -258,13 +258,16 @@ def test_build(memwatch, build, exit_records, needs, report_of, options):
     assert set(report.by_pid) == set(records)
     for name in TOOLS:
         pids = [pid for pid, each in records.items() if each.name == name]
-        known = [pid for pid in pids if is_whole(name, report.by_pid[pid])]
-        assert len(known) >= 0.999 * len(pids), f"{name}: {len(known)} of {len(pids)}"
+        cut = [report.by_pid[pid] for pid in pids if not is_whole(name, report.by_pid[pid])]
+        assert len(cut) <= 0.001 * len(pids), f"{name}: {len(cut)} of {len(pids)}: {cut[0]}"
     assert len(report.exact()) >= 0.999 * len(records)
     for pid, record in records.items():
         process = report.by_pid[pid]
         assert process["ppid"] == record.ppid or pid == root["pid"]
-        assert process["images"][-1]["max_rss_kib"] >= record.peak
+        if not options:
+            assert report.final(process) == record.peak
+        else:
+            assert abs(report.final(process) - record.peak) <= judge.ROUGHNESS
 
 
 def is_whole(name: str, process: dict) -> bool:
@@ -311,7 +314,7 @@ def test_nested(memwatch, storm, needs, report_of, judge):
     announced = truth.announced & set(outer.by_pid)
     assert announced == truth.announced
     for pid in announced & outer.exact():
-        assert outer.by_pid[pid]["max_rss_kib"] == truth.peak(pid)
+        assert outer.final(outer.by_pid[pid]) == truth.last(pid).peak
     assert announced <= outer.exact()
 
 
@@ -323,11 +326,14 @@ def test_setuid_program_under_the_hook(memwatch, burner, needs):
     shutil.copy(burner, program)
     os.chown(program, 0, 0)
     program.chmod(0o4755)
-    plain = subprocess.run([*memwatch.user.prefix, program, "root"], check=False)
+    plain = subprocess.run([*memwatch.user.prefix, program, "root"], check=False, env=memwatch.env)
     if plain.returncode:
         pytest.skip("setuid programs do not work in this folder: it may be mounted nosuid")
-    assert memwatch.run("run", "--sources", "none", "--", program, "root").code == 0
+    result = memwatch.run("run", "--sources", "none", "--", program, "root")
+    assert result.code == 0, result.text
+    memwatch.marks.unlink()  # it is root's
     result = memwatch.run("run", "--exact", "--sources", "none", "--", program, "root")
     assert result.code != 0
+    assert "setresuid" in result.text
     assert "--exact" in result.text
     assert "sudo" in result.text or "setuid" in result.text

@@ -20,6 +20,10 @@ enum { ROOM = 128 << 10 };
 /* Longest record: its size has 16 bits. */
 enum { LONGEST = 1 << 16 };
 
+/* No record that comes here is longer: where less is free, some may have been
+   lost. */
+enum { USUAL = 128 };
+
 /* How often drain() looks for what came meanwhile. */
 enum { MOST_ROUNDS = 8 };
 
@@ -173,6 +177,10 @@ static int take(struct perf *p, struct ring *ring, int64_t until,
     uint64_t head = __atomic_load_n(&ring->page->data_head, __ATOMIC_ACQUIRE);
     uint64_t tail = ring->page->data_tail;
     int error = 0;
+    /* The kernel's word of a loss is the next record that there is room for:
+       after the last one, none comes. */
+    if (ring->room - (head - tail) < USUAL)
+        p->feed.lost++;
     while (tail != head && !error) {
         struct perf_event_header header;
         mw_message message;
