@@ -325,7 +325,8 @@ def test_one_process(tree: Tree, watch: Watcher, kept: bool) -> None:
     assert (facts[2].value, facts[2].valid) == (100 * PAGE, HAS_RSS)
     assert (seen.end.process, seen.end.value, seen.end.second) == (0, 100 * PAGE, 1)
     assert seen.end.valid == HAS_RSS
-    assert seen.sampler.stats() == (0 if kept else 1, 0, False, 0)
+    unkept = 0 if kept else 1
+    assert seen.sampler.stats() == native.SamplerStats(unkept, 0, False, 0, 0, 0, 0, 0, 0)
 
 
 @both

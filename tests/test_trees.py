@@ -269,7 +269,8 @@ def test_one_image_per_exec(memwatch, burner):
         result = memwatch.burn(*words, options=("-i", "0.1ms"), env={"BURNER": str(burner)}).end()
         (process,) = result.json["processes"]
         assert len(process["images"]) <= execs + 1
-        assert {image["command"] for image in process["images"]} == {"burner"}
+        # One that nobody could look at has no name.
+        assert {"burner"} <= {image["command"] for image in process["images"]} <= {"burner", "?"}
 
 
 def test_parent_that_never_reaps(memwatch, state_of, wait_until):
@@ -301,8 +302,8 @@ def test_storm_of_short_processes(memwatch, orphaned):
     assert result.code == 7
     assert result.text == ""
     report = result.json
-    assert report["sampling"]["error"] is None
-    assert report["sampling"]["unreadable_processes"] == 0
+    assert report["accuracy"]["error"] is None
+    assert report["accuracy"]["unreadable_processes"] == 0
     assert 1 <= report["process_count"] <= 1001
     serials = [each["serial"] for each in report["processes"]]
     assert sorted(serials) == list(range(1, len(serials) + 1))

@@ -14,8 +14,10 @@ enum { MOST_PROCESSES = 1 << 16 };
 typedef struct stream {
     struct {
         uint64_t rss;
+        int64_t since; /* its present image */
         int32_t pid;
         uint8_t alive;
+        uint8_t has_image;
     } process[MOST_PROCESSES]; /* by serial */
     uint64_t started;
     uint64_t alive;
@@ -23,7 +25,7 @@ typedef struct stream {
     uint64_t most_alive; /* at one tick */
     uint64_t images;
     uint64_t exit_statuses;
-    int64_t time;
+    int64_t time; /* of the last tick */
     int root_exited;
     int has_root_status;
     int root_status;
@@ -42,59 +44,85 @@ static inline uint64_t stream_total(const stream *in) {
     return total;
 }
 
+static inline void stream_started(stream *in, const mw_observation *record) {
+    uint64_t serial = record->process;
+    CHECK(serial >= 1 && serial < MOST_PROCESSES);
+    CHECK(record->pid > 0);
+    if (record->valid & MW_HAS_PARENT)
+        CHECK(record->value >= 1 && record->value <= in->started &&
+              record->value != serial);
+    if (serial <= in->started) {
+        /* More is known of it. */
+        CHECK(in->process[serial].alive);
+        CHECK(in->process[serial].pid == record->pid);
+        return;
+    }
+    CHECK(serial == in->started + 1);
+    in->started = serial;
+    in->process[serial].alive = 1;
+    in->process[serial].pid = record->pid;
+    in->alive++;
+}
+
 static inline void stream_image(stream *in, const mw_observation *record,
-                                size_t text_count) {
+                                const char *all_text, size_t text_count) {
+    uint64_t serial = record->process;
     CHECK(record->second >= 2);
     CHECK(record->value <= text_count);
     CHECK(record->second <= text_count - record->value);
-    const char *text = in->text + record->value;
+    const char *text = all_text + record->value;
     const char *name_end = memchr(text, 0, record->second);
     CHECK(name_end);
     CHECK(memchr(name_end + 1, 0,
                  record->second - (size_t)(name_end + 1 - text)));
-    in->images++;
+    CHECK(record->time >= in->process[serial].since);
+    if (!(record->valid & MW_SAME_IMAGE)) {
+        in->process[serial].since = record->time;
+        in->images++;
+    }
+    in->process[serial].has_image = 1;
 }
 
+static inline void stream_exited(stream *in, const mw_observation *record) {
+    uint64_t serial = record->process;
+    CHECK(in->process[serial].has_image);
+    CHECK(record->time >= in->process[serial].since);
+    in->process[serial].alive = 0;
+    in->alive--;
+    in->exit_statuses += (record->valid & MW_HAS_STATUS) != 0;
+    if (serial == 1) {
+        in->root_exited = 1;
+        in->has_root_status = (record->valid & MW_HAS_STATUS) != 0;
+        in->root_status = (int)record->value;
+    }
+}
+
+/* Only ticks come in the order of time: word of what was before one may come
+   after it. Of one process its start comes first, and its end last. */
 static inline void stream_apply(stream *in, const mw_observation *record,
-                                size_t text_count) {
+                                const char *text, size_t text_count) {
     uint64_t serial = record->process;
     CHECK(!in->complete);
-    CHECK(record->time >= in->time);
-    in->time = record->time;
-    if (record->kind != MW_STARTED && record->kind != MW_TICK) {
+    if (record->kind != MW_STARTED && record->kind != MW_TICK &&
+        record->kind != MW_PSS) {
         CHECK(serial >= 1 && serial <= in->started);
         CHECK(in->process[serial].alive);
         CHECK(in->process[serial].pid == record->pid);
     }
     switch (record->kind) {
-    case MW_STARTED:
-        CHECK(serial == in->started + 1);
-        CHECK(serial < MOST_PROCESSES);
-        CHECK(record->pid > 0);
-        if (record->valid & MW_HAS_PARENT)
-            CHECK(record->value >= 1 && record->value < serial);
-        in->started = serial;
-        in->process[serial].alive = 1;
-        in->process[serial].rss = 0;
-        in->process[serial].pid = record->pid;
-        in->alive++;
-        break;
-    case MW_IMAGE: stream_image(in, record, text_count); break;
+    case MW_STARTED: stream_started(in, record); break;
+    case MW_IMAGE: stream_image(in, record, text, text_count); break;
     case MW_MEMORY:
-        CHECK(record->valid & MW_HAS_RSS);
-        in->process[serial].rss = record->value;
+        CHECK(record->valid & (MW_HAS_RSS | MW_HAS_WATERMARK));
+        if (record->valid & MW_HAS_RSS)
+            in->process[serial].rss = record->value;
         break;
-    case MW_EXITED:
-        in->process[serial].alive = 0;
-        in->alive--;
-        in->exit_statuses += (record->valid & MW_HAS_STATUS) != 0;
-        if (serial == 1) {
-            in->root_exited = 1;
-            in->has_root_status = (record->valid & MW_HAS_STATUS) != 0;
-            in->root_status = (int)record->value;
-        }
-        break;
+    case MW_CPU: CHECK(record->valid & MW_HAS_CPU); break;
+    case MW_IO: CHECK(record->valid & MW_HAS_IO); break;
+    case MW_EXITED: stream_exited(in, record); break;
     case MW_TICK:
+        CHECK(record->time >= in->time);
+        in->time = record->time;
         CHECK(record->value == stream_total(in));
         CHECK(record->second == in->alive);
         if (in->alive > in->most_alive)
@@ -102,6 +130,7 @@ static inline void stream_apply(stream *in, const mw_observation *record,
         in->ticks++;
         in->complete = in->root_exited;
         break;
+    case MW_PSS: CHECK(record->time <= in->time); break;
     default: CHECK(!"a known kind");
     }
 }
@@ -123,7 +152,7 @@ static inline void stream_read(stream *in, mw_sampler *sampler) {
         CHECK(in->records && in->text);
     }
     for (size_t i = 0; i < count; i++)
-        stream_apply(in, &in->records[i], text_count);
+        stream_apply(in, &in->records[i], in->text, text_count);
 }
 
 static inline stream *stream_new(void) {

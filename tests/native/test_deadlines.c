@@ -144,6 +144,20 @@ void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out) {
     memset(out, 0, sizeof *out);
 }
 
+void mw_platform_listen(mw_platform *platform, int listen) {
+    (void)platform, (void)listen;
+}
+
+int mw_platform_news(mw_platform *platform, int closing, mw_news_list *out) {
+    (void)platform, (void)closing, (void)out;
+    return 0;
+}
+
+uint32_t mw_platform_sources(const mw_platform *platform) {
+    (void)platform;
+    return 0;
+}
+
 void mw_platform_name_thread(const char *name) { (void)name; }
 
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
