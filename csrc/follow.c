@@ -147,7 +147,7 @@ static void expect_memory(mw_slot *slot, int64_t time) {
 
 static void expect_image(mw_slot *slot, int64_t time) {
     expect_memory(slot, time);
-    slot->executed = 0;
+    slot->executed = slot->exec_due = 0;
     slot->image_retries = IMAGE_RETRIES;
 }
 
@@ -228,6 +228,14 @@ static int is_same(const mw_slot *slot, int64_t start) {
            llabs(slot->start - start) < SAME_START;
 }
 
+/* Whether a new image has been seen of which word is still to come. Until then
+   its memory belongs to an image that has not begun. */
+static int awaits_exec(const mw_follower *f, mw_slot *slot, int new_image) {
+    if (new_image && has_events(f))
+        slot->exec_due = PATIENCE + 1;
+    return slot->exec_due != 0;
+}
+
 /* A short process may be gone when its turn in this tick comes. Its children
    are added to those being gone through. */
 static int first_look(mw_follower *f, mw_slot *slot, int64_t time) {
@@ -236,11 +244,10 @@ static int first_look(mw_follower *f, mw_slot *slot, int64_t time) {
         mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
     if (error || !(reading.valid & MW_HAS_RSS))
         return error;
-    if (reading.new_image) {
-        if (has_events(f))
-            return 0; /* see visit() */
+    if (awaits_exec(f, slot, reading.new_image))
+        return 0;
+    if (reading.new_image)
         error = begin_image(f, slot, time);
-    }
     if (error)
         return error;
     return report_rss(f, slot, time, reading.rss) ? 0 : -ENOMEM;
@@ -498,6 +505,7 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     }
     slot->name[0] = '\0';
     set_name(f, slot, n);
+    slot->exec_due = 0;
     slot->executed = 1;
     slot->executed_at = n->time;
     return error ? error : mw_pids_add(&f->fresh, n->pid);
@@ -778,9 +786,9 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
         if (error)
             return error;
         schedule_inspection(slot, time);
+        if (awaits_exec(f, slot, seen.new_image))
+            return 0;
         if (seen.new_image) {
-            if (has_events(f))
-                return 0; /* see visit() */
             error = begin_image(f, slot, time);
             if (error)
                 return error;
@@ -868,11 +876,11 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
         return error;
     if (reading.life != MW_ALIVE)
         return visit_gone(f, slot, time, reading.life, vanished);
-    /* With events, word of the exec is on its way, and this memory belongs to
-       an image that has not begun yet. */
-    if (reading.new_image && has_events(f))
+    int is_due = slot->exec_due != 0;
+    if (awaits_exec(f, slot, reading.new_image && !is_due) && has_events(f) &&
+        --slot->exec_due)
         return 0;
-    if (reading.new_image)
+    if (reading.new_image || is_due)
         error = begin_image(f, slot, time);
     else if (slot->image_retries) {
         slot->image_retries--;

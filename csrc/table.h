@@ -35,6 +35,7 @@ typedef struct mw_slot {
     uint8_t is_complete;  /* that image's command line is known */
     uint8_t executed;     /* something whose image was not reported yet */
     uint8_t early_image;  /* reported before word of its exec came */
+    uint8_t exec_due;     /* passes left to wait for word of an exec seen */
     uint8_t end_is_known; /* `ended_at` is exact */
     uint8_t exits;        /* it has called exit_group */
     uint8_t has_sums;     /* records of threads are added up */
