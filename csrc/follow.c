@@ -23,6 +23,9 @@ enum { IMAGE_RETRIES = 3 };
    whose end was reported stays known by its pid, for word that comes late. */
 enum { PATIENCE = 2 };
 
+/* mw_slot.recast: which thread has executed something in this round. */
+enum { BY_THE_FIRST = 1, BY_ANOTHER = 2 };
+
 /* Start times that belong to one process differ by less: `stat` cuts them to
    10 ms, and an exit record has only the time it took, to when it was read. */
 static const int64_t SAME_START = 30000000;
@@ -289,6 +292,12 @@ static int hold(mw_follower *f, mw_slot *slot, enum mw_life *life) {
     return 0;
 }
 
+/* Looks at the program of a process, and at its memory. */
+static int look_at_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    int error = begin_image(f, slot, time);
+    return error ? error : first_look(f, slot, time);
+}
+
 static int hear(mw_follower *f, int64_t time);
 
 /* Follows every process of `found` that is not followed yet. */
@@ -328,9 +337,7 @@ static int adopt_found(mw_follower *f, int64_t time) {
         slot->handle = handle;
         slot->foreign = f->has_other_children && pid != f->root_pid &&
                         identity.ppid == f->adopter_pid;
-        error = begin_image(f, slot, time);
-        if (!error)
-            error = first_look(f, slot, time);
+        error = look_at_image(f, slot, time);
         if (error)
             return error;
     }
@@ -417,6 +424,12 @@ static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
+/* What was taken for its end was that of its first thread. */
+static void lives_on(mw_slot *slot) {
+    slot->leaving = slot->end_is_known = 0;
+    slot->known &= ~(uint32_t)MW_HAS_STATUS;
+}
+
 /* Its first thread has ended, and it has if no other is left. */
 static int finish(mw_follower *f, mw_slot *slot, int64_t time) {
     int error = 0;
@@ -428,12 +441,15 @@ static int finish(mw_follower *f, mw_slot *slot, int64_t time) {
                                  &f->found);
     if (error)
         return error;
-    if (reading.life == MW_ALIVE && !slot->exits) {
-        slot->leaving = slot->end_is_known = 0;
-        slot->known &= ~(uint32_t)MW_HAS_STATUS;
-        return 0;
-    }
-    return report_exit(f, slot, time, reading.life);
+    if (reading.life != MW_ALIVE || slot->exits)
+        return report_exit(f, slot, time, reading.life);
+    lives_on(slot);
+    slot->first_ended = 1;
+    slot->has_record = 0;
+    if (slot->executed ||
+        (reading.new_image && !awaits_exec(f, slot, reading.new_image)))
+        error = look_at_image(f, slot, time);
+    return error;
 }
 
 /* Word of the end has come; whether it is true is looked at when all news is
@@ -487,19 +503,37 @@ static int on_fork(mw_follower *f, const mw_news *n) {
     return error ? error : mw_pids_add(&f->fresh, n->pid);
 }
 
+/* All threads but the one that executed something have ended in that, the
+   first, too, if it was another. Their records tell of the image before. One of
+   the first thread that came without word of its end is of the new image. */
+static void forget_threads(mw_slot *slot) {
+    int by_another = slot->leaving || slot->first_ended;
+    slot->recast = by_another ? BY_ANOTHER : BY_THE_FIRST;
+    if (by_another || !slot->has_record) {
+        slot->has_record = 0;
+        slot->peak = 0;
+        slot->known &= ~(uint32_t)MW_HAS_WATERMARK;
+    }
+    slot->first_ended = 0;
+    if (slot->leaving)
+        lives_on(slot);
+}
+
 static int on_exec(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (!slot || slot->ended)
         return 0;
+    forget_threads(slot);
+    int error = mw_pids_add(&f->fresh, n->pid);
     /* It has been looked at since, or while it executed that. */
     if (slot->early_image || n->time < slot->image_read_at) {
         slot->early_image = 0;
-        return 0;
+        return error;
     }
-    int error = 0;
     if (slot->executed) {
         /* Two at once: nobody has looked at the one between. */
-        error = end_image(f, slot, slot->executed_at);
+        if (!error)
+            error = end_image(f, slot, slot->executed_at);
         if (!error)
             error = report_unseen_image(f, slot, slot->executed_at, 0);
     }
@@ -508,7 +542,7 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     slot->exec_due = 0;
     slot->executed = 1;
     slot->executed_at = n->time;
-    return error ? error : mw_pids_add(&f->fresh, n->pid);
+    return error;
 }
 
 static int on_end(mw_follower *f, const mw_news *n) {
@@ -543,7 +577,8 @@ static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
     if (slot->executed)
         since = slot->executed_at;
     else if (!slot->has_image)
-        since = tried->time ? tried->time : slot->start;
+        since =
+            tried->time && !(valid & MW_INHERITED) ? tried->time : slot->start;
     else if ((slot->inherited && !(valid & MW_INHERITED)) ||
              (differs && !has_events(f)))
         since = tried->time ? tried->time : n->time;
@@ -626,21 +661,40 @@ static int is_its_record(const mw_slot *slot, const mw_news *n) {
            n->time - n->elapsed > slot->start - SAME_START;
 }
 
+/* Whether a record tells of the image that ran last. Of a thread that is only
+   known for sure where each exec is. */
+static int is_of_last_image(const mw_follower *f, const mw_slot *slot,
+                            const mw_news *n) {
+    if (n->tid == n->pid)
+        return !slot->has_record &&
+               (slot->recast != BY_ANOTHER || slot->leaving);
+    return slot->first_ended || (has_events(f) && !slot->recast);
+}
+
 /* Adds a thread's record to what is known of its process. */
 static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     if (!slot->has_sums) /* what the hook saw of them is less exact */
         slot->user = slot->system = 0;
     slot->has_sums = 1;
-    slot->known |= n->valid & (MW_HAS_CPU | MW_HAS_IO | MW_HAS_WATERMARK);
+    slot->known |= n->valid & (MW_HAS_CPU | MW_HAS_IO);
     slot->user += n->user;
     slot->system += n->system;
     slot->read_bytes += n->read_bytes;
     slot->written_bytes += n->written_bytes;
+    if (!is_of_last_image(f, slot, n))
+        return 0;
+    int is_first = n->tid == n->pid;
+    if (is_first && slot->first_ended) {
+        /* It has another first thread, so it has executed something. */
+        slot->first_ended = 0;
+        slot->peak = 0;
+    }
+    slot->known |= n->valid & MW_HAS_WATERMARK;
     if ((n->valid & MW_HAS_WATERMARK) && n->peak > slot->peak)
         slot->peak = n->peak;
-    if (n->tid != n->pid)
+    slot->has_record |= is_first || slot->first_ended;
+    if (!is_first)
         return 0;
-    slot->has_record = 1;
     set_name(f, slot, n);
     if (!(slot->known & MW_HAS_STATUS) && (n->valid & MW_HAS_STATUS)) {
         slot->known |= MW_HAS_STATUS;
@@ -744,15 +798,15 @@ static int look_at_news(mw_follower *f, int64_t time) {
     int error = 0;
     for (size_t i = 0; !error && i < f->fresh.count; i++) {
         mw_slot *slot = find(f, f->fresh.pid[i]);
-        if (!slot || slot->ended || slot->leaving)
+        if (!slot || slot->ended)
+            continue;
+        slot->recast = 0;
+        if (slot->leaving)
             continue;
         if (!slot->handle)
             error = attach(f, slot, time);
-        else if (slot->executed) {
-            error = begin_image(f, slot, time);
-            if (!error)
-                error = first_look(f, slot, time);
-        }
+        else if (slot->executed)
+            error = look_at_image(f, slot, time);
     }
     f->fresh.count = 0;
     for (size_t i = 0; !error && i < f->leaving.count; i++) {
@@ -813,8 +867,11 @@ static int has_patience(const mw_follower *f, mw_slot *slot) {
     if (f->closing || !slot->patience)
         return 0;
     uint32_t sources = mw_platform_sources(f->platform);
+    /* Without a first thread there is no telling which record is the last. */
+    int first_pass = slot->patience == PATIENCE;
     int expected = has_events(f) ||
-                   ((sources & MW_TASKSTATS) && !slot->has_record) ||
+                   ((sources & MW_TASKSTATS) &&
+                    (!slot->has_record || (slot->first_ended && first_pass))) ||
                    ((sources & MW_HOOK) && !slot->exits);
     if (!expected)
         return 0;
