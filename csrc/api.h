@@ -47,10 +47,11 @@ enum mw_valid {
                                start, or the last look as the job ended */
     MW_TICK_PARTIAL = 2048, /* TICK: a process's memory was unreadable, so the
                                sum is a lower bound */
-    MW_SAME_IMAGE = 4096, /* IMAGE: not a new one; more is known of the last */
-    MW_FINAL = 8192,      /* MEMORY: the high-water mark at the image's end */
-    MW_BY_EVENT = 16384,  /* STARTED: found by the kernel's word of the fork.
-                             EXITED: at this very time, not noticed then */
+    MW_SAME_IMAGE = 4096,   /* IMAGE: not a new one; more is known of the last.
+                               Without text: when it was executed */
+    MW_FINAL = 8192,        /* MEMORY: the high-water mark at the image's end */
+    MW_BY_EVENT = 16384,    /* STARTED: found by the kernel's word of the fork.
+                               EXITED: at this very time, not noticed then */
     MW_BY_RECORD =
         32768,          /* STARTED: found by the kernel's record of its exit */
     MW_BY_HOOK = 65536, /* STARTED: found as it passed the exit hook */

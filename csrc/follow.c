@@ -19,9 +19,16 @@ enum { IMAGE_TEXT = (128 << 10) + 4096 + 64 };
    for again. */
 enum { IMAGE_RETRIES = 3 };
 
+/* How often at most a process that executes one program after the other is
+   looked at in a row. */
+enum { MOST_VIEWS = 3 };
+
 /* For how many passes a process that is gone waits for word of its end, and one
    whose end was reported stays known by its pid, for word that comes late. */
 enum { PATIENCE = 2 };
+
+/* mw_slot.recast: which thread has executed something in this round. */
+enum { BY_THE_FIRST = 1, BY_ANOTHER = 2 };
 
 /* Start times that belong to one process differ by less: `stat` cuts them to
    10 ms, and an exit record has only the time it took, to when it was read. */
@@ -82,12 +89,14 @@ static int report_watermark(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
-/* Reports an image of which the text is at the end of the queue already. */
-static int report_text(mw_follower *f, mw_slot *slot, int64_t time,
-                       size_t length, uint32_t valid) {
-    mw_observation *record = observe(f, time, MW_IMAGE, slot);
+/* Reports an image. `text` is not in the queue yet. */
+static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
+                        const char *text, size_t length, uint32_t valid) {
+    char *room = mw_queue_text(&f->said, length);
+    mw_observation *record = room ? observe(f, time, MW_IMAGE, slot) : NULL;
     if (!record)
         return -ENOMEM;
+    memcpy(room, text, length);
     record->value = f->said.text_count;
     record->second = length;
     record->valid = valid;
@@ -100,33 +109,14 @@ static int report_text(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
-/* Reports the program that runs in a process, or what was missing of it. */
-static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
-                        int again) {
-    char *text = mw_queue_text(&f->said, IMAGE_TEXT);
-    if (!text)
-        return -ENOMEM;
-    uint32_t valid = 0;
-    slot->image_read_at = mw_now();
-    size_t length =
-        mw_platform_image(f->platform, slot->handle, text, IMAGE_TEXT, &valid);
-    int complete = (valid & (MW_HAS_ARGV | MW_INHERITED)) != 0;
-    if (!length || (again && !complete))
-        return 0;
-    return report_text(f, slot, time, length,
-                       valid | (again ? MW_SAME_IMAGE : 0));
-}
-
 /* Reports an image that nobody could look at, by the name that is known. */
 static int report_unseen_image(mw_follower *f, mw_slot *slot, int64_t time,
                                uint32_t valid) {
+    char text[sizeof slot->name + 1];
     size_t length = strlen(slot->name);
-    char *text = mw_queue_text(&f->said, length + 2);
-    if (!text)
-        return -ENOMEM;
     memcpy(text, slot->name, length);
     text[length] = text[length + 1] = '\0';
-    return report_text(f, slot, time, length + 2, valid);
+    return report_image(f, slot, time, text, length + 2, valid);
 }
 
 /* The image that ran until now has ended in execve. */
@@ -147,30 +137,8 @@ static void expect_memory(mw_slot *slot, int64_t time) {
 
 static void expect_image(mw_slot *slot, int64_t time) {
     expect_memory(slot, time);
-    slot->executed = 0;
+    slot->executed = slot->exec_due = 0;
     slot->image_retries = IMAGE_RETRIES;
-}
-
-/* A look has shown a new image, which began at `time` at the latest. */
-static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
-    int64_t since = time;
-    int announced = slot->executed;
-    if (announced)
-        since = slot->executed_at;
-    else if (slot->attempt.time)
-        since = slot->attempt.time;
-    else if (!slot->has_image && has_events(f))
-        since = slot->start;
-    int error = end_image(f, slot, since);
-    expect_image(slot, time);
-    size_t before = f->said.count;
-    if (!error)
-        error = report_image(f, slot, since, 0);
-    /* If it has gone meanwhile, its end is when to tell of what it executed. */
-    slot->executed = announced && f->said.count == before;
-    if (!announced && slot->has_image && !slot->inherited)
-        slot->early_image = has_events(f) != 0;
-    return error;
 }
 
 /* -- Who belongs to the job -- */
@@ -228,22 +196,93 @@ static int is_same(const mw_slot *slot, int64_t start) {
            llabs(slot->start - start) < SAME_START;
 }
 
-/* A short process may be gone when its turn in this tick comes. Its children
-   are added to those being gone through. */
-static int first_look(mw_follower *f, mw_slot *slot, int64_t time) {
-    mw_reading reading = {0};
-    int error =
-        mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
-    if (error || !(reading.valid & MW_HAS_RSS))
-        return error;
-    if (reading.new_image) {
-        if (has_events(f))
-            return 0; /* see visit() */
-        error = begin_image(f, slot, time);
+/* Whether a new image has been seen of which word is still to come. Until then
+   its memory belongs to an image that has not begun. */
+static int awaits_exec(const mw_follower *f, mw_slot *slot, int new_image) {
+    if (new_image && has_events(f))
+        slot->exec_due = PATIENCE + 1;
+    return slot->exec_due != 0;
+}
+
+/* What one look at a process shows. */
+typedef struct {
+    int64_t begun;
+    size_t length; /* of its image's text, in f->text; 0: gone */
+    uint32_t valid;
+    mw_reading memory;
+} view;
+
+static int apply_news(mw_follower *f);
+
+static int take_view(mw_follower *f, const mw_slot *slot, int64_t time,
+                     view *out) {
+    *out = (view){.begun = mw_now()};
+    int error = mw_platform_poll(f->platform, slot->handle, time, &out->memory,
+                                 &f->found);
+    if (!error && !f->text && !(f->text = malloc(IMAGE_TEXT)))
+        error = -ENOMEM;
+    if (!error)
+        out->length = mw_platform_image(f->platform, slot->handle, f->text,
+                                        IMAGE_TEXT, &out->valid);
+    return error;
+}
+
+/* Looks at a process until word of all it had executed by then has come, so
+   that it is known which image was seen. *at moves with the table; NULL when
+   the process has ended meanwhile. */
+static int view_it(mw_follower *f, mw_slot **at, int64_t time, view *out) {
+    int32_t pid = (*at)->pid;
+    uint64_t serial = (*at)->serial;
+    for (int i = 0; i < MOST_VIEWS; i++) {
+        int error = take_view(f, *at, time, out);
+        if (!error && has_events(f))
+            error = apply_news(f);
+        *at = find(f, pid);
+        if (*at && ((*at)->serial != serial || (*at)->ended))
+            *at = NULL;
+        if (error || !*at || !(*at)->executed ||
+            (*at)->executed_at < out->begun)
+            return error;
     }
-    if (error)
+    return 0;
+}
+
+/* Reports a new image that a look has shown, and the memory in it. */
+static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
+                       const view *seen) {
+    int announced = slot->executed;
+    int64_t since = time;
+    if (announced)
+        since = slot->executed_at;
+    else if (slot->attempt.time)
+        since = slot->attempt.time;
+    else if (!slot->has_image && has_events(f))
+        since = slot->start;
+    int error = end_image(f, slot, since);
+    expect_image(slot, time);
+    if (!error && seen->length)
+        error =
+            report_image(f, slot, since, f->text, seen->length, seen->valid);
+    /* If it has gone meanwhile, its end is when to tell of what it executed. */
+    slot->executed = announced && !seen->length;
+    /* In the middle of execve. */
+    if (!announced && slot->has_image && !slot->inherited)
+        slot->early_image = has_events(f) != 0;
+    if (!error && (seen->memory.valid & MW_HAS_RSS))
+        error = report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
+    return error;
+}
+
+/* A look has shown, or word has come, that a process runs something new. */
+static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    view seen;
+    int error = view_it(f, &slot, time, &seen);
+    if (error || !slot)
         return error;
-    return report_rss(f, slot, time, reading.rss) ? 0 : -ENOMEM;
+    /* The hook may have told of it meanwhile. */
+    if (has_events(f) && slot->has_image && !slot->executed)
+        return 0;
+    return report_view(f, slot, time, &seen);
 }
 
 /* Begins to look at a process known from news. It may have gone. */
@@ -260,10 +299,10 @@ static int attach(mw_follower *f, mw_slot *slot, int64_t time) {
     }
     slot->handle = handle;
     if (!slot->has_image || slot->executed)
-        error = begin_image(f, slot, time);
-    else /* the hook has seen it before */
-        expect_memory(slot, time);
-    return error ? error : first_look(f, slot, time);
+        return begin_image(f, slot, time);
+    /* The hook has seen it before. */
+    expect_memory(slot, time);
+    return 0;
 }
 
 /* Keeps an eye on a process that has ended without having been looked at. */
@@ -322,8 +361,6 @@ static int adopt_found(mw_follower *f, int64_t time) {
         slot->foreign = f->has_other_children && pid != f->root_pid &&
                         identity.ppid == f->adopter_pid;
         error = begin_image(f, slot, time);
-        if (!error)
-            error = first_look(f, slot, time);
         if (error)
             return error;
     }
@@ -410,23 +447,35 @@ static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
+/* What was taken for its end was that of its first thread. */
+static void lives_on(mw_slot *slot) {
+    slot->leaving = slot->end_is_known = 0;
+    slot->known &= ~(uint32_t)MW_HAS_STATUS;
+}
+
 /* Its first thread has ended, and it has if no other is left. */
-static int finish(mw_follower *f, mw_slot *slot, int64_t time) {
+static int finish(mw_follower *f, int32_t pid, int64_t time) {
     int error = 0;
-    if (!slot->handle && !slot->exits)
+    mw_slot *slot = find(f, pid);
+    if (!slot->handle && !slot->exits) {
         error = attach(f, slot, time);
+        slot = find(f, pid);
+    }
     mw_reading reading = {.life = MW_VANISHED};
     if (!error && slot->handle)
         error = mw_platform_poll(f->platform, slot->handle, time, &reading,
                                  &f->found);
     if (error)
         return error;
-    if (reading.life == MW_ALIVE && !slot->exits) {
-        slot->leaving = slot->end_is_known = 0;
-        slot->known &= ~(uint32_t)MW_HAS_STATUS;
-        return 0;
-    }
-    return report_exit(f, slot, time, reading.life);
+    if (reading.life != MW_ALIVE || slot->exits)
+        return report_exit(f, slot, time, reading.life);
+    lives_on(slot);
+    slot->first_ended = 1;
+    slot->has_record = 0;
+    if (slot->executed ||
+        (reading.new_image && !awaits_exec(f, slot, reading.new_image)))
+        error = begin_image(f, slot, time);
+    return error;
 }
 
 /* Word of the end has come; whether it is true is looked at when all news is
@@ -480,19 +529,38 @@ static int on_fork(mw_follower *f, const mw_news *n) {
     return error ? error : mw_pids_add(&f->fresh, n->pid);
 }
 
+/* All threads but the one that executed something have ended in that, the
+   first, too, if it was another. Their records tell of the image before. One of
+   the first thread that came without word of its end is of the new image. */
+static void forget_threads(mw_slot *slot) {
+    int by_another = slot->leaving || slot->first_ended;
+    slot->recast = by_another ? BY_ANOTHER : BY_THE_FIRST;
+    if (by_another || !slot->has_record) {
+        slot->has_record = 0;
+        slot->peak = 0;
+        slot->known &= ~(uint32_t)MW_HAS_WATERMARK;
+    }
+    slot->first_ended = 0;
+    if (slot->leaving)
+        lives_on(slot);
+}
+
 static int on_exec(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (!slot || slot->ended)
         return 0;
-    /* It has been looked at since, or while it executed that. */
-    if (slot->early_image || n->time < slot->image_read_at) {
+    forget_threads(slot);
+    int error = mw_pids_add(&f->fresh, n->pid);
+    if (slot->early_image) {
+        /* It was looked at while it executed that. */
         slot->early_image = 0;
-        return 0;
+        return error ? error
+                     : report_image(f, slot, n->time, "", 0, MW_SAME_IMAGE);
     }
-    int error = 0;
     if (slot->executed) {
         /* Two at once: nobody has looked at the one between. */
-        error = end_image(f, slot, slot->executed_at);
+        if (!error)
+            error = end_image(f, slot, slot->executed_at);
         if (!error)
             error = report_unseen_image(f, slot, slot->executed_at, 0);
     }
@@ -501,9 +569,10 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     slot->leaving = slot->end_is_known = 0;
     slot->name[0] = '\0';
     set_name(f, slot, n);
+    slot->exec_due = 0;
     slot->executed = 1;
     slot->executed_at = n->time;
-    return error ? error : mw_pids_add(&f->fresh, n->pid);
+    return error;
 }
 
 static int on_end(mw_follower *f, const mw_news *n) {
@@ -538,7 +607,8 @@ static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
     if (slot->executed)
         since = slot->executed_at;
     else if (!slot->has_image)
-        since = tried->time ? tried->time : slot->start;
+        since =
+            tried->time && !(valid & MW_INHERITED) ? tried->time : slot->start;
     else if ((slot->inherited && !(valid & MW_INHERITED)) ||
              (differs && !has_events(f)))
         since = tried->time ? tried->time : n->time;
@@ -555,11 +625,9 @@ static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
     } else {
         valid |= MW_SAME_IMAGE;
     }
-    char *room = mw_queue_text(&f->said, n->text_length);
-    if (error || !room)
-        return error ? error : -ENOMEM;
-    memcpy(room, text, n->text_length);
-    return report_text(f, slot, since, n->text_length, valid);
+    if (error)
+        return error;
+    return report_image(f, slot, since, text, n->text_length, valid);
 }
 
 /* Every process that passes the hook is of the job. */
@@ -621,23 +689,43 @@ static int is_its_record(const mw_slot *slot, const mw_news *n) {
            n->time - n->elapsed > slot->start - SAME_START;
 }
 
+/* Whether a record tells of the image that ran last. Of a thread that is only
+   known for sure where each exec is. */
+static int is_of_last_image(const mw_follower *f, const mw_slot *slot,
+                            const mw_news *n) {
+    if (n->tid == n->pid)
+        return !slot->has_record &&
+               (slot->recast != BY_ANOTHER || slot->leaving);
+    return slot->first_ended || (has_events(f) && !slot->recast);
+}
+
 /* Adds a thread's record to what is known of its process. */
 static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     if (!slot->has_sums) /* what the hook saw of them is less exact */
         slot->user = slot->system = 0;
     slot->has_sums = 1;
-    slot->known |= n->valid & (MW_HAS_CPU | MW_HAS_IO | MW_HAS_WATERMARK);
+    slot->known |= n->valid & (MW_HAS_CPU | MW_HAS_IO);
     slot->user += n->user;
     slot->system += n->system;
     slot->read_bytes += n->read_bytes;
     slot->written_bytes += n->written_bytes;
+    if (!is_of_last_image(f, slot, n))
+        return 0;
+    int is_first = n->tid == n->pid;
+    if (is_first && slot->first_ended) {
+        /* It has another first thread, so it has executed something. */
+        slot->first_ended = 0;
+        slot->peak = 0;
+    }
+    slot->known |= n->valid & MW_HAS_WATERMARK;
     if ((n->valid & MW_HAS_WATERMARK) && n->peak > slot->peak)
         slot->peak = n->peak;
     /* Old kernels do not say which process a thread is of: pid is its own, and
        the slot was found by that. */
     if (n->tid && n->tid != n->pid)
+        slot->has_record |= is_first || slot->first_ended;
+    if (!is_first)
         return 0;
-    slot->has_record = 1;
     set_name(f, slot, n);
     if (!(slot->known & MW_HAS_STATUS) && (n->valid & MW_HAS_STATUS)) {
         slot->known |= MW_HAS_STATUS;
@@ -741,21 +829,21 @@ static int look_at_news(mw_follower *f, int64_t time) {
     int error = 0;
     for (size_t i = 0; !error && i < f->fresh.count; i++) {
         mw_slot *slot = find(f, f->fresh.pid[i]);
-        if (!slot || slot->ended || slot->leaving)
+        if (!slot || slot->ended)
+            continue;
+        slot->recast = 0;
+        if (slot->leaving)
             continue;
         if (!slot->handle)
             error = attach(f, slot, time);
-        else if (slot->executed) {
+        else if (slot->executed)
             error = begin_image(f, slot, time);
-            if (!error)
-                error = first_look(f, slot, time);
-        }
     }
     f->fresh.count = 0;
     for (size_t i = 0; !error && i < f->leaving.count; i++) {
         mw_slot *slot = find(f, f->leaving.pid[i]);
         if (slot && !slot->ended && slot->leaving)
-            error = finish(f, slot, time);
+            error = finish(f, slot->pid, time);
     }
     f->leaving.count = 0;
     return error;
@@ -774,6 +862,16 @@ int mw_follow_news(mw_follower *f, int64_t time) {
 
 /* -- A pass over all -- */
 
+/* Looks again for a command line that was missing in the middle of execve. */
+static int complete_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    uint32_t valid = 0;
+    size_t length = mw_platform_image(f->platform, slot->handle, f->text,
+                                      IMAGE_TEXT, &valid);
+    if (!length || !(valid & (MW_HAS_ARGV | MW_INHERITED)))
+        return 0;
+    return report_image(f, slot, time, f->text, length, valid | MW_SAME_IMAGE);
+}
+
 /* Reports memory when it changed, or when an inspection is due. */
 static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
                          const mw_reading *reading) {
@@ -783,11 +881,11 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
         if (error)
             return error;
         schedule_inspection(slot, time);
+        if (awaits_exec(f, slot, seen.new_image))
+            return 0;
         if (seen.new_image) {
-            if (has_events(f))
-                return 0; /* see visit() */
             error = begin_image(f, slot, time);
-            if (error)
+            if (error || has_events(f)) /* the slot may have moved */
                 return error;
         }
     }
@@ -810,8 +908,11 @@ static int has_patience(const mw_follower *f, mw_slot *slot) {
     if (f->closing || !slot->patience)
         return 0;
     uint32_t sources = mw_platform_sources(f->platform);
+    /* Without a first thread there is no telling which record is the last. */
+    int first_pass = slot->patience == PATIENCE;
     int expected = has_events(f) ||
-                   ((sources & MW_TASKSTATS) && !slot->has_record) ||
+                   ((sources & MW_TASKSTATS) &&
+                    (!slot->has_record || (slot->first_ended && first_pass))) ||
                    ((sources & MW_HOOK) && !slot->exits);
     if (!expected)
         return 0;
@@ -873,15 +974,17 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
         return error;
     if (reading.life != MW_ALIVE)
         return visit_gone(f, slot, time, reading.life, vanished);
-    /* With events, word of the exec is on its way, and this memory belongs to
-       an image that has not begun yet. */
-    if (reading.new_image && has_events(f))
+    int is_due = slot->exec_due != 0;
+    if (awaits_exec(f, slot, reading.new_image && !is_due) && has_events(f) &&
+        --slot->exec_due)
         return 0;
-    if (reading.new_image)
+    if (reading.new_image || is_due) {
         error = begin_image(f, slot, time);
-    else if (slot->image_retries) {
+        if (has_events(f)) /* the slot may have moved */
+            return error;
+    } else if (slot->image_retries) {
         slot->image_retries--;
-        error = report_image(f, slot, time, 1);
+        error = complete_image(f, slot, time);
     }
     if (error)
         return error;
@@ -971,4 +1074,5 @@ void mw_follow_end(mw_follower *f) {
     free(f->found.pid);
     free(f->fresh.pid);
     free(f->leaving.pid);
+    free(f->text);
 }

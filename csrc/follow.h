@@ -31,6 +31,7 @@ typedef struct mw_follower {
     mw_news_list news; /* of this round */
     mw_news_list early; /* records that came before word of their process */
     mw_news_list spare;
+    char *text; /* of the image being looked at */
 } mw_follower;
 
 /* All zero, but for the first four fields, is a valid beginning. */

@@ -35,17 +35,19 @@ typedef struct mw_slot {
     uint8_t is_complete;  /* that image's command line is known */
     uint8_t executed;     /* something whose image was not reported yet */
     uint8_t early_image;  /* reported before word of its exec came */
+    uint8_t exec_due;     /* passes left to wait for word of an exec seen */
     uint8_t end_is_known; /* `ended_at` is exact */
     uint8_t exits;        /* it has called exit_group */
     uint8_t has_sums;     /* records of threads are added up */
     uint8_t has_record;   /* that of the first thread, too */
+    uint8_t first_ended;  /* that thread has ended before others */
+    uint8_t recast;       /* executed something in this round; see follow.c */
     uint8_t passes;       /* since it ended */
     int32_t ppid;
     int32_t status;
     uint32_t known; /* of mw_valid: start, status, cpu, io, peak */
     int64_t start;
     int64_t executed_at;
-    int64_t image_read_at;
     int64_t ended_at;
     int64_t user;
     int64_t system;

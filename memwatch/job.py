@@ -293,6 +293,9 @@ class Job:
             self._changed_groups.add(process.group)
 
     def _image(self, process: LiveProcess, time: int, text: bytes, valid: int) -> None:
+        if not text:
+            process.since = time
+            return
         image = decode_image(text, valid)
         if image.argv is None and image.exe is None:
             image = self._unseen(process, image, valid)

@@ -71,9 +71,9 @@ static struct {
     int tell_forks; /* looks tell of no children */
     person people[MOST_PEOPLE];
     size_t count;
-    mw_news_list events;  /* to be fetched: with a time in its order */
-    mw_news_list records; /* and those without */
-    long handles;         /* open ones */
+    mw_news_list events;     /* to be fetched: with a time in its order */
+    mw_news_list records;    /* and those without */
+    long handles;            /* open ones */
     void (*meanwhile)(void); /* what happens while the follower is at work */
 } world;
 
@@ -211,8 +211,8 @@ static inline mw_news *say_hook(const person *who, uint32_t kind) {
     const program *last = runs(who);
     /* Of a fork that is about to execute only the time is read. */
     int fresh = kind == MW_NEWS_EXECUTING && who->count == 1;
-    mw_news *made =
-        news(&world.events, kind, who->pid, last->text, fresh ? 0 : last->length);
+    mw_news *made = news(&world.events, kind, who->pid, last->text,
+                         fresh ? 0 : last->length);
     made->ppid = who->ppid;
     made->start = who->start / CLOCK_TICK * CLOCK_TICK;
     made->valid = MW_HAS_START | (who->count == 1 ? MW_INHERITED : 0);
