@@ -265,10 +265,10 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
             report_image(f, slot, since, f->text, seen->length, seen->valid);
     /* If it has gone meanwhile, its end is when to tell of what it executed. */
     slot->executed = announced && !seen->length;
-    /* In the middle of execve. */
+    /* In the middle of execve: the memory may still be of the image before. */
     if (!announced && slot->has_image && !slot->inherited)
         slot->early_image = has_events(f) != 0;
-    if (!error && (seen->memory.valid & MW_HAS_RSS))
+    if (!error && (seen->memory.valid & MW_HAS_RSS) && !slot->early_image)
         error = report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
     return error;
 }
@@ -689,11 +689,17 @@ static int is_its_record(const mw_slot *slot, const mw_news *n) {
            n->time - n->elapsed > slot->start - SAME_START;
 }
 
+/* Old kernels do not say which process a thread is of: `pid` is its own then,
+   and the slot was found by that. */
+static int is_of_first_thread(const mw_news *n) {
+    return !n->tid || n->tid == n->pid;
+}
+
 /* Whether a record tells of the image that ran last. Of a thread that is only
    known for sure where each exec is. */
 static int is_of_last_image(const mw_follower *f, const mw_slot *slot,
                             const mw_news *n) {
-    if (n->tid == n->pid)
+    if (is_of_first_thread(n))
         return !slot->has_record &&
                (slot->recast != BY_ANOTHER || slot->leaving);
     return slot->first_ended || (has_events(f) && !slot->recast);
@@ -711,7 +717,7 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     slot->written_bytes += n->written_bytes;
     if (!is_of_last_image(f, slot, n))
         return 0;
-    int is_first = n->tid == n->pid;
+    int is_first = is_of_first_thread(n);
     if (is_first && slot->first_ended) {
         /* It has another first thread, so it has executed something. */
         slot->first_ended = 0;
@@ -720,10 +726,7 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     slot->known |= n->valid & MW_HAS_WATERMARK;
     if ((n->valid & MW_HAS_WATERMARK) && n->peak > slot->peak)
         slot->peak = n->peak;
-    /* Old kernels do not say which process a thread is of: pid is its own, and
-       the slot was found by that. */
-    if (n->tid && n->tid != n->pid)
-        slot->has_record |= is_first || slot->first_ended;
+    slot->has_record |= is_first || slot->first_ended;
     if (!is_first)
         return 0;
     set_name(f, slot, n);
