@@ -788,7 +788,11 @@ class Judge:
             assert parent in (None, truth.ppid(pid)), told(each)
             assert each["wait_status"] in (None, truth.last(pid).status), told(each)
             self._times(each)
-            self._peak(each["peak_source"], each["max_rss_kib"], self._own_peaks(pid), each)
+            true = self._own_peaks(pid)
+            if each["peak_source"] != "exact" and all(i["inherited"] for i in each["images"]):
+                # It was seen before it executed, and never after.
+                true = [*true, *(self._before_exec(pid).values())]
+            self._peak(each["peak_source"], each["max_rss_kib"], true, each)
             self._images(each)
         self._account()
 
@@ -822,6 +826,11 @@ class Judge:
             if self.report.by_pid[pid]["argv"][1:] == self.truth.argv(self.truth.last(pid))
         ]
         assert len(right) >= at_least * len(ran), f"{len(right)} of {len(ran)} command lines"
+
+    def _before_exec(self, pid: int) -> dict[int, int]:
+        """Its peak as a fork. Under vfork and posix_spawn the memory is the parent's."""
+        images = self.truth.images[pid]
+        return {0: images[0].peak or self.truth.peak(self.truth.root)} if 0 in images else {}
 
     def _own_peaks(self, pid: int) -> list[int]:
         """What may be called its exact peak: what it read itself, and the kernel's record."""
@@ -861,9 +870,8 @@ class Judge:
 
     def _images(self, each: dict[str, Any]) -> None:
         truth = self.truth.images[each["pid"]]
-        # Under vfork and posix_spawn, the memory before the exec is the parent's.
-        parents = self.truth.peak(self.truth.root)
-        own = {number: image.peak or parents for number, image in truth.items()}
+        own = {number: image.peak for number, image in truth.items()}
+        own.update(self._before_exec(each["pid"]))
         assert len(each["images"]) <= len(truth), told(each)
         for image in each["images"]:
             argv = (image["argv"] or [None])[1:]

@@ -127,15 +127,17 @@ def test_the_summary_does_not_call_all_exact_what_was_killed(blow, needs):
 
 
 @pytest.mark.both_users
-def test_wait_statuses_are_the_kernel_s(blow, needs, report_of, storm):
+@pytest.mark.parametrize("kind", ["exec", "killed", "unannounced"])
+def test_wait_statuses_are_the_kernel_s(blow, needs, report_of, storm, kind):
     """The connector knows them of every process, not only of memwatch's own children."""
     needs("connector")
-    report = report_of(blow("--json", "--sources", "connector", kind="mixed").json)
+    report = report_of(blow("--json", "--sources", "connector", kind=kind).json)
     truth = storm.truth()
     for pid in truth.pids:
         assert report.by_pid[pid]["wait_status"] == truth.last(pid).status
     statuses = {status & 0x7F for status in truth.statuses.values()}
-    assert {signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1} <= statuses
+    assert kind != "killed" or statuses == {0, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1}
+    assert {0, 7 << 8} <= set(truth.statuses.values())
 
 
 def test_input_and_output_are_the_kernel_s(memwatch, needs, exit_records, report_of):

@@ -133,13 +133,14 @@ def all_are_full(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("source", ["connector", "taskstats", "auto"])
-def test_losses_are_told(memwatch, storm, needs, wait_until, report_of, source):
+def test_losses_are_told(memwatch, storm, needs, wait_until, state_of, report_of, source):
     for each in ("connector", "taskstats") if source == "auto" else (source,):
         needs(each)
     words = ["run", "--json", "-i", "10", "--sources", source, "--", storm.program, "flood"]
     watch = memwatch.start(*words, env=storm.env)
     wait_until(lambda: storm.made() > UNDER_WAY, "the flood")
     os.kill(watch.pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(watch.pid) == "T", "it stands")
     wait_until(lambda: all_are_full(watch.pid), "full buffers")
     watch.open_gate()
     wait_until(storm.is_over, "the end of the flood")
