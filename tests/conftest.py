@@ -155,7 +155,6 @@ def probe(compile_program: Callable[[str], Path]) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "awaits: what it tests is being built")
     config.addinivalue_line(
         "markers", "both_users: runs the test as the caller and, when that is root, as nobody too"
     )
@@ -962,16 +961,3 @@ def needs(user: User) -> Callable[[str], None]:
             pytest.skip(f"{source} cannot be had here: {tried.stderr.strip().splitlines()[-1]}")
 
     return check
-
-
-# -- Until event sources and the exit hook are there ---------------------------------------------
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    from memwatch.commands import run
-
-    if any("--exact" in option.opts for option in run.command.params):
-        return
-    for item in items:
-        if item.get_closest_marker("awaits"):
-            item.add_marker(pytest.mark.skip(reason="awaits memwatch run --exact"))

@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.awaits
-
 COUNT = 3000
 FEWER = 600
 
@@ -41,7 +39,9 @@ KINDS = {
 # Where each way of learning something is tried alone.
 SOME = ["fork", "threads", "exec", "vfork", "daemon", "mixed"]
 
-as_nobody = pytest.mark.parametrize("user", ["nobody"], indirect=True)
+# Without privilege, whoever runs the tests.
+ordinary = "nobody" if os.geteuid() == 0 else "caller"
+as_nobody = pytest.mark.parametrize("user", [ordinary], indirect=True)
 
 
 @pytest.fixture
@@ -322,6 +322,8 @@ def test_nested(memwatch, storm, needs, report_of, judge):
 def test_setuid_program_under_the_hook(memwatch, burner, needs):
     """Without privilege the hook costs the job the way to become another user, and says so."""
     needs("hook")
+    if os.geteuid() != 0:
+        pytest.skip("needs root to make a setuid program")
     program = memwatch.room / "setuid-burner"
     shutil.copy(burner, program)
     os.chown(program, 0, 0)

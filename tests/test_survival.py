@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.awaits
-
 COUNT = 3000
 
 # A storm that is under way: far from its beginning and from its end.
@@ -17,7 +15,9 @@ UNDER_WAY = 500
 
 CONNECTOR, GENERIC = 11, 16
 
-as_nobody = pytest.mark.parametrize("user", ["nobody"], indirect=True)
+# Without privilege, whoever runs the tests.
+ordinary = "nobody" if os.geteuid() == 0 else "caller"
+as_nobody = pytest.mark.parametrize("user", [ordinary], indirect=True)
 
 
 @pytest.fixture
