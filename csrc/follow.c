@@ -579,7 +579,7 @@ static int on_end(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (!slot || slot->ended)
         return 0;
-    if (n->valid & MW_HAS_STATUS) {
+    if ((n->valid & MW_HAS_STATUS) && !slot->has_sums) {
         slot->known |= MW_HAS_STATUS;
         slot->status = n->status;
     }
@@ -715,6 +715,11 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     slot->system += n->system;
     slot->read_bytes += n->read_bytes;
     slot->written_bytes += n->written_bytes;
+    /* That of the thread that ended last is the process's. */
+    if (n->valid & MW_HAS_STATUS) {
+        slot->known |= MW_HAS_STATUS;
+        slot->status = n->status;
+    }
     if (!is_of_last_image(f, slot, n))
         return 0;
     int is_first = is_of_first_thread(n);
@@ -730,24 +735,25 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     if (!is_first)
         return 0;
     set_name(f, slot, n);
-    if (!(slot->known & MW_HAS_STATUS) && (n->valid & MW_HAS_STATUS)) {
-        slot->known |= MW_HAS_STATUS;
-        slot->status = n->status;
-    }
     return slot->leaving || has_events(f) ? 0 : leave(f, slot, n->time, 0);
 }
 
-/* A process of which nothing but its exit record is known. */
+/* Takes up a process of which nothing but its exit record is known: events tell
+   of every process, if somewhat later than this, but without them it is known
+   by its parent, once that is. */
 static int add_by_record(mw_follower *f, const mw_news *n) {
+    mw_slot *slot = find(f, n->pid);
+    int is_known = slot && is_its_record(slot, n);
+    int is_member = find(f, n->ppid) ||
+                    (n->ppid == f->adopter_pid && !f->has_other_children);
+    if (is_known || !n->ppid || n->tid != n->pid || !is_member)
+        return 0;
     newcomer who = {.time = n->time - n->elapsed,
                     .pid = n->pid,
                     .ppid = n->ppid,
                     .found_by = MW_BY_RECORD};
     int error = make_way(f, n->pid, who.time);
-    mw_slot *slot;
-    if (!error)
-        error = add_process(f, &who, &slot);
-    return error ? error : fold(f, slot, n);
+    return error ? error : add_process(f, &who, &slot);
 }
 
 static int on_record(mw_follower *f, const mw_news *n, mw_news_list *kept) {
@@ -756,15 +762,8 @@ static int on_record(mw_follower *f, const mw_news *n, mw_news_list *kept) {
         return fold(f, slot, n);
     if (slot && slot->ended && is_its_record(slot, n))
         return 0;
-    /* Events tell of every process, if somewhat later than this. Without them
-       a process is known by its parent, once that is. */
-    int by_parent = n->tid == n->pid && !has_events(f) && n->ppid &&
-                    (find(f, n->ppid) ||
-                     (n->ppid == f->adopter_pid && !f->has_other_children));
-    if (by_parent)
-        return add_by_record(f, n);
-    uint64_t age = n->mark ? f->rounds - n->mark : 0;
-    if (age >= PATIENCE)
+    uint64_t now = has_events(f) ? f->drains : f->rounds;
+    if (n->mark && now - n->mark >= PATIENCE)
         return 0;
     const char *text = f->news.text + n->text;
     mw_news *copy = mw_news_add(kept, text, n->text_length);
@@ -773,46 +772,37 @@ static int on_record(mw_follower *f, const mw_news *n, mw_news_list *kept) {
     size_t at = copy->text;
     *copy = *n;
     copy->text = at;
-    copy->mark = n->mark ? n->mark : f->rounds;
+    copy->mark = n->mark ? n->mark : now;
     return 0;
 }
 
-/* The newest first: a parent's record comes after its child's. */
 static int on_records(mw_follower *f) {
-    mw_news_clear(&f->spare);
+    const mw_news *items = f->news.items;
     int error = 0;
-    for (size_t i = f->news.count; !error && i-- > 0;)
-        if (f->news.items[i].kind == MW_NEWS_RECORD)
-            error = on_record(f, &f->news.items[i], &f->spare);
-    mw_news_list newest_first = f->spare;
-    f->spare = f->early;
-    f->early = newest_first;
+    /* The newest first: a parent's record comes after its child's. */
+    for (size_t i = f->news.count; !has_events(f) && !error && i-- > 0;)
+        if (items[i].kind == MW_NEWS_RECORD)
+            error = add_by_record(f, &items[i]);
+    mw_news_clear(&f->early);
+    for (size_t i = 0; !error && i < f->news.count; i++)
+        if (items[i].kind == MW_NEWS_RECORD)
+            error = on_record(f, &items[i], &f->early);
     return error;
 }
 
-/* Puts the records that could not be placed in the last round before the new
-   ones, the oldest first again. */
-static int bring_early(mw_follower *f) {
-    for (size_t i = f->early.count; i-- > 0;) {
-        const mw_news *n = &f->early.items[i];
-        mw_news *copy =
-            mw_news_add(&f->news, f->early.text + n->text, n->text_length);
-        if (!copy)
-            return -ENOMEM;
-        size_t at = copy->text;
-        *copy = *n;
-        copy->text = at;
-    }
+/* The records that could not be placed in the last round come first. */
+static int fetch_news(mw_follower *f) {
+    mw_news_list early = f->early;
+    f->early = f->news;
+    f->news = early;
     mw_news_clear(&f->early);
-    return 0;
+    return mw_platform_news(f->platform, f->closing, &f->news);
 }
 
 /* Applies the news, but takes no look at any process. */
 static int apply_news(mw_follower *f) {
-    mw_news_clear(&f->news);
-    int error = bring_early(f);
-    if (!error)
-        error = mw_platform_news(f->platform, f->closing, &f->news);
+    f->drains++;
+    int error = fetch_news(f);
     for (size_t i = 0; !error && i < f->news.count; i++) {
         const mw_news *n = &f->news.items[i];
         switch (n->kind) {
@@ -1073,7 +1063,6 @@ void mw_follow_end(mw_follower *f) {
     mw_queue_free(&f->said);
     mw_news_free(&f->news);
     mw_news_free(&f->early);
-    mw_news_free(&f->spare);
     free(f->found.pid);
     free(f->fresh.pid);
     free(f->leaving.pid);

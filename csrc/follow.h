@@ -23,15 +23,15 @@ typedef struct mw_follower {
 
     /* Its own. */
     uint64_t last_serial;
-    uint64_t rounds;
+    uint64_t rounds; /* ticks */
+    uint64_t drains;
     int closing;       /* the root has ended: no more news will be waited for */
     mw_pids found;     /* to be followed if they are not yet */
     mw_pids fresh;     /* forked or executed something: to be looked at */
     mw_pids leaving;   /* said to have ended */
     mw_news_list news; /* of this round */
     mw_news_list early; /* records that came before word of their process */
-    mw_news_list spare;
-    char *text; /* of the image being looked at */
+    char *text;         /* of the image being looked at */
 } mw_follower;
 
 /* All zero, but for the first four fields, is a valid beginning. */

@@ -234,7 +234,8 @@ static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
     size_t tgid_at = shift ? TS_TGID + TS_SHIFT_TGID : TS_TGID;
     mw_news *news = &out->news;
     news->kind = MW_NEWS_RECORD;
-    if (u16(stats + TS_VERSION) >= VERSION_OF_TGID && length >= tgid_at + 4) {
+    int version = u16(stats + TS_VERSION);
+    if (version >= VERSION_OF_TGID && length >= tgid_at + 4) {
         news->pid = i32(stats + tgid_at);
         news->tid = tid;
     } else if (group) {
@@ -243,8 +244,8 @@ static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
     } else {
         news->pid = tid; /* and tid 0: it may be a thread of another process */
     }
-    if (!news->tid || news->tid == news->pid) {
-        /* Of other threads it is 0 before Linux 5.17. */
+    if (!news->tid || news->tid == news->pid || version >= VERSION_OF_TGID) {
+        /* Of other threads it is 0 before Linux 5.17, which is older. */
         news->status = i32(stats + TS_EXITCODE);
         news->valid |= MW_HAS_STATUS;
     }
