@@ -25,10 +25,11 @@ enum mw_kind {
     MW_CPU = 6,     /* what it used in all its life. value: user time;
                        second: system time */
     MW_IO = 7,      /* value: bytes read from storage; second: written */
-    MW_PSS = 8      /* the job's memory with shared pages counted once, around
-                       the tick of this time. value: sum of proportional set
-                       sizes; second: number of processes of which the resident
-                       size was taken instead */
+    MW_PSS = 8      /* the job's memory with shared pages counted once, just
+                       after the tick of this time. value: sum of proportional
+                       set sizes; process: sum of the resident sizes that the
+                       same processes had at that tick; second: number of those
+                       of which the resident size was taken instead */
 };
 
 /* Bits of mw_observation.valid and mw_process.valid. */

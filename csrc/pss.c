@@ -69,13 +69,13 @@ typedef struct {
     mw_target *targets;
     size_t count;
     size_t capacity;
-    int64_t time;      /* of the tick */
-    double budget;     /* ns that it may take */
-    double took;       /* ns that it took */
-    uint64_t covered;  /* resident sizes of the processes it has dealt with */
-    uint64_t sum;      /* the result */
-    uint64_t by_rss;   /* processes counted by resident size */
-    uint64_t vanished; /* and not at all */
+    int64_t time;     /* of the tick */
+    double budget;    /* ns that it may take */
+    double took;      /* ns that it took */
+    uint64_t covered; /* resident sizes of the processes it has dealt with */
+    uint64_t sum;     /* the result */
+    uint64_t rss;     /* resident sizes of all that are in it */
+    uint64_t by_rss;  /* processes counted by resident size */
     int error;
     bool works;          /* some process could be read at some time */
     double process_cost; /* as measured so far */
@@ -196,7 +196,7 @@ static void read_one(const mw_platform *platform, mw_pass *pass,
     } else if (error == -ENOTSUP && !pass->works) {
         pass->error = error;
     } else if (error == -ESRCH || error == -ENOTSUP) {
-        pass->vanished++;
+        pass->rss -= target->rss; /* it has ended */
     } else {
         count_by_rss(pass, target);
         pass->covered += target->rss;
@@ -220,6 +220,7 @@ static void make_pass(mw_pss *p) {
     for (size_t i = 0; i < pass->count && !pass->error && !is_stopping(p);
          i++) {
         const mw_target *target = &pass->targets[i];
+        pass->rss += target->rss;
         if (target->ppid) {
             pass->covered += target->rss;
         } else if (target->too_dear) {
@@ -317,7 +318,7 @@ static int begin_pass(mw_pss *p, int64_t time, const mw_table *table,
     if (!result && pass->count) {
         pass->time = time;
         pass->budget = p->budget;
-        pass->covered = pass->sum = pass->by_rss = pass->vanished = 0;
+        pass->covered = pass->sum = pass->rss = pass->by_rss = 0;
         result = hand_over(p);
     }
     p->under_way = result == 1;
@@ -416,7 +417,7 @@ static void collect(mw_pss *p) {
     p->result = (mw_observation){
         .kind = MW_PSS,
         .time = pass->time,
-        .process = pass->vanished,
+        .process = pass->rss,
         .value = pass->sum,
         .second = pass->by_rss,
         .valid = pass->by_rss ? MW_TICK_PARTIAL : 0,

@@ -23,8 +23,8 @@ int mw_pss_offer(mw_pss *pss, int64_t time, uint64_t total,
                  const mw_table *table);
 
 /* The result of a pass that has ended since: 1 and *out (MW_PSS), else 0. Its
-   time is that of the tick that prompted it. `process` is how many processes
-   had ended by their turn: the sum lacks them. MW_TICK_PARTIAL: the resident
+   time is that of the tick that prompted it. The sum, and `process` beside it,
+   lack processes that had ended by their turn. MW_TICK_PARTIAL: the resident
    size was taken of some, so the sum is no more than an upper bound. */
 int mw_pss_take(mw_pss *pss, mw_observation *out);
 
