@@ -217,14 +217,12 @@ static int apply_news(mw_follower *f);
 static int take_view(mw_follower *f, const mw_slot *slot, int64_t time,
                      view *out) {
     *out = (view){.begun = mw_now()};
-    int error = mw_platform_poll(f->platform, slot->handle, time, &out->memory,
-                                 &f->found);
-    if (!error && !f->text && !(f->text = malloc(IMAGE_TEXT)))
-        error = -ENOMEM;
-    if (!error)
-        out->length = mw_platform_image(f->platform, slot->handle, f->text,
-                                        IMAGE_TEXT, &out->valid);
-    return error;
+    if (!f->text && !(f->text = malloc(IMAGE_TEXT)))
+        return -ENOMEM;
+    out->length = mw_platform_image(f->platform, slot->handle, f->text,
+                                    IMAGE_TEXT, &out->valid);
+    return mw_platform_poll(f->platform, slot->handle, time, &out->memory,
+                            &f->found);
 }
 
 /* Looks at a process until word of all it had executed by then has come, so
@@ -240,9 +238,11 @@ static int view_it(mw_follower *f, mw_slot **at, int64_t time, view *out) {
         *at = find(f, pid);
         if (*at && ((*at)->serial != serial || (*at)->ended))
             *at = NULL;
-        if (error || !*at || !(*at)->executed ||
-            (*at)->executed_at < out->begun)
+        if (error || !*at)
             return error;
+        int is_later = (*at)->executed && (*at)->executed_at >= out->begun;
+        if (!is_later && !out->memory.new_image)
+            return 0;
     }
     return 0;
 }
@@ -268,7 +268,8 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     /* In the middle of execve: the memory may still be of the image before. */
     if (!announced && slot->has_image && !slot->inherited)
         slot->early_image = has_events(f) != 0;
-    if (!error && (seen->memory.valid & MW_HAS_RSS) && !slot->early_image)
+    if (!error && (seen->memory.valid & MW_HAS_RSS) &&
+        !seen->memory.new_image && !slot->early_image)
         error = report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
     return error;
 }
