@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -36,6 +37,7 @@ struct mw_hook {
     mw_feed feed; /* first: see mw_hook_feed() */
     mw_guardian *shared;
     int socket;    /* its other end is the guardian's */
+    bool adopted;  /* the guardian is the caller's child after all */
     bool reported; /* that the guardian has ended too early */
 };
 
@@ -60,8 +62,8 @@ static void wait_for(pid_t pid) {
         ;
 }
 
-/* Starts the guardian as a child of nobody here, so that nobody here has to
-   reap it. */
+/* Starts the guardian as an orphan, so that nobody here has to reap it, unless
+   this process adopts orphans. */
 static int start_guardian(mw_guardian *shared, int socket) {
     sigset_t before;
     pid_t pid = fork_quietly(&before);
@@ -158,6 +160,9 @@ int mw_hook_new(mw_hook **out) {
     if (!error && (hook->socket = fcntl(ends[0], F_DUPFD_CLOEXEC, 3)) < 0)
         error = -errno;
     close_if_open(ends[0]);
+    int is_subreaper = 0;
+    prctl(PR_GET_CHILD_SUBREAPER, &is_subreaper);
+    hook->adopted = is_subreaper;
     if (!error)
         error = start_guardian(hook->shared, ends[1]);
     close_if_open(ends[1]);
@@ -177,9 +182,8 @@ void mw_hook_free(mw_hook *hook) {
         return;
     close_if_open(hook->socket);
     if (hook->shared) {
-        /* Where the caller is a subreaper it may be our child after all. */
         pid_t guardian = atomic_load(&hook->shared->pid);
-        if (guardian)
+        if (guardian && hook->adopted)
             waitpid(guardian, NULL, WNOHANG);
         munmap(hook->shared, SHARED_BYTES);
     }

@@ -290,6 +290,27 @@ static int killed(void) {
     return 18;
 }
 
+/* Ends as a 32-bit program does, where the machine has such. */
+#ifdef __x86_64__
+static void exit_as_32_bit(long status) {
+    __asm__ volatile("int $0x80" : : "a"(252l), "b"(status) : "memory");
+}
+#else
+static void exit_as_32_bit(long status) { _exit((int)status); }
+#endif
+
+static int compatible(void) {
+    int status;
+    pid_t pid = start();
+    if (pid == 0)
+        exit_as_32_bit(25);
+    waitpid(pid, &status, 0);
+    /* Without IA-32 emulation it is killed. */
+    if (!WIFSIGNALED(status))
+        tell(pid, getpid(), 25 << 8, 0);
+    return 26;
+}
+
 /* At the end of the standard input: a storm. Says "r" before. */
 static int later(int total) {
     if (write(1, "r", 1) != 1)
@@ -349,6 +370,8 @@ int main(int argc, char **argv) {
         return filters();
     if (!strcmp(what, "killed"))
         return killed();
+    if (!strcmp(what, "compatible"))
+        return compatible();
     if (!strcmp(what, "later"))
         return later(number);
     if (!strcmp(what, "leave"))

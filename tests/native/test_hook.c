@@ -334,6 +334,11 @@ static void test_killed(job *j) {
     CHECK(check_ends(j) == 1);
 }
 
+static void test_compatible(job *j) {
+    run(j, "compatible", NULL, 26);
+    check_ends(j);
+}
+
 static void test_path_search(job *j) {
     char folder[PATH_MAX], path[PATH_MAX + 64];
     CHECK(strlen(hooked_path) < sizeof folder);
@@ -608,6 +613,7 @@ static const struct {
     {"threads", test_threads},
     {"filters", test_filters},
     {"killed", test_killed},
+    {"compatible", test_compatible},
     {"path-search", test_path_search},
     {"not-found", test_not_found},
     {"unused", test_unused},

@@ -34,6 +34,7 @@ CASES = (
     "threads",
     "filters",
     "killed",
+    "compatible",
     "path-search",
     "not-found",
     "unused",
