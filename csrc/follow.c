@@ -468,6 +468,9 @@ static int finish(mw_follower *f, int32_t pid, int64_t time) {
                                  &f->found);
     if (error)
         return error;
+    /* On its way out, or called back by a signal: the next pass will see. */
+    if (reading.life == MW_ALIVE && slot->exits && !f->closing)
+        return 0;
     if (reading.life != MW_ALIVE || slot->exits)
         return report_exit(f, slot, time, reading.life);
     lives_on(slot);
@@ -922,7 +925,7 @@ static int may_be_heard_of(const mw_follower *f, const mw_slot *slot) {
 /* A process that is gone, with or without word of it. */
 static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
                       enum mw_life life, int *vanished) {
-    if (!has_patience(f, slot)) {
+    if (slot->leaving || !has_patience(f, slot)) {
         *vanished = life == MW_VANISHED && !may_be_heard_of(f, slot);
         return report_exit(f, slot, time, life);
     }

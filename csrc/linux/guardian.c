@@ -204,8 +204,14 @@ static void collect(guardian *g, int timeout) {
     }
 }
 
-/* Lets the caller go on: whether it was still there, and so all that was read
-   of it is true. */
+/* Whether the caller was still there after it was read, and so all of that is
+   true. */
+static bool still_waits(uint64_t id) {
+    return !ioctl(LISTENER, MW_NOTIFICATION_ID_VALID, &id) ||
+           !ioctl(LISTENER, MW_NOTIFICATION_ID_VALID_BEFORE, &id);
+}
+
+/* Lets the caller go on: whether it was still there. */
 static bool answer(uint64_t id) {
     mw_response response = {.id = id, .flags = MW_RESPONSE_CONTINUE};
     return control(MW_NOTIFICATION_SEND, (uintptr_t)&response);
@@ -239,7 +245,7 @@ static bool is_fresh(const guardian *g, const waiting_call *call) {
            is_first_thread(call->tid);
 }
 
-/* Writes down what is known of a process that goes on by now. */
+/* Writes down what is known of a process. */
 static void record(guardian *g, const waiting_call *call, mw_news *news) {
     news->time = call->time;
     news->kind = MW_NEWS_EXECUTING;
@@ -271,24 +277,24 @@ static void serve(guardian *g) {
     if (!fresh)
         mw_snapshot_image(&g->snapshot, &news);
     collect(g, 0);
+    /* Written down before it goes on: who learns of its end by other ways finds
+       this there already. */
+    if (!fresh && known && still_waits(call.id))
+        record(g, &call, &news);
+    else if (!fresh && !known)
+        mw_ring_drop(g->shared->ring);
     /* Where that fails, the process has been killed, or handles a signal and
        will be back. */
-    atomic_store(&g->shared->owes, 1);
-    if (!answer(call.id)) {
-        atomic_store(&g->shared->owes, 0);
+    if (!answer(call.id))
         return;
-    }
     /* The thread that executes something becomes the process's first. */
     set_tried(g, known && !fresh ? news.pid : call.tid,
               call.call == MW_CALL_EXEC);
-    /* It does not have to wait for this: it cannot end without us. */
-    if (fresh)
+    if (fresh) {
+        /* It does not have to wait for this: it cannot end without us. */
         mw_snapshot_identity(&g->snapshot, call.tid, &news);
-    if (known)
         record(g, &call, &news);
-    else
-        mw_ring_drop(g->shared->ring);
-    atomic_store(&g->shared->owes, 0);
+    }
 }
 
 static guardian *new_guardian(mw_guardian *shared) {

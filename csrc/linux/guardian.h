@@ -16,8 +16,6 @@ typedef struct mw_guardian {
     _Atomic int32_t state; /* what mw_hook_state() says */
     _Atomic int32_t ended; /* 1: the last process of the job has gone, or there
                               is none to serve */
-    _Atomic int32_t owes;  /* 1: a process was let go on, and what was seen of
-                              it is not in the ring yet */
     mw_ring *ring;         /* of mw_news, each with its text behind it */
 } mw_guardian;
 

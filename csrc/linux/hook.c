@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "exit_filter.h"
@@ -100,18 +99,9 @@ static bool is_alone(const mw_hook *hook) {
     return poll(&fd, 1, 0) > 0;
 }
 
-/* Whoever was seen to end has been let go on by the guardian, which writes down
-   what it saw of it right after: some microseconds, unless it was stopped. */
-static void await_debt(const mw_hook *hook) {
-    const struct timespec moment = {.tv_nsec = 50000};
-    for (int i = 0; i < 200 && atomic_load(&hook->shared->owes); i++)
-        nanosleep(&moment, NULL);
-}
-
 static int drain(mw_feed *feed, mw_news_list *out) {
     mw_hook *hook = (mw_hook *)(void *)feed;
     mw_ring *ring = hook->shared->ring;
-    await_debt(hook);
     /* Asked before the last record is read. */
     bool alone = !hook->reported && is_alone(hook);
     const void *bytes;

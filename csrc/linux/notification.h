@@ -67,6 +67,9 @@ typedef struct mw_response {
 #define MW_RESPONSE_CONTINUE 1u
 #define MW_NOTIFICATION_RECV _IOWR('!', 0, mw_notification)
 #define MW_NOTIFICATION_SEND _IOWR('!', 1, mw_response)
+/* Until Linux 5.17 its direction was given the wrong way round: IOR. */
+#define MW_NOTIFICATION_ID_VALID _IOW('!', 2, uint64_t)
+#define MW_NOTIFICATION_ID_VALID_BEFORE _IOR('!', 2, uint64_t)
 #define MW_NOTIFICATION_SET_FLAGS _IOW('!', 4, uint64_t)
 #define MW_NOTIFICATION_SYNC_WAKE_UP 1ul
 
