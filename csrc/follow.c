@@ -23,6 +23,10 @@ enum { IMAGE_RETRIES = 3 };
    whose end was reported stays known by its pid, for word that comes late. */
 enum { PATIENCE = 2 };
 
+/* An image can be seen by so much before the kernel says that it was executed,
+   most likely: arguments are copied and files are read in between. */
+static const int64_t EXEC_LAG = 10000000;
+
 /* mw_slot.recast: which thread has executed something in this round. */
 enum { BY_THE_FIRST = 1, BY_ANOTHER = 2 };
 
@@ -103,6 +107,28 @@ static int report_text(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
+static uint64_t hash_of(const char *text, size_t length) {
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Whether a look that shows an image for the first time shows a new one: what
+   the hook saw of it may have been reported already. */
+static int is_new_image(mw_follower *f, mw_slot *slot, int first_seen) {
+    if (!first_seen || !slot->hook_first)
+        return first_seen;
+    slot->hook_first = 0;
+    uint32_t valid;
+    char *text = mw_queue_text(&f->said, IMAGE_TEXT);
+    size_t length =
+        text ? mw_platform_image(f->platform, slot->handle, text, IMAGE_TEXT,
+                                 &valid)
+             : 0;
+    return !length || hash_of(text, length) != slot->hook_text;
+}
+
 /* Reports the program that runs in a process, or what was missing of it. */
 static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
                         int again) {
@@ -150,7 +176,7 @@ static void expect_memory(mw_slot *slot, int64_t time) {
 
 static void expect_image(mw_slot *slot, int64_t time) {
     expect_memory(slot, time);
-    slot->executed = slot->exec_due = 0;
+    slot->executed = slot->exec_due = slot->hook_first = 0;
     slot->image_retries = IMAGE_RETRIES;
 }
 
@@ -171,8 +197,7 @@ static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
         error = report_image(f, slot, since, 0);
     /* If it has gone meanwhile, its end is when to tell of what it executed. */
     slot->executed = announced && f->said.count == before;
-    if (!announced && slot->has_image && !slot->inherited)
-        slot->early_image = has_events(f) != 0;
+    slot->early_image = !announced && slot->has_image && !slot->inherited;
     return error;
 }
 
@@ -247,9 +272,10 @@ static int first_look(mw_follower *f, mw_slot *slot, int64_t time) {
         mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
     if (error || !(reading.valid & MW_HAS_RSS))
         return error;
-    if (awaits_exec(f, slot, reading.new_image))
+    int is_new = is_new_image(f, slot, reading.new_image);
+    if (awaits_exec(f, slot, is_new))
         return 0;
-    if (reading.new_image)
+    if (is_new)
         error = begin_image(f, slot, time);
     if (error)
         return error;
@@ -446,8 +472,8 @@ static int finish(mw_follower *f, mw_slot *slot, int64_t time) {
     lives_on(slot);
     slot->first_ended = 1;
     slot->has_record = 0;
-    if (slot->executed ||
-        (reading.new_image && !awaits_exec(f, slot, reading.new_image)))
+    int is_new = is_new_image(f, slot, reading.new_image);
+    if (slot->executed || (is_new && !awaits_exec(f, slot, is_new)))
         error = look_at_image(f, slot, time);
     return error;
 }
@@ -526,10 +552,10 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     forget_threads(slot);
     int error = mw_pids_add(&f->fresh, n->pid);
     /* It has been looked at since, or while it executed that. */
-    if (slot->early_image || n->time < slot->image_read_at) {
-        slot->early_image = 0;
+    int64_t seen_until = slot->image_read_at + (slot->early_image ? EXEC_LAG : 0);
+    slot->early_image = 0;
+    if (n->time < seen_until)
         return error;
-    }
     if (slot->executed) {
         /* Two at once: nobody has looked at the one between. */
         if (!error)
@@ -554,13 +580,6 @@ static int on_end(mw_follower *f, const mw_news *n) {
         slot->status = n->status;
     }
     return leave(f, slot, n->time, 1);
-}
-
-static uint64_t hash_of(const char *text, size_t length) {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
-    return hash;
 }
 
 /* Brings the image in line with what the hook has read. */
@@ -592,6 +611,8 @@ static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
     if (is_new) {
         error = end_image(f, slot, since);
         expect_image(slot, n->time);
+        slot->hook_first = 1;
+        slot->hook_text = hash_of(text, n->text_length);
     } else {
         valid |= MW_SAME_IMAGE;
     }
@@ -640,11 +661,12 @@ static int on_hook(mw_follower *f, const mw_news *n) {
     }
     slot->attempt = (mw_attempt){0};
     slot->exits = 1;
-    if (n->valid & MW_HAS_WATERMARK) {
+    /* What records say is later, and more exact. */
+    if ((n->valid & MW_HAS_WATERMARK) && !slot->has_record) {
         slot->known |= MW_HAS_WATERMARK;
         slot->peak = n->peak;
     }
-    if (n->valid & MW_HAS_CPU) {
+    if ((n->valid & MW_HAS_CPU) && !slot->has_sums) {
         slot->known |= MW_HAS_CPU;
         slot->user = n->user;
         slot->system = n->system;
@@ -840,9 +862,10 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
         if (error)
             return error;
         schedule_inspection(slot, time);
-        if (awaits_exec(f, slot, seen.new_image))
+        int is_new = is_new_image(f, slot, seen.new_image);
+        if (awaits_exec(f, slot, is_new))
             return 0;
-        if (seen.new_image) {
+        if (is_new) {
             error = begin_image(f, slot, time);
             if (error)
                 return error;
@@ -934,10 +957,11 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
     if (reading.life != MW_ALIVE)
         return visit_gone(f, slot, time, reading.life, vanished);
     int is_due = slot->exec_due != 0;
-    if (awaits_exec(f, slot, reading.new_image && !is_due) && has_events(f) &&
+    int is_new = is_new_image(f, slot, reading.new_image);
+    if (awaits_exec(f, slot, is_new && !is_due) && has_events(f) &&
         --slot->exec_due)
         return 0;
-    if (reading.new_image || is_due)
+    if (is_new || is_due)
         error = begin_image(f, slot, time);
     else if (slot->image_retries) {
         slot->image_retries--;
