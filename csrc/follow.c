@@ -984,31 +984,38 @@ static int is_member(const void *table, int32_t pid) {
 }
 
 /* Visits every process, those that are found on the way, too. */
-static int visit_all(mw_follower *f, int64_t time, uint32_t *flags,
-                     uint64_t *live) {
+static int visit_all(mw_follower *f, int64_t time, uint32_t *flags) {
     int error = 0;
     for (size_t i = 0; !error && i < f->table.count;) {
         int vanished = 0;
         error = visit(f, &f->table.slots[i], time, flags, &vanished);
-        if (error)
-            break;
-        mw_slot *slot = &f->table.slots[i];
-        if (!slot->ended) {
-            ++*live;
-            f->total += slot->rss;
-        }
-        if (f->found.count)
-            error = adopt_found(f, time);
-        if (vanished) {
-            slot = &f->table.slots[i];
-            if (slot->handle)
-                mw_platform_detach(f->platform, slot->handle);
+        if (!error && vanished) {
+            /* Before its pid may be taken up again. */
+            if (f->table.slots[i].handle)
+                mw_platform_detach(f->platform, f->table.slots[i].handle);
             mw_table_remove(&f->table, i);
         } else {
             i++;
         }
+        if (!error && f->found.count)
+            error = adopt_found(f, time);
     }
     return error;
+}
+
+/* Sums up the memory of all. Not while they are visited: news that come then may
+   be of one that was visited before. Returns how many there are. */
+static uint64_t add_up(mw_follower *f) {
+    uint64_t live = 0;
+    f->total = 0;
+    for (size_t i = 0; i < f->table.count; i++) {
+        const mw_slot *slot = &f->table.slots[i];
+        if (!slot->ended) {
+            live++;
+            f->total += slot->rss;
+        }
+    }
+    return live;
 }
 
 int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
@@ -1027,18 +1034,16 @@ int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
         error = adopt_found(f, time);
     if (!error && first && !find(f, f->root_pid))
         f->root_ended = 1;
-    uint64_t live = 0;
-    f->total = 0;
     if (!error)
-        error = visit_all(f, time, &flags, &live);
+        error = visit_all(f, time, &flags);
     if (error)
         return error;
     mw_observation *record = observe(f, time, MW_TICK, NULL);
     if (!record)
         return -ENOMEM;
     record->process = skipped;
+    record->second = add_up(f);
     record->value = f->total;
-    record->second = live;
     record->valid = flags | MW_HAS_RSS;
     return 0;
 }
