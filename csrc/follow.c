@@ -27,6 +27,10 @@ enum { MOST_VIEWS = 3 };
    whose end was reported stays known by its pid, for word that comes late. */
 enum { PATIENCE = 2 };
 
+/* An image can be seen by so much before the kernel says that it was executed,
+   most likely: arguments are copied and files are read in between. */
+static const int64_t EXEC_LAG = 10000000;
+
 /* mw_slot.recast: which thread has executed something in this round. */
 enum { BY_THE_FIRST = 1, BY_ANOTHER = 2 };
 
@@ -109,6 +113,25 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
+static uint64_t hash_of(const char *text, size_t length) {
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+    return hash;
+}
+
+/* Whether a look that shows an image for the first time shows a new one: what
+   the hook saw of it may have been reported already. */
+static int is_new_image(mw_follower *f, mw_slot *slot, int first_seen) {
+    if (!first_seen || !slot->hook_first)
+        return first_seen;
+    slot->hook_first = 0;
+    uint32_t valid;
+    size_t length = mw_platform_image(f->platform, slot->handle, f->text,
+                                      IMAGE_TEXT, &valid);
+    return !length || hash_of(f->text, length) != slot->hook_text;
+}
+
 /* Reports an image that nobody could look at, by the name that is known. */
 static int report_unseen_image(mw_follower *f, mw_slot *slot, int64_t time,
                                uint32_t valid) {
@@ -137,7 +160,7 @@ static void expect_memory(mw_slot *slot, int64_t time) {
 
 static void expect_image(mw_slot *slot, int64_t time) {
     expect_memory(slot, time);
-    slot->executed = slot->exec_due = 0;
+    slot->executed = slot->exec_due = slot->hook_first = 0;
     slot->image_retries = IMAGE_RETRIES;
 }
 
@@ -217,8 +240,6 @@ static int apply_news(mw_follower *f);
 static int take_view(mw_follower *f, const mw_slot *slot, int64_t time,
                      view *out) {
     *out = (view){.begun = mw_now()};
-    if (!f->text && !(f->text = malloc(IMAGE_TEXT)))
-        return -ENOMEM;
     out->length = mw_platform_image(f->platform, slot->handle, f->text,
                                     IMAGE_TEXT, &out->valid);
     return mw_platform_poll(f->platform, slot->handle, time, &out->memory,
@@ -266,8 +287,9 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     /* If it has gone meanwhile, its end is when to tell of what it executed. */
     slot->executed = announced && !seen->length;
     /* In the middle of execve: the memory may still be of the image before. */
-    if (!announced && slot->has_image && !slot->inherited)
-        slot->early_image = has_events(f) != 0;
+    slot->early_image =
+        !announced && slot->has_image && !slot->inherited && has_events(f);
+    slot->image_read_at = seen->begun;
     if (!error && (seen->memory.valid & MW_HAS_RSS) &&
         !seen->memory.new_image && !slot->early_image)
         error = report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
@@ -476,8 +498,8 @@ static int finish(mw_follower *f, int32_t pid, int64_t time) {
     lives_on(slot);
     slot->first_ended = 1;
     slot->has_record = 0;
-    if (slot->executed ||
-        (reading.new_image && !awaits_exec(f, slot, reading.new_image)))
+    int is_new = is_new_image(f, slot, reading.new_image);
+    if (slot->executed || (is_new && !awaits_exec(f, slot, is_new)))
         error = begin_image(f, slot, time);
     return error;
 }
@@ -555,12 +577,11 @@ static int on_exec(mw_follower *f, const mw_news *n) {
         return 0;
     forget_threads(slot);
     int error = mw_pids_add(&f->fresh, n->pid);
-    if (slot->early_image) {
-        /* It was looked at while it executed that. */
-        slot->early_image = 0;
+    int is_seen = slot->early_image && n->time < slot->image_read_at + EXEC_LAG;
+    slot->early_image = 0;
+    if (is_seen) /* it was looked at while it executed that */
         return error ? error
                      : report_image(f, slot, n->time, "", 0, MW_SAME_IMAGE);
-    }
     if (slot->executed) {
         /* Two at once: nobody has looked at the one between. */
         if (!error)
@@ -588,13 +609,6 @@ static int on_end(mw_follower *f, const mw_news *n) {
         slot->status = n->status;
     }
     return leave(f, slot, n->time, 1);
-}
-
-static uint64_t hash_of(const char *text, size_t length) {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
-    return hash;
 }
 
 /* Brings the image in line with what the hook has read. */
@@ -626,6 +640,8 @@ static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
     if (is_new) {
         error = end_image(f, slot, since);
         expect_image(slot, n->time);
+        slot->hook_first = 1;
+        slot->hook_text = hash_of(text, n->text_length);
     } else {
         valid |= MW_SAME_IMAGE;
     }
@@ -672,11 +688,12 @@ static int on_hook(mw_follower *f, const mw_news *n) {
     }
     slot->attempt = (mw_attempt){0};
     slot->exits = 1;
-    if (n->valid & MW_HAS_WATERMARK) {
+    /* What records say is later, and more exact. */
+    if ((n->valid & MW_HAS_WATERMARK) && !slot->has_record) {
         slot->known |= MW_HAS_WATERMARK;
         slot->peak = n->peak;
     }
-    if (n->valid & MW_HAS_CPU) {
+    if ((n->valid & MW_HAS_CPU) && !slot->has_sums) {
         slot->known |= MW_HAS_CPU;
         slot->user = n->user;
         slot->system = n->system;
@@ -878,9 +895,10 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
         if (error)
             return error;
         schedule_inspection(slot, time);
-        if (awaits_exec(f, slot, seen.new_image))
+        int is_new = is_new_image(f, slot, seen.new_image);
+        if (awaits_exec(f, slot, is_new))
             return 0;
-        if (seen.new_image) {
+        if (is_new) {
             error = begin_image(f, slot, time);
             if (error || has_events(f)) /* the slot may have moved */
                 return error;
@@ -972,10 +990,11 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
     if (reading.life != MW_ALIVE)
         return visit_gone(f, slot, time, reading.life, vanished);
     int is_due = slot->exec_due != 0;
-    if (awaits_exec(f, slot, reading.new_image && !is_due) && has_events(f) &&
+    int is_new = is_new_image(f, slot, reading.new_image);
+    if (awaits_exec(f, slot, is_new && !is_due) && has_events(f) &&
         --slot->exec_due)
         return 0;
-    if (reading.new_image || is_due) {
+    if (is_new || is_due) {
         error = begin_image(f, slot, time);
         if (has_events(f)) /* the slot may have moved */
             return error;
@@ -1000,37 +1019,46 @@ static int is_member(const void *table, int32_t pid) {
 }
 
 /* Visits every process, those that are found on the way, too. */
-static int visit_all(mw_follower *f, int64_t time, uint32_t *flags,
-                     uint64_t *live) {
+static int visit_all(mw_follower *f, int64_t time, uint32_t *flags) {
     int error = 0;
     for (size_t i = 0; !error && i < f->table.count;) {
         int vanished = 0;
         error = visit(f, &f->table.slots[i], time, flags, &vanished);
-        if (error)
-            break;
-        mw_slot *slot = &f->table.slots[i];
-        if (!slot->ended) {
-            ++*live;
-            f->total += slot->rss;
-        }
-        if (f->found.count)
-            error = adopt_found(f, time);
-        if (vanished) {
-            slot = &f->table.slots[i];
-            if (slot->handle)
-                mw_platform_detach(f->platform, slot->handle);
+        if (!error && vanished) {
+            /* Before its pid may be taken up again. */
+            if (f->table.slots[i].handle)
+                mw_platform_detach(f->platform, f->table.slots[i].handle);
             mw_table_remove(&f->table, i);
         } else {
             i++;
         }
+        if (!error && f->found.count)
+            error = adopt_found(f, time);
     }
     return error;
+}
+
+/* Sums up the memory of all. Not while they are visited: news that come then
+   may be of one that was visited before. Returns how many there are. */
+static uint64_t add_up(mw_follower *f) {
+    uint64_t live = 0;
+    f->total = 0;
+    for (size_t i = 0; i < f->table.count; i++) {
+        const mw_slot *slot = &f->table.slots[i];
+        if (!slot->ended) {
+            live++;
+            f->total += slot->rss;
+        }
+    }
+    return live;
 }
 
 int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
                    uint64_t skipped, int closing) {
     f->closing = closing;
     f->found.count = 0;
+    if (!f->text && !(f->text = malloc(IMAGE_TEXT)))
+        return -ENOMEM;
     int error = hear(f, time);
     f->rounds++;
     if (!error)
@@ -1043,18 +1071,16 @@ int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
         error = adopt_found(f, time);
     if (!error && first && !find(f, f->root_pid))
         f->root_ended = 1;
-    uint64_t live = 0;
-    f->total = 0;
     if (!error)
-        error = visit_all(f, time, &flags, &live);
+        error = visit_all(f, time, &flags);
     if (error)
         return error;
     mw_observation *record = observe(f, time, MW_TICK, NULL);
     if (!record)
         return -ENOMEM;
     record->process = skipped;
+    record->second = add_up(f);
     record->value = f->total;
-    record->second = live;
     record->valid = flags | MW_HAS_RSS;
     return 0;
 }

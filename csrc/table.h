@@ -41,6 +41,7 @@ typedef struct mw_slot {
     uint8_t has_sums;     /* records of threads are added up */
     uint8_t has_record;   /* that of the first thread, too */
     uint8_t first_ended;  /* that thread has ended before others */
+    uint8_t hook_first;   /* its image was reported as the hook saw it */
     uint8_t recast;       /* executed something in this round; see follow.c */
     uint8_t passes;       /* since it ended */
     int32_t ppid;
@@ -48,12 +49,14 @@ typedef struct mw_slot {
     uint32_t known; /* of mw_valid: start, status, cpu, io, peak */
     int64_t start;
     int64_t executed_at;
+    int64_t image_read_at;
     int64_t ended_at;
     int64_t user;
     int64_t system;
     uint64_t peak; /* at the very end */
     uint64_t read_bytes;
     uint64_t written_bytes;
+    uint64_t hook_text; /* hash of that image's */
     mw_attempt attempt;
     char name[16]; /* of its image, where only that is known */
 } mw_slot;

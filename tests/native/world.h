@@ -507,6 +507,79 @@ static inline void take_said(void) {
     job.f.said.count = job.f.said.text_count = 0;
 }
 
+/* --- as text --- */
+
+/*
+ * A line for each process:
+ *
+ *     SERIAL PID<PPID(PARENT'S SERIAL) @START FOUND-BY IMAGE... END
+ *
+ * An image is NAME@SINCE=PEAK, with ^ for one that is its parent's, ? for one
+ * of which only the name is known, ! for a peak that is final and ~ for one that
+ * is the kernel's mark before the end. An end is -@TIME=STATUS, with ! for a
+ * time that the kernel told. Times are in milliseconds.
+ */
+
+static char shown[1 << 14];
+static size_t shown_length;
+
+__attribute__((format(printf, 1, 2))) static inline void show(const char *format,
+                                                       ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    shown_length += (size_t)vsnprintf(
+        shown + shown_length, sizeof shown - shown_length, format, arguments);
+    va_end(arguments);
+    CHECK(shown_length < sizeof shown);
+}
+
+static inline long ms(int64_t time) { return (long)(time / MS) - 1000; }
+
+static inline void show_image(const told_image *image) {
+    static const char *const SOURCES[] = {"", "", "~", "!"};
+    show(" %s", image->valid & MW_INHERITED ? "^" : "");
+    if (image->valid & MW_HAS_ARGV) {
+        size_t from = 0;
+        for (int i = 0; i < 2; i++)
+            from += strlen(image->text + from) + 1;
+        for (size_t i = from; i + 1 < image->length; i++)
+            show("%c", image->text[i] ? image->text[i] : ' ');
+    } else {
+        show("%s?", image->text);
+    }
+    show("@%ld", ms(image->since));
+    if (image->source != UNSEEN)
+        show("=%llu%s", (unsigned long long)image->peak,
+             SOURCES[image->source]);
+}
+
+static inline void show_process(uint64_t serial) {
+    const told_process *p = &job.told[serial];
+    show("%llu %d<%d", (unsigned long long)serial, p->pid, p->ppid);
+    if (p->valid & MW_HAS_PARENT)
+        show("(%llu)", (unsigned long long)p->parent);
+    if (p->valid & MW_HAS_START)
+        show(" @%ld", ms(p->start));
+    show(" %s", p->valid & MW_BY_EVENT    ? "event"
+                : p->valid & MW_BY_RECORD ? "record"
+                : p->valid & MW_BY_HOOK   ? "hook"
+                                          : "look");
+    for (size_t i = 0; i < p->count; i++)
+        show_image(&p->images[i]);
+    if (p->sums & MW_HAS_CPU)
+        show(" cpu %llu+%llu", (unsigned long long)p->user,
+             (unsigned long long)p->system);
+    if (p->sums & MW_HAS_IO)
+        show(" io %llu+%llu", (unsigned long long)p->read_bytes,
+             (unsigned long long)p->written_bytes);
+    if (p->exited) {
+        show(" -@%ld%s", ms(p->end), p->end_valid & MW_BY_EVENT ? "!" : "");
+        if (p->end_valid & MW_HAS_STATUS)
+            show("=%d", p->status);
+    }
+    show("\n");
+}
+
 /* --- a run --- */
 
 static inline void begin(uint32_t sources) {
