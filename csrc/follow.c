@@ -604,6 +604,14 @@ static int on_end(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (!slot || slot->ended)
         return 0;
+    if (n->tid && n->tid != n->pid) {
+        /* What a later thread ends with is what all of them do. */
+        if ((slot->leaving || slot->first_ended) && !slot->has_sums) {
+            slot->known |= MW_HAS_STATUS;
+            slot->status = n->status;
+        }
+        return 0;
+    }
     if ((n->valid & MW_HAS_STATUS) && !slot->has_sums) {
         slot->known |= MW_HAS_STATUS;
         slot->status = n->status;

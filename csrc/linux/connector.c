@@ -50,7 +50,8 @@ enum {
     FORK_PID = 60,
     FORK_TGID = 64,
     EXIT_PID = 52,
-    EXIT_TGID = 56
+    EXIT_TGID = 56,
+    EXIT_CODE = 60
 };
 enum { EVENT_NONE = 0, EVENT_FORK = 1, EVENT_EXEC = 2 };
 #define EVENT_EXIT 0x80000000u
@@ -62,25 +63,29 @@ enum { EVENT_NONE = 0, EVENT_FORK = 1, EVENT_EXEC = 2 };
 #define KEEP BPF_STMT(BPF_MISC | BPF_TAX, 0)
 #define RETURN(length) BPF_STMT(BPF_RET | BPF_K, length)
 
-/* Processes' forks, execs and exits, no threads'; and answers to requests. */
+/* Processes' forks, execs and exits, and answers to requests. Of other threads
+   only an exit with a code: it may be the one that all of them end with, and
+   that of their process. */
 static int open_news(mw_netlink *news) {
     /* A jump's numbers are how many lines to pass over. */
     const struct sock_filter filter[] = {
         /* 0 */ LOAD(WHAT),
-        /* 1 */ IF(EVENT_EXEC, 11, 0),
+        /* 1 */ IF(EVENT_EXEC, 13, 0),
         /* 2 */ IF(EVENT_FORK, 2, 0),
         /* 3 */ IF(EVENT_EXIT, 5, 0),
-        /* 4 */ IF(EVENT_NONE, 8, 9),
+        /* 4 */ IF(EVENT_NONE, 10, 11),
         /* 5 */ LOAD(FORK_PID),
         /* 6 */ KEEP,
         /* 7 */ LOAD(FORK_TGID),
-        /* 8 */ IF_SAME(4, 5),
+        /* 8 */ IF_SAME(6, 7),
         /* 9 */ LOAD(EXIT_PID),
         /* 10 */ KEEP,
         /* 11 */ LOAD(EXIT_TGID),
-        /* 12 */ IF_SAME(0, 1),
-        /* 13 */ RETURN(UINT32_MAX),
-        /* 14 */ RETURN(0),
+        /* 12 */ IF_SAME(2, 0),
+        /* 13 */ LOAD(EXIT_CODE),
+        /* 14 */ IF(0, 1, 0),
+        /* 15 */ RETURN(UINT32_MAX),
+        /* 16 */ RETURN(0),
     };
     return mw_netlink_open(news, NETLINK_CONNECTOR, ROOM, GROUP, filter,
                            sizeof filter / sizeof *filter);

@@ -136,9 +136,10 @@ int mw_parse_connector(const char *payload, size_t length, mw_message *out) {
         news->kind = MW_NEWS_EXEC;
         news->pid = i32(data + 4);
     } else if (what == EVENT_EXIT) {
-        if (i32(data) != i32(data + 4))
-            return 0;
+        if (i32(data) != i32(data + 4) && !i32(data + 8))
+            return 0; /* a thread, and its process may live on */
         news->kind = MW_NEWS_EXIT;
+        news->tid = i32(data);
         news->pid = i32(data + 4);
         news->status = i32(data + 8);
         news->valid = MW_HAS_STATUS;
