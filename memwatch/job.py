@@ -21,6 +21,8 @@ from memwatch.observations import (
     CPU,
     EXITED,
     FINAL,
+    HAS_CPU,
+    HAS_IO,
     HAS_PARENT,
     HAS_RSS,
     HAS_START,
@@ -43,14 +45,13 @@ from memwatch.observations import (
 )
 from memwatch.processes import (
     EVENTS,
-    EXACT,
     HOOK,
     RECORD,
     SAMPLED,
     SAMPLING,
     UNREADABLE,
-    WATERMARK,
     LiveProcess,
+    Process,
     ProcessTable,
 )
 
@@ -81,6 +82,9 @@ class PssPeak(NamedTuple):
     total: int
     """Bytes."""
     time: int
+    """Of the tick that prompted it."""
+    rss: int
+    """Sum of the resident sizes of the same processes at that tick, in bytes."""
     unread: int
     """Processes of which the resident size was taken, which is more."""
 
@@ -139,11 +143,14 @@ class Job:
         """Ended processes by how their peak is known."""
         self.never_sampled = 0
         """Processes whose memory was in no sample."""
+        self.largest: Process | None = None
+        """The ended process with the highest peak of its own."""
         self.root_status: int | None = None
         self.timeline = Timeline(array("q"), array("q"), array("q")) if timeline else None
         self._group_key = group_key
         self._groups: dict[str, RunningGroup] = {}
         self._last_tick = 0
+        self._largest_peak = 0
         # Kept in step by what changed, not by walking all processes at each new peak.
         self._at_peak: dict[int, Holder] = {}
         self._changed: set[int] = set()
@@ -164,22 +171,15 @@ class Job:
                         group.rss += value - process.rss
                         groups.add(group)
                     process.rss = value
-                    process.sampled = True
                     changed.add(serial)
+                    if value:
+                        process.sampled = True
                     if value > process.peak:
                         process.peak = value
                         process.peak_time = time
                         process.peak_source = SAMPLED
                 if valid & HAS_WATERMARK:
-                    if second >= process.peak:
-                        process.peak_source = WATERMARK
-                    if second > process.peak:
-                        process.peak = second
-                        process.peak_time = time
-                    if valid & FINAL:
-                        # Be it a few pages below a sample: see processes.EXACT.
-                        process.final_mark = second
-                        process.peak_source = EXACT
+                    process.note_watermark(second, time, final=bool(valid & FINAL))
             elif kind == TICK:
                 self._tick(time, serial, value, second, valid)
             elif kind == STARTED:
@@ -193,17 +193,17 @@ class Job:
                     time if valid & BY_EVENT else None,
                 )
             else:
-                self._sum(kind, serial, time, value, second)
+                self._sum(kind, serial, time, value, second, valid)
 
-    def _sum(self, kind: int, serial: int, time: int, value: int, second: int) -> None:
+    def _sum(self, kind: int, serial: int, time: int, value: int, second: int, valid: int) -> None:
         """What a process used in all its life, or the job's memory with shared pages once."""
         if kind == PSS:
             if self.pss_peak is None or value > self.pss_peak.total:
-                self.pss_peak = PssPeak(value, time, second)
+                self.pss_peak = PssPeak(value, time, serial, second)
         elif process := self.live.get(serial):
-            if kind == CPU:
+            if kind == CPU and valid & HAS_CPU:
                 process.usage = process.usage._replace(user=value, system=second)
-            elif kind == IO:
+            elif kind == IO and valid & HAS_IO:
                 process.usage = process.usage._replace(read=value, written=second)
 
     def _started(
@@ -236,12 +236,12 @@ class Job:
         )
 
     def _tick(self, time: int, skipped: int, total: int, count: int, valid: int) -> None:
+        if self._forks or self._older_forks:
+            self._settle_forks()
         self.ticks.add(time, skipped, valid)
         self._last_tick = time
         if valid & TICK_PARTIAL:
             self.partial = True
-        if self._forks or self._older_forks:
-            self._settle_forks()
         for group in self._changed_groups:
             if group.rss > group.peak:
                 group.peak = group.rss
@@ -283,6 +283,7 @@ class Job:
         """From now on the process counts in the group of the program it runs."""
         if not process.settled:
             process.settled = True
+            process.settled_at = self.ticks.count
             process.group.rss += process.rss
             self._changed_groups.add(process.group)
 
@@ -300,7 +301,7 @@ class Job:
         if image.argv is None and image.exe is None:
             image = self._unseen(process, image, valid)
         counted = process.settled
-        if valid & SAME_IMAGE and counted and process.since <= self._last_tick:
+        if valid & SAME_IMAGE and counted and process.settled_at < self.ticks.count:
             # It stays in the group in which a tick has counted it, whatever its name is now.
             process.image = image
             return
@@ -323,9 +324,12 @@ class Job:
     def _unseen(self, process: LiveProcess, image: ImageText, valid: int) -> ImageText:
         """The program of a process that was gone before more than its name could be read."""
         parent = self.live.get(process.parent) if valid & INHERITED and process.parent else None
-        # The parent may run something else by now: its name tells.
-        if parent and parent.image and parent.image.name.startswith(image.name):
-            return parent.image
+        if parent:
+            # The parent may run something else by now: when it forked tells, and the name.
+            forked = process.first_seen if process.start is None else process.start
+            text = parent.image_at(forked)
+            if text and text.name.startswith(image.name):
+                return text
         return image if image.name else UNREADABLE
 
     def _end_image(self, process: LiveProcess, counted: bool) -> None:
@@ -351,7 +355,11 @@ class Job:
             end_known=end is not None,
         )
         self.processes.add(ended)
-        self.peaks[ended.peak.source] += 1
+        peak = ended.peak
+        self.peaks[peak.source] += 1
+        if peak.rss > self._largest_peak:
+            self._largest_peak = peak.rss
+            self.largest = ended
         self.never_sampled += not process.sampled
         if process.serial == 1:
             self.root_status = status

@@ -158,6 +158,7 @@ class LiveProcess:
         "sampled",
         "serial",
         "settled",
+        "settled_at",
         "since",
         "start",
         "usage",
@@ -187,6 +188,8 @@ class LiveProcess:
         self.group = group
         self.settled = False
         """Its memory counts in its group; see Job."""
+        self.settled_at = 0
+        """How many ticks there had been when it began to."""
         self.images: list[Image] = []
         self.image: ImageText | None = None
         self.since = seen
@@ -205,6 +208,25 @@ class LiveProcess:
         self.peak_time = 0
         self.peak_source = UNKNOWN
         self.final_mark = None
+
+    def note_watermark(self, mark: int, time: int, *, final: bool) -> None:
+        """The high-water mark of its program; `final`: at its end."""
+        if mark >= self.peak:
+            self.peak_source = WATERMARK
+        if mark > self.peak:
+            self.peak = mark
+            self.peak_time = time
+        if final:
+            # Be it a few pages below a sample: see PEAK_SOURCES.
+            self.final_mark = mark
+            self.peak_source = EXACT
+
+    def image_at(self, time: int) -> ImageText | None:
+        """The program that it ran then, as far as is known by now."""
+        if time >= self.since or not self.images:
+            return self.image
+        known = (image.text for image in reversed(self.images) if image.since <= time)
+        return next(known, self.images[0].text)
 
     def end_image(self) -> Peak:
         peak = NO_PEAK

@@ -11,6 +11,9 @@ from memwatch.job import Holder, Job, PssPeak, Timeline
 from memwatch.memory_limit import MemoryLimit
 from memwatch.processes import EXACT, FOUND_BY, PEAK_SOURCES, Process, ProcessTable
 
+# Below this part of the highest total a sum of proportional set sizes says nothing of that peak.
+NEAR_PEAK = 0.95
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -79,8 +82,11 @@ class Accuracy:
 
     @property
     def complete(self) -> bool:
-        """Every process is in the profile: the kernel told of each fork or exit."""
-        return not self.lost and any(source.used for source in self.sources)
+        """The kernel told of each fork or exit.
+
+        The exit hook alone does not see processes that are killed.
+        """
+        return not self.lost and any(each.used and each.id != "hook" for each in self.sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ class Profile:
     """Highest sum of proportional set sizes; None when none was made."""
     at_peak: tuple[Holder, ...]
     processes: ProcessTable
+    largest: Process | None
+    """The process with the highest peak of its own."""
     groups: tuple[Group, ...]
     timeline: Timeline | None
     memory_limit: MemoryLimit
@@ -140,16 +148,30 @@ class Profile:
         return os.WTERMSIG(self.exit_status)
 
     @property
-    def largest(self) -> Process | None:
-        """The process with the highest peak of its own."""
-        known = (process for process in self.processes if process.peak.rss)
-        return max(known, key=lambda process: process.peak.rss, default=None)
+    def complete(self) -> bool:
+        """Every process of the job is in the profile."""
+        return self.accuracy.complete and not self.sampling.error
+
+    @property
+    def most_rss(self) -> int | None:
+        """What the job held at least, at some time: the highest total of a sample, or the peak of
+        one process where that is more. None when no memory was seen."""
+        known = max(self.max_total_rss or 0, self.largest.peak.rss if self.largest else 0)
+        return known or None
+
+    @property
+    def pss_at_peak(self) -> bool:
+        """Shared pages were counted once when the job held the most, or nearly so."""
+        pss = self.max_total_pss
+        return pss is not None and pss.rss >= NEAR_PEAK * (self.most_rss or 0)
 
     @property
     def headroom(self) -> int | None:
         """How much more the job could have held: by the sum with shared pages counted once, where
-        that was made. None when no limit is known, or no memory was seen."""
-        peak = self.max_total_pss.total if self.max_total_pss else self.max_total_rss
+        that was made at the peak. None when no limit is known, or no memory was seen."""
+        peak = self.most_rss
+        if self.max_total_pss and self.pss_at_peak:
+            peak = self.max_total_pss.total
         return None if peak is None else self.memory_limit.headroom(peak)
 
     def elapsed(self, time: int) -> float:
@@ -197,6 +219,7 @@ def from_job(
         max_total_pss=job.pss_peak,
         at_peak=job.at_peak(),
         processes=job.processes,
+        largest=job.largest,
         groups=job.groups(),
         timeline=job.timeline,
         memory_limit=memory_limit,

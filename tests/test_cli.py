@@ -90,6 +90,41 @@ def test_bad_top(refuses, value):
     assert value[:20] in refuses("--top", value)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "remedy"),
+    [
+        ("--burst", "soon", "write 500 (milliseconds), 500ms or 1s"),
+        ("--burst", "-1", "write 500 (milliseconds), 500ms or 1s"),
+        ("--burst", "2h", "write 500 (milliseconds), 500ms or 1s"),
+        ("--burst", "9999s", "write 3600s at most"),
+        ("--sources", "ebpf", "write auto, none, or some of connector, perf, taskstats"),
+        ("--sources", "perf,ebpf", "write auto, none, or some of connector, perf, taskstats"),
+        ("--sources", "", "write auto, none, or some of connector, perf, taskstats"),
+        ("--pss", "sometimes", "'off', 'peaks', 'always'"),
+        ("--pss", "", "'off', 'peaks', 'always'"),
+    ],
+)
+def test_bad_choice(refuses, option, value, remedy):
+    line = refuses(option, value)
+    assert option in line
+    assert repr(value.rpartition(",")[2]) in line
+    assert remedy in line
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["--burst", "100"], ["--burst", "0"], ["--sources", "none"], ["--sources", "auto"]),
+        *(["--sources", "perf,taskstats"], ["--pss", "off"], ["--pss", "always"], ["--exact"]),
+    ],
+    ids=" ".join,
+)
+def test_choices_do_not_change_the_exit_code(memwatch, options):
+    result = memwatch.run("run", "--quiet", *options, "--", "sh", "-c", "echo out; exit 3")
+    assert (result.code, result.out, result.err) == (3, b"out\n", b"")
+
+
 def test_unknown_option(refuses):
     assert "--nonsense" in refuses("--nonsense")
 
@@ -253,6 +288,26 @@ def test_summary_goes_to_stderr(memwatch):
     assert result.code == 3
     assert "Duration:" in result.text
     assert "exit code 3" in result.text
+
+
+@pytest.mark.parametrize(
+    ("user", "source", "options", "way"),
+    [
+        ("caller", "taskstats", [], "kernel exit records"),
+        ("nobody", "hook", ["--exact"], "exit hook"),
+    ],
+    indirect=["user"],
+)
+def test_summary_of_a_command_that_is_over_at_once(memwatch, needs, source, options, way):
+    """Whether a look at it came in time or not, its peak is known at its end."""
+    needs(source)
+    for _ in range(5):
+        text = memwatch.run("run", *options, "--", "true").text
+        assert "Max per process:" in text
+        assert "  true\n" in text.split("Per-process peak RSS:")[1]
+        assert "1 process, its peak exact" in text
+        assert way in text
+        assert "was not seen" not in text
 
 
 def test_quiet(memwatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.job import Job
+from memwatch.job import Job, PssPeak
 from memwatch.observations import (
+    BY_EVENT,
+    BY_HOOK,
+    BY_RECORD,
+    CPU,
     EXITED,
+    FINAL,
     HAS_ARGV,
+    HAS_CPU,
+    HAS_IO,
     HAS_PARENT,
     HAS_RSS,
     HAS_START,
@@ -22,7 +30,9 @@ from memwatch.observations import (
     HAS_WATERMARK,
     IMAGE,
     INHERITED,
+    IO,
     MEMORY,
+    PSS,
     SAME_IMAGE,
     STARTED,
     TICK,
@@ -32,7 +42,20 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.processes import SAMPLED, UNKNOWN, WATERMARK, Peak, Process
+from memwatch.processes import (
+    EVENTS,
+    EXACT,
+    HOOK,
+    NO_USAGE,
+    RECORD,
+    SAMPLED,
+    SAMPLING,
+    UNKNOWN,
+    WATERMARK,
+    Peak,
+    Process,
+    Usage,
+)
 
 
 class Script:
@@ -67,9 +90,10 @@ class Script:
         ppid: int = 1,
         parent: int | None = None,
         start: int | None = None,
+        found_by: int = 0,
     ) -> Script:
         self.pids[serial] = 100 + serial if pid is None else pid
-        valid = (HAS_PARENT if parent else 0) | (0 if start is None else HAS_START)
+        valid = (HAS_PARENT if parent else 0) | (0 if start is None else HAS_START) | found_by
         return self._add(
             time,
             serial,
@@ -97,8 +121,23 @@ class Script:
         valid = HAS_RSS | (0 if watermark is None else HAS_WATERMARK)
         return self._add(time, serial, MEMORY, value=rss, second=watermark or 0, valid=valid)
 
-    def exited(self, time: int, serial: int, status: int | None = None) -> Script:
-        valid = 0 if status is None else HAS_STATUS
+    def final(self, time: int, serial: int, mark: int) -> Script:
+        """The high-water mark at the end of the program that it runs."""
+        return self._add(time, serial, MEMORY, second=mark, valid=HAS_WATERMARK | FINAL)
+
+    def used(self, time: int, serial: int, kind: int, *values: int, known: bool = True) -> Script:
+        valid = {CPU: HAS_CPU, IO: HAS_IO}[kind] if known else 0
+        return self._add(time, serial, kind, value=values[0], second=values[1], valid=valid)
+
+    def pss(self, time: int, total: int, *, rss: int, unread: int = 0) -> Script:
+        valid = TICK_PARTIAL if unread else 0
+        return self._add(time, rss, PSS, value=total, second=unread, valid=valid)
+
+    def exited(
+        self, time: int, serial: int, status: int | None = None, *, known: bool = False
+    ) -> Script:
+        """`known`: at that very time."""
+        valid = (0 if status is None else HAS_STATUS) | (BY_EVENT if known else 0)
         return self._add(time, serial, EXITED, value=status or 0, valid=valid)
 
     def tick(
@@ -140,6 +179,11 @@ def outcome(job: Job) -> dict[str, Any]:
         "max_total": (job.max_total, job.max_total_time, job.max_total_processes),
         "partial": job.partial,
         "root_status": job.root_status,
+        "largest": job.largest,
+        "pss": job.pss_peak,
+        "found_by": dict(job.found_by),
+        "peaks": dict(job.peaks),
+        "never_sampled": job.never_sampled,
         "timeline": [list(each) for each in job.timeline],
         "ticks": (job.ticks.count, job.ticks.late, job.ticks.skipped, job.ticks.achieved),
     }
@@ -175,7 +219,7 @@ def test_one_process() -> None:
     assert process.exit_status == job.root_status == 3 << 8
     assert not process.alive
     assert (job.max_total, job.max_total_time, job.max_total_processes) == (900, 20, 1)
-    assert groups(job) == {"cc": (1, 900, 950)}
+    assert groups(job) == {"cc": (1, 950, 950)}
 
 
 def test_the_first_of_equal_totals_is_the_peak() -> None:
@@ -233,7 +277,8 @@ def test_seen_only_in_the_tick_in_which_it_ended() -> None:
     assert (process.first_seen, process.last_seen) == (2, 2)
     assert process.peak == Peak(7, 2, SAMPLED)
     assert job.max_total == 10
-    assert groups(job)["ls"] == (1, 0, 7)
+    # In the total of no tick, but it was there.
+    assert groups(job)["ls"] == (1, 7, 7)
 
 
 def test_alive_at_the_end() -> None:
@@ -256,6 +301,220 @@ def test_nothing_at_all() -> None:
     assert job.at_peak() == ()
     assert job.max_total == 0
     assert job.root_status is None
+
+
+# What is known of the very end of a program, and by whom a process was found
+
+
+@pytest.mark.parametrize(
+    ("samples", "mark", "peak"),
+    [
+        ([], 70, Peak(70, 9, EXACT)),
+        ([(1, 50)], 70, Peak(70, 9, EXACT)),
+        ([(1, 50), (2, 80), (3, 40)], 80, Peak(80, 2, EXACT)),
+        # The kernel keeps its mark in batches per CPU: a sample may be higher.
+        ([(1, 50), (2, 80)], 70, Peak(80, 2, EXACT)),
+        # A sample of no memory is none.
+        ([(1, 0)], 70, Peak(70, 9, EXACT)),
+    ],
+)
+def test_the_mark_at_the_end_makes_a_peak_exact(
+    samples: list[tuple[int, int]], mark: int, peak: Peak
+) -> None:
+    script = Script().started(1, 1).image(1, 1, "a")
+    for time, rss in samples:
+        script.memory(time, 1, rss).tick(time, rss, 1)
+    job = script.final(9, 1, mark).exited(9, 1, 0, known=True).job()
+    (process,) = job.processes
+    assert process.peak == peak
+    assert process.usage.final_mark == mark
+    assert job.peaks == {EXACT: 1}
+    assert job.largest == process
+    assert groups(job) == {"a": (1, peak.rss, peak.rss)}
+
+
+def test_a_peak_is_exact_when_the_mark_of_each_program_is_known() -> None:
+    def chain(*, all_known: bool) -> Process:
+        script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
+        if all_known:
+            script.final(2, 1, 15)
+        script.image(2, 1, "cc").memory(2, 1, 60).tick(2, 60, 1).final(3, 1, 70)
+        job = script.exited(3, 1, 0, known=True).job()
+        (process,) = job.processes
+        assert job.peaks == {process.peak.source: 1}
+        return process
+
+    known = chain(all_known=True)
+    assert [image.peak for image in known.images] == [Peak(15, 2, EXACT), Peak(70, 3, EXACT)]
+    assert known.peak == Peak(70, 3, EXACT)
+    # The shell may have held more than the compiler, for all that is known.
+    unsure = chain(all_known=False)
+    assert [image.peak.source for image in unsure.images] == [SAMPLED, EXACT]
+    assert unsure.peak == Peak(70, 3, WATERMARK)
+    assert unsure.usage.final_mark == 70
+
+
+def test_the_mark_of_an_earlier_program_is_not_that_of_the_last() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
+    script.final(2, 1, 15).image(2, 1, "cc").memory(2, 1, 5).tick(2, 5, 1).exited(3, 1, 9)
+    (process,) = script.job().processes
+    assert process.usage.final_mark is None
+    assert process.peak == Peak(15, 2, EXACT)._replace(source=WATERMARK)
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"), [(BY_EVENT, EVENTS), (BY_RECORD, RECORD), (BY_HOOK, HOOK), (0, SAMPLING)]
+)
+def test_who_told_of_a_process(flag: int, name: str) -> None:
+    script = Script().started(1, 1).image(1, 1, "sh")
+    job = script.started(2, 2, parent=1, found_by=flag).job()
+    assert processes(job)[2].found_by == name
+    assert job.found_by[name] >= 1
+    assert sum(job.found_by.values()) == 2
+
+
+def test_a_start_that_is_told_again_is_no_other_process() -> None:
+    """It was looked at before word of its fork came, which knows more."""
+    script = Script().started(1, 1).image(1, 1, "sh")
+    script.started(20, 2, ppid=1, start=10).image(20, 2, "ls")
+    script.started(14, 2, ppid=101, parent=1, start=14).tick(30, 0, 2)
+    job = script.job()
+    process = processes(job)[2]
+    assert len(job.processes) == 2
+    assert (process.ppid, process.parent) == (101, 1)
+    assert (process.start, process.first_seen) == (14, 14)
+    assert process.found_by == SAMPLING
+    assert job.found_by == {SAMPLING: 2}
+    assert process.command == "ls"
+
+
+def test_a_start_that_is_told_again_takes_nothing_away() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh")
+    script.started(10, 2, ppid=101, parent=1, start=9, found_by=BY_EVENT)
+    script.started(12, 2, ppid=101).tick(30, 0, 2)
+    process = processes(script.job())[2]
+    assert (process.parent, process.start, process.first_seen) == (1, 9, 10)
+    assert process.found_by == EVENTS
+
+
+def test_an_end_that_is_known_is_when_it_was_last_there() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh").tick(10, 0, 1)
+    for serial in (2, 3, 4):
+        script.started(2, serial, parent=1)
+    script.exited(17, 2, 0, known=True).exited(17, 3, 0).tick(20, 0, 2).exited(20, 1, 0)
+    got = processes(script.job())
+    assert (got[2].last_seen, got[2].end_known) == (17, True)
+    assert (got[3].last_seen, got[3].end_known) == (10, False)
+    assert (got[4].last_seen, got[4].end_known, got[4].alive) == (20, False, True)
+
+
+def test_cpu_time_and_storage() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh").started(1, 2, parent=1)
+    script.used(2, 1, CPU, 30, 40).used(2, 1, IO, 0, 60)
+    script.used(2, 2, CPU, 7, 8, known=False).used(2, 2, IO, 9, 10, known=False)
+    got = processes(script.final(3, 1, 5).exited(3, 1, 0).job())
+    assert got[1].usage == Usage(user=30, system=40, read=0, written=60, final_mark=5)
+    # Unknown must never read as zero, nor as a number that means nothing.
+    assert got[2].usage == NO_USAGE
+
+
+def test_what_is_used_by_one_that_is_gone_is_nobodys() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh").started(1, 2, parent=1).exited(2, 2)
+    got = processes(script.used(3, 2, CPU, 30, 40).job())
+    assert [process.usage for process in got.values()] == [NO_USAGE] * 2
+
+
+def test_who_was_in_no_sample() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
+    # Nothing but a mark; not even that; no memory any more; a sample between two ticks.
+    script.started(2, 2, parent=1).image(2, 2, "a").final(2, 2, 90).exited(2, 2)
+    script.started(2, 3, parent=1).exited(2, 3)
+    script.started(2, 4, parent=1).image(2, 4, "b").memory(2, 4, 0).exited(2, 4)
+    script.started(2, 5, parent=1).image(2, 5, "c").memory(2, 5, 1).exited(2, 5)
+    job = script.tick(3, 10, 1).job()
+    sampled = [process.serial for process in job.processes if process.sampled]
+    assert sorted(sampled) == [1, 5]
+    assert job.never_sampled == 3
+    assert job.peaks == {SAMPLED: 2, EXACT: 1, UNKNOWN: 2}
+    assert job.max_total == 10
+    # In no total, but of a group.
+    assert groups(job)["a"] == (1, 90, 90)
+
+
+def test_the_largest_process() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
+    for serial, size in ((2, 30), (3, 50), (4, 50), (5, 20)):
+        script.started(1, serial, parent=1).image(1, serial, "a").memory(1, serial, size)
+    script.tick(1, 160, 5)
+    for serial in (2, 3, 4, 5):
+        script.exited(2, serial)
+    job = script.job()
+    assert job.largest
+    assert job.largest.serial == 3
+    assert Script().started(1, 1).job().largest is None
+
+
+# Shared pages counted once
+
+
+def test_the_highest_sum_with_shared_pages_counted_once() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 100).tick(1, 100, 1)
+    script.pss(1, 40, rss=100).tick(2, 100, 1)
+    script.pss(2, 70, rss=90, unread=2).tick(3, 100, 1)
+    # Told later, of an earlier tick; and the same again.
+    script.pss(2, 60, rss=100).pss(3, 70, rss=100)
+    job = script.job()
+    assert job.pss_peak == PssPeak(total=70, time=2, rss=90, unread=2)
+    assert job.max_total == 100
+    assert Script().tick(1).job().pss_peak is None
+
+
+# Programs that nobody could look at
+
+
+def unseen(name: str, *, inherited: bool = True, start: int | None = 15) -> Process:
+    """A child of one that runs sh, from 10 on make and from 20 on cc, gone before any look."""
+    script = Script().started(1, 1).image(1, 1, "sh", "sh", "-c", "x")
+    script.image(10, 1, "make", "make", "all").tick(11, 0, 1).image(20, 1, "cc", "cc", "-c")
+    script.started(15, 2, parent=1, start=start, found_by=BY_EVENT)
+    script.image(30, 2, name, inherited=inherited).exited(30, 2, 0, known=True)
+    return processes(script.tick(31, 0, 1).job())[2]
+
+
+def test_a_fork_that_nobody_saw_runs_what_its_parent_ran_then() -> None:
+    for start in (15, None):
+        process = unseen("make", start=start)
+        assert process.argv == ("make", "all")
+        assert process.images[0].inherited
+    # The kernel's name is not told by every source.
+    assert unseen("").argv == ("make", "all")
+    assert unseen("", start=20).argv == ("cc", "-c")
+    assert unseen("", start=5).argv == ("sh", "-c", "x")
+
+
+def test_a_name_that_is_not_the_parents_is_its_own() -> None:
+    process = unseen("worker")
+    assert (process.command, process.argv) == ("worker", None)
+
+
+def test_what_was_executed_is_not_the_parents() -> None:
+    process = unseen("make", inherited=False)
+    assert (process.command, process.argv) == ("make", None)
+    assert unseen("", inherited=False).command == "?"
+
+
+def test_a_long_name_that_the_kernel_cut_is_the_parents() -> None:
+    name = "a-name-of-more-than-15-bytes"
+    script = Script().started(1, 1).image(1, 1, name[:15], f"/opt/{name}")
+    script.started(2, 2, parent=1, start=2, found_by=BY_EVENT)
+    script.image(2, 2, name[:15], inherited=True).exited(2, 2, 0, known=True).tick(3, 0, 1)
+    assert processes(script.job())[2].command == name
+
+
+def test_an_orphan_that_nobody_saw_has_no_parent_to_ask() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh")
+    script.started(2, 2, found_by=BY_EVENT).image(2, 2, "", inherited=True).exited(2, 2)
+    assert processes(script.tick(3, 0, 1).job())[2].command == "?"
 
 
 # Identity and ancestry
@@ -308,7 +567,7 @@ def test_a_chain_of_execs_is_one_process_with_a_peak_for_each_program() -> None:
         ("python", 3, Peak(80, 3, SAMPLED)),
     ]
     assert process.command == "python"
-    assert groups(job) == {"sh": (1, 10, 15), "env": (1, 5, 5), "python": (1, 80, 80)}
+    assert groups(job) == {"sh": (1, 15, 15), "env": (1, 5, 5), "python": (1, 80, 80)}
 
 
 def test_the_peak_may_lie_under_an_earlier_program() -> None:
@@ -336,6 +595,17 @@ def test_a_name_completed_before_the_first_tick_moves_to_its_group() -> None:
     script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
     script.image(1, 1, "a-long-name", "a-long-name", same=True).tick(1, 10, 1)
     assert groups(script.job()) == {"a-long-name": (1, 10, 10)}
+
+
+def test_a_name_completed_before_any_tick_moves_however_early_the_exec_was() -> None:
+    """Word of an exec comes late, and tells its time: no tick has counted that program yet."""
+    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10).tick(20, 10, 1)
+    script.image(15, 1, "a-long-na").memory(25, 1, 50)
+    script.image(25, 1, "a-long-name", "a-long-name", same=True).tick(30, 50, 1)
+    job = script.job()
+    assert groups(job) == {"sh": (1, 10, 10), "a-long-name": (1, 50, 50)}
+    (process,) = job.processes
+    assert [image.since for image in process.images] == [1, 15]
 
 
 def test_a_name_completed_after_a_tick_does_not_inflate_the_old_group() -> None:
@@ -491,6 +761,10 @@ class Simulated:
     inherited: bool = False
     execs: int = 0
     status: int | None = None
+    tells_end: bool = False
+    """The kernel tells of the end of each of its programs."""
+    high_before: int = 0
+    """What it held at most in the program before."""
 
 
 @dataclass
@@ -501,7 +775,7 @@ class Ran:
     since: int
     inherited: bool
     told: list[tuple[int, int, str]] = field(default_factory=list)
-    """Time, size, source."""
+    """Time, size, source: of samples, marks, and the mark at the end."""
     ticks: int = 0
     """How many it was there for."""
     ended_by_exec: bool = False
@@ -516,7 +790,9 @@ class Ran:
         if not size:
             return Peak(0, 0, UNKNOWN)
         reached = [(time, source) for time, each, source in self.told if each == size]
-        known = WATERMARK if any(source == WATERMARK for _, source in reached) else SAMPLED
+        known = WATERMARK if any(source != SAMPLED for _, source in reached) else SAMPLED
+        if any(source == EXACT for _, _, source in self.told):
+            known = EXACT
         return Peak(size, min(time for time, _ in reached), known)
 
 
@@ -536,6 +812,9 @@ class Followed:
     last: int | None = None
     ran: list[Ran] = field(default_factory=list)
     gone: bool = False
+    end: int | None = None
+    """When it ended, if the kernel told."""
+    found_by: str = SAMPLING
 
 
 @dataclass(frozen=True)
@@ -582,11 +861,13 @@ class Machine:
             self.next_pid += 1
         child = self._new(parent, parent.program, parent.memory, readable=readable)
         child.inherited = True
+        child.tells_end = what % 2 == 0
         self.alive.append(child)
 
     def exec(self, who: int, what: int) -> None:
         process = self.alive[who % len(self.alive)]
         process.program = ("cc", "sh", "make", "as")[what % 4]
+        process.high_before = process.high
         process.memory = process.high = what
         process.inherited = False
         process.execs += 1
@@ -625,9 +906,14 @@ class Machine:
     def _visit(self, each: Followed, *, inspects: bool) -> None:
         process = each.of
         if process.status is not None:
+            if process.tells_end and each.ran and process.execs == each.execs:
+                self._final(each)
+                each.end = self.time
             self._gone(each, process.status if process is self.root else None)
         elif process.readable:
             if process.execs != each.execs:
+                if process.tells_end and process.execs == each.execs + 1:
+                    self._final(each, process.high_before)
                 self._image(each)
                 self._memory(each)
             elif each.lacks_argv:
@@ -644,7 +930,15 @@ class Machine:
         )
         self.followed.append(each)
         self.everyone.append(each)
-        self.script.started(self.time, each.serial, pid=process.pid, ppid=ppid, parent=each.parent)
+        flag, each.found_by = (BY_EVENT, EVENTS) if process.tells_end else (0, SAMPLING)
+        self.script.started(
+            self.time,
+            each.serial,
+            pid=process.pid,
+            ppid=ppid,
+            parent=each.parent,
+            found_by=flag,
+        )
         if process.readable:
             self._image(each)
             self._memory(each)
@@ -675,10 +969,16 @@ class Machine:
             each.ran[-1].told.append((self.time, watermark, WATERMARK))
         self.script.memory(self.time, each.serial, process.memory, watermark)
 
+    def _final(self, each: Followed, mark: int | None = None) -> None:
+        """Somewhat too low sometimes, as the kernel has it."""
+        mark = max((each.of.high if mark is None else mark) - self.time % 2, 1)
+        each.ran[-1].told.append((self.time, mark, EXACT))
+        self.script.final(self.time, each.serial, mark)
+
     def _gone(self, each: Followed, status: int | None) -> None:
         each.gone = True
         self.followed.remove(each)
-        self.script.exited(self.time, each.serial, status)
+        self.script.exited(self.time, each.serial, status, known=each.end is not None)
 
     def _close_page(self, who: int) -> None:
         held, settled = {}, dict[str, int]()
@@ -771,30 +1071,49 @@ def check_processes(job: Job, machine: Machine) -> None:
         assert (process.pid, process.ppid, process.parent) == (each.of.pid, each.ppid, each.parent)
         assert process.alive == (not each.gone)
         assert process.first_seen == each.first
-        assert process.last_seen == (each.first if each.last is None else each.last)
+        last = each.first if each.last is None else each.last
+        assert process.last_seen == (last if each.end is None else each.end)
+        assert process.end_known == (each.end is not None)
+        assert process.found_by == each.found_by
+        told = [fact for ran in each.ran for fact in ran.told]
+        assert process.sampled == any(size and source == SAMPLED for _, size, source in told)
         ran = [(ran.name, ran.inherited, ran.peak) for ran in each.ran]
         assert [(i.text.name, i.inherited, i.peak) for i in process.images] == ran or [
             ("?", False, Peak(0, 0, UNKNOWN))
         ]
         own = [ran for ran in each.ran if not ran.inherited] or each.ran
-        assert process.peak.rss == max((ran.peak.rss for ran in own), default=0)
+        largest = max((ran.peak.rss for ran in own), default=0)
+        assert process.peak.rss == largest
+        known = bool(own) and all(ran.peak.source == EXACT for ran in own)
+        assert (process.peak.source == EXACT) == known
+    assert job.never_sampled == sum(not process.sampled for process in job.processes)
+    assert job.found_by == Counter(process.found_by for process in job.processes)
+    assert job.peaks == Counter(process.peak.source for process in job.processes)
+    peaks = [process.peak.rss for process in job.processes]
+    assert (job.largest.peak.rss if job.largest else 0) == max(peaks, default=0)
 
 
 def check_groups(job: Job, machine: Machine) -> None:
-    members: dict[str, list[int]] = {}
+    members: dict[str, list[Peak]] = {}
     for each in machine.everyone:
         for ran in each.ran or [Ran("?", 0, False)]:
             if ran.counted:
-                members.setdefault(ran.name, []).append(ran.peak.rss)
+                members.setdefault(ran.name, []).append(ran.peak)
     assert {group.name for group in job.groups()} == set(members)
     for group in job.groups():
-        assert group.processes == len(members[group.name])
-        assert group.sum_of_peaks == sum(members[group.name])
+        peaks = members[group.name]
+        assert group.processes == len(peaks)
+        assert group.sum_of_peaks == sum(peak.rss for peak in peaks)
+        # At one tick, or at any time in a single process.
         together = [look.settled.get(group.name, 0) for look in machine.book]
-        assert group.peak_rss == max(together, default=0)
+        alone = max(peaks, key=lambda peak: (peak.rss, -peak.time))
+        assert group.peak_rss == max([alone.rss, *together])
         assert group.peak_rss <= group.sum_of_peaks
-        if group.peak_rss:
+        assert group.known == (group.peak_rss > 0)
+        if group.peak_rss in together and group.peak_rss:
             assert group.peak_time == machine.book[together.index(group.peak_rss)].time
+        elif group.peak_rss:
+            assert group.peak_time == alone.time
     order = [(-group.peak_rss, group.name) for group in job.groups()]
     assert order == sorted(order)
 
@@ -854,9 +1173,17 @@ def test_the_machine_does_what_the_properties_are_about() -> None:
                 each.inherited and not each.ended_by_exec and each.ticks > 2 for each in ran
             ),
             "a peak between ticks": any(each.peak.source == WATERMARK for each in ran),
+            "an exact peak": any(each.peak.source == EXACT for each in ran),
+            "a mark below a sample": any(
+                each.peak.source == EXACT and each.told[-1][1] < each.peak.rss for each in ran
+            ),
+            "an exact end of a program before the last": any(
+                image.peak.source == EXACT for each in machine.everyone for image in each.ran[:-1]
+            ),
+            "an end that is known": any(each.end is not None for each in machine.everyone),
             "left running": any(not each.gone for each in machine.everyone),
             "one tick": any(each.gone and each.last is None for each in machine.everyone),
         }.items():
             if found:
                 seen.add(name)
-    assert len(seen) == 10, seen
+    assert len(seen) == 14, seen

@@ -73,7 +73,7 @@ IMPURE_MODULES = {
 # Of os and its like, what only computes.
 PURE_FUNCTIONS = {
     "os": {"strerror", "waitstatus_to_exitcode", "WIFSIGNALED", "WTERMSIG"},
-    "signal": {"Signals"},
+    "signal": {"Signals", "SIGKILL"},
     "time": {"strftime", "gmtime"},
 }
 IMPURE_BUILTINS = {"open", "print", "input", "exec", "eval", "__import__"}

@@ -39,9 +39,12 @@ def pids(profile):
 
 def sleeps():
     for task in os.listdir("/proc/self/task"):
-        if open(f"/proc/self/task/{task}/comm").read() == "memwatch-tick\\n":
-            status = open(f"/proc/self/task/{task}/status").read()
-            return int(status.split("\\nvoluntary_ctxt_switches:")[1].split()[0])
+        try:
+            if open(f"/proc/self/task/{task}/comm").read() == "memwatch-tick\\n":
+                status = open(f"/proc/self/task/{task}/status").read()
+                return int(status.split("\\nvoluntary_ctxt_switches:")[1].split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # another thread, that has ended meanwhile
     return -1
 
 def wait_until(condition):

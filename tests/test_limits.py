@@ -38,10 +38,10 @@ def test_few_descriptors(memwatch, limits):
     assert result.code == 4
     assert result.text == ""
     assert report["process_count"] == 2 * children + 1
-    assert report["sampling"]["error"] is None
-    assert report["sampling"]["unreadable_processes"] == 0
+    assert report["accuracy"]["error"] is None
+    assert report["accuracy"]["unreadable_processes"] == 0
     # At most two for each process; what is not there cannot be kept.
-    assert (report["sampling"]["unkept_processes"] > 0) == (limits[1] < 2 * (2 * children + 1))
+    assert (report["accuracy"]["unkept_processes"] > 0) == (limits[1] < 2 * (2 * children + 1))
     for process in report["processes"]:
         if process["pid"] != root:
             assert 3 * MIB <= process["max_rss_kib"] <= 10 * MIB
@@ -126,7 +126,7 @@ def test_process_of_another_user(memwatch, setuid_burner):
     assert 10 * MIB <= process["max_rss_kib"] <= 14 * MIB
     assert process["exe"] is None
     assert len(process["images"]) == 1
-    assert result.json["sampling"]["unreadable_processes"] == 0
+    assert result.json["accuracy"]["unreadable_processes"] == 0
 
 
 @needs_root
@@ -178,10 +178,10 @@ def test_process_that_is_hidden(memwatch, burner, setuid_burner, become):
     assert process["alive_at_end"] is False
     # Seen before it became root, it is still read through the descriptors from then.
     if process["max_rss_kib"] is None:
-        assert result.json["sampling"]["unreadable_processes"] >= 1
+        assert result.json["accuracy"]["unreadable_processes"] >= 1
     else:
         assert process["max_rss_kib"] >= 10 * MIB
-    assert result.json["sampling"]["error"] is None
+    assert result.json["accuracy"]["error"] is None
 
 
 @needs_root

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch import monitor, native, observations
+from memwatch import monitor, native, observations, tiers
 from memwatch._native import ffi, lib
 from memwatch.observations import ARGV_CUT, HAS_ARGV, HAS_EXE, ImageText, decode_image
 
@@ -126,39 +126,55 @@ def test_utf_8_names_come_through_as_they_are(name: str) -> None:
 
 # The same numbers on both sides
 
-CONSTANTS = [name.removeprefix("MW_") for name in dir(lib) if name.startswith("MW_")]
-KINDS_AND_BITS = [name for name in CONSTANTS if not name.startswith("WAKE_")]
+
+def constants(enum: str) -> dict[str, int]:
+    return {
+        name.removeprefix("MW_"): number
+        for name, number in ffi.typeof(f"enum {enum}").relements.items()
+    }
+
+
+KINDS, BITS, WAKES = constants("mw_kind"), constants("mw_valid"), constants("mw_wake")
+ALL = {name.removeprefix("MW_") for name in dir(lib) if name.startswith("MW_")}
+OTHERS = {
+    # Of doctor and the profiler; the reasons to wake have the names of the extension in both.
+    **{name: (tiers, name) for name in constants("mw_source")},
+    **{name: (native, name) for name in constants("mw_pss_mode")},
+    **{name: (native, name) for name in WAKES},
+}
 
 
 def test_there_are_constants_to_compare() -> None:
-    assert {"STARTED", "TICK", "HAS_PARENT", "SAME_IMAGE", "WAKE_ENDED"} <= set(CONSTANTS)
+    assert {"STARTED", "TICK"} <= set(KINDS)
+    assert {"HAS_PARENT", "SAME_IMAGE"} <= set(BITS)
+    assert {*KINDS, *BITS, *OTHERS} == ALL
 
 
-@pytest.mark.parametrize("name", KINDS_AND_BITS)
+@pytest.mark.parametrize("name", [*KINDS, *BITS])
 def test_kinds_and_bits_are_those_of_the_extension(name: str) -> None:
     assert getattr(observations, name) == getattr(lib, f"MW_{name}")
 
 
 def test_no_constant_is_only_in_python() -> None:
     names = {name for name in vars(observations) if name.isupper() and not name.startswith("_")}
-    assert names == set(KINDS_AND_BITS)
+    assert names == {*KINDS, *BITS}
 
 
-@pytest.mark.parametrize("name", [name for name in CONSTANTS if name.startswith("WAKE_")])
-def test_reasons_to_wake_are_those_of_the_extension(name: str) -> None:
-    assert getattr(native, name) == getattr(lib, f"MW_{name}")
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_constants_are_those_of_the_extension(name: str) -> None:
+    module, own_name = OTHERS[name]
+    assert getattr(module, own_name) == getattr(lib, f"MW_{name}")
+
+
+@pytest.mark.parametrize("name", WAKES)
+def test_the_monitor_has_the_same_reasons_to_wake(name: str) -> None:
     assert getattr(monitor, name, getattr(native, name)) == getattr(native, name)
 
 
 def test_bits_do_not_overlap() -> None:
-    bits = [getattr(lib, f"MW_{name}") for name in KINDS_AND_BITS[:]]
-    flags = [bit for name, bit in zip(KINDS_AND_BITS, bits, strict=True) if is_flag(name)]
-    assert len(set(flags)) == len(flags)
-    assert all(bit & (bit - 1) == 0 for bit in flags)
-
-
-def is_flag(name: str) -> bool:
-    return name not in ("STARTED", "IMAGE", "MEMORY", "EXITED", "TICK")
+    assert len(set(BITS.values())) == len(BITS)
+    assert all(bit & (bit - 1) == 0 for bit in BITS.values())
+    assert len(set(KINDS.values())) == len(KINDS)
 
 
 def test_a_record_has_the_fields_of_an_observation_in_order() -> None:

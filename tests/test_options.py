@@ -9,11 +9,16 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from memwatch import profiler
 from memwatch.commands import options
+
+EVERY_SOURCE = ("connector", "perf", "taskstats")
 
 
 @click.command()
 @click.option("--interval", callback=options.interval, default="500")
+@click.option("--burst", callback=options.burst)
+@click.option("--sources", callback=options.sources, default="auto")
 @click.option("--regex", callback=options.regex)
 @click.option("--top", callback=options.top, default="10")
 def taken(**values: Any) -> None:
@@ -36,7 +41,13 @@ def refusal(name: str, value: str) -> str:
 
 def test_defaults_go_through_the_same_door() -> None:
     with taken.make_context("taken", []) as context:
-        assert context.params == {"interval": 0.5, "regex": None, "top": 10}
+        assert context.params == {
+            "interval": 0.5,
+            "burst": 0.0,
+            "sources": EVERY_SOURCE,
+            "regex": None,
+            "top": 10,
+        }
 
 
 @pytest.mark.parametrize(
@@ -66,6 +77,74 @@ def test_what_is_no_interval(text: str) -> None:
 @pytest.mark.parametrize("text", ["0", "0.09", "99us", "3601s", "61min", "9" * 400])
 def test_an_interval_out_of_range(text: str) -> None:
     assert "write 0.1ms to 3600s" in refusal("interval", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("500", 0.5),
+        ("0", 0.0),
+        ("1.5s", 1.5),
+        ("2min", 120.0),
+        ("250us", 0.00025),
+        ("60min", 3600.0),
+    ],
+)
+def test_burst(text: str, seconds: float) -> None:
+    assert take("burst", text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "1h", "1e3", "nan", "inf"])
+def test_what_is_no_burst(text: str) -> None:
+    line = refusal("burst", text)
+    assert "--burst" in line
+    assert repr(text) in line
+    assert "write 500 (milliseconds), 500ms or 1s" in line
+
+
+@pytest.mark.parametrize("text", ["3601s", "61min", "9" * 400])
+def test_a_burst_out_of_range(text: str) -> None:
+    assert "write 3600s at most" in refusal("burst", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("auto", EVERY_SOURCE),
+        ("none", ()),
+        ("perf", ("perf",)),
+        ("taskstats,connector", ("taskstats", "connector")),
+        ("perf,perf", ("perf",)),
+    ],
+)
+def test_sources(text: str, names: tuple[str, ...]) -> None:
+    assert take("sources", text) == names
+
+
+def test_the_sources_are_those_that_there_are() -> None:
+    assert take("sources", "auto") == tuple(profiler.SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("text", "culprit"),
+    [
+        ("", ""),
+        ("perv", "perv"),
+        ("connector,perv", "perv"),
+        ("connector, perf", " perf"),
+        ("connector,", ""),
+        ("none,perf", "none"),
+        ("auto,perf", "auto"),
+        # It is asked for by --exact.
+        ("hook", "hook"),
+        ("PERF", "PERF"),
+    ],
+)
+def test_what_is_no_source(text: str, culprit: str) -> None:
+    line = refusal("sources", text)
+    assert "--sources" in line
+    assert repr(culprit) in line
+    assert "write auto, none, or some of connector, perf, taskstats" in line
 
 
 @pytest.mark.parametrize("text", ["", "cc", "^a|b$", r"\bcc1plus\b", "é"])

@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 from memwatch.groups import RunningGroup
 from memwatch.observations import ImageText
 from memwatch.processes import (
+    EVENTS,
+    EXACT,
+    FOUND_BY,
     NO_PEAK,
+    NO_USAGE,
     PEAK_SOURCES,
     SAMPLED,
+    SAMPLING,
     UNKNOWN,
     WATERMARK,
     Image,
@@ -22,6 +27,7 @@ from memwatch.processes import (
     Peak,
     Process,
     ProcessTable,
+    Usage,
 )
 
 times = st.integers(0, 2**63 - 1)
@@ -38,6 +44,8 @@ texts = st.builds(
 )
 peaks = st.builds(Peak, rss=times, time=times, source=st.sampled_from(PEAK_SOURCES))
 images = st.builds(Image, text=texts, since=times, inherited=st.booleans(), peak=peaks)
+# Zero is a value and not unknown, as that of a process that has read nothing.
+usages = st.builds(Usage, *[st.none() | times] * len(Usage._fields))
 processes = st.builds(
     Process,
     serial=st.integers(1, 2**63 - 1),
@@ -50,6 +58,10 @@ processes = st.builds(
     exit_status=st.none() | st.integers(0, 0xFFFF),
     alive=st.booleans(),
     images=st.lists(images, min_size=1, max_size=4).map(tuple),
+    found_by=st.sampled_from(FOUND_BY),
+    end_known=st.booleans(),
+    sampled=st.booleans(),
+    usage=usages,
 )
 
 
@@ -69,9 +81,33 @@ def test_what_goes_in_comes_out(rows: list[Process]) -> None:
     assert list(reversed(table)) == rows[::-1]
 
 
+def test_what_is_used_is_a_field_of_its_own_each() -> None:
+    # A number in the place of another would come back as it is.
+    usage = Usage(user=1, system=2, read=3, written=4, final_mark=5)
+    row = process(1)._replace(found_by=EVENTS, end_known=True, sampled=False, usage=usage)
+    assert table_of([row])[0] == row
+    for name in Usage._fields:
+        row = process(1)._replace(usage=NO_USAGE._replace(**{name: 0}))
+        assert table_of([row])[0].usage == row.usage
+    assert (None,) * len(Usage._fields) == NO_USAGE
+
+
 def process(serial: int, *images: Image) -> Process:
     return Process(
-        serial, 100 + serial, 1, None, None, 1, 2, None, False, images or (ran("sh", 1),)
+        serial=serial,
+        pid=100 + serial,
+        ppid=1,
+        parent=None,
+        start=None,
+        first_seen=1,
+        last_seen=2,
+        exit_status=None,
+        alive=False,
+        images=images or (ran("sh", 1),),
+        found_by=SAMPLING,
+        end_known=False,
+        sampled=True,
+        usage=NO_USAGE,
     )
 
 
@@ -144,6 +180,39 @@ def test_the_program_of_the_peak(images: tuple[Image, ...], name: str, rss: int 
     assert each.peak == (NO_PEAK if rss is None else Peak(rss, 5, SAMPLED))
 
 
+@pytest.mark.parametrize(
+    ("images", "source"),
+    [
+        ((ran("sh", 5, source=EXACT),), EXACT),
+        ((ran("sh", 5, source=EXACT), ran("cc", 9, source=EXACT)), EXACT),
+        # The smaller ones may have held more than was seen of them.
+        ((ran("sh", 5, source=WATERMARK), ran("cc", 9, source=EXACT)), WATERMARK),
+        ((ran("cc", 9, source=EXACT), ran("sh", 5, source=SAMPLED)), WATERMARK),
+        ((ran("cc", 9, source=EXACT), ran("sh", None)), WATERMARK),
+        # No better than what is known of the largest one.
+        ((ran("sh", 5, source=EXACT), ran("cc", 9, source=SAMPLED)), SAMPLED),
+        ((ran("sh", 5, source=EXACT), ran("cc", 9, source=WATERMARK)), WATERMARK),
+        # What it was before it executed anything does not matter...
+        ((ran("make", 90, inherited=True), ran("cc", 9, source=EXACT)), EXACT),
+        ((ran("make", None, inherited=True), ran("cc", 9, source=EXACT)), EXACT),
+        # ... unless it never did.
+        ((ran("make", 90, inherited=True, source=EXACT),), EXACT),
+        ((ran("make", None, inherited=True),), UNKNOWN),
+    ],
+)
+def test_a_peak_is_exact_when_that_of_every_program_is(
+    images: tuple[Image, ...], source: str
+) -> None:
+    each = process(1, *images)
+    assert each.peak.source == source
+    assert each.peak[:2] == each.peak_image.peak[:2]
+    assert table_of([each])[0].peak == each.peak
+
+
+def test_the_sources_are_in_the_order_of_their_strength() -> None:
+    assert PEAK_SOURCES == (UNKNOWN, SAMPLED, WATERMARK, EXACT)
+
+
 def test_command_and_argv_are_of_the_last_program() -> None:
     last = Image(ImageText("cc", "/usr/bin/cc", ("cc", "-c"), False), 1, False, NO_PEAK)
     each = process(1, ran("sh", 5), last)
@@ -155,7 +224,7 @@ def test_command_and_argv_are_of_the_last_program() -> None:
 
 
 def live() -> LiveProcess:
-    return LiveProcess(1, 101, 1, None, 7, 10, RunningGroup("?"))
+    return LiveProcess(1, 101, 1, None, 7, 10, RunningGroup("?"), EVENTS)
 
 
 def test_a_new_program_starts_from_nothing() -> None:
@@ -165,15 +234,51 @@ def test_a_new_program_starts_from_nothing() -> None:
     assert each.end_image() == Peak(50, 12, WATERMARK)
     each.begin_image(ImageText("cc", None, None, False), 20, inherited=False)
     assert each.end_image() == NO_PEAK
-    ended = each.end(30, 0, alive=False)
+    ended = each.end(30, 0, alive=False, end_known=True)
     assert [(i.text.name, i.since, i.inherited, i.peak.source) for i in ended.images] == [
         ("sh", 10, True, WATERMARK),
         ("cc", 20, False, UNKNOWN),
     ]
     assert ended.start == 7
+    assert ended.found_by == EVENTS
+    assert ended.end_known
+    assert not ended.sampled
+    assert ended.usage == NO_USAGE
+
+
+def test_the_mark_at_the_end_is_of_the_last_program() -> None:
+    each = live()
+    each.begin_image(ImageText("sh", None, None, False), 10, inherited=False)
+    each.final_mark = 50
+    each.end_image()
+    each.begin_image(ImageText("cc", None, None, False), 20, inherited=False)
+    each.usage = Usage(user=1, system=2)
+    each.end_image()
+    assert each.end(30, 0, alive=False, end_known=True).usage == Usage(1, 2)
+    each.final_mark = 70
+    assert each.end(30, 0, alive=False, end_known=True).usage == Usage(1, 2, final_mark=70)
+
+
+def test_what_it_ran_at_a_time() -> None:
+    each = live()
+    assert each.image_at(12) is None
+    for time, name in ((10, "sh"), (20, "env"), (30, "python")):
+        if each.image:
+            each.end_image()
+        each.begin_image(ImageText(name, None, None, False), time, inherited=False)
+
+    def name_at(time: int) -> str:
+        text = each.image_at(time)
+        assert text
+        return text.name
+
+    # Before it was first seen, it was what it was then for all that is known.
+    assert [name_at(time) for time in (5, 10, 19, 20, 29, 30, 99)] == [
+        *("sh", "sh", "sh", "env", "env", "python", "python")
+    ]
 
 
 def test_last_seen_is_never_before_first_seen() -> None:
     each = live()
     each.end_image()
-    assert each.end(5, None, alive=False).last_seen == 10
+    assert each.end(5, None, alive=False, end_known=False).last_seen == 10

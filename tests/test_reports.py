@@ -20,10 +20,18 @@ import pytest
 
 from memwatch.filters import Filter, Shown, apply
 from memwatch.job import Job
+from memwatch.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.observations import (
+    BY_EVENT,
+    BY_HOOK,
+    BY_RECORD,
+    CPU,
     EXITED,
+    FINAL,
     HAS_ARGV,
+    HAS_CPU,
     HAS_EXE,
+    HAS_IO,
     HAS_PARENT,
     HAS_RSS,
     HAS_START,
@@ -31,7 +39,9 @@ from memwatch.observations import (
     HAS_WATERMARK,
     IMAGE,
     INHERITED,
+    IO,
     MEMORY,
+    PSS,
     STARTED,
     TICK,
     TICK_LATE,
@@ -39,7 +49,7 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Clock, Overhead, Profile, Sampling, from_job
+from memwatch.profile import Clock, Overhead, Profile, Sampling, Source, from_job
 from memwatch.reports import csv_report, json_report, summary
 from memwatch.units import printable
 
@@ -48,6 +58,18 @@ GOLDEN = Path(__file__).parent / "golden"
 MS = 1_000_000
 MIB = 1 << 20
 START = 5_000_000 * MS
+
+# What a machine of 16 GiB says that sets no limit for the job.
+NO_LIMIT = MemoryLimit(16 << 30, MACHINE, None, 3 << 30, 0, 0)
+
+CONNECTOR = Source("connector", True, None)
+TASKSTATS = Source("taskstats", True, None)
+HOOK = Source("hook", True, None)
+NOBODY = (
+    Source("connector", False, "needs CAP_NET_ADMIN before Linux 6.6"),
+    Source("perf", False, "kernel.perf_event_paranoid is 4: for root only"),
+    Source("taskstats", False, "needs CAP_NET_ADMIN"),
+)
 
 
 class Story:
@@ -65,11 +87,13 @@ class Story:
     def _tell(self, record: Observation, text: bytes = b"") -> None:
         self.job.apply(Batch([record], text))
 
-    def start(self, serial: int, parent: int | None = None, *, known: bool = True) -> None:
+    def start(
+        self, serial: int, parent: int | None = None, *, known: bool = True, found_by: int = 0
+    ) -> None:
         self.parents[serial] = parent or 0
         self.rss[serial] = 0
         ppid = 8000 + parent if parent else 7000
-        valid = (HAS_PARENT if parent else 0) | (HAS_START if known else 0)
+        valid = (HAS_PARENT if parent else 0) | (HAS_START if known else 0) | found_by
         record = (self.now, serial, parent or 0, self.now, STARTED, valid, 8000 + serial, ppid)
         self._tell(record)
 
@@ -86,6 +110,25 @@ class Story:
         sizes = (round(size * MIB), round(watermark * MIB))
         self._tell((self.now, serial, *sizes, MEMORY, valid, 8000 + serial, 0))
 
+    def final(self, serial: int, size: float) -> None:
+        """The high-water mark of the program that it runs, at its end."""
+        mark = round(size * MIB)
+        valid = HAS_WATERMARK | FINAL
+        self._tell((self.now, serial, 0, mark, MEMORY, valid, 8000 + serial, 0))
+
+    def used(self, serial: int, user: float, system: float, read: float, written: float) -> None:
+        """In all its life: milliseconds of CPU time, MiB of storage."""
+        times = (round(user * MS), round(system * MS))
+        sizes = (round(read * MIB), round(written * MIB))
+        self._tell((self.now, serial, *times, CPU, HAS_CPU, 8000 + serial, 0))
+        self._tell((self.now, serial, *sizes, IO, HAS_IO, 8000 + serial, 0))
+
+    def pss(self, size: float, *, rss: float, at: float, unread: int = 0) -> None:
+        """Shared pages counted once, after the tick at that time with that total."""
+        sizes = (round(rss * MIB), round(size * MIB))
+        flags = TICK_PARTIAL if unread else 0
+        self._tell((START + round(at * MS), *sizes, unread, PSS, flags, 0, 0))
+
     def new(
         self,
         serial: int,
@@ -93,15 +136,17 @@ class Story:
         size: float,
         *argv: str | bytes,
         inherited: bool = False,
+        found_by: int = 0,
     ) -> None:
         """A process that is running `argv` when it is first seen."""
-        self.start(serial, parent)
+        self.start(serial, parent, found_by=found_by)
         self.run(serial, *argv, inherited=inherited)
         self.memory(serial, size)
 
-    def end(self, serial: int, status: int | None = None) -> None:
+    def end(self, serial: int, status: int | None = None, *, known: bool = False) -> None:
+        """`known`: the kernel told of its end."""
         del self.rss[serial]
-        valid = 0 if status is None else HAS_STATUS
+        valid = (0 if status is None else HAS_STATUS) | (BY_EVENT if known else 0)
         self._tell((self.now, serial, status or 0, 0, EXITED, valid, 8000 + serial, 0))
         if serial == 1:
             self.status = status
@@ -114,7 +159,16 @@ class Story:
         self.now = START + round(milliseconds * MS)
 
     def profile(
-        self, *, unreadable: int = 0, scanning: bool = False, error: str | None = None
+        self,
+        *,
+        unreadable: int = 0,
+        scanning: bool = False,
+        error: str | None = None,
+        sources: tuple[Source, ...] = NOBODY,
+        lost: int = 0,
+        no_new_privileges: bool = False,
+        advice: str | None = "memwatch run --exact",
+        memory_limit: MemoryLimit = NO_LIMIT,
     ) -> Profile:
         ticks = self.job.ticks
         return from_job(
@@ -136,6 +190,11 @@ class Story:
                 scanning=scanning,
                 error=error,
             ),
+            sources=sources,
+            lost=lost,
+            no_new_privileges=no_new_privileges,
+            advice=advice,
+            memory_limit=memory_limit,
             overhead=Overhead(12 * MS, 17 * MIB),
         )
 
@@ -315,6 +374,214 @@ def programs_in_turn() -> Profile:
     return story.profile()
 
 
+def exact() -> Profile:
+    """As root: events and exit records tell of everything."""
+    story = Story("sh", "-c", "cc x.c; ./a.out")
+    story.new(1, None, 1.5, "sh", "-c", "cc x.c; ./a.out", found_by=BY_EVENT)
+    story.tick(10)
+    story.new(2, 1, 30, "cc", "x.c", found_by=BY_EVENT)
+    story.tick(12.3456)
+    story.pss(28.5, rss=31.5, at=10)
+    # Between two ticks, so that only its record tells of its memory.
+    story.start(3, 2, found_by=BY_EVENT)
+    story.run(3, "ld", "x.o")
+    story.final(3, 80)
+    story.used(3, 3, 4, 0, 1.5)
+    story.end(3, 0, known=True)
+    story.final(2, 33)
+    story.used(2, 8, 2, 0.5, 0)
+    story.end(2, 0, known=True)
+    story.tick(20)
+    story.new(4, 1, 9, "./a.out", found_by=BY_EVENT)
+    story.tick(30)
+    story.final(4, 9)
+    story.used(4, 1, 0, 0, 0)
+    story.end(4, 11 | 128, known=True)
+    story.final(1, 1.625)
+    story.used(1, 0.5, 0.25, 0, 0)
+    story.end(1, 139 << 8, known=True)
+    story.tick(31)
+    return story.profile(sources=(CONNECTOR, TASKSTATS), advice=None)
+
+
+def no_sample() -> Profile:
+    """As root, a command that is over before the first look; its exit record is not."""
+    story = Story("true", interval=500)
+    story.start(1, None, found_by=BY_EVENT)
+    story.run(1, "true")
+    story.final(1, 1.25)
+    story.end(1, 0, known=True)
+    story.tick(2)
+    return story.profile(sources=(CONNECTOR, TASKSTATS))
+
+
+def no_sample_unreadable() -> Profile:
+    story = Story("setuid-program")
+    story.start(1, None, found_by=BY_EVENT)
+    story.run(1, "setuid-program")
+    story.tick(10, flags=TICK_PARTIAL)
+    story.final(1, 1.25)
+    story.end(1, 0, known=True)
+    story.tick(20)
+    return story.profile(sources=(CONNECTOR, HOOK), unreadable=1)
+
+
+def mixed() -> Profile:
+    """An ordinary user's exit hook: it does not see who is killed, or still there."""
+    story = Story("sh", "-c", "server & work; kill $!")
+    story.new(1, None, 1.5, "sh", "-c", "server & work; kill $!", found_by=BY_HOOK)
+    story.new(2, 1, 50, "server")
+    story.new(3, 1, 20, "work", found_by=BY_HOOK)
+    story.start(4, 1)
+    story.tick(10)
+    story.final(3, 24)
+    story.end(3, 0, known=True)
+    story.end(2, 15)
+    story.end(4)
+    story.new(5, 1, 3, "daemon")
+    story.final(1, 2)
+    story.end(1, 143 << 8, known=True)
+    story.tick(20)
+    return story.profile(sources=(*NOBODY[:2], HOOK), advice=None)
+
+
+def exact_but_unknown() -> Profile:
+    """The rest of a mixture is not known at all: nothing is said of lower bounds."""
+    story = Story("sh", "-c", "work")
+    story.new(1, None, 1.5, "sh", "-c", "work", found_by=BY_EVENT)
+    story.tick(10)
+    story.start(2, 1, found_by=BY_EVENT)
+    story.run(2, "work")
+    story.end(2, 9, known=True)
+    story.final(1, 1.5)
+    story.end(1, 0, known=True)
+    story.tick(20)
+    return story.profile(sources=(CONNECTOR, HOOK), advice=None)
+
+
+def two_ways() -> Profile:
+    story = Story("sh", "-c", "true")
+    story.new(1, None, 1.5, "sh", "-c", "true", found_by=BY_RECORD)
+    story.tick(10)
+    story.final(1, 2)
+    story.end(1, 0, known=True)
+    story.tick(20)
+    return story.profile(sources=(TASKSTATS, HOOK), advice=None)
+
+
+def lost() -> Profile:
+    story = Story("make", "-j64")
+    story.new(1, None, 4, "make", "-j64", found_by=BY_EVENT)
+    story.new(2, 1, 50, "cc1")
+    story.tick(10)
+    story.end(2)
+    story.final(1, 4.5)
+    story.end(1, 0, known=True)
+    story.tick(20)
+    return story.profile(sources=(CONNECTOR, TASKSTATS), lost=1234, advice=None)
+
+
+def hook_refused() -> Profile:
+    story = Story("make")
+    story.new(1, None, 4, "make", found_by=BY_EVENT)
+    story.tick(10)
+    story.end(1, 0, known=True)
+    story.tick(20)
+    reason = "there is one already: of a memwatch run --exact around this, or of the container"
+    hook = Source("hook", False, reason)
+    advice = "run as root, or with CAP_NET_ADMIN"
+    return story.profile(sources=(CONNECTOR, NOBODY[2], hook), advice=advice)
+
+
+def sudo() -> Profile:
+    """What sudo cannot do under the exit hook of an ordinary user."""
+    story = Story("sh", "-c", "sudo make install")
+    story.new(1, None, 1.5, "sh", "-c", "sudo make install", found_by=BY_EVENT)
+    story.new(2, 1, 6, "sudo", "make", "install", found_by=BY_EVENT)
+    story.tick(10)
+    story.final(2, 6)
+    story.end(2, 1 << 8, known=True)
+    story.final(1, 1.5)
+    story.end(1, 1 << 8, known=True)
+    story.tick(20)
+    return story.profile(sources=(CONNECTOR, HOOK), no_new_privileges=True, advice=None)
+
+
+def out_of_memory() -> Profile:
+    """A container of 512 MiB that was too small."""
+    story = Story("sh", "-c", "./hungry; ./hungry")
+    story.new(1, None, 1.5, "sh", "-c", "./hungry; ./hungry")
+    story.new(2, 1, 500, "./hungry")
+    story.tick(10)
+    story.end(2, 9)
+    story.new(3, 1, 400, "./hungry")
+    story.tick(20)
+    story.end(3, 9)
+    story.end(1, 137 << 8)
+    story.tick(30)
+    limit = MemoryLimit(512 << 20, CGROUP_V2, "/sys/fs/cgroup/small", 4 << 20, 2, 2)
+    return story.profile(memory_limit=limit)
+
+
+def out_of_memory_elsewhere() -> Profile:
+    """A limit that cannot be seen from here, and a kill that may have been of another's."""
+    story = Story("work")
+    story.new(1, None, 100, "work")
+    story.tick(10)
+    story.end(1, 0)
+    story.tick(20)
+    return story.profile(memory_limit=MemoryLimit(1 << 30, CGROUP_V2, None, None, None, 1))
+
+
+def shared_pages() -> Profile:
+    """Four children that read what their parent of 100 MiB holds, and a limit above all that."""
+    story = Story("pool")
+    story.new(1, None, 100, "pool")
+    story.tick(10)
+    for serial in (2, 3, 4, 5):
+        story.new(serial, 1, 100, "pool", inherited=True)
+    story.tick(20)
+    story.pss(104, rss=500, at=10)
+    story.tick(30)
+    limit = MemoryLimit(1 << 30, CGROUP_V2, "/sys/fs/cgroup/pool", 0, 0, 0)
+    return story.profile(memory_limit=limit)
+
+
+def pss_at_most() -> Profile:
+    """Some of it was too large to read."""
+    story = Story("database")
+    story.new(1, None, 60_000, "database")
+    story.new(2, 1, 100, "client")
+    story.tick(10)
+    story.pss(60_040, rss=60_100, at=0, unread=1)
+    story.tick(20)
+    return story.profile()
+
+
+def pss_elsewhere() -> Profile:
+    """It was not measured when the job held the most: headroom goes by RSS."""
+    story = Story("spike")
+    story.new(1, None, 61, "spike")
+    story.tick(340)
+    story.pss(58, rss=61, at=0)
+    story.memory(1, 400)
+    story.tick(350)
+    limit = MemoryLimit(1 << 30, CGROUP_V2, "/sys/fs/cgroup/spike", 0, 0, 0)
+    return story.profile(memory_limit=limit)
+
+
+def pss_later() -> Profile:
+    """The job grew between the look and the sum; the exit record knows of more still."""
+    story = Story("quick")
+    story.new(1, None, 1, "quick", found_by=BY_EVENT)
+    story.tick(2)
+    story.pss(5, rss=1, at=0)
+    story.final(1, 40)
+    story.end(1, 0, known=True)
+    story.tick(3)
+    return story.profile(sources=(CONNECTOR, TASKSTATS), advice=None)
+
+
 JOBS: dict[str, Callable[[], Profile]] = {
     job.__name__.replace("_", "-"): job
     for job in (
@@ -333,6 +600,21 @@ JOBS: dict[str, Callable[[], Profile]] = {
         hostile,
         late,
         programs_in_turn,
+        exact,
+        no_sample,
+        no_sample_unreadable,
+        mixed,
+        exact_but_unknown,
+        two_ways,
+        lost,
+        hook_refused,
+        sudo,
+        out_of_memory,
+        out_of_memory_elsewhere,
+        shared_pages,
+        pss_at_most,
+        pss_elsewhere,
+        pss_later,
     )
 }
 
@@ -429,7 +711,13 @@ def test_timeline_csv(name: str) -> None:
     check(f"timeline-{name}.csv", timeline_csv(JOBS[name]()))
 
 
-@pytest.mark.parametrize("name", ["build", "nothing-seen", "unreadable", "hostile", "killed"])
+JSON_OF = (
+    *("build", "nothing-seen", "unreadable", "hostile", "killed"),
+    *("exact", "no-sample", "mixed", "pss-elsewhere"),
+)
+
+
+@pytest.mark.parametrize("name", JSON_OF)
 def test_json(name: str) -> None:
     check(f"profile-{name}.json", to_json(JOBS[name]()))
 
@@ -447,10 +735,7 @@ def test_no_golden_file_is_left_over() -> None:
     own |= {f"summary-{name}-width-40.txt" for name in ("build", "hostile", "killed")}
     own |= {f"processes-{name}.csv" for name in ("build", "nothing-seen", "unreadable", "hostile")}
     own |= {f"timeline-{name}.csv" for name in ("build", "nothing-seen", "sampling-never-began")}
-    own |= {
-        f"profile-{name}.json"
-        for name in ("build", "nothing-seen", "unreadable", "hostile", "killed", "build-filtered")
-    }
+    own |= {f"profile-{name}.json" for name in (*JSON_OF, "build-filtered")}
     assert names == own
 
 

@@ -17,10 +17,16 @@ import pytest
 
 from memwatch.filters import Filter, apply
 from memwatch.job import Job
+from memwatch.memory_limit import CGROUP_V1, MemoryLimit
 from memwatch.observations import (
+    BY_EVENT,
+    CPU,
     EXITED,
+    FINAL,
     HAS_ARGV,
+    HAS_CPU,
     HAS_EXE,
+    HAS_IO,
     HAS_PARENT,
     HAS_RSS,
     HAS_START,
@@ -28,13 +34,15 @@ from memwatch.observations import (
     HAS_WATERMARK,
     IMAGE,
     INHERITED,
+    IO,
     MEMORY,
+    PSS,
     STARTED,
     TICK,
     TICK_PARTIAL,
     Batch,
 )
-from memwatch.profile import Clock, Overhead, Profile, Sampling, from_job
+from memwatch.profile import Clock, Overhead, Profile, Sampling, Source, from_job
 from memwatch.reports import json_report
 
 SCHEMA: dict[str, Any] = json.loads(
@@ -208,6 +216,13 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
         (2000, 4, 0, 0, STARTED, 0, 104, 1),
         image(b"orphan\0\0", 2000, 4, len(text), 0),
         (2000, 0, 4 * MIB, 4, TICK, HAS_RSS | TICK_PARTIAL, 0, 0),
+        # Shared pages counted once, without one process that had ended by then.
+        (2000, 3 * MIB, 2 * MIB, 1, PSS, TICK_PARTIAL, 0, 0),
+        (2500, 5, 1, 0, STARTED, HAS_PARENT | BY_EVENT, 105, 101),
+        (2600, 5, 0, 7 * MIB, MEMORY, HAS_WATERMARK | FINAL, 105, 0),
+        (2600, 5, 2_000_000, 1_000_000, CPU, HAS_CPU, 105, 0),
+        (2600, 5, 0, 4096, IO, HAS_IO, 105, 0),
+        (2600, 5, 256, 0, EXITED, HAS_STATUS | BY_EVENT, 105, 0),
         (3000, 2, 9, 0, EXITED, HAS_STATUS, 102, 0),
         (
             3000,
@@ -223,10 +238,33 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
     ]
     job = Job(timeline=full)
     job.apply(Batch(records, text + b"orphan\0\0"))  # type: ignore[arg-type]
-    return finish(job, root_status)
+    limit = MemoryLimit(MIB, CGROUP_V1, "/sys/fs/cgroup/memory/\udcff", 4096, 1, 2)
+    return finish(
+        job,
+        root_status,
+        sources=SOURCES,
+        lost=3,
+        no_new_privileges=True,
+        advice="run as root",
+        memory_limit=limit,
+    )
 
 
-def finish(job: Job, status: int | None, error: str | None = None) -> Profile:
+SOURCES = (
+    Source("connector", True, None),
+    Source("taskstats", False, "needs CAP_NET_ADMIN"),
+    Source("hook", True, None),
+)
+
+
+def finish(job: Job, status: int | None, error: str | None = None, **known: Any) -> Profile:
+    defaults: dict[str, Any] = {
+        "sources": (),
+        "lost": 0,
+        "no_new_privileges": False,
+        "advice": None,
+        "memory_limit": MemoryLimit(None, None, None, None, None, None),
+    }
     return from_job(
         job,
         command=("sh", "-c", 'x\n"\\\x1b[31m é'),
@@ -246,6 +284,7 @@ def finish(job: Job, status: int | None, error: str | None = None) -> Profile:
             error=error,
         ),
         overhead=Overhead(1_500_000, None),
+        **(defaults | known),
     )
 
 
@@ -275,15 +314,54 @@ def test_a_synthetic_profile_is_valid(name: str) -> None:
 def test_what_is_unknown_is_null() -> None:
     processes = {each["serial"]: each for each in to_json(synthetic())["processes"]}
     unseen = processes[2]
-    for key in ("max_rss_kib", "peak_time", "argv", "exe", "start_time"):
+    for key in (
+        *("max_rss_kib", "peak_time", "argv", "exe", "start_time", "end_time"),
+        *("final_watermark_kib", "user_seconds", "system_seconds", "read_bytes", "written_bytes"),
+    ):
         assert unseen[key] is None, key
     assert unseen["peak_source"] == "unknown"
     assert unseen["wait_status"] == 9
     nothing = SYNTHETIC["nothing seen"]()
     assert nothing["max_total_rss_kib"] is None
     assert nothing["max_total_rss_time"] is None
-    assert nothing["sampling"]["achieved_interval_ms"] is None
+    assert nothing["accuracy"]["achieved_interval_ms"] is None
+    assert nothing["max_total_pss_kib"] is None
+    assert set(nothing["memory_limit"].values()) == {None}
     assert nothing["memwatch"]["max_rss_kib"] is None
+
+
+def test_what_is_known_is_told() -> None:
+    """Zero, too: it is a value."""
+    document = to_json(synthetic())
+    short = next(each for each in document["processes"] if each["serial"] == 5)
+    told = {
+        "max_rss_kib": 7 * 1024,
+        "final_watermark_kib": 7 * 1024,
+        "peak_source": "exact",
+        "found_by": "events",
+        "user_seconds": 0.002,
+        "system_seconds": 0.001,
+        "read_bytes": 0,
+        "written_bytes": 4096,
+        "wait_status": 256,
+    }
+    assert {key: short[key] for key in told} == told
+    assert short["last_seen"] == short["end_time"] == "2025-11-20T18:02:34.123002Z"
+    assert document["max_total_pss_kib"] == 2 * 1024
+    assert document["max_total_pss_rss_kib"] == 3 * 1024
+    assert document["max_total_pss_unread"] == 1
+    accuracy = document["accuracy"]
+    assert accuracy["processes_found"] == {"events": 1, "record": 0, "hook": 0, "sampling": 4}
+    assert accuracy["peaks"] == {"unknown": 2, "sampled": 1, "watermark": 1, "exact": 1}
+    assert accuracy["never_sampled"] == 3
+    assert (accuracy["lost_messages"], accuracy["complete"]) == (3, False)
+    assert accuracy["no_new_privileges"] is True
+    assert accuracy["advice"] == "run as root"
+    assert [each["used"] for each in accuracy["sources"]] == [True, False, True]
+    limit = document["memory_limit"]
+    assert (limit["limit_kib"], limit["headroom_kib"]) == (1024, 1024 - 7 * 1024)
+    assert limit["path"] == "/sys/fs/cgroup/memory/\\xff"
+    assert (limit["oom_kills"], limit["machine_oom_kills"]) == (1, 2)
 
 
 def test_hostile_names_come_through() -> None:
@@ -355,7 +433,13 @@ BREAKAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a process without programs": lambda d: d["processes"][0].update(images=[]),
     "half a tick": lambda d: d["timeline"][0].pop("process_count"),
     "a filter without its counts": lambda d: d.pop("filtered_process_count"),
-    "a null that is no unknown": lambda d: d["sampling"].update(late_ticks=None),
+    "a null that is no unknown": lambda d: d["accuracy"].update(late_ticks=None),
+    "a date in milliseconds": lambda d: d.update(start_time="2025-11-20T18:02:34.123Z"),
+    "an unknown way": lambda d: d["processes"][0].update(found_by="guessing"),
+    "an unknown name of a source": lambda d: d["accuracy"]["sources"][0].update(name="ebpf"),
+    "half a sum": lambda d: d.pop("max_total_pss_rss_kib"),
+    "a count of peaks that is missing": lambda d: d["accuracy"]["peaks"].pop("exact"),
+    "a limit from nowhere": lambda d: d["memory_limit"].update(source="somewhere"),
 }
 
 

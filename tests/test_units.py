@@ -183,12 +183,12 @@ def test_format_interval_is_right_to_three_digits(seconds: float) -> None:
 @pytest.mark.parametrize(
     ("nanoseconds", "text"),
     [
-        (0, "1970-01-01T00:00:00.000Z"),
-        (1_763_661_754_123_999_999, "2025-11-20T18:02:34.123Z"),
-        (1_763_661_754_999_999_999, "2025-11-20T18:02:34.999Z"),
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (1_763_661_754_123_999_999, "2025-11-20T18:02:34.123999Z"),
+        (1_763_661_754_999_999_999, "2025-11-20T18:02:34.999999Z"),
         # Leap day, and a clock that was never set.
-        (1_709_164_800_000_000_000, "2024-02-29T00:00:00.000Z"),
-        (-1_000_000, "1969-12-31T23:59:59.999Z"),
+        (1_709_164_800_000_000_000, "2024-02-29T00:00:00.000000Z"),
+        (-1_000_000, "1969-12-31T23:59:59.999000Z"),
     ],
 )
 def test_format_date(nanoseconds: int, text: str) -> None:
@@ -199,7 +199,7 @@ def test_format_date(nanoseconds: int, text: str) -> None:
 def test_format_date_is_iso_8601_in_utc(nanoseconds: int) -> None:
     date = datetime.datetime.strptime(format_date(nanoseconds), "%Y-%m-%dT%H:%M:%S.%fZ")
     epoch = datetime.datetime(1970, 1, 1)
-    assert (date - epoch) // datetime.timedelta(milliseconds=1) == nanoseconds // 1_000_000
+    assert (date - epoch) // datetime.timedelta(microseconds=1) == nanoseconds // 1000
 
 
 def test_count() -> None:

@@ -52,6 +52,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "max_total_rss_processes": profile.max_total_processes,
         "max_total_pss_kib": kib(pss.total) if pss else None,
         "max_total_pss_time": _date(profile, pss.time) if pss else None,
+        "max_total_pss_rss_kib": kib(pss.rss) if pss else None,
         "max_total_pss_unread": pss.unread if pss else None,
         "process_count": len(profile.processes),
         "at_peak": [
@@ -106,7 +107,7 @@ def _accuracy(profile: Profile) -> dict[str, Any]:
             {"name": source.id, "used": source.used, "reason": source.reason}
             for source in accuracy.sources
         ],
-        "complete": accuracy.complete,
+        "complete": profile.complete,
         "processes_found": dict(accuracy.found_by),
         "peaks": dict(accuracy.peaks),
         "never_sampled": accuracy.never_sampled,

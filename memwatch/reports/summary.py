@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from memwatch.filters import Shown
 from memwatch.groups import Group
 from memwatch.memory_limit import MACHINE
-from memwatch.processes import EXACT, UNKNOWN, Process
+from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.profile import Profile
 from memwatch.units import count, format_duration, format_interval, format_size, printable
 
@@ -32,7 +32,7 @@ def lines(
     yield f"{bold('Job:')} {_cut(shlex.join(map(printable, profile.command)), width - 5)}"
     yield from _facts(profile, bold)
     yield from _limit(profile, bold)
-    if profile.max_total_rss is None:
+    if profile.max_total_rss is None and profile.largest is None:
         yield ""
         yield _nothing_seen(profile)
     else:
@@ -59,18 +59,32 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
         samples += f" ({sampling.late:,} late" if sampling.late else " (none late"
         samples += f", {sampling.skipped:,} more left out)" if sampling.skipped else ")"
     yield samples
-    seen = "" if profile.accuracy.complete else " seen"
+    seen = "" if profile.complete else " seen"
     yield f"Processes:       {len(profile.processes):,}{seen}"
-    if profile.max_total_rss is None:
+    largest = profile.largest
+    if profile.max_total_rss is None and largest is None:
         return
     yield ""
+    yield from _total(profile, largest, bold)
+    if largest:
+        yield (
+            f"Max per process: {bold(format_size(largest.peak.rss))}  "
+            f"(pid {largest.pid}, {_name(largest.peak_image.text.name)})"
+        )
+
+
+def _total(profile: Profile, largest: Process | None, bold: Style) -> Iterator[str]:
+    """What all processes together held."""
+    total = profile.max_total_rss
+    if total is None:
+        unreadable = profile.sampling.unreadable
+        why = "it could not be read" if unreadable else "the job was in no sample"
+        yield f"Max total RSS:   unknown  ({why})"
+        return
     at = profile.elapsed(profile.max_total_time)
-    yield (
-        f"Max total RSS:   {bold(format_size(profile.max_total_rss))}  (at {at:.2f} s, "
-        f"{count(profile.max_total_processes, 'process', 'processes')} alive)"
-    )
-    largest = profile.largest
-    if largest and largest.peak.rss > profile.max_total_rss:
+    alive = count(profile.max_total_processes, "process", "processes")
+    yield f"Max total RSS:   {bold(format_size(total))}  (at {at:.2f} s, {alive} alive)"
+    if largest and largest.peak.rss > total:
         yield (
             f"                 {bold(format_size(largest.peak.rss))} at least, "
             f"between two samples: one process alone held that"
@@ -78,14 +92,13 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
     pss = profile.max_total_pss
     if pss:
         at_most = "at most " if pss.unread else ""
+        # A sum takes time, and a job that grows meanwhile may hold more than at the sample.
+        when = f"{'just after' if pss.total > pss.rss else 'at'} {profile.elapsed(pss.time):.2f} s,"
+        if not profile.pss_at_peak:
+            when += f" when RSS was {format_size(pss.rss)};"
         yield (
             f"Max total PSS:   {at_most}{bold(format_size(pss.total))}  "
-            f"(at {profile.elapsed(pss.time):.2f} s, shared pages counted once)"
-        )
-    if largest:
-        yield (
-            f"Max per process: {bold(format_size(largest.peak.rss))}  "
-            f"(pid {largest.pid}, {_name(largest.peak_image.text.name)})"
+            f"({when} shared pages counted once)"
         )
 
 
@@ -97,15 +110,13 @@ def _limit(profile: Profile, bold: Style) -> Iterator[str]:
         if headroom is not None and headroom >= 0:
             line += f", {bold(format_size(headroom))} above that peak"
         yield f"{line}  ({limit.source}{f' {printable(limit.path)}' if limit.path else ''})"
-    kills, where = limit.oom_kills, "the job's control group"
+    kills, where = limit.oom_kills, "in the job's control group"
     if not kills:
-        kills, where = limit.machine_oom_kills, "the machine"
+        kills, where = limit.machine_oom_kills, "on the machine, of this job or another"
     if not kills:
         return
     killed = [process for process in profile.processes if process.exit_status == signal.SIGKILL]
-    yield bold(
-        f"Out of memory:   the kernel killed {count(kills, 'process', 'processes')} of {where}"
-    )
+    yield bold(f"Out of memory:   the kernel killed {count(kills, 'process', 'processes')} {where}")
     for process in killed[:HOLDERS]:
         yield f"                 pid {process.pid}, {_name(process.command)}, died of SIGKILL"
 
@@ -231,19 +242,18 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
     number = sum(accuracy.peaks.values())
     processes = count(number, "process", "processes")
     ways = [EXACT_BY[each.id] for each in accuracy.sources if each.used and each.id in EXACT_BY]
-    by = f"({' and '.join(ways)})"
-    exact = accuracy.peaks[EXACT]
-    if number and exact == number:
-        peaks = f"{'all peaks' if number > 1 else 'its peak'} exact {by}"
-        yield dim(f"{processes}, {peaks}.")
-    elif number:
-        bounds = number - exact - accuracy.peaks[UNKNOWN]
-        parts = [f"{count(exact, 'peak')} exact {by}"] if exact else []
-        if bounds:
-            parts.append(count(bounds, "lower bound"))
-        if accuracy.peaks[UNKNOWN]:
-            parts.append(f"{accuracy.peaks[UNKNOWN]:,} unknown")
-        yield dim(f"{processes}: {', '.join(parts)}.")
+    bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
+    kinds = (
+        (accuracy.peaks[EXACT], f"exact ({' and '.join(ways)})"),
+        (bounds, "lower bounds" if bounds > 1 else "a lower bound"),
+        (accuracy.peaks[UNKNOWN], "unknown"),
+    )
+    parts = [(many, how) for many, how in kinds if many]
+    if len(parts) == 1:
+        yield dim(f"{processes}, {'all peaks' if number > 1 else 'its peak'} {parts[0][1]}.")
+    elif parts:
+        each = [f"{many:,} {'is' if many == 1 else 'are'} {how}" for many, how in parts]
+        yield dim(f"{processes}; of their peaks {', '.join(each)}.")
     yield from _what_is_missing(profile, dim)
     if profile.max_total_rss is not None:
         yield dim("RSS counts a page that several processes share once for each.")
@@ -251,19 +261,24 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
 
 def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
     accuracy = profile.accuracy
-    if accuracy.peaks[EXACT] and accuracy.peaks[EXACT] < sum(accuracy.peaks.values()):
+    bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
+    if accuracy.lost:
+        lost = count(accuracy.lost, "message from the kernel was", "messages from the kernel were")
+        yield f"{lost} lost: some processes may be missing."
+    elif bounds and accuracy.peaks[EXACT]:
         yield dim(
             "Lower bounds are of processes that were killed or still running, or ran another "
             "program first."
         )
-    if not accuracy.complete:
+    elif bounds:
+        yield dim("A lower bound: a process may have held more between two samples.")
+    if not (profile.complete or accuracy.lost or profile.sampling.error):
         interval = format_interval(profile.sampling.interval / 1e9)
-        yield dim(f"A process that lived for less than {interval} may be missing.")
+        hooked = any(source.used for source in accuracy.sources)
+        how = f"was killed within {interval}" if hooked else f"lived for less than {interval}"
+        yield dim(f"A process that {how} may be missing.")
     if accuracy.advice:
         yield dim(f"For exact peaks: {accuracy.advice}.")
-    if accuracy.lost:
-        lost = count(accuracy.lost, "message")
-        yield f"{lost} of the kernel's could not be kept up with: some processes may be missing."
     if accuracy.no_new_privileges and any(group.name in SET_USER_ID for group in profile.groups):
         yield (
             "Under --exact programs like sudo cannot change user in the command: run memwatch as "

@@ -1,0 +1,165 @@
+"""What a profile makes of its numbers: whether it is complete, what its peak is, what was left."""
+
+from __future__ import annotations
+
+import pytest
+
+from memwatch.job import Job
+from memwatch.memory_limit import CGROUP_V2, MemoryLimit
+from memwatch.observations import (
+    FINAL,
+    HAS_RSS,
+    HAS_WATERMARK,
+    MEMORY,
+    PSS,
+    STARTED,
+    TICK,
+    TICK_PARTIAL,
+    Batch,
+    Observation,
+)
+from memwatch.profile import Clock, Overhead, Profile, Sampling, Source, from_job
+
+MIB = 1 << 20
+LIMIT = 1000 * MIB
+
+
+def profile(
+    total: int | None = None,
+    *,
+    pss: int | None = None,
+    pss_rss: int = 0,
+    unread: int = 0,
+    final: int | None = None,
+    error: str | None = None,
+    sources: tuple[Source, ...] = (),
+    lost: int = 0,
+    advice: str | None = None,
+    limit: int | None = LIMIT,
+) -> Profile:
+    """Of a job of one process; sizes in MiB."""
+    records: list[Observation] = [(1, 1, 0, 0, STARTED, 0, 101, 1)]
+    if total is not None:
+        records.append((1, 1, total * MIB, 0, MEMORY, HAS_RSS, 101, 0))
+        records.append((1, 0, total * MIB, 1, TICK, HAS_RSS, 0, 0))
+    if pss is not None:
+        flags = TICK_PARTIAL if unread else 0
+        records.append((1, pss_rss * MIB, pss * MIB, unread, PSS, flags, 0, 0))
+    if final is not None:
+        records.append((2, 1, 0, final * MIB, MEMORY, HAS_WATERMARK | FINAL, 101, 0))
+    job = Job()
+    job.apply(Batch(records, b""))
+    return from_job(
+        job,
+        command=("job",),
+        clock=Clock(0, 0),
+        start=0,
+        end=3,
+        exit_status=0,
+        sampling=Sampling(1, None, 1, 0, 0, 0, 0, False, error),
+        sources=sources,
+        lost=lost,
+        no_new_privileges=False,
+        advice=advice,
+        memory_limit=MemoryLimit(limit, limit and CGROUP_V2, None, None, None, None),
+        overhead=Overhead(0, None),
+    )
+
+
+def source(name: str, *, used: bool = True) -> Source:
+    return Source(name, used, None if used else "it failed")
+
+
+# Whether all processes are in it
+
+
+@pytest.mark.parametrize(
+    ("sources", "complete"),
+    [
+        ((), False),
+        ((source("connector"),), True),
+        ((source("perf"),), True),
+        ((source("taskstats"),), True),
+        ((source("connector", used=False), source("perf")), True),
+        ((source("connector", used=False), source("perf", used=False)), False),
+        # It does not see a process that is killed.
+        ((source("hook"),), False),
+        ((source("perf", used=False), source("hook")), False),
+        ((source("perf"), source("hook")), True),
+    ],
+)
+def test_the_kernel_told_of_every_process(sources: tuple[Source, ...], complete: bool) -> None:
+    assert profile(1, sources=sources).accuracy.complete == complete
+    assert profile(1, sources=sources).complete == complete
+    assert not profile(1, sources=sources, lost=1).accuracy.complete
+    assert not profile(1, sources=sources, lost=1).complete
+    assert not profile(1, sources=sources, error="Cannot allocate memory").complete
+
+
+def test_there_is_no_advice_where_all_peaks_are_exact() -> None:
+    assert profile(1, advice="run as root").accuracy.advice == "run as root"
+    assert profile(1, final=2, advice="run as root").accuracy.advice is None
+    # Of a job of which nothing is known, more can be known.
+    assert profile(advice="run as root").accuracy.advice == "run as root"
+
+
+# The peak, and what was left above it
+
+
+def in_mib(size: int | None) -> float | None:
+    return None if size is None else size / MIB
+
+
+@pytest.mark.parametrize(
+    ("total", "final", "most"),
+    [
+        (100, None, 100),
+        (100, 90, 100),
+        # One process alone held more than all together at any sample.
+        (100, 300, 300),
+        (None, 300, 300),
+        (None, None, None),
+    ],
+)
+def test_what_the_job_held_at_least(total: int | None, final: int | None, most: int | None) -> None:
+    seen = profile(total, final=final)
+    assert in_mib(seen.most_rss) == most
+    assert in_mib(seen.max_total_rss) == total
+    assert in_mib(seen.headroom) == (None if most is None else 1000 - most)
+    assert profile(total, final=final, limit=None).headroom is None
+
+
+@pytest.mark.parametrize(
+    ("pss", "rss", "at_peak", "left"),
+    [
+        (40, 100, True, 960),
+        (40, 95, True, 960),
+        # Measured when the job held less: its shared pages at the peak are not known.
+        (40, 94, False, 900),
+        (40, 0, False, 900),
+        # The job has grown between the sample and the sum.
+        (120, 100, True, 880),
+    ],
+)
+def test_shared_pages_count_once_if_they_were_counted_at_the_peak(
+    pss: int, rss: int, at_peak: bool, left: int
+) -> None:
+    seen = profile(100, pss=pss, pss_rss=rss)
+    assert seen.pss_at_peak == at_peak
+    assert in_mib(seen.headroom) == left
+
+
+def test_a_peak_between_two_samples_has_no_sum() -> None:
+    seen = profile(100, pss=40, pss_rss=100, final=300)
+    assert not seen.pss_at_peak
+    assert in_mib(seen.headroom) == 700
+
+
+def test_no_sum_is_at_no_peak() -> None:
+    assert not profile(100).pss_at_peak
+    assert not profile().pss_at_peak
+
+
+def test_headroom_is_negative_where_shared_pages_counted_more_than_once() -> None:
+    assert in_mib(profile(1500).headroom) == -500
+    assert in_mib(profile(1500, pss=700, pss_rss=1500).headroom) == 300
