@@ -467,6 +467,10 @@ static int finish(mw_follower *f, mw_slot *slot, int64_t time) {
                                  &f->found);
     if (error)
         return error;
+    /* After the root's end nobody is waited for: the closing pass tells of it. */
+    if ((reading.life != MW_ALIVE || slot->exits) &&
+        slot->pid == f->root_pid && !f->closing)
+        return 0;
     if (reading.life != MW_ALIVE || slot->exits)
         return report_exit(f, slot, time, reading.life);
     lives_on(slot);
@@ -892,7 +896,7 @@ static int has_patience(const mw_follower *f, mw_slot *slot) {
     uint32_t sources = mw_platform_sources(f->platform);
     /* Without a first thread there is no telling which record is the last. */
     int first_pass = slot->patience == PATIENCE;
-    int expected = has_events(f) ||
+    int expected = has_events(f) || (sources && slot->pid == f->root_pid) ||
                    ((sources & MW_TASKSTATS) &&
                     (!slot->has_record || (slot->first_ended && first_pass))) ||
                    ((sources & MW_HOOK) && !slot->exits);

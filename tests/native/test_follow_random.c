@@ -341,10 +341,10 @@ static void check_end(const person *who, const told_process *told) {
         return;
     }
     HOLDS(of->phase >= LEAVING);
-    /* The first thread's is taken for the process's if both end at once. */
+    /* The first thread's end is taken for the process's if both come at once. */
     if (told->end_valid & MW_HAS_STATUS && !of->first_ended)
         HOLDS(told->status == who->status);
-    if (told->end_valid & MW_BY_EVENT)
+    if (told->end_valid & MW_BY_EVENT && !of->first_ended)
         HOLDS(told->end == of->said || told->end == of->last);
     if (told->sums & MW_HAS_CPU && has(MW_TASKSTATS) && !has(MW_HOOK))
         HOLDS((int64_t)told->user <= of->user);

@@ -365,6 +365,7 @@ size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
             *valid |= MW_INHERITED;
         if (who->life == MW_ALIVE && !who->in_execve) {
             handle->mark = who->mark;
+            handle->count = who->count;
             *valid |= MW_HAS_EXE | MW_HAS_ARGV;
             memcpy(text, now->text, now->length);
             return now->length;
