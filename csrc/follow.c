@@ -89,6 +89,13 @@ static int report_watermark(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
+static uint64_t hash_of(const char *text, size_t length) {
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+    return hash;
+}
+
 /* Reports an image of which the text is at the end of the queue already. */
 static int report_text(mw_follower *f, mw_slot *slot, int64_t time,
                        size_t length, uint32_t valid) {
@@ -98,6 +105,8 @@ static int report_text(mw_follower *f, mw_slot *slot, int64_t time,
     record->value = f->said.text_count;
     record->second = length;
     record->valid = valid;
+    if (mw_platform_sources(f->platform) & MW_HOOK)
+        slot->text = hash_of(f->said.text + f->said.text_count, length);
     f->said.text_count += length;
     slot->has_image = 1;
     slot->inherited = (valid & MW_INHERITED) != 0;
@@ -105,13 +114,6 @@ static int report_text(mw_follower *f, mw_slot *slot, int64_t time,
     if (slot->is_complete || slot->inherited)
         slot->image_retries = 0;
     return 0;
-}
-
-static uint64_t hash_of(const char *text, size_t length) {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
-    return hash;
 }
 
 /* Whether a look that shows an image for the first time shows a new one: what
@@ -126,7 +128,7 @@ static int is_new_image(mw_follower *f, mw_slot *slot, int first_seen) {
         text ? mw_platform_image(f->platform, slot->handle, text, IMAGE_TEXT,
                                  &valid)
              : 0;
-    return !length || hash_of(text, length) != slot->hook_text;
+    return !length || hash_of(text, length) != slot->text;
 }
 
 /* Reports the program that runs in a process, or what was missing of it. */
@@ -616,7 +618,6 @@ static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
         error = end_image(f, slot, since);
         expect_image(slot, n->time);
         slot->hook_first = 1;
-        slot->hook_text = hash_of(text, n->text_length);
     } else {
         valid |= MW_SAME_IMAGE;
     }
@@ -654,11 +655,16 @@ static int on_hook(mw_follower *f, const mw_news *n) {
     if (error)
         return error;
     if (n->kind == MW_NEWS_EXECUTING) {
+        uint64_t text = hash_of(f->news.text + n->text, n->text_length);
+        /* What it has executed in that may have been seen before. */
+        int is_before = n->text_length ? text != slot->text : !slot->inherited;
+        if (is_before && n->time < slot->image_read_at)
+            return 0;
         slot->attempt = (mw_attempt){
             .time = n->time,
             .peak = n->peak,
             .mark = n->mark,
-            .text = hash_of(f->news.text + n->text, n->text_length),
+            .text = text,
             .valid = n->valid,
         };
         return 0;

@@ -324,7 +324,9 @@ static void check_images(const person *who, const told_process *told) {
             HOLDS(!(image->valid & MW_INHERITED) == (at > 0));
             int is_last = i + 1 == told->count;
             int is_last_program = (unsigned)at + 1 == who->count;
-            if (image->source == EXACT && (!is_last || is_last_program)) {
+            int is_early = !is_last && find_program(who, image + 1, at) == at;
+            if (image->source == EXACT && !is_early &&
+                (!is_last || is_last_program)) {
                 /* Looks alone may take one image's memory for another's. */
                 HOLDS(image->peak >= peak_of(who, at));
                 HOLDS(image->peak == peak_of(who, at) || !has(EVENTS) || lossy);
