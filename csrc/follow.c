@@ -186,6 +186,10 @@ static void expect_image(mw_slot *slot, int64_t time) {
 static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
     int64_t since = time;
     int announced = slot->executed;
+    /* The one that was read in the middle of its execve, most likely. */
+    if (!announced && slot->has_image && slot->image_retries &&
+        mw_now() < slot->image_read_at + EXEC_LAG)
+        return report_image(f, slot, time, 1);
     if (announced)
         since = slot->executed_at;
     else if (slot->attempt.time)
@@ -558,9 +562,12 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     forget_threads(slot);
     int error = mw_pids_add(&f->fresh, n->pid);
     /* It has been looked at since, or while it executed that. */
-    int64_t seen_until = slot->image_read_at + (slot->early_image ? EXEC_LAG : 0);
+    int is_seen = n->time < slot->image_read_at ||
+                  (slot->early_image &&
+                   (!slot->is_complete ||
+                    n->time < slot->image_read_at + EXEC_LAG));
     slot->early_image = 0;
-    if (n->time < seen_until)
+    if (is_seen)
         return error;
     if (slot->executed) {
         /* Two at once: nobody has looked at the one between. */
@@ -942,7 +949,8 @@ static int visit_ended(mw_follower *f, mw_slot *slot, int64_t time,
     int status;
     if (reading.life == MW_ENDED)
         reap(f, slot, &status);
-    if (slot->passes < PATIENCE) {
+    /* What the hook has seen of it comes before its end. */
+    if (reading.life != MW_ALIVE && slot->passes < PATIENCE) {
         slot->passes++;
         /* Never looked at, it may be a zombie for long: its pid is not free. */
         if (slot->passes == PATIENCE && !slot->handle)
