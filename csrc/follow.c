@@ -88,9 +88,17 @@ static int report_watermark(mw_follower *f, mw_slot *slot, int64_t time,
     mw_observation *record = observe(f, time, MW_MEMORY, slot);
     if (!record)
         return -ENOMEM;
+    record->value = mw_platform_roughness(f->platform);
     record->second = peak;
     record->valid = MW_HAS_WATERMARK | final;
     return 0;
+}
+
+static uint64_t hash_of(const char *text, size_t length) {
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
+    return hash;
 }
 
 /* Reports an image. `text` is not in the queue yet. */
@@ -104,20 +112,19 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
     record->value = f->said.text_count;
     record->second = length;
     record->valid = valid;
+    if (mw_platform_sources(f->platform) & MW_HOOK)
+        slot->text = hash_of(f->said.text + f->said.text_count, length);
     f->said.text_count += length;
+    if (!length)
+        return 0;
+    if (mw_platform_sources(f->platform) & MW_HOOK)
+        slot->text = hash_of(text, length);
     slot->has_image = 1;
     slot->inherited = (valid & MW_INHERITED) != 0;
     slot->is_complete = (valid & MW_HAS_ARGV) != 0;
     if (slot->is_complete || slot->inherited)
         slot->image_retries = 0;
     return 0;
-}
-
-static uint64_t hash_of(const char *text, size_t length) {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
-    return hash;
 }
 
 /* Whether a look that shows an image for the first time shows a new one: what
@@ -129,7 +136,7 @@ static int is_new_image(mw_follower *f, mw_slot *slot, int first_seen) {
     uint32_t valid;
     size_t length = mw_platform_image(f->platform, slot->handle, f->text,
                                       IMAGE_TEXT, &valid);
-    return !length || hash_of(f->text, length) != slot->hook_text;
+    return !length || hash_of(f->text, length) != slot->text;
 }
 
 /* Reports an image that nobody could look at, by the name that is known. */
@@ -227,6 +234,16 @@ static int awaits_exec(const mw_follower *f, mw_slot *slot, int new_image) {
     return slot->exec_due != 0;
 }
 
+/* Looks again for a command line that was missing in the middle of execve. */
+static int complete_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    uint32_t valid = 0;
+    size_t length = mw_platform_image(f->platform, slot->handle, f->text,
+                                      IMAGE_TEXT, &valid);
+    if (!length || !(valid & (MW_HAS_ARGV | MW_INHERITED)))
+        return 0;
+    return report_image(f, slot, time, f->text, length, valid | MW_SAME_IMAGE);
+}
+
 /* What one look at a process shows. */
 typedef struct {
     int64_t begun;
@@ -305,6 +322,10 @@ static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
     /* The hook may have told of it meanwhile. */
     if (has_events(f) && slot->has_image && !slot->executed)
         return 0;
+    /* The one that was read in the middle of its execve, most likely. */
+    if (!slot->executed && slot->has_image && slot->image_retries &&
+        seen.begun < slot->image_read_at + EXEC_LAG)
+        return complete_image(f, slot, time);
     return report_view(f, slot, time, &seen);
 }
 
@@ -490,8 +511,18 @@ static int finish(mw_follower *f, int32_t pid, int64_t time) {
                                  &f->found);
     if (error)
         return error;
-    /* On its way out, or called back by a signal: the next pass will see. */
-    if (reading.life == MW_ALIVE && slot->exits && !f->closing)
+    if (reading.life != MW_ALIVE && !slot->has_record && slot->handle &&
+        (mw_platform_sources(f->platform) & MW_TASKSTATS)) {
+        /* Its last thread may have ended since the records were fetched. */
+        error = apply_news(f);
+        slot = find(f, pid);
+        if (error || !slot || slot->ended)
+            return error;
+    }
+    /* On its way out, or called back by a signal: the next pass will see. After
+       the root's end nobody is waited for: the closing pass tells of it. */
+    if (!f->closing && (pid == f->root_pid || reading.life == MW_ALIVE) &&
+        (reading.life != MW_ALIVE || slot->exits))
         return 0;
     if (reading.life != MW_ALIVE || slot->exits)
         return report_exit(f, slot, time, reading.life);
@@ -577,7 +608,9 @@ static int on_exec(mw_follower *f, const mw_news *n) {
         return 0;
     forget_threads(slot);
     int error = mw_pids_add(&f->fresh, n->pid);
-    int is_seen = slot->early_image && n->time < slot->image_read_at + EXEC_LAG;
+    int is_seen =
+        slot->early_image &&
+        (!slot->is_complete || n->time < slot->image_read_at + EXEC_LAG);
     slot->early_image = 0;
     if (is_seen) /* it was looked at while it executed that */
         return error ? error
@@ -649,7 +682,6 @@ static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
         error = end_image(f, slot, since);
         expect_image(slot, n->time);
         slot->hook_first = 1;
-        slot->hook_text = hash_of(text, n->text_length);
     } else {
         valid |= MW_SAME_IMAGE;
     }
@@ -685,11 +717,16 @@ static int on_hook(mw_follower *f, const mw_news *n) {
     if (error)
         return error;
     if (n->kind == MW_NEWS_EXECUTING) {
+        uint64_t text = hash_of(f->news.text + n->text, n->text_length);
+        /* What it has executed in that may have been seen before. */
+        int is_before = n->text_length ? text != slot->text : !slot->inherited;
+        if (is_before && n->time < slot->image_read_at)
+            return 0;
         slot->attempt = (mw_attempt){
             .time = n->time,
             .peak = n->peak,
             .mark = n->mark,
-            .text = hash_of(f->news.text + n->text, n->text_length),
+            .text = text,
             .valid = n->valid,
         };
         return 0;
@@ -736,6 +773,12 @@ static int is_of_last_image(const mw_follower *f, const mw_slot *slot,
 
 /* Adds a thread's record to what is known of its process. */
 static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
+    if (!slot->ppid && n->ppid) { /* it could not be read */
+        slot->ppid = n->ppid;
+        int error = report_start(f, slot, n->time - n->elapsed, 0);
+        if (error)
+            return error;
+    }
     if (!slot->has_sums) /* what the hook saw of them is less exact */
         slot->user = slot->system = 0;
     slot->has_sums = 1;
@@ -884,16 +927,6 @@ int mw_follow_news(mw_follower *f, int64_t time) {
 
 /* -- A pass over all -- */
 
-/* Looks again for a command line that was missing in the middle of execve. */
-static int complete_image(mw_follower *f, mw_slot *slot, int64_t time) {
-    uint32_t valid = 0;
-    size_t length = mw_platform_image(f->platform, slot->handle, f->text,
-                                      IMAGE_TEXT, &valid);
-    if (!length || !(valid & (MW_HAS_ARGV | MW_INHERITED)))
-        return 0;
-    return report_image(f, slot, time, f->text, length, valid | MW_SAME_IMAGE);
-}
-
 /* Reports memory when it changed, or when an inspection is due. */
 static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
                          const mw_reading *reading) {
@@ -933,7 +966,7 @@ static int has_patience(const mw_follower *f, mw_slot *slot) {
     uint32_t sources = mw_platform_sources(f->platform);
     /* Without a first thread there is no telling which record is the last. */
     int first_pass = slot->patience == PATIENCE;
-    int expected = has_events(f) ||
+    int expected = has_events(f) || (sources && slot->pid == f->root_pid) ||
                    ((sources & MW_TASKSTATS) &&
                     (!slot->has_record || (slot->first_ended && first_pass))) ||
                    ((sources & MW_HOOK) && !slot->exits);
@@ -973,7 +1006,8 @@ static int visit_ended(mw_follower *f, mw_slot *slot, int64_t time,
     int status;
     if (reading.life == MW_ENDED)
         reap(f, slot, &status);
-    if (slot->passes < PATIENCE) {
+    /* What the hook has seen of it comes before its end. */
+    if (reading.life != MW_ALIVE && slot->passes < PATIENCE) {
         slot->passes++;
         /* Never looked at, it may be a zombie for long: its pid is not free. */
         if (slot->passes == PATIENCE && !slot->handle)

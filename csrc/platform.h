@@ -113,6 +113,9 @@ void mw_platform_name_thread(const char *name);
    -errno. From any thread, as the next one. */
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss);
 
+/* By how much the system's high-water mark of a process may be too low. */
+uint64_t mw_platform_roughness(const mw_platform *platform);
+
 /* Whether two processes have one address space, as after vfork: 1 or 0. */
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other);

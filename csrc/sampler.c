@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "follow.h"
@@ -24,7 +25,8 @@ static const int64_t FIRST_GAP = 1000000;
 static const size_t MOST_UNREAD = 1 << 20;
 
 /* Looks outside the ticks, each time something was executed, may take up 1 part
-   in 20 of the time, and this much at once. */
+   in 20 of the time, and this much at once. What counts is CPU time: waiting
+   for a busy machine is not using it. */
 static const int64_t NEWS_SHARE = 20;
 static const int64_t MOST_CREDIT = 20000000;
 
@@ -114,10 +116,17 @@ static int has_credit(mw_sampler *s) {
     return s->credit > 0;
 }
 
+static int64_t used_time(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return used.tv_sec * 1000000000LL + used.tv_nsec;
+}
+
 /* Looks at what was executed just now. */
 static int hear_news(mw_sampler *s, int64_t time) {
+    int64_t before = used_time();
     int lags = publish(s, time, mw_follow_news(&s->follower, time));
-    s->credit -= mw_now() - time;
+    s->credit -= used_time() - before;
     return lags;
 }
 

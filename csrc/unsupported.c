@@ -144,6 +144,11 @@ uint32_t mw_platform_sources(const mw_platform *platform) {
 
 void mw_platform_name_thread(const char *name) { (void)name; }
 
+uint64_t mw_platform_roughness(const mw_platform *platform) {
+    (void)platform;
+    return 0;
+}
+
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
     (void)platform, (void)pid;
     *pss = 0;

@@ -15,14 +15,8 @@
 #include "notification.h"
 #include "parse.h"
 #include "snapshot.h"
+#include "turns.h"
 
-#if !defined SYS_sched_setattr && defined __x86_64__
-#define SYS_sched_setattr 314
-#define SYS_sched_getattr 315
-#elif !defined SYS_sched_setattr
-#define SYS_sched_setattr 274 /* asm-generic */
-#define SYS_sched_getattr 275
-#endif
 #ifndef SYS_close_range
 #define SYS_close_range 436 /* the same number on every architecture */
 #endif
@@ -94,30 +88,6 @@ static bool is_own_proc(void) {
     return mw_parse_pid(target) == (int32_t)getpid();
 }
 
-/* struct sched_attr of sched_setattr(2), as Linux 3.14 had it. */
-typedef struct {
-    uint32_t size;
-    uint32_t policy; /* 0: SCHED_OTHER */
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime;
-    uint64_t deadline;
-    uint64_t period;
-} scheduling;
-
-/* Asks for short turns, which come sooner: someone waits for each of ours. With
-   a busy machine it halves what the job loses. Linux 6.12; others do not care.
- */
-static void be_prompt(void) {
-    scheduling wanted = {.size = sizeof wanted};
-    if (syscall(SYS_sched_getattr, 0, &wanted, sizeof wanted, 0) ||
-        wanted.policy)
-        return;
-    wanted.runtime = 100000;
-    syscall(SYS_sched_setattr, 0, &wanted, 0);
-}
-
 /* A process apart: deaf to the terminal, in nobody's way. */
 static bool settle(int socket) {
     setsid();
@@ -125,7 +95,7 @@ static bool settle(int socket) {
         return false;
     close_all();
     prctl(PR_SET_NAME, "memwatch-guard");
-    be_prompt();
+    mw_take_short_turns();
     if (chdir("/"))
         return false;
     /* Of this pid namespace: else its numbers are other processes'. */

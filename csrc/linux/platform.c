@@ -18,6 +18,7 @@
 
 #include "parse.h"
 #include "procfs.h"
+#include "turns.h"
 
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441 /* the same number on every architecture */
@@ -104,6 +105,12 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
     p->descriptors_left = options->max_descriptors;
     p->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
     p->tick_ns = (uint64_t)(SECOND / sysconf(_SC_CLK_TCK));
+    /* Since Linux 6.2 each CPU may hold back so many pages
+       (percpu_counter_batch) of the counts, of which two matter, anonymous
+       pages and those of files. */
+    uint64_t cpus = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t batch = 2 * cpus > 32 ? 2 * cpus : 32;
+    p->roughness = 2 * cpus * batch * p->page_size;
     p->real = !strcmp(options->proc_root, "/proc");
     int error = 0;
     p->proc_fd = open(options->proc_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -147,6 +154,7 @@ int mw_platform_enter_thread(mw_platform *p, int32_t root_pid) {
     prctl(PR_SET_NAME, "memwatch-tick");
     /* The default slack of 50 us is 5 % of a millisecond. This thread only. */
     prctl(PR_SET_TIMERSLACK, 1ul);
+    mw_take_short_turns();
     p->root_pidfd = (int)syscall(SYS_pidfd_open, root_pid, 0);
     return p->root_pidfd < 0 ? 0 : watch(p, p->root_pidfd, MW_EVENT_ROOT_EXIT);
 }
@@ -203,6 +211,8 @@ void mw_platform_stop(mw_platform *p) {
     while (write(p->stop_fd, &one, sizeof one) < 0 && errno == EINTR)
         ;
 }
+
+uint64_t mw_platform_roughness(const mw_platform *p) { return p->roughness; }
 
 static int contains(const mw_pids *pids, int32_t pid) {
     for (size_t i = 0; i < pids->count; i++)

@@ -448,12 +448,14 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
     return 0;
 }
 
-static size_t read_image(const mw_platform *p, const mw_handle *h, char *text,
+static size_t read_image(const mw_platform *p, mw_handle *h, char *text,
                          size_t capacity, uint32_t *valid) {
     mw_stat stat;
     *valid = 0;
     if (read_stat(p, h, &stat))
         return 0;
+    /* What is read now is not new at the next inspection. */
+    has_new_image(h, &stat);
     if (stat.flags & PF_FORKNOEXEC)
         *valid |= MW_INHERITED;
     size_t length = strlen(stat.comm);

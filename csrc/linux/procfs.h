@@ -28,6 +28,7 @@ struct mw_platform {
     mw_pids not_ours; /* children the adopter had before the job */
     uint32_t descriptors_left;
     uint64_t page_size;
+    uint64_t roughness;
     uint64_t tick_ns; /* length of a clock tick as in `stat` */
     mw_sampler_stats stats;
     mw_process *scan; /* buffer of the last scan */

@@ -365,7 +365,9 @@ size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
             *valid |= MW_INHERITED;
         if (who->life == MW_ALIVE && !who->in_execve) {
             handle->mark = who->mark;
+            handle->count = who->count;
             *valid |= MW_HAS_EXE | MW_HAS_ARGV;
+            handle->name[0] = '\0';
             memcpy(text, now->text, now->length);
             return now->length;
         }
@@ -374,6 +376,7 @@ size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
     size_t length = strlen(name);
     memcpy(text, name, length + 1);
     text[length + 1] = '\0';
+    handle->name[0] = '\0';
     return length ? length + 2 : 0;
 }
 
