@@ -122,7 +122,8 @@ def test_exit_hook_as_an_ordinary_user(blow, needs, kind):
         if process["pid"] in truth.announced:
             assert report.final(process) == truth.last(process["pid"]).peak, process
     judged.command_lines_are_known(at_least=0.99)
-    if came_by == truth.pids:
+    # An orphan comes by when its parent is gone, and nobody told of its fork.
+    if came_by == truth.pids and kind != "daemon":
         judged.everything_is_there()
 
 
@@ -153,7 +154,10 @@ def test_each_image_has_its_own_exact_peak(blow, needs):
     for pid, images in judged.truth.images.items():
         own = [each for each in judged.report.by_pid[pid]["images"] if not each["inherited"]]
         true = [images[number] for number in sorted(images) if number]
-        assert [each["max_rss_kib"] for each in own] == [each.peak for each in true]
+        assert len(own) == len(true)
+        for image, known in zip(own, true, strict=True):
+            # A look while it had more than it says afterwards: see ROUGHNESS.
+            assert 0 <= image["max_rss_kib"] - known.peak <= judged.ROUGHNESS, (known, own)
         assert {each["peak_source"] for each in own} == {"exact"}
         assert [each["argv"][1:] for each in own] == [judged.truth.argv(each) for each in true]
         assert all(each.peak >= each.touched for each in true)

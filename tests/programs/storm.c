@@ -192,13 +192,15 @@ static int code_of(unsigned number) { return (int)(number % 5 ? 0 : 7); }
 
 /* -- What a process does ------------------------------------------------- */
 
-static _Noreturn void execute(const char *what, unsigned number, int image) {
+static _Noreturn void execute(struct record *record, const char *what,
+                              unsigned number, int image) {
     char digits[2][16];
     snprintf(digits[0], sizeof digits[0], "%u", number);
     snprintf(digits[1], sizeof digits[1], "%d", image);
     char *argv[] = {"storm", (char *)what, digits[0], digits[1], NULL};
-    execv(own_path, argv);
-    trouble("execv");
+    finish(record, GOES_ON);
+    syscall(SYS_execve, own_path, argv, environ);
+    trouble("execve");
 }
 
 static void be_leaf(struct record *record, unsigned number) {
@@ -210,8 +212,7 @@ static void be_reexecuting(struct record *record, unsigned number, int image) {
         touch(record, size_of(number * 2 + (unsigned)image) / 4);
     if (image == 2)
         leave(record, code_of(number));
-    finish(record, GOES_ON);
-    execute("again", number, image + 1);
+    execute(record, "again", number, image + 1);
 }
 
 static void be_killed(struct record *record, unsigned number) {
@@ -332,7 +333,7 @@ static const char *const names[] = {
 static void be(enum kind kind, struct record *record, unsigned number) {
     switch (kind) {
     case GROW: touch(record, size_of(number)); break;
-    case EXEC: finish(record, GOES_ON); execute("leaf", number, 1);
+    case EXEC: execute(record, "leaf", number, 1);
     case REEXEC: be_reexecuting(record, number, 0); break;
     case KILLED: be_killed(record, number); break;
     case UNANNOUNCED: be_unannounced(record, number); break;
