@@ -145,6 +145,8 @@ class Job:
         """Processes whose memory was in no sample."""
         self.largest: Process | None = None
         """The ended process with the highest peak of its own."""
+        self.executables: set[str] = set()
+        """Paths of all programs that ran, as far as they could be read."""
         self.root_status: int | None = None
         self.timeline = Timeline(array("q"), array("q"), array("q")) if timeline else None
         self._group_key = group_key
@@ -179,7 +181,7 @@ class Job:
                         process.peak_time = time
                         process.peak_source = SAMPLED
                 if valid & HAS_WATERMARK:
-                    process.note_watermark(second, time, final=bool(valid & FINAL))
+                    process.note_watermark(second, time, value if valid & FINAL else None)
             elif kind == TICK:
                 self._tick(time, serial, value, second, valid)
             elif kind == STARTED:
@@ -298,7 +300,9 @@ class Job:
             process.since = time
             return
         image = decode_image(text, valid)
-        if image.argv is None and image.exe is None:
+        if image.exe is not None:
+            self.executables.add(image.exe)
+        elif image.argv is None:
             image = self._unseen(process, image, valid)
         counted = process.settled
         if valid & SAME_IMAGE and counted and process.settled_at < self.ticks.count:

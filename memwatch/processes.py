@@ -209,15 +209,17 @@ class LiveProcess:
         self.peak_source = UNKNOWN
         self.final_mark = None
 
-    def note_watermark(self, mark: int, time: int, *, final: bool) -> None:
-        """The high-water mark of its program; `final`: at its end."""
+    def note_watermark(self, mark: int, time: int, roughness: int | None) -> None:
+        """The high-water mark of its program: at the end, and then too low by `roughness` at most;
+        or so far (None)."""
+        final = roughness is not None
         if mark >= self.peak:
             self.peak_source = WATERMARK
-        if mark > self.peak:
+        # A sample that is higher by more was taken after the next program had begun.
+        if mark > self.peak or (roughness is not None and self.peak > mark + roughness):
             self.peak = mark
             self.peak_time = time
         if final:
-            # Be it a few pages below a sample: see PEAK_SOURCES.
             self.final_mark = mark
             self.peak_source = EXACT
 

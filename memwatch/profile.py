@@ -75,8 +75,8 @@ class Accuracy:
     """Processes whose memory was in no sample."""
     lost: int
     """Messages of the sources that were lost."""
-    no_new_privileges: bool
-    """The exit hook kept the job from using setuid programs."""
+    held_back: tuple[str, ...]
+    """Set-user-ID programs, like sudo, that could not change user because of the exit hook."""
     advice: str | None
     """What to do for exact peaks; None where nothing helps or is needed."""
 
@@ -190,7 +190,7 @@ def from_job(
     sampling: Sampling,
     sources: tuple[Source, ...],
     lost: int,
-    no_new_privileges: bool,
+    held_back: tuple[str, ...],
     advice: str | None,
     memory_limit: MemoryLimit,
     overhead: Overhead,
@@ -210,7 +210,7 @@ def from_job(
             peaks={key: job.peaks[key] for key in PEAK_SOURCES},
             never_sampled=job.never_sampled,
             lost=lost,
-            no_new_privileges=no_new_privileges,
+            held_back=held_back,
             advice=advice if job.peaks.keys() - {EXACT} else None,
         ),
         max_total_rss=job.max_total or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
@@ -165,7 +166,7 @@ def watch_command(
         ),
         sources=used,
         lost=stats.lost,
-        no_new_privileges=hook.no_new_privileges,
+        held_back=hook.held_back(job.executables),
         advice=advice,
         memory_limit=limit.end(),
         overhead=Overhead(usage.cpu - cpu_before, usage.rss_peak),
@@ -201,6 +202,19 @@ class _Hook:
                 )
         except OSError:  # it has ended already
             pass
+
+    def held_back(self, executables: Collection[str]) -> tuple[str, ...]:
+        """Those of them that would have run as another user without the hook."""
+        if not self.no_new_privileges:
+            return ()
+
+        def changes_user(path: str) -> bool:
+            try:
+                return bool(os.stat(path).st_mode & stat.S_ISUID)
+            except OSError:
+                return False
+
+        return tuple(sorted(filter(changes_user, executables)))
 
     def close(self) -> None:
         if self.hook:

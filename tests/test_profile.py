@@ -59,7 +59,7 @@ def profile(
         sampling=Sampling(1, None, 1, 0, 0, 0, 0, False, error),
         sources=sources,
         lost=lost,
-        no_new_privileges=False,
+        held_back=(),
         advice=advice,
         memory_limit=MemoryLimit(limit, limit and CGROUP_V2, None, None, None, None),
         overhead=Overhead(0, None),

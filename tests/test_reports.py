@@ -166,7 +166,7 @@ class Story:
         error: str | None = None,
         sources: tuple[Source, ...] = NOBODY,
         lost: int = 0,
-        no_new_privileges: bool = False,
+        held_back: tuple[str, ...] = (),
         advice: str | None = "memwatch run --exact",
         memory_limit: MemoryLimit = NO_LIMIT,
     ) -> Profile:
@@ -192,7 +192,7 @@ class Story:
             ),
             sources=sources,
             lost=lost,
-            no_new_privileges=no_new_privileges,
+            held_back=held_back,
             advice=advice,
             memory_limit=memory_limit,
             overhead=Overhead(12 * MS, 17 * MIB),
@@ -504,7 +504,7 @@ def sudo() -> Profile:
     story.final(1, 1.5)
     story.end(1, 1 << 8, known=True)
     story.tick(20)
-    return story.profile(sources=(CONNECTOR, HOOK), no_new_privileges=True, advice=None)
+    return story.profile(sources=(CONNECTOR, HOOK), held_back=("/usr/bin/sudo",), advice=None)
 
 
 def out_of_memory() -> Profile:

@@ -244,7 +244,7 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
         root_status,
         sources=SOURCES,
         lost=3,
-        no_new_privileges=True,
+        held_back=("/usr/bin/sudo",),
         advice="run as root",
         memory_limit=limit,
     )
@@ -261,7 +261,7 @@ def finish(job: Job, status: int | None, error: str | None = None, **known: Any)
     defaults: dict[str, Any] = {
         "sources": (),
         "lost": 0,
-        "no_new_privileges": False,
+        "held_back": (),
         "advice": None,
         "memory_limit": MemoryLimit(None, None, None, None, None, None),
     }
@@ -355,7 +355,7 @@ def test_what_is_known_is_told() -> None:
     assert accuracy["peaks"] == {"unknown": 2, "sampled": 1, "watermark": 1, "exact": 1}
     assert accuracy["never_sampled"] == 3
     assert (accuracy["lost_messages"], accuracy["complete"]) == (3, False)
-    assert accuracy["no_new_privileges"] is True
+    assert accuracy["held_back_programs"] == ["/usr/bin/sudo"]
     assert accuracy["advice"] == "run as root"
     assert [each["used"] for each in accuracy["sources"]] == [True, False, True]
     limit = document["memory_limit"]

@@ -112,7 +112,7 @@ def _accuracy(profile: Profile) -> dict[str, Any]:
         "peaks": dict(accuracy.peaks),
         "never_sampled": accuracy.never_sampled,
         "lost_messages": accuracy.lost,
-        "no_new_privileges": accuracy.no_new_privileges,
+        "held_back_programs": [unicode_text(path) for path in accuracy.held_back],
         "advice": accuracy.advice,
         "achieved_interval_ms": (
             None if sampling.achieved is None else round(sampling.achieved / 1e6, 4)

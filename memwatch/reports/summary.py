@@ -230,9 +230,6 @@ def _honesty(profile: Profile, dim: Style) -> Iterator[str]:
     yield dim(_cost(profile))
 
 
-# What people have in their scripts to change user with.
-SET_USER_ID = {"sudo", "su", "doas", "pkexec", "runuser"}
-
 EXACT_BY = {"taskstats": "kernel exit records", "hook": "exit hook"}
 
 
@@ -279,9 +276,10 @@ def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
         yield dim(f"A process that {how} may be missing.")
     if accuracy.advice:
         yield dim(f"For exact peaks: {accuracy.advice}.")
-    if accuracy.no_new_privileges and any(group.name in SET_USER_ID for group in profile.groups):
+    if accuracy.held_back:
+        names = ", ".join(_name(path.rpartition("/")[2]) for path in accuracy.held_back)
         yield (
-            "Under --exact programs like sudo cannot change user in the command: run memwatch as "
+            f"Under --exact the job may not change user, so {names} could not: run memwatch as "
             "root, or without --exact."
         )
     for source in accuracy.sources:
