@@ -121,9 +121,10 @@ class Script:
         valid = HAS_RSS | (0 if watermark is None else HAS_WATERMARK)
         return self._add(time, serial, MEMORY, value=rss, second=watermark or 0, valid=valid)
 
-    def final(self, time: int, serial: int, mark: int) -> Script:
+    def final(self, time: int, serial: int, mark: int, roughness: int = 1 << 30) -> Script:
         """The high-water mark at the end of the program that it runs."""
-        return self._add(time, serial, MEMORY, second=mark, valid=HAS_WATERMARK | FINAL)
+        valid = HAS_WATERMARK | FINAL
+        return self._add(time, serial, MEMORY, value=roughness, second=mark, valid=valid)
 
     def used(self, time: int, serial: int, kind: int, *values: int, known: bool = True) -> Script:
         valid = {CPU: HAS_CPU, IO: HAS_IO}[kind] if known else 0
@@ -304,6 +305,12 @@ def test_nothing_at_all() -> None:
 
 
 # What is known of the very end of a program, and by whom a process was found
+
+
+def test_a_sample_far_above_the_mark_at_the_end_was_of_the_next_program() -> None:
+    script = Script().started(1, 1).image(1, 1, "a").memory(1, 1, 90).tick(1, 90, 1)
+    job = script.final(9, 1, 50, roughness=30).exited(9, 1, 0, known=True).job()
+    assert job.processes[0].peak == Peak(50, 9, EXACT)
 
 
 @pytest.mark.parametrize(
