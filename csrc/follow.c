@@ -296,6 +296,8 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
         since = slot->attempt.time;
     else if (!slot->has_image && has_events(f))
         since = slot->start;
+    if (slot->leaving && since > slot->ended_at)
+        since = slot->ended_at;
     int error = end_image(f, slot, since);
     expect_image(slot, time);
     if (!error && seen->length)
@@ -358,6 +360,7 @@ static int hold(mw_follower *f, mw_slot *slot, enum mw_life *life) {
         return error;
     if (!(identity.valid & MW_HAS_START) || is_same(slot, identity.start)) {
         *life = MW_ENDED;
+        slot->passes = 0;
         return 0;
     }
     mw_platform_detach(f->platform, slot->handle);
@@ -612,9 +615,12 @@ static int on_exec(mw_follower *f, const mw_news *n) {
         slot->early_image &&
         (!slot->is_complete || n->time < slot->image_read_at + EXEC_LAG);
     slot->early_image = 0;
-    if (is_seen) /* it was looked at while it executed that */
+    if (is_seen) {
+        /* It was looked at while it executed that, and again soon. */
+        slot->image_retries = slot->is_complete ? 0 : IMAGE_RETRIES;
         return error ? error
                      : report_image(f, slot, n->time, "", 0, MW_SAME_IMAGE);
+    }
     if (slot->executed) {
         /* Two at once: nobody has looked at the one between. */
         if (!error)
@@ -903,6 +909,8 @@ static int look_at_news(mw_follower *f, int64_t time) {
             error = attach(f, slot, time);
         else if (slot->executed)
             error = begin_image(f, slot, time);
+        else if (slot->image_retries)
+            error = complete_image(f, slot, time);
     }
     f->fresh.count = 0;
     for (size_t i = 0; !error && i < f->leaving.count; i++) {
@@ -1095,9 +1103,7 @@ static uint64_t add_up(mw_follower *f) {
     return live;
 }
 
-int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
-                   uint64_t skipped, int closing) {
-    f->closing = closing;
+static int pass_over(mw_follower *f, int64_t time, uint32_t *flags) {
     f->found.count = 0;
     if (!f->text && !(f->text = malloc(IMAGE_TEXT)))
         return -ENOMEM;
@@ -1113,8 +1119,17 @@ int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
         error = adopt_found(f, time);
     if (!error && first && !find(f, f->root_pid))
         f->root_ended = 1;
-    if (!error)
-        error = visit_all(f, time, &flags);
+    return error ? error : visit_all(f, time, flags);
+}
+
+int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
+                   uint64_t skipped, int closing) {
+    int error = pass_over(f, time, &flags);
+    if (!error && closing) {
+        /* What was found just now may have news of its own. */
+        f->closing = 1;
+        error = pass_over(f, time, &flags);
+    }
     if (error)
         return error;
     mw_observation *record = observe(f, time, MW_TICK, NULL);
