@@ -45,16 +45,16 @@ typedef struct {
     int64_t last;    /* by the hook */
     int64_t user;    /* of all its records */
     int words_lost;  /* events of it */
-    int64_t forked; /* when it was said to be; 0: not yet */
+    int64_t forked;  /* when it was said to be; 0: not yet */
     uint64_t serial; /* that it was reported by */
 } fate;
 
 static uint64_t seed;
 static uint64_t random_state;
 static fate fates[MOST_PEOPLE];
-static int busy;       /* things happen while the follower is at work */
-static int lossy;      /* events are lost */
-static int words;      /* makes each command line another */
+static int busy;        /* things happen while the follower is at work */
+static int lossy;       /* events are lost */
+static int words;       /* makes each command line another */
 static int with_status; /* events tell it */
 static size_t forks_left;
 
@@ -83,8 +83,9 @@ static void show_all(void) {
     do {                                                                       \
         if (!(condition)) {                                                    \
             show_all();                                                        \
-            fprintf(stderr, "%sseed %llu sources %u busy %d lossy %d\n", shown, \
-                    (unsigned long long)seed, world.sources, busy, lossy);     \
+            fprintf(stderr, "%sseed %llu sources %u busy %d lossy %d\n",       \
+                    shown, (unsigned long long)seed, world.sources, busy,      \
+                    lossy);                                                    \
             CHECK(condition);                                                  \
         }                                                                      \
     } while (0)
@@ -99,8 +100,8 @@ static int32_t free_pid(void) {
     int32_t pid = FIRST_PID + (int32_t)pick(PIDS);
     for (size_t i = 0; i < world.count; i++) {
         const person *who = &world.people[i];
-        if (who->pid == pid && (who->life != MW_VANISHED ||
-                                world.now - who->end < PID_REST))
+        if (who->pid == pid &&
+            (who->life != MW_VANISHED || world.now - who->end < PID_REST))
             return 0;
     }
     return pid;
@@ -248,12 +249,12 @@ static void advance(person *who) {
     }
 }
 
-/* The kernel says soon what it has done. */
+/* The kernel does all of a thing soon, and says so. */
 static void say_what_is_due(int passes) {
     for (size_t i = 0; i < world.count; i++) {
         fate *of = &fates[i];
         of->passes += passes;
-        if ((of->phase == NEW || of->phase == EXECUTED || of->phase == DEAD) &&
+        if (of->phase != RUNNING && of->phase != TRYING && of->phase != DONE &&
             (of->passes > 1 || world.now - of->since > LAG))
             advance(&world.people[i]);
     }
@@ -318,7 +319,8 @@ static void check_images(const person *who, const told_process *told) {
     HOLDS(told->count >= 1 && told->count <= who->count);
     for (size_t i = 0; i < told->count; i++) {
         const told_image *image = &told->images[i];
-        at = find_program(who, image, at);
+        /* What two execs during a look have left behind can be in any order. */
+        at = find_program(who, image, busy ? 0 : at);
         HOLDS(at >= 0);
         if (image->valid & MW_HAS_ARGV) {
             HOLDS(!(image->valid & MW_INHERITED) == (at > 0));
@@ -328,8 +330,9 @@ static void check_images(const person *who, const told_process *told) {
             if (image->source == EXACT && !is_early &&
                 (!is_last || is_last_program)) {
                 /* Looks alone may take one image's memory for another's. */
-                HOLDS(image->peak >= peak_of(who, at));
-                HOLDS(image->peak == peak_of(who, at) || !has(EVENTS) || lossy);
+                HOLDS(image->peak >= peak_of(who, at) || lossy);
+                HOLDS(image->peak == peak_of(who, at) || !has(EVENTS) || busy ||
+                      lossy);
             }
         }
     }
@@ -339,11 +342,14 @@ static void check_end(const person *who, const told_process *told) {
     const fate *of = fate_of(who);
     const told_image *last = &told->images[told->count - 1];
     if (!told->exited) {
-        HOLDS(who->life == MW_ALIVE || of->phase == DEAD);
+        /* Without news the last pass may be any. */
+        HOLDS(who->life == MW_ALIVE || of->phase == DEAD ||
+              (busy && !world.sources));
         return;
     }
     HOLDS(of->phase >= LEAVING);
-    /* The first thread's end is taken for the process's if both come at once. */
+    /* The first thread's end is taken for the process's if both come at once.
+     */
     if (told->end_valid & MW_HAS_STATUS && !of->first_ended)
         HOLDS(told->status == who->status);
     if (told->end_valid & MW_BY_EVENT && !of->first_ended)
@@ -372,12 +378,12 @@ static void check_known(const person *who, const told_process *told) {
     if (has(EVENTS) && with_status && !of->first_ended)
         HOLDS(told->end_valid & MW_HAS_STATUS);
     const told_image *last = &told->images[told->count - 1];
-    if (has(MW_TASKSTATS) || of->last)
+    if (has(MW_TASKSTATS) || (of->last && !of->first_ended))
         HOLDS(last->source == EXACT);
     if (world.sources == (MW_CONNECTOR | MW_TASKSTATS) && !of->first_ended &&
         !busy)
         HOLDS((int64_t)told->user == of->user);
-    if (of->last)
+    if (of->last && !of->first_ended)
         for (size_t i = 0; i < told->count; i++)
             HOLDS(told->images[i].valid & MW_HAS_ARGV);
     if (has(EVENTS) && !busy)
@@ -395,10 +401,9 @@ static void check_all(void) {
     for (size_t i = 0; i < world.count; i++) {
         const person *who = &world.people[i];
         const fate *of = &fates[i];
-        int must_be_known =
-            !lossy && (has(EVENTS)         ? of->forked
-                       : has(MW_TASKSTATS) ? of->phase == DONE
-                                           : of->last);
+        int must_be_known = !lossy && (has(EVENTS)         ? of->forked
+                                       : has(MW_TASKSTATS) ? of->phase == DONE
+                                                           : of->last);
         HOLDS(of->serial || !must_be_known);
         if (!of->serial)
             continue;
@@ -440,18 +445,15 @@ static void follow(void) {
 
 static void run(uint64_t number) {
     static const uint32_t SOURCES[] = {
-        MW_CONNECTOR,
-        MW_CONNECTOR | MW_TASKSTATS,
-        MW_CONNECTOR | MW_HOOK,
-        MW_PERF,
-        MW_PERF | MW_HOOK,
-        MW_CONNECTOR | MW_TASKSTATS | MW_HOOK,
-        MW_TASKSTATS,
-        MW_HOOK,
-        MW_TASKSTATS | MW_HOOK,
-        0,
+        MW_CONNECTOR,           MW_CONNECTOR | MW_TASKSTATS,
+        MW_CONNECTOR | MW_HOOK, MW_PERF,
+        MW_PERF | MW_HOOK,      MW_CONNECTOR | MW_TASKSTATS | MW_HOOK,
+        MW_TASKSTATS,           MW_HOOK,
+        MW_TASKSTATS | MW_HOOK, 0,
     };
     seed = number;
+    if (getenv("SEEDS"))
+        fprintf(stderr, "at seed %llu\n", (unsigned long long)number);
     random_state = 88172645463325252u ^ (number * 0x9e3779b97f4a7c15u);
     next_random(&random_state);
     memset(fates, 0, sizeof fates);
