@@ -734,7 +734,8 @@ static int on_hook(mw_follower *f, const mw_news *n) {
     slot->attempt = (mw_attempt){0};
     slot->exits = 1;
     /* What records say is later, and more exact. */
-    if ((n->valid & MW_HAS_WATERMARK) && !slot->has_record) {
+    int is_last = !slot->has_record || slot->first_ended;
+    if ((n->valid & MW_HAS_WATERMARK) && is_last) {
         slot->known |= MW_HAS_WATERMARK;
         slot->peak = n->peak;
     }
@@ -762,7 +763,8 @@ static int is_of_first_thread(const mw_news *n) {
 }
 
 /* The first thread ends with the last image, or in the execve before it; others
-   may have ended long before, in another image, but not those that end after. */
+   may have ended long before, in another image, but not those that end after.
+ */
 static void fold_peak(mw_slot *slot, const mw_news *n) {
     int is_first = is_of_first_thread(n);
     if (!is_first && !slot->first_ended && !slot->has_record)
@@ -791,12 +793,12 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     slot->system += n->system;
     slot->read_bytes += n->read_bytes;
     slot->written_bytes += n->written_bytes;
+    fold_peak(slot, n);
     /* That of the thread that ended last is the process's. */
-    if (n->valid & MW_HAS_STATUS) {
+    if (slot->has_record && (n->valid & MW_HAS_STATUS)) {
         slot->known |= MW_HAS_STATUS;
         slot->status = n->status;
     }
-    fold_peak(slot, n);
     if (!is_of_first_thread(n))
         return 0;
     set_name(f, slot, n);
@@ -1031,7 +1033,7 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
     if (awaits_exec(f, slot, is_new && !is_due) && has_events(f) &&
         --slot->exec_due)
         return 0;
-    if (is_due && !slot->executed) {
+    if (is_due && !slot->executed && has_events(f)) {
         /* Word of it was lost. */
         slot->executed = 1;
         slot->executed_at = slot->attempt.time ? slot->attempt.time : time;

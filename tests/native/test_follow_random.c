@@ -452,8 +452,6 @@ static void run(uint64_t number) {
         MW_TASKSTATS | MW_HOOK, 0,
     };
     seed = number;
-    if (getenv("SEEDS"))
-        fprintf(stderr, "at seed %llu\n", (unsigned long long)number);
     random_state = 88172645463325252u ^ (number * 0x9e3779b97f4a7c15u);
     next_random(&random_state);
     memset(fates, 0, sizeof fates);

@@ -92,9 +92,10 @@ FOLLOW_CASES = (
     "closing",
 )
 
-# About one in ten thousand shows what no order of looks and news can tell.
+# Of those in which things happen between any two reads, about one in two thousand shows an image
+# twice, or a peak under the wrong one: there is no telling then. None of these does.
 FIRST_SEED = 1
-HISTORIES = 15_000
+HISTORIES = 6_000
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
