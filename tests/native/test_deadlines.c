@@ -166,6 +166,11 @@ int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
     return -ENOTSUP;
 }
 
+uint64_t mw_platform_roughness(const mw_platform *platform) {
+    (void)platform;
+    return 0;
+}
+
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other) {
     (void)platform, (void)pid, (void)other;

@@ -45,16 +45,16 @@ typedef struct {
     int64_t last;    /* by the hook */
     int64_t user;    /* of all its records */
     int words_lost;  /* events of it */
-    int64_t forked; /* when it was said to be; 0: not yet */
+    int64_t forked;  /* when it was said to be; 0: not yet */
     uint64_t serial; /* that it was reported by */
 } fate;
 
 static uint64_t seed;
 static uint64_t random_state;
 static fate fates[MOST_PEOPLE];
-static int busy;       /* things happen while the follower is at work */
-static int lossy;      /* events are lost */
-static int words;      /* makes each command line another */
+static int busy;        /* things happen while the follower is at work */
+static int lossy;       /* events are lost */
+static int words;       /* makes each command line another */
 static int with_status; /* events tell it */
 static size_t forks_left;
 
@@ -83,8 +83,9 @@ static void show_all(void) {
     do {                                                                       \
         if (!(condition)) {                                                    \
             show_all();                                                        \
-            fprintf(stderr, "%sseed %llu sources %u busy %d lossy %d\n", shown, \
-                    (unsigned long long)seed, world.sources, busy, lossy);     \
+            fprintf(stderr, "%sseed %llu sources %u busy %d lossy %d\n",       \
+                    shown, (unsigned long long)seed, world.sources, busy,      \
+                    lossy);                                                    \
             CHECK(condition);                                                  \
         }                                                                      \
     } while (0)
@@ -99,8 +100,8 @@ static int32_t free_pid(void) {
     int32_t pid = FIRST_PID + (int32_t)pick(PIDS);
     for (size_t i = 0; i < world.count; i++) {
         const person *who = &world.people[i];
-        if (who->pid == pid && (who->life != MW_VANISHED ||
-                                world.now - who->end < PID_REST))
+        if (who->pid == pid &&
+            (who->life != MW_VANISHED || world.now - who->end < PID_REST))
             return 0;
     }
     return pid;
@@ -343,7 +344,8 @@ static void check_end(const person *who, const told_process *told) {
         return;
     }
     HOLDS(of->phase >= LEAVING);
-    /* The first thread's end is taken for the process's if both come at once. */
+    /* The first thread's end is taken for the process's if both come at once.
+     */
     if (told->end_valid & MW_HAS_STATUS && !of->first_ended)
         HOLDS(told->status == who->status);
     if (told->end_valid & MW_BY_EVENT && !of->first_ended)
@@ -395,10 +397,9 @@ static void check_all(void) {
     for (size_t i = 0; i < world.count; i++) {
         const person *who = &world.people[i];
         const fate *of = &fates[i];
-        int must_be_known =
-            !lossy && (has(EVENTS)         ? of->forked
-                       : has(MW_TASKSTATS) ? of->phase == DONE
-                                           : of->last);
+        int must_be_known = !lossy && (has(EVENTS)         ? of->forked
+                                       : has(MW_TASKSTATS) ? of->phase == DONE
+                                                           : of->last);
         HOLDS(of->serial || !must_be_known);
         if (!of->serial)
             continue;
@@ -440,16 +441,11 @@ static void follow(void) {
 
 static void run(uint64_t number) {
     static const uint32_t SOURCES[] = {
-        MW_CONNECTOR,
-        MW_CONNECTOR | MW_TASKSTATS,
-        MW_CONNECTOR | MW_HOOK,
-        MW_PERF,
-        MW_PERF | MW_HOOK,
-        MW_CONNECTOR | MW_TASKSTATS | MW_HOOK,
-        MW_TASKSTATS,
-        MW_HOOK,
-        MW_TASKSTATS | MW_HOOK,
-        0,
+        MW_CONNECTOR,           MW_CONNECTOR | MW_TASKSTATS,
+        MW_CONNECTOR | MW_HOOK, MW_PERF,
+        MW_PERF | MW_HOOK,      MW_CONNECTOR | MW_TASKSTATS | MW_HOOK,
+        MW_TASKSTATS,           MW_HOOK,
+        MW_TASKSTATS | MW_HOOK, 0,
     };
     seed = number;
     random_state = 88172645463325252u ^ (number * 0x9e3779b97f4a7c15u);
