@@ -31,9 +31,6 @@ enum { PATIENCE = 2 };
    most likely: arguments are copied and files are read in between. */
 static const int64_t EXEC_LAG = 10000000;
 
-/* mw_slot.recast: which thread has executed something in this round. */
-enum { BY_THE_FIRST = 1, BY_ANOTHER = 2 };
-
 /* Start times that belong to one process differ by less: `stat` cuts them to
    10 ms, and an exit record has only the time it took, to when it was read. */
 static const int64_t SAME_START = 30000000;
@@ -306,11 +303,10 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     /* If it has gone meanwhile, its end is when to tell of what it executed. */
     slot->executed = announced && !seen->length;
     /* In the middle of execve: the memory may still be of the image before. */
-    slot->early_image =
-        !announced && slot->has_image && !slot->inherited && has_events(f);
+    slot->early_image = !announced && slot->has_image && !slot->inherited;
     slot->image_read_at = seen->begun;
     if (!error && (seen->memory.valid & MW_HAS_RSS) &&
-        !seen->memory.new_image && !slot->early_image)
+        !seen->memory.new_image && !(slot->early_image && has_events(f)))
         error = report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
     return error;
 }
@@ -590,12 +586,9 @@ static int on_fork(mw_follower *f, const mw_news *n) {
 }
 
 /* All threads but the one that executed something have ended in that, the
-   first, too, if it was another. Their records tell of the image before. One of
-   the first thread that came without word of its end is of the new image. */
+   first, too, if it was another. */
 static void forget_threads(mw_slot *slot) {
-    int by_another = slot->leaving || slot->first_ended;
-    slot->recast = by_another ? BY_ANOTHER : BY_THE_FIRST;
-    if (by_another || !slot->has_record) {
+    if (slot->leaving || slot->first_ended) {
         slot->has_record = 0;
         slot->peak = 0;
         slot->known &= ~(uint32_t)MW_HAS_WATERMARK;
@@ -618,6 +611,7 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     if (is_seen) {
         /* It was looked at while it executed that, and again soon. */
         slot->image_retries = slot->is_complete ? 0 : IMAGE_RETRIES;
+        slot->attempt = (mw_attempt){0};
         return error ? error
                      : report_image(f, slot, n->time, "", 0, MW_SAME_IMAGE);
     }
@@ -767,14 +761,18 @@ static int is_of_first_thread(const mw_news *n) {
     return !n->tid || n->tid == n->pid;
 }
 
-/* Whether a record tells of the image that ran last. Of a thread that is only
-   known for sure where each exec is. */
-static int is_of_last_image(const mw_follower *f, const mw_slot *slot,
-                            const mw_news *n) {
-    if (is_of_first_thread(n))
-        return !slot->has_record &&
-               (slot->recast != BY_ANOTHER || slot->leaving);
-    return slot->first_ended || (has_events(f) && !slot->recast);
+/* The first thread ends with the last image, or in the execve before it; others
+   may have ended long before, in another image, but not those that end after. */
+static void fold_peak(mw_slot *slot, const mw_news *n) {
+    int is_first = is_of_first_thread(n);
+    if (!is_first && !slot->first_ended && !slot->has_record)
+        return;
+    if (is_first)
+        slot->peak = slot->first_ended = 0;
+    slot->has_record = 1;
+    slot->known |= n->valid & MW_HAS_WATERMARK;
+    if ((n->valid & MW_HAS_WATERMARK) && n->peak > slot->peak)
+        slot->peak = n->peak;
 }
 
 /* Adds a thread's record to what is known of its process. */
@@ -798,19 +796,8 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
         slot->known |= MW_HAS_STATUS;
         slot->status = n->status;
     }
-    if (!is_of_last_image(f, slot, n))
-        return 0;
-    int is_first = is_of_first_thread(n);
-    if (is_first && slot->first_ended) {
-        /* It has another first thread, so it has executed something. */
-        slot->first_ended = 0;
-        slot->peak = 0;
-    }
-    slot->known |= n->valid & MW_HAS_WATERMARK;
-    if ((n->valid & MW_HAS_WATERMARK) && n->peak > slot->peak)
-        slot->peak = n->peak;
-    slot->has_record |= is_first || slot->first_ended;
-    if (!is_first)
+    fold_peak(slot, n);
+    if (!is_of_first_thread(n))
         return 0;
     set_name(f, slot, n);
     return slot->leaving || has_events(f) ? 0 : leave(f, slot, n->time, 0);
@@ -902,7 +889,6 @@ static int look_at_news(mw_follower *f, int64_t time) {
         mw_slot *slot = find(f, f->fresh.pid[i]);
         if (!slot || slot->ended)
             continue;
-        slot->recast = 0;
         if (slot->leaving)
             continue;
         if (!slot->handle)
@@ -992,7 +978,8 @@ static int may_be_heard_of(const mw_follower *f, const mw_slot *slot) {
 /* A process that is gone, with or without word of it. */
 static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
                       enum mw_life life, int *vanished) {
-    if (slot->leaving || !has_patience(f, slot)) {
+    int is_over = slot->leaving && slot->pid != f->root_pid;
+    if (is_over || !has_patience(f, slot)) {
         *vanished = life == MW_VANISHED && !may_be_heard_of(f, slot);
         return report_exit(f, slot, time, life);
     }
@@ -1044,6 +1031,11 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
     if (awaits_exec(f, slot, is_new && !is_due) && has_events(f) &&
         --slot->exec_due)
         return 0;
+    if (is_due && !slot->executed) {
+        /* Word of it was lost. */
+        slot->executed = 1;
+        slot->executed_at = slot->attempt.time ? slot->attempt.time : time;
+    }
     if (is_new || is_due) {
         error = begin_image(f, slot, time);
         if (has_events(f)) /* the slot may have moved */

@@ -42,7 +42,6 @@ typedef struct mw_slot {
     uint8_t has_record;   /* that of the first thread, too */
     uint8_t first_ended;  /* that thread has ended before others */
     uint8_t hook_first;   /* its image was reported as the hook saw it */
-    uint8_t recast;       /* executed something in this round; see follow.c */
     uint8_t passes;       /* since it ended */
     int32_t ppid;
     int32_t status;

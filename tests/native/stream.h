@@ -67,6 +67,12 @@ static inline void stream_started(stream *in, const mw_observation *record) {
 static inline void stream_image(stream *in, const mw_observation *record,
                                 const char *all_text, size_t text_count) {
     uint64_t serial = record->process;
+    if (!record->second) {
+        /* When it was executed. */
+        CHECK(record->valid == MW_SAME_IMAGE && in->process[serial].has_image);
+        in->process[serial].since = record->time;
+        return;
+    }
     CHECK(record->second >= 2);
     CHECK(record->value <= text_count);
     CHECK(record->second <= text_count - record->value);
@@ -75,8 +81,8 @@ static inline void stream_image(stream *in, const mw_observation *record,
     CHECK(name_end);
     CHECK(memchr(name_end + 1, 0,
                  record->second - (size_t)(name_end + 1 - text)));
-    CHECK(record->time >= in->process[serial].since);
     if (!(record->valid & MW_SAME_IMAGE)) {
+        CHECK(record->time >= in->process[serial].since);
         in->process[serial].since = record->time;
         in->images++;
     }
@@ -86,7 +92,6 @@ static inline void stream_image(stream *in, const mw_observation *record,
 static inline void stream_exited(stream *in, const mw_observation *record) {
     uint64_t serial = record->process;
     CHECK(in->process[serial].has_image);
-    CHECK(record->time >= in->process[serial].since);
     in->process[serial].alive = 0;
     in->alive--;
     in->exit_statuses += (record->valid & MW_HAS_STATUS) != 0;

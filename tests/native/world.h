@@ -385,6 +385,11 @@ size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
     return length ? length + 2 : 0;
 }
 
+uint64_t mw_platform_roughness(const mw_platform *platform) {
+    (void)platform;
+    return 0;
+}
+
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
     (void)platform;
     if (handle->who->ppid != ADOPTER || handle->who->life != MW_ENDED)
@@ -451,6 +456,10 @@ static inline void note_memory(told_image *image, const mw_observation *o) {
 
 static inline void note_image(told_process *of, const mw_observation *o) {
     told_image *image = last_image(of);
+    if (!o->second) {
+        image->since = o->time;
+        return;
+    }
     if (!(o->valid & MW_SAME_IMAGE) || !image) {
         CHECK(of->count < MOST_PROGRAMS + 4);
         image = &of->images[of->count++];
@@ -523,16 +532,16 @@ static inline void take_said(void) {
  *     SERIAL PID<PPID(PARENT'S SERIAL) @START FOUND-BY IMAGE... END
  *
  * An image is NAME@SINCE=PEAK, with ^ for one that is its parent's, ? for one
- * of which only the name is known, ! for a peak that is final and ~ for one that
- * is the kernel's mark before the end. An end is -@TIME=STATUS, with ! for a
- * time that the kernel told. Times are in milliseconds.
+ * of which only the name is known, ! for a peak that is final and ~ for one
+ * that is the kernel's mark before the end. An end is -@TIME=STATUS, with ! for
+ * a time that the kernel told. Times are in milliseconds.
  */
 
 static char shown[1 << 14];
 static size_t shown_length;
 
-__attribute__((format(printf, 1, 2))) static inline void show(const char *format,
-                                                       ...) {
+__attribute__((format(printf, 1, 2))) static inline void
+show(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     shown_length += (size_t)vsnprintf(
