@@ -244,11 +244,6 @@ uint32_t mw_platform_sources(const mw_platform *platform) {
     return world.lost ? world.sources & ~events : world.sources;
 }
 
-uint64_t mw_platform_roughness(const mw_platform *platform) {
-    (void)platform;
-    return 0;
-}
-
 static inline void pass_on(mw_news_list *from, mw_news_list *to) {
     for (size_t i = 0; i < from->count; i++) {
         const mw_news *item = &from->items[i];
