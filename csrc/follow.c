@@ -302,6 +302,11 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
             report_image(f, slot, since, f->text, seen->length, seen->valid);
     /* If it has gone meanwhile, its end is when to tell of what it executed. */
     slot->executed = announced && !seen->length;
+    if (!error && slot->executed && seen->memory.life == MW_ALIVE) {
+        /* It is there, but must not be looked at: hidden by hidepid, say. */
+        error = report_unseen_image(f, slot, since, 0);
+        slot->executed = 0;
+    }
     /* In the middle of execve: the memory may still be of the image before. */
     slot->early_image = !announced && slot->has_image && !slot->inherited;
     slot->image_read_at = seen->begun;

@@ -104,6 +104,11 @@ static void check_life(const world *w, const life *l, int64_t end) {
         if (news->pid != l->pid)
             continue;
         CHECK(MW_NEWS_FORK <= news->kind && news->kind <= MW_NEWS_EXIT);
+        /* Of a thread only that it has ended, and not with 0. */
+        if (news->kind == MW_NEWS_EXIT && news->tid && news->tid != news->pid) {
+            CHECK(news->status);
+            continue;
+        }
         seen[news->kind]++;
         CHECK(seen[MW_NEWS_FORK] == 1); /* the first thing */
         CHECK(last <= news->time && news->time <= end);
@@ -408,7 +413,7 @@ static void test_threads(world *w) {
         }
         const mw_news *news = record_of(w, tid);
         CHECK(news->pid == pid && news->ppid == getpid());
-        CHECK(!(news->valid & MW_HAS_STATUS) == (tid != pid));
+        CHECK(news->valid & MW_HAS_STATUS);
     }
     check_all(w);
     munmap(shared, sizeof *shared);
@@ -624,7 +629,9 @@ static void test_full_ring(world *w) {
         heard += w->list.items[i].kind == MW_NEWS_FORK ||
                  w->list.items[i].kind == MW_NEWS_EXIT;
     CHECK(w->feed->lost > 0);
-    CHECK(heard + w->feed->lost == 2 * 2001);
+    /* A ring that was found full counts as one more: it may have lost something
+       that the kernel has had no room to tell. */
+    CHECK(heard + w->feed->lost >= 2 * 2001);
     w->lost = w->feed->lost;
     w->count = 0;
     mw_news_clear(&w->list);

@@ -19,7 +19,7 @@ THREADS = "thread"
 COMPILERS = ("gcc", "clang")
 
 SOURCES = (
-    *("sampler.c", "table.c", "queue.c", "news.c", "spawn.c"),
+    *("sampler.c", "follow.c", "table.c", "queue.c", "news.c", "pss.c", "spawn.c"),
     *sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")),
 )
 

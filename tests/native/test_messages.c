@@ -110,7 +110,13 @@ static void test_connector(void) {
     CHECK(!parse(mw_parse_connector, &whole, whole.size, &m));
     CHECK(m.news.kind == MW_NEWS_EXIT && m.news.pid == 31);
     CHECK(m.news.valid == MW_HAS_STATUS && m.news.status == 3 << 8);
+    /* A thread of it: of interest only when it ends with something. */
     event.event_data.exit.process_pid = 32;
+    whole = connector_message(&event);
+    CHECK(!parse(mw_parse_connector, &whole, whole.size, &m));
+    CHECK(m.news.kind == MW_NEWS_EXIT && m.news.pid == 31 && m.news.tid == 32);
+    CHECK(m.news.status == 3 << 8);
+    event.event_data.exit.exit_code = 0;
     whole = connector_message(&event);
     CHECK(!parse(mw_parse_connector, &whole, whole.size, &m) && !m.news.kind);
 
@@ -212,12 +218,12 @@ static void test_record(void) {
     for (size_t size = 0; size < whole.size; size++)
         CHECK(parse(mw_parse_taskstats, &whole, size, &m) == -EINVAL);
 
-    stats.ac_tgid = 99; /* a thread of it, that has no status */
+    stats.ac_tgid = 99; /* a thread of it */
     whole = record_of(100, 99, &stats, sizeof stats);
     CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
     check_example(&m);
     CHECK(m.news.pid == 99 && m.news.tid == 100);
-    CHECK(!(m.news.valid & MW_HAS_STATUS) && !m.news.status);
+    CHECK(m.news.valid & MW_HAS_STATUS && m.news.status == 5 << 8);
 
     stats = example();
     stats.hiwater_rss = 0; /* a kernel thread */
