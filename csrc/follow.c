@@ -989,12 +989,6 @@ static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
     int is_over = slot->leaving && slot->pid != f->root_pid;
     if (is_over || !has_patience(f, slot)) {
         *vanished = life == MW_VANISHED && !may_be_heard_of(f, slot);
-        /* The records of all its threads have come by now. */
-        if (slot->has_sums && !slot->patience &&
-            (mw_platform_sources(f->platform) & MW_TASKSTATS)) {
-            slot->has_record = 1;
-            slot->known |= MW_HAS_STATUS; /* the last one's */
-        }
         return report_exit(f, slot, time, life);
     }
     /* It holds nothing any more. */
