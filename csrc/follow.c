@@ -495,10 +495,12 @@ static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
-/* What was taken for its end was that of its first thread. */
+/* What was taken for its end was that of its first thread; or its record came
+   while it was on its way out. */
 static void lives_on(mw_slot *slot) {
     slot->leaving = slot->end_is_known = 0;
-    slot->known &= ~(uint32_t)MW_HAS_STATUS;
+    if (!slot->has_record)
+        slot->known &= ~(uint32_t)MW_HAS_STATUS;
 }
 
 /* Its first thread has ended, and it has if no other is left. */
@@ -532,7 +534,6 @@ static int finish(mw_follower *f, int32_t pid, int64_t time) {
         return report_exit(f, slot, time, reading.life);
     lives_on(slot);
     slot->first_ended = 1;
-    slot->has_record = 0;
     int is_new = is_new_image(f, slot, reading.new_image);
     if (slot->executed || (is_new && !awaits_exec(f, slot, is_new)))
         error = begin_image(f, slot, time);
@@ -988,12 +989,6 @@ static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
     int is_over = slot->leaving && slot->pid != f->root_pid;
     if (is_over || !has_patience(f, slot)) {
         *vanished = life == MW_VANISHED && !may_be_heard_of(f, slot);
-        /* The records of all its threads have come by now. */
-        if (slot->has_sums && !slot->patience &&
-            (mw_platform_sources(f->platform) & MW_TASKSTATS)) {
-            slot->has_record = 1;
-            slot->known |= MW_HAS_STATUS; /* the last one's */
-        }
         return report_exit(f, slot, time, life);
     }
     /* It holds nothing any more. */

@@ -30,6 +30,7 @@ enum phase {
     EXECUTING, /* another program, but not yet complete */
     EXECUTED,  /* complete, but not said */
     LEAVING,   /* on its way out: nothing can hold it up */
+    GOING,     /* recorded, but still there */
     DEAD,      /* without memory, but not said to have ended */
     DONE
 };
@@ -167,14 +168,14 @@ static void leave(person *who) {
     of->phase = LEAVING;
 }
 
-static void die(person *who) {
+static void record(person *who) {
     fate *of = fate_of(who);
     if (of->first_ended)
         say_end_of_thread(who);
     else
         say_end_of_first(who, who->status);
-    ends(who, who->status);
-    of->phase = DEAD;
+    who->rss = 0;
+    of->phase = GOING;
 }
 
 static void say_end(person *who) {
@@ -243,7 +244,11 @@ static void advance(person *who) {
         of->phase = EXECUTED;
         break;
     case EXECUTED: say_exec_of(who); break;
-    case LEAVING: die(who); break;
+    case LEAVING: record(who); break;
+    case GOING:
+        ends(who, who->status);
+        of->phase = DEAD;
+        break;
     case DEAD: say_end(who); break;
     default: break;
     }
@@ -486,8 +491,7 @@ static void run(uint64_t number) {
             leave(root);
         else
             step();
-        if (!pick(between) && fates[0].phase != DEAD &&
-            fates[0].phase != LEAVING)
+        if (!pick(between) && fates[0].phase < LEAVING)
             follow();
     }
     world.meanwhile = NULL;
