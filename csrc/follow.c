@@ -109,8 +109,6 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
     record->value = f->said.text_count;
     record->second = length;
     record->valid = valid;
-    if (mw_platform_sources(f->platform) & MW_HOOK)
-        slot->text = hash_of(f->said.text + f->said.text_count, length);
     f->said.text_count += length;
     if (!length)
         return 0;
@@ -332,19 +330,25 @@ static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
     return report_view(f, slot, time, &seen);
 }
 
-/* Begins to look at a process known from news. It may have gone. */
-static int attach(mw_follower *f, mw_slot *slot, int64_t time) {
+/* Takes hold of a process known from news, unless it has gone. */
+static int take_hold(mw_follower *f, mw_slot *slot) {
     mw_identity identity = {0};
     mw_handle *handle;
     int error = mw_platform_attach(f->platform, slot->pid, &handle, &identity);
     if (error || !handle)
         return error;
-    if ((identity.valid & MW_HAS_START) && !is_same(slot, identity.start)) {
-        /* Another one's pid by now. */
-        mw_platform_detach(f->platform, handle);
-        return 0;
-    }
-    slot->handle = handle;
+    if ((identity.valid & MW_HAS_START) && !is_same(slot, identity.start))
+        mw_platform_detach(f->platform, handle); /* another one's pid by now */
+    else
+        slot->handle = handle;
+    return 0;
+}
+
+/* Begins to look at a process known from news. It may have gone. */
+static int attach(mw_follower *f, mw_slot *slot, int64_t time) {
+    int error = take_hold(f, slot);
+    if (error || !slot->handle)
+        return error;
     if (!slot->has_image || slot->executed)
         return begin_image(f, slot, time);
     /* The hook has seen it before. */
@@ -354,19 +358,12 @@ static int attach(mw_follower *f, mw_slot *slot, int64_t time) {
 
 /* Keeps an eye on a process that has ended without having been looked at. */
 static int hold(mw_follower *f, mw_slot *slot, enum mw_life *life) {
-    mw_identity identity = {0};
-    int error =
-        mw_platform_attach(f->platform, slot->pid, &slot->handle, &identity);
-    if (error || !slot->handle)
-        return error;
-    if (!(identity.valid & MW_HAS_START) || is_same(slot, identity.start)) {
+    int error = take_hold(f, slot);
+    if (!error && slot->handle) {
         *life = MW_ENDED;
         slot->passes = 0;
-        return 0;
     }
-    mw_platform_detach(f->platform, slot->handle);
-    slot->handle = NULL;
-    return 0;
+    return error;
 }
 
 static int hear(mw_follower *f, int64_t time);
@@ -838,13 +835,9 @@ static int on_record(mw_follower *f, const mw_news *n, mw_news_list *kept) {
     uint64_t now = has_events(f) ? f->drains : f->rounds;
     if (n->mark && now - n->mark >= PATIENCE)
         return 0;
-    const char *text = f->news.text + n->text;
-    mw_news *copy = mw_news_add(kept, text, n->text_length);
+    mw_news *copy = mw_news_copy(kept, n, f->news.text + n->text);
     if (!copy)
         return -ENOMEM;
-    size_t at = copy->text;
-    *copy = *n;
-    copy->text = at;
     copy->mark = n->mark ? n->mark : now;
     return 0;
 }
@@ -895,9 +888,7 @@ static int look_at_news(mw_follower *f, int64_t time) {
     int error = 0;
     for (size_t i = 0; !error && i < f->fresh.count; i++) {
         mw_slot *slot = find(f, f->fresh.pid[i]);
-        if (!slot || slot->ended)
-            continue;
-        if (slot->leaving)
+        if (!slot || slot->ended || slot->leaving)
             continue;
         if (!slot->handle)
             error = attach(f, slot, time);

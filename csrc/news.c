@@ -44,6 +44,17 @@ mw_news *mw_news_add(mw_news_list *list, const char *text, size_t length) {
     return item;
 }
 
+mw_news *mw_news_copy(mw_news_list *list, const mw_news *item,
+                      const char *text) {
+    mw_news *copy = mw_news_add(list, text, item->text_length);
+    if (!copy)
+        return NULL;
+    size_t at = copy->text;
+    *copy = *item;
+    copy->text = at;
+    return copy;
+}
+
 void mw_news_clear(mw_news_list *list) { list->count = list->text_count = 0; }
 
 void mw_news_free(mw_news_list *list) {

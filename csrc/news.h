@@ -56,6 +56,11 @@ typedef struct mw_news_list {
 /* One more item, zeroed, with a copy of `text`; NULL when out of memory. */
 mw_news *mw_news_add(mw_news_list *list, const char *text, size_t length);
 
+/* One more item, the same as `item`, with a copy of `text`, which is
+   item->text_length long; NULL when out of memory. */
+mw_news *mw_news_copy(mw_news_list *list, const mw_news *item,
+                      const char *text);
+
 /* Keeps the memory. */
 void mw_news_clear(mw_news_list *list);
 

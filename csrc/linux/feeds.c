@@ -101,13 +101,7 @@ void mw_feeds_close(mw_feeds *f) {
 
 static int pass_on(const mw_news_list *from, size_t index, mw_news_list *to) {
     const mw_news *item = &from->items[index];
-    mw_news *copy = mw_news_add(to, from->text + item->text, item->text_length);
-    if (!copy)
-        return -ENOMEM;
-    size_t text = copy->text;
-    *copy = *item;
-    copy->text = text;
-    return 0;
+    return mw_news_copy(to, item, from->text + item->text) ? 0 : -ENOMEM;
 }
 
 /* Events and what the hook saw, in the order of time. */

@@ -109,13 +109,9 @@ static int drain(mw_feed *feed, mw_news_list *out) {
     while ((bytes = mw_ring_peek(ring, &length))) {
         mw_news record;
         memcpy(&record, bytes, sizeof record);
-        mw_news *item = mw_news_add(out, (const char *)bytes + sizeof record,
-                                    length - sizeof record);
-        if (!item)
+        record.text_length = length - sizeof record;
+        if (!mw_news_copy(out, &record, (const char *)bytes + sizeof record))
             return -ENOMEM;
-        record.text = item->text;
-        record.text_length = item->text_length;
-        *item = record;
         mw_ring_release(ring);
     }
     feed->lost = mw_ring_dropped(ring);

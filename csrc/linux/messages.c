@@ -391,14 +391,9 @@ int mw_parse_cpus(const char *text, size_t length, size_t *offset, int *first,
 int mw_message_add(const mw_message *message, mw_news_list *list) {
     if (!message->news.kind)
         return 0;
-    mw_news *item = mw_news_add(list, message->name, message->name_length);
-    if (!item)
-        return -ENOMEM;
-    size_t text = item->text;
-    *item = message->news;
-    item->text = text;
-    item->text_length = message->name_length;
-    return 0;
+    mw_news item = message->news;
+    item.text_length = message->name_length;
+    return mw_news_copy(list, &item, message->name) ? 0 : -ENOMEM;
 }
 
 /* Where times are the same, the order of the kinds is that of a life. */

@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* mw_stat.flags: forked, and nothing executed since. */
+#define PF_FORKNOEXEC 0x40u
+
 typedef struct mw_stat {
     int32_t pid;           /* field 1 */
     char comm[64];         /* 2, without the parentheses; the kernel's own names

@@ -22,9 +22,6 @@
 #include "platform.h"
 #include "procfs.h"
 
-/* proc_pid_stat(5), flags: forked, and nothing executed since. */
-#define PF_FORKNOEXEC 0x40u
-
 /* mw_handle.text_pages: in the middle of execve when last looked at. */
 static const uint64_t UNDECIDED = UINT64_MAX;
 
@@ -458,29 +455,11 @@ static size_t read_image(const mw_platform *p, mw_handle *h, char *text,
     has_new_image(h, &stat);
     if (stat.flags & PF_FORKNOEXEC)
         *valid |= MW_INHERITED;
-    size_t length = strlen(stat.comm);
-    memcpy(text, stat.comm, length);
-    text[length++] = '\0';
-
-    char path[MW_PATH];
-    path_of(path, h->pid, "exe");
-    /* readlink never writes more than a page of path. */
-    ssize_t n = readlinkat(p->proc_fd, path, text + length, 4095);
-    if (n > 0) {
-        *valid |= MW_HAS_EXE;
-        length += (size_t)n;
-    }
-    text[length++] = '\0';
-
-    path_of(path, h->pid, "cmdline");
-    n = mw_procfs_read(p->proc_fd, path, text + length, capacity - length);
-    if (n > 0) {
-        *valid |= MW_HAS_ARGV;
-        length += (size_t)n;
-        if (length == capacity)
-            *valid |= MW_ARGV_CUT;
-    }
-    return length;
+    char exe[MW_PATH], cmdline[MW_PATH];
+    path_of(exe, h->pid, "exe");
+    path_of(cmdline, h->pid, "cmdline");
+    return mw_procfs_image(p->proc_fd, stat.comm, exe, cmdline, text, capacity,
+                           valid);
 }
 
 size_t mw_platform_image(mw_platform *p, mw_handle *h, char *text,

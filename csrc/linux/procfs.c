@@ -35,6 +35,29 @@ ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,
     return result;
 }
 
+size_t mw_procfs_image(int dir_fd, const char *comm, const char *exe,
+                       const char *cmdline, char *text, size_t capacity,
+                       uint32_t *valid) {
+    size_t length = strlen(comm);
+    memcpy(text, comm, length);
+    text[length++] = '\0';
+    /* readlink never writes more than a page of path. */
+    ssize_t n = readlinkat(dir_fd, exe, text + length, 4095);
+    if (n > 0) {
+        *valid |= MW_HAS_EXE;
+        length += (size_t)n;
+    }
+    text[length++] = '\0';
+    n = mw_procfs_read(dir_fd, cmdline, text + length, capacity - length);
+    if (n > 0) {
+        *valid |= MW_HAS_ARGV;
+        length += (size_t)n;
+        if (length == capacity)
+            *valid |= MW_ARGV_CUT;
+    }
+    return length;
+}
+
 DIR *mw_procfs_opendir(int dir_fd, const char *path) {
     int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);

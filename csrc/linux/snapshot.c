@@ -6,9 +6,6 @@
 
 #include "parse.h"
 
-/* proc_pid_stat(5), flags: forked, and nothing executed since. */
-#define PF_FORKNOEXEC 0x40u
-
 /* "PID" or "PID/name". Not snprintf, which may take a lock. */
 static void path_of(char *path, int32_t pid, const char *name) {
     char digits[12];
@@ -120,24 +117,7 @@ bool mw_snapshot_numbers(mw_snapshot *s, int32_t tid, bool executing,
 void mw_snapshot_image(mw_snapshot *s, mw_news *out) {
     if (s->dir < 0)
         return;
-    size_t length = strlen(s->name);
-    memcpy(s->text, s->name, length);
-    s->text[length++] = '\0';
-    /* readlink never writes more than a page of path. */
-    ssize_t n = readlinkat(s->dir, "exe", s->text + length, 4095);
-    if (n > 0) {
-        out->valid |= MW_HAS_EXE;
-        length += (size_t)n;
-    }
-    s->text[length++] = '\0';
-    n = mw_procfs_read(s->dir, "cmdline", s->text + length,
-                       sizeof s->text - length);
-    if (n > 0) {
-        out->valid |= MW_HAS_ARGV;
-        length += (size_t)n;
-        if (length == sizeof s->text)
-            out->valid |= MW_ARGV_CUT;
-    }
-    s->text_length = length;
+    s->text_length = mw_procfs_image(s->dir, s->name, "exe", "cmdline", s->text,
+                                     sizeof s->text, &out->valid);
     close_dir(s);
 }

@@ -247,12 +247,8 @@ uint32_t mw_platform_sources(const mw_platform *platform) {
 static inline void pass_on(mw_news_list *from, mw_news_list *to) {
     for (size_t i = 0; i < from->count; i++) {
         const mw_news *item = &from->items[i];
-        mw_news *copy =
-            mw_news_add(to, from->text + item->text, item->text_length);
+        mw_news *copy = mw_news_copy(to, item, from->text + item->text);
         CHECK(copy);
-        size_t text = copy->text;
-        *copy = *item;
-        copy->text = text;
         if (copy->kind == MW_NEWS_RECORD)
             copy->time = world.now;
     }
