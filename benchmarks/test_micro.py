@@ -16,6 +16,7 @@ from programs import compile_program, idle_tree
 from memwatch import native
 from memwatch.filters import Filter, apply
 from memwatch.job import Job
+from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import (
     EXITED,
     HAS_ARGV,
@@ -32,7 +33,7 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Clock, Overhead, Profile, Sampling, from_job
+from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
 from memwatch.reports import json_report
 
 INTERVAL = 1_000_000
@@ -222,11 +223,6 @@ def test_json_report(benchmark) -> None:
 def _profile(job: Job, end: int) -> Profile:
     return from_job(
         job,
-        command=("make",),
-        clock=Clock(0, 0),
-        start=0,
-        end=end,
-        exit_status=0,
-        sampling=Sampling(INTERVAL, float(INTERVAL), 1, 0, 0, 0, 0, False, None),
-        overhead=Overhead(0, None),
+        Beginning(("make",), Clock(0, 0), 0, INTERVAL),
+        Ending(end, 0, Overhead(0, None), MemoryLimit(None, None, None, None, None, None)),
     )

@@ -20,11 +20,17 @@ class Source(Protocol):
 
 
 def watch(
-    source: Source, job: Job, *, other_fd: int = -1, on_other: Callable[[], None] = lambda: None
+    source: Source,
+    job: Job,
+    *,
+    other_fd: int = -1,
+    on_other: Callable[[], None] = lambda: None,
+    on_batch: Callable[[Batch], None] = lambda _batch: None,
 ) -> Exception | None:
     """Returns when the job's first process has ended and all is applied.
 
-    `on_other` is called when `other_fd` is readable: the command's signals.
+    `on_batch` is called for each batch that was applied, `on_other` when
+    `other_fd` is readable: the command's signals.
     An error in applying is returned, not raised: it stops the accounts, but the
     command goes on and its signals with it.
     """
@@ -37,6 +43,7 @@ def watch(
         if failure is None:
             try:
                 job.apply(batch)
+                on_batch(batch)
             except Exception as error:
                 failure = error
         if reasons & WAKE_OTHER:

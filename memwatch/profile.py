@@ -93,7 +93,7 @@ class Accuracy:
 class Overhead:
     """What memwatch's own process used."""
 
-    cpu: int
+    cpu: int | None
     """Nanoseconds."""
     rss_peak: int | None
     """Bytes."""
@@ -179,39 +179,67 @@ class Profile:
         return (time - self.start) / 1e9
 
 
-def from_job(
-    job: Job,
-    *,
-    command: tuple[str, ...],
-    clock: Clock,
-    start: int,
-    end: int,
-    exit_status: int | None,
-    sampling: Sampling,
-    sources: tuple[Source, ...],
-    lost: int,
-    held_back: tuple[str, ...],
-    advice: str | None,
-    memory_limit: MemoryLimit,
-    overhead: Overhead,
-) -> Profile:
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What is known of a job as it starts."""
+
+    command: tuple[str, ...]
+    clock: Clock
+    start: int
+    """Nanoseconds since boot."""
+    interval: int
+    """Nanoseconds from tick to tick, as asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known of a job when it is over, beside what was observed of it."""
+
+    end: int
+    """Nanoseconds since boot."""
+    exit_status: int | None
+    """The root's, as wait(2) gives it."""
+    overhead: Overhead
+    memory_limit: MemoryLimit
+    sources: tuple[Source, ...] = ()
+    lost: int = 0
+    held_back: tuple[str, ...] = ()
+    advice: str | None = None
+    unkept: int = 0
+    unreadable: int = 0
+    scanning: bool = False
+    error: str | None = None
+
+
+def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
     """The profile of a job that is over."""
-    job.finish(exit_status)
+    job.finish(ending.exit_status)
+    ticks = job.ticks
     return Profile(
-        command=command,
-        clock=clock,
-        start=start,
-        end=end,
-        exit_status=exit_status,
-        sampling=sampling,
+        command=beginning.command,
+        clock=beginning.clock,
+        start=beginning.start,
+        end=ending.end,
+        exit_status=ending.exit_status,
+        sampling=Sampling(
+            interval=beginning.interval,
+            achieved=ticks.achieved,
+            ticks=ticks.count,
+            late=ticks.late,
+            skipped=ticks.skipped,
+            unkept=ending.unkept,
+            unreadable=ending.unreadable,
+            scanning=ending.scanning,
+            error=ending.error,
+        ),
         accuracy=Accuracy(
-            sources=sources,
+            sources=ending.sources,
             found_by={key: job.found_by[key] for key in FOUND_BY},
             peaks={key: job.peaks[key] for key in PEAK_SOURCES},
             never_sampled=job.never_sampled,
-            lost=lost,
-            held_back=held_back,
-            advice=advice if job.peaks.keys() - {EXACT} else None,
+            lost=ending.lost,
+            held_back=ending.held_back,
+            advice=ending.advice if job.peaks.keys() - {EXACT} else None,
         ),
         max_total_rss=job.max_total or None,
         max_total_time=job.max_total_time,
@@ -222,6 +250,6 @@ def from_job(
         largest=job.largest,
         groups=job.groups(),
         timeline=job.timeline,
-        memory_limit=memory_limit,
-        overhead=overhead,
+        memory_limit=ending.memory_limit,
+        overhead=ending.overhead,
     )

@@ -7,12 +7,16 @@ import stat
 import time
 from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from memwatch import cgroup, native, tiers
 from memwatch.job import Job
 from memwatch.launcher import Launcher
 from memwatch.monitor import watch
-from memwatch.profile import Clock, Overhead, Profile, Sampling, Source, from_job
+from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
+
+if TYPE_CHECKING:
+    from memwatch.recording import Recorder
 
 _running = Lock()
 
@@ -22,6 +26,14 @@ SOURCES = {"connector": tiers.CONNECTOR, "perf": tiers.PERF, "taskstats": tiers.
 PSS_MODES = {"off": native.PSS_OFF, "peaks": native.PSS_PEAKS, "always": native.PSS_ALWAYS}
 """When the job's memory is summed with shared pages counted once: never; when the total is at a
 new high, for 2 % of the time; all the time."""
+
+
+SEEN_EVERY = 1_000_000_000
+"""Nanoseconds between two looks at what was observed, unless there is much of it."""
+
+RECORDED_EVERY = 500_000_000
+"""The same while it is recorded: as much may be missing at the end of a recording that is cut
+short by a kill, and the time it takes to write."""
 
 
 def run(
@@ -86,6 +98,7 @@ def watch_command(
     pss: str = "peaks",
     sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
+    recorder: Recorder | None = None,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
@@ -105,6 +118,7 @@ def watch_command(
     hook = _Hook(exact)
     sampler = native.Sampler(
         interval_ns,
+        batch=RECORDED_EVERY if recorder else SEEN_EVERY,
         burst=round(burst * 1e9),
         sources=sum(SOURCES[name] for name in sources),
         pss=PSS_MODES[pss],
@@ -117,7 +131,9 @@ def watch_command(
     limit = cgroup.Watch()
     try:
         clock = Clock(time.time_ns(), native.now())
-        start = native.now()
+        beginning = Beginning(tuple(command), clock, native.now(), interval_ns)
+        if recorder:
+            recorder.begin(beginning)
         launcher.spawn(command, env=env, stdout=stdout, stderr=stderr, hook=hook.hook)
         hook.look_at(launcher.pid)
         # From here on the command runs, and nothing may keep its exit status from the caller.
@@ -127,6 +143,7 @@ def watch_command(
                 sampler,
                 job,
                 other_fd=launcher.signal_fd,
+                on_batch=recorder.add if recorder else lambda _batch: None,
                 on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
             )
         except (OSError, MemoryError) as error:
@@ -146,31 +163,23 @@ def watch_command(
         failure = OSError(stats.error, os.strerror(stats.error))
     usage = native.own_usage()
     used, advice = _sources(stats, sources, hook)
-    return from_job(
-        job,
-        command=tuple(command),
-        clock=clock,
-        start=start,
-        end=end,
-        exit_status=status,
-        sampling=Sampling(
-            interval=interval_ns,
-            achieved=job.ticks.achieved,
-            ticks=job.ticks.count,
-            late=job.ticks.late,
-            skipped=job.ticks.skipped,
-            unkept=stats.unkept,
-            unreadable=stats.unreadable,
-            scanning=stats.scanning,
-            error=repr(failure) if failure else None,
-        ),
+    ending = Ending(
+        end,
+        status,
+        Overhead(usage.cpu - cpu_before, usage.rss_peak),
+        limit.end(),
         sources=used,
         lost=stats.lost,
         held_back=hook.held_back(job.executables),
         advice=advice,
-        memory_limit=limit.end(),
-        overhead=Overhead(usage.cpu - cpu_before, usage.rss_peak),
+        unkept=stats.unkept,
+        unreadable=stats.unreadable,
+        scanning=stats.scanning,
+        error=repr(failure) if failure else None,
     )
+    if recorder:
+        recorder.end(ending)
+    return from_job(job, beginning, ending)
 
 
 class _Hook:

@@ -17,13 +17,22 @@ LAYERS = (
         "memwatch.commands",
         "memwatch.commands.run",
         "memwatch.commands.doctor",
+        "memwatch.commands.report",
+        "memwatch.commands.reporting",
         "memwatch.commands.options",
         "memwatch.commands.terminal",
     ),
     ("memwatch",),
     ("memwatch.profiler",),
     ("memwatch.monitor", "memwatch.launcher"),
-    ("memwatch.native", "memwatch.outputs", "memwatch.cgroup", "memwatch.facts"),
+    ("memwatch.results",),
+    (
+        "memwatch.native",
+        "memwatch.outputs",
+        "memwatch.cgroup",
+        "memwatch.facts",
+        "memwatch.recording",
+    ),
     ("memwatch.kernel_files",),
     (
         "memwatch.reports",
@@ -32,17 +41,27 @@ LAYERS = (
         "memwatch.reports.csv_report",
         "memwatch.reports.doctor_report",
     ),
-    ("memwatch.filters",),
+    ("memwatch.filters", "memwatch.json_profile"),
     ("memwatch.profile",),
     ("memwatch.job",),
     ("memwatch.processes",),
     ("memwatch.groups",),
-    ("memwatch.observations", "memwatch.tiers", "memwatch.memory_limit", "memwatch.units"),
+    ("memwatch.tracks",),
+    (
+        "memwatch.observations",
+        "memwatch.tiers",
+        "memwatch.memory_limit",
+        "memwatch.units",
+        "memwatch.output_names",
+    ),
     ("memwatch._native",),
 )
 WITHIN = {
     ("memwatch.commands.run", "memwatch.commands.options"),
-    ("memwatch.commands.run", "memwatch.commands.terminal"),
+    ("memwatch.commands.run", "memwatch.commands.reporting"),
+    ("memwatch.commands.report", "memwatch.commands.reporting"),
+    ("memwatch.commands.reporting", "memwatch.commands.options"),
+    ("memwatch.commands.reporting", "memwatch.commands.terminal"),
     ("memwatch.commands.doctor", "memwatch.commands.terminal"),
 }
 
@@ -52,18 +71,21 @@ VERSION = "memwatch.__version__"
 PURE = (
     "memwatch.reports",
     "memwatch.filters",
+    "memwatch.json_profile",
     "memwatch.profile",
     "memwatch.job",
     "memwatch.processes",
     "memwatch.groups",
+    "memwatch.tracks",
     "memwatch.observations",
     "memwatch.tiers",
     "memwatch.memory_limit",
     "memwatch.units",
+    "memwatch.output_names",
 )
 IMPURE_PARTS = {
     *("native", "launcher", "monitor", "profiler", "outputs", "_native"),
-    *("cgroup", "facts", "kernel_files"),
+    *("cgroup", "facts", "kernel_files", "recording", "results"),
 }
 # What reaches the outside, of the standard library.
 IMPURE_MODULES = {
@@ -74,7 +96,7 @@ IMPURE_MODULES = {
 PURE_FUNCTIONS = {
     "os": {"strerror", "waitstatus_to_exitcode", "WIFSIGNALED", "WTERMSIG"},
     "signal": {"Signals", "SIGKILL"},
-    "time": {"strftime", "gmtime"},
+    "time": {"strftime", "gmtime", "strptime"},
 }
 IMPURE_BUILTINS = {"open", "print", "input", "exec", "eval", "__import__"}
 

@@ -18,7 +18,7 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Clock, Overhead, Profile, Sampling, Source, from_job
+from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
 
 MIB = 1 << 20
 LIMIT = 1000 * MIB
@@ -51,18 +51,17 @@ def profile(
     job.apply(Batch(records, b""))
     return from_job(
         job,
-        command=("job",),
-        clock=Clock(0, 0),
-        start=0,
-        end=3,
-        exit_status=0,
-        sampling=Sampling(1, None, 1, 0, 0, 0, 0, False, error),
-        sources=sources,
-        lost=lost,
-        held_back=(),
-        advice=advice,
-        memory_limit=MemoryLimit(limit, limit and CGROUP_V2, None, None, None, None),
-        overhead=Overhead(0, None),
+        Beginning(("job",), Clock(0, 0), 0, 1),
+        Ending(
+            3,
+            0,
+            Overhead(0, None),
+            MemoryLimit(limit, limit and CGROUP_V2, None, None, None, None),
+            sources=sources,
+            lost=lost,
+            advice=advice,
+            error=error,
+        ),
     )
 
 

@@ -49,7 +49,7 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Clock, Overhead, Profile, Sampling, Source, from_job
+from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
 from memwatch.reports import csv_report, json_report, summary
 from memwatch.units import printable
 
@@ -170,32 +170,28 @@ class Story:
         advice: str | None = "memwatch run --exact",
         memory_limit: MemoryLimit = NO_LIMIT,
     ) -> Profile:
-        ticks = self.job.ticks
         return from_job(
             self.job,
-            command=self.command,
             # 2025-11-20T18:02:34.123Z
-            clock=Clock(1_763_661_754_123_000_000, START),
-            start=START,
-            end=self.now,
-            exit_status=self.status,
-            sampling=Sampling(
-                interval=round(self.interval * MS),
-                achieved=ticks.achieved,
-                ticks=ticks.count,
-                late=ticks.late,
-                skipped=ticks.skipped,
-                unkept=0,
+            Beginning(
+                self.command,
+                Clock(1_763_661_754_123_000_000, START),
+                START,
+                round(self.interval * MS),
+            ),
+            Ending(
+                self.now,
+                self.status,
+                Overhead(12 * MS, 17 * MIB),
+                memory_limit,
+                sources=sources,
+                lost=lost,
+                held_back=held_back,
+                advice=advice,
                 unreadable=unreadable,
                 scanning=scanning,
                 error=error,
             ),
-            sources=sources,
-            lost=lost,
-            held_back=held_back,
-            advice=advice,
-            memory_limit=memory_limit,
-            overhead=Overhead(12 * MS, 17 * MIB),
         )
 
 

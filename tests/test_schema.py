@@ -42,7 +42,7 @@ from memwatch.observations import (
     TICK_PARTIAL,
     Batch,
 )
-from memwatch.profile import Clock, Overhead, Profile, Sampling, Source, from_job
+from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
 from memwatch.reports import json_report
 
 SCHEMA: dict[str, Any] = json.loads(
@@ -258,33 +258,23 @@ SOURCES = (
 
 
 def finish(job: Job, status: int | None, error: str | None = None, **known: Any) -> Profile:
-    defaults: dict[str, Any] = {
-        "sources": (),
-        "lost": 0,
-        "held_back": (),
-        "advice": None,
-        "memory_limit": MemoryLimit(None, None, None, None, None, None),
-    }
+    limit = known.pop("memory_limit", MemoryLimit(None, None, None, None, None, None))
     return from_job(
         job,
-        command=("sh", "-c", 'x\n"\\\x1b[31m é'),
-        clock=Clock(1_763_661_754_123_000_000, 500),
-        start=900,
-        end=3500,
-        exit_status=status,
-        sampling=Sampling(
-            interval=500_000,
-            achieved=job.ticks.achieved,
-            ticks=job.ticks.count,
-            late=job.ticks.late,
-            skipped=job.ticks.skipped,
+        Beginning(
+            ("sh", "-c", 'x\n"\\\x1b[31m é'), Clock(1_763_661_754_123_000_000, 500), 900, 500_000
+        ),
+        Ending(
+            3500,
+            status,
+            Overhead(1_500_000, None),
+            limit,
             unkept=1,
             unreadable=1,
             scanning=True,
             error=error,
+            **known,
         ),
-        overhead=Overhead(1_500_000, None),
-        **(defaults | known),
     )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
-from typing import TextIO
+import time
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from memwatch.commands import options, terminal
+from memwatch.commands import options
+from memwatch.commands.reporting import Reports, report_options
 from memwatch.launcher import Launcher
-from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
-from memwatch.profile import Profile
+from memwatch.outputs import complain
 from memwatch.profiler import watch_command
+
+if TYPE_CHECKING:
+    from memwatch.recording import Recorder
 
 
 @click.command(
@@ -55,30 +57,17 @@ from memwatch.profiler import watch_command
     metavar="auto|none|NAME,...",
     help="What to learn from besides samples: connector, perf, taskstats.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, not a summary.")
-@click.option("--quiet", is_flag=True, help="No summary.")
-@click.option("--csv", "csv_path", metavar="FILE", help="Write each process's peak as CSV.")
 @click.option(
-    "--timeline", "timeline_path", metavar="FILE", help="Write the totals over time as CSV."
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Record everything in FILE as it happens, for `memwatch report` and `view`. "
+    "%h, %r, %p, %j, %t stand for host, rank, process id, job id, start time. "
+    "Gzipped when the name ends in .gz.",
 )
+@click.option("--force", is_flag=True, help="Let --output overwrite a file.")
+@report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
-@click.option(
-    "--include",
-    callback=options.regex,
-    metavar="REGEX",
-    help="Show only processes that match (name or command line).",
-)
-@click.option(
-    "--exclude", callback=options.regex, metavar="REGEX", help="Do not show processes that match."
-)
-@click.option(
-    "--top",
-    callback=options.top,
-    default="10",
-    show_default=True,
-    metavar="N|all",
-    help="How many processes the summary lists.",
-)
 @click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
 def command(
     interval: float,
@@ -86,15 +75,11 @@ def command(
     burst: float,
     pss: str,
     sources: tuple[str, ...],
-    as_json: bool,
-    quiet: bool,
-    csv_path: str | None,
-    timeline_path: str | None,
+    output: str | None,
+    force: bool,
     silent: bool,
-    include: re.Pattern[str] | None,
-    exclude: re.Pattern[str] | None,
-    top: int | None,
     words: tuple[str, ...],
+    **wanted: Any,
 ) -> int:
     """Run COMMAND and report the memory of all processes it starts.
 
@@ -110,17 +95,13 @@ def command(
     """
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
-    if csv_path and timeline_path and _are_one_file(csv_path, timeline_path):
-        raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
-    csv_file = _open(csv_path)
+    reports = Reports(**wanted)
     try:
-        timeline_file = _open(timeline_path)
+        recorder = _recorder(output, overwrite=force)
     except click.ClickException:
-        if csv_file:
-            csv_file.abandon()
+        reports.abandon()
         raise
-    outputs = [file for file in (csv_file, timeline_file) if file]
-    stdout, stderr = _streams(silent=silent, stdout_is_ours=as_json)
+    stdout, stderr = _streams(silent=silent, stdout_is_ours=reports.as_json)
 
     with Launcher() as launcher:
         try:
@@ -132,103 +113,42 @@ def command(
                 burst=burst,
                 pss=pss,
                 sources=sources,
-                timeline=timeline_file is not None,
+                timeline=reports.needs_timeline,
+                recorder=recorder,
                 stdout=stdout,
                 stderr=stderr,
                 has_other_children=False,
             )
         except OSError as error:
-            for file in outputs:
-                file.abandon()
+            reports.abandon()
+            if recorder:
+                recorder.abandon()
             raise click.ClickException(_cannot_run(words[0], error)) from None
         # Still inside: a late signal to memwatch must not cost the user the report.
-        reports = _Reports(profile, include, exclude)
-        if csv_file:
-            reports.write(csv_file.path, lambda: csv_file.write(reports.processes_csv))
-        if timeline_file:
-            reports.write(timeline_file.path, lambda: timeline_file.write(reports.timeline_csv))
-        if as_json:
-            reports.write("standard output", lambda: write_stdout(reports.json))
-        elif not quiet:
-            reports.print_summary(top)
+        if recorder and recorder.error:
+            complain(f"the recording {recorder.path!r} is incomplete: {recorder.error.strerror}")
+        is_written = reports.write(profile)
     code = profile.exit_code
-    return code or 1 if reports.failed or code is None else code
+    return code or 1 if not is_written or code is None else code
 
 
-class _Reports:
-    """Writes the reports of one profile. A report that cannot be written is not the end."""
-
-    def __init__(
-        self, profile: Profile, include: re.Pattern[str] | None, exclude: re.Pattern[str] | None
-    ) -> None:
-        from memwatch.filters import Filter, apply
-
-        self.profile = profile
-        self.shown = apply(profile.processes, Filter(include, exclude))
-        self.failed = False
-
-    def processes_csv(self, out: TextIO) -> None:
-        from memwatch.reports.csv_report import write_processes
-
-        write_processes(self.profile, self.shown, out)
-
-    def timeline_csv(self, out: TextIO) -> None:
-        from memwatch.reports.csv_report import write_timeline
-
-        write_timeline(self.profile, out)
-
-    def json(self, out: TextIO) -> None:
-        from memwatch.reports.json_report import write
-
-        write(self.profile, self.shown, out)
-
-    def write(self, where: str, write: Callable[[], None]) -> None:
-        """Calls `write`; if that fails, says so and saves the whole result elsewhere, once."""
-        try:
-            write()
-        except OSError as error:
-            complain(f"cannot write to {where}: {error.strerror}")
-            if self.failed:
-                return
-            self.failed = True
-            try:
-                complain(f"the result is in {rescue(self.json)}")
-            except OSError as second:
-                complain(f"nor could the result be saved elsewhere: {second.strerror}")
-
-    def print_summary(self, top: int | None) -> None:
-        from memwatch.reports.summary import lines
-
-        bold, dim = terminal.styles(2)
-        text = "\n".join(
-            lines(
-                self.profile,
-                self.shown,
-                top=top,
-                width=terminal.width(2),
-                bold=bold,
-                dim=dim,
-            )
-        )
-        try:
-            write_stderr(text + "\n")
-        except OSError:
-            # There is nowhere left to say so.
-            self.failed = True
-
-
-def _are_one_file(one: str, other: str) -> bool:
-    """Where the second report would overwrite the first; a pipe or a device takes both."""
-    if os.path.realpath(one) != os.path.realpath(other):
-        return False
-    return os.path.isfile(one) or not os.path.exists(one)
-
-
-def _open(path: str | None) -> OutputFile | None:
-    if path is None:
+def _recorder(template: str | None, *, overwrite: bool) -> Recorder | None:
+    if template is None:
         return None
+    from memwatch.output_names import Place, expand
+    from memwatch.recording import Recorder
+
+    place = Place(os.uname().nodename, os.getpid(), time.time(), os.environ)
     try:
-        return OutputFile(path)
+        path = expand(template, place)
+    except ValueError as error:
+        raise click.BadParameter(f"{template!r}: {error}.", param_hint="--output") from None
+    try:
+        return Recorder(path, overwrite=overwrite)
+    except FileExistsError:
+        raise click.ClickException(
+            f"{path!r} exists: choose another name, or overwrite it with --force"
+        ) from None
     except OSError as error:
         raise click.ClickException(
             f"cannot write {path!r}: {error.strerror}; choose another file"

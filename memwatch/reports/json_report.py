@@ -72,7 +72,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "memory_limit": _memory_limit(profile),
         "accuracy": _accuracy(profile),
         "memwatch": {
-            "cpu_seconds": round(profile.overhead.cpu / 1e9, 6),
+            "cpu_seconds": _seconds(profile.overhead.cpu),
             "max_rss_kib": _kib(profile.overhead.rss_peak),
         },
     }

@@ -10,7 +10,7 @@ from memwatch.filters import Shown
 from memwatch.groups import Group
 from memwatch.memory_limit import MACHINE
 from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
-from memwatch.profile import Profile
+from memwatch.profile import Overhead, Profile
 from memwatch.units import count, format_duration, format_interval, format_size, printable
 
 Style = Callable[[str], str]
@@ -227,7 +227,8 @@ def _honesty(profile: Profile, dim: Style) -> Iterator[str]:
     if sampling.scanning:
         yield "This kernel does not list children: the whole machine was scanned at each tick."
     yield from _provenance(profile, dim)
-    yield dim(_cost(profile))
+    if profile.overhead.cpu is not None:
+        yield dim(_cost(profile.overhead, profile.overhead.cpu / 1e9, profile.duration))
 
 
 EXACT_BY = {"taskstats": "kernel exit records", "hook": "exit hook"}
@@ -241,7 +242,7 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
     ways = [EXACT_BY[each.id] for each in accuracy.sources if each.used and each.id in EXACT_BY]
     bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
     kinds = (
-        (accuracy.peaks[EXACT], f"exact ({' and '.join(ways)})"),
+        (accuracy.peaks[EXACT], f"exact ({' and '.join(ways)})" if ways else "exact"),
         (bounds, "lower bounds" if bounds > 1 else "a lower bound"),
         (accuracy.peaks[UNKNOWN], "unknown"),
     )
@@ -287,11 +288,10 @@ def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
             yield f"--exact was not possible: {source.reason}."
 
 
-def _cost(profile: Profile) -> str:
-    overhead = profile.overhead
-    cost = f"memwatch itself: {overhead.cpu / 1e9:.2f} s CPU"
-    if profile.duration >= 1:  # below that it is mostly the start
-        cost += f" ({overhead.cpu / 1e9 / profile.duration:.1%} of a core)"
+def _cost(overhead: Overhead, cpu: float, duration: float) -> str:
+    cost = f"memwatch itself: {cpu:.2f} s CPU"
+    if duration >= 1:  # below that it is mostly the start
+        cost += f" ({cpu / duration:.1%} of a core)"
     if overhead.rss_peak is not None:
         cost += f", {format_size(overhead.rss_peak)}"
     return cost

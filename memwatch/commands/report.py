@@ -1,0 +1,44 @@
+"""`memwatch report`: every report of a run again, from its recording."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from memwatch.commands.reporting import Reports, report_options
+from memwatch.results import BadResults, load
+
+
+@click.command("report")
+@report_options
+@click.argument("path", metavar="FILE")
+def command(path: str, **wanted: Any) -> int:
+    """Report from FILE, a recording (`memwatch run -o FILE`) or the JSON of a run.
+
+    The reports are those that `run` itself gives, with the same options. A
+    recording that ends early, because memwatch was killed, is reported as far
+    as it goes.
+
+    \b
+    Examples:
+      memwatch report build.jsonl
+      memwatch report build.jsonl --top all --include cc1
+      memwatch report build.jsonl.gz --json --timeline totals.csv > build.json
+    """
+    reports = Reports(**wanted)
+    try:
+        profile = load(path, timeline=reports.needs_timeline).profile
+        if reports.needs_timeline and profile.timeline is None:
+            raise click.ClickException(
+                f"{path!r} has no timeline: give a recording, or JSON of run --json --timeline"
+            )
+    except (BadResults, click.ClickException, OSError) as error:
+        reports.abandon()
+        if isinstance(error, click.ClickException):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise click.ClickException(
+            f"cannot read {path!r}: {reason}" if reason else str(error)
+        ) from None
+    return 0 if reports.write(profile) else 1
