@@ -110,6 +110,8 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
     record->second = length;
     record->valid = valid;
     f->said.text_count += length;
+    if (!(valid & MW_SAME_IMAGE) || !length)
+        slot->since = time;
     if (!length)
         return 0;
     if (mw_platform_sources(f->platform) & MW_HOOK)
@@ -291,6 +293,9 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
         since = slot->attempt.time;
     else if (!slot->has_image && has_events(f))
         since = slot->start;
+    /* What was told since this pass began may be later than it. */
+    if (since < slot->since)
+        since = slot->since;
     if (slot->leaving && since > slot->ended_at)
         since = slot->ended_at;
     int error = end_image(f, slot, since);
@@ -501,9 +506,11 @@ static void lives_on(mw_slot *slot) {
 }
 
 /* Its first thread has ended, and it has if no other is left. */
-static int finish(mw_follower *f, int32_t pid, int64_t time) {
+static int look_at_end(mw_follower *f, int32_t pid, int64_t time) {
     int error = 0;
     mw_slot *slot = find(f, pid);
+    if (!slot || slot->ended || !slot->leaving)
+        return 0;
     if (!slot->handle && !slot->exits) {
         error = attach(f, slot, time);
         slot = find(f, pid);
@@ -512,29 +519,26 @@ static int finish(mw_follower *f, int32_t pid, int64_t time) {
     if (!error && slot->handle)
         error = mw_platform_poll(f->platform, slot->handle, time, &reading,
                                  &f->found);
-    if (error)
+    slot->life = (uint8_t)reading.life;
+    if (error || reading.life != MW_ALIVE || slot->exits)
         return error;
-    if (reading.life != MW_ALIVE && !slot->has_record && slot->handle &&
-        (mw_platform_sources(f->platform) & MW_TASKSTATS)) {
-        /* Its last thread may have ended since the records were fetched. */
-        error = apply_news(f);
-        slot = find(f, pid);
-        if (error || !slot || slot->ended)
-            return error;
-    }
-    /* On its way out, or called back by a signal: the next pass will see. After
-       the root's end nobody is waited for: the closing pass tells of it. */
-    if (!f->closing && (pid == f->root_pid || reading.life == MW_ALIVE) &&
-        (reading.life != MW_ALIVE || slot->exits))
-        return 0;
-    if (reading.life != MW_ALIVE || slot->exits)
-        return report_exit(f, slot, time, reading.life);
     lives_on(slot);
     slot->first_ended = 1;
     int is_new = is_new_image(f, slot, reading.new_image);
     if (slot->executed || (is_new && !awaits_exec(f, slot, is_new)))
         error = begin_image(f, slot, time);
     return error;
+}
+
+/* When all is told of its end. */
+static int conclude(mw_follower *f, int32_t pid, int64_t time) {
+    mw_slot *slot = find(f, pid);
+    /* On its way out, or called back by a signal: the next pass will see. After
+       the root's end nobody is waited for: the closing pass tells of it. */
+    if (!slot || slot->ended || !slot->leaving ||
+        (!f->closing && (pid == f->root_pid || slot->life == MW_ALIVE)))
+        return 0;
+    return report_exit(f, slot, time, slot->life);
 }
 
 /* Word of the end has come; whether it is true is looked at when all news is
@@ -606,6 +610,7 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     if (!slot || slot->ended)
         return 0;
     forget_threads(slot);
+    slot->known &= ~(uint32_t)MW_HAS_STATUS;
     int error = mw_pids_add(&f->fresh, n->pid);
     int is_seen =
         slot->early_image &&
@@ -636,23 +641,30 @@ static int on_exec(mw_follower *f, const mw_news *n) {
     return error;
 }
 
+/* Old kernels do not say which process a thread is of: `pid` is its own then,
+   and the slot was found by that. */
+static int is_of_first_thread(const mw_news *n) {
+    return !n->tid || n->tid == n->pid;
+}
+
 static int on_end(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (!slot || slot->ended)
         return 0;
-    if (n->tid && n->tid != n->pid) {
-        /* What a later thread ends with is what all of them do. */
-        if ((slot->leaving || slot->first_ended) && !slot->has_sums) {
-            slot->known |= MW_HAS_STATUS;
-            slot->status = n->status;
-        }
-        return 0;
-    }
-    if ((n->valid & MW_HAS_STATUS) && !slot->has_sums) {
+    int is_first = is_of_first_thread(n);
+    if ((n->valid & MW_HAS_STATUS) && !slot->has_sums && !slot->exits) {
+        /* Another thread that ends with something has ended them all, most
+           likely, by exit_group or a signal. But when the first thread then
+           ends with nothing it was on its way out before, or that thread had
+           ended alone. */
+        int is_in_doubt = is_first && !n->status && slot->status &&
+                          (slot->known & MW_HAS_STATUS);
         slot->known |= MW_HAS_STATUS;
         slot->status = n->status;
+        if (is_in_doubt)
+            slot->known &= ~(uint32_t)MW_HAS_STATUS;
     }
-    return leave(f, slot, n->time, 1);
+    return is_first ? leave(f, slot, n->time, 1) : 0;
 }
 
 /* Brings the image in line with what the hook has read. */
@@ -757,12 +769,6 @@ static int on_hook(mw_follower *f, const mw_news *n) {
 static int is_its_record(const mw_slot *slot, const mw_news *n) {
     return !(slot->known & MW_HAS_START) ||
            n->time - n->elapsed > slot->start - SAME_START;
-}
-
-/* Old kernels do not say which process a thread is of: `pid` is its own then,
-   and the slot was found by that. */
-static int is_of_first_thread(const mw_news *n) {
-    return !n->tid || n->tid == n->pid;
 }
 
 /* The first thread ends with the last image, or in the execve before it; others
@@ -883,8 +889,8 @@ static int apply_news(mw_follower *f) {
     return error ? error : on_records(f);
 }
 
-/* Looks at what the news were of. */
-static int look_at_news(mw_follower *f, int64_t time) {
+/* Looks at what has forked or executed something. */
+static int look_at_fresh(mw_follower *f, int64_t time) {
     int error = 0;
     for (size_t i = 0; !error && i < f->fresh.count; i++) {
         mw_slot *slot = find(f, f->fresh.pid[i]);
@@ -898,13 +904,36 @@ static int look_at_news(mw_follower *f, int64_t time) {
             error = complete_image(f, slot, time);
     }
     f->fresh.count = 0;
-    for (size_t i = 0; !error && i < f->leaving.count; i++) {
-        mw_slot *slot = find(f, f->leaving.pid[i]);
-        if (slot && !slot->ended && slot->leaving)
-            error = finish(f, slot->pid, time);
-    }
-    f->leaving.count = 0;
     return error;
+}
+
+/* Looks at what was said to end. Who is gone may have been told of since the
+   news were fetched, by its last thread or the hook: so they are once more.
+   What is said to end in those has its turn the next time. */
+static int look_at_leaving(mw_follower *f, int64_t time) {
+    size_t count = f->leaving.count;
+    int error = 0;
+    if (!count)
+        return 0;
+    for (size_t i = 0; !error && i < count; i++)
+        error = look_at_end(f, f->leaving.pid[i], time);
+    if (!error)
+        error = apply_news(f);
+    for (size_t i = 0; !error && i < count; i++)
+        error = conclude(f, f->leaving.pid[i], time);
+    f->leaving.count -= count;
+    memmove(f->leaving.pid, f->leaving.pid + count,
+            f->leaving.count * sizeof *f->leaving.pid);
+    return error;
+}
+
+static int look_at_news(mw_follower *f, int64_t time) {
+    int error = look_at_fresh(f, time);
+    if (!error)
+        error = look_at_leaving(f, time);
+    /* Those that were told of meanwhile: what nobody has looked at yet would
+       pass for gone. */
+    return error ? error : look_at_fresh(f, time);
 }
 
 static int hear(mw_follower *f, int64_t time) {
@@ -977,7 +1006,7 @@ static int may_be_heard_of(const mw_follower *f, const mw_slot *slot) {
 /* A process that is gone, with or without word of it. */
 static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
                       enum mw_life life, int *vanished) {
-    int is_over = slot->leaving && slot->pid != f->root_pid;
+    int is_over = slot->leaving && slot->exits && slot->pid != f->root_pid;
     if (is_over || !has_patience(f, slot)) {
         *vanished = life == MW_VANISHED && !may_be_heard_of(f, slot);
         return report_exit(f, slot, time, life);

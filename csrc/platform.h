@@ -113,6 +113,10 @@ void mw_platform_name_thread(const char *name);
    -errno. From any thread, as the next one. */
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss);
 
+/* The resident size of a process as it is now: 0, or -errno when it has gone. */
+int mw_platform_resident(const mw_platform *platform, int32_t pid,
+                         uint64_t *rss);
+
 /* By how much the system's high-water mark of a process may be too low. */
 uint64_t mw_platform_roughness(const mw_platform *platform);
 

@@ -58,6 +58,7 @@ static const int64_t SETTLING = 250000000;
 
 typedef struct {
     uint64_t rss;
+    uint64_t pss; /* as read in this pass; 0: it was not, or is gone */
     int32_t pid;
     int32_t ppid;  /* whose memory it may have as its own; 0: nobody's */
     bool too_dear; /* not to be read */
@@ -183,7 +184,7 @@ static void count_by_rss(mw_pass *pass, const mw_target *target) {
 }
 
 static void read_one(const mw_platform *platform, mw_pass *pass,
-                     const mw_target *target, int64_t *now) {
+                     mw_target *target, int64_t *now) {
     uint64_t pss = 0;
     int error = mw_platform_pss(platform, target->pid, &pss);
     int64_t before = *now;
@@ -191,8 +192,8 @@ static void read_one(const mw_platform *platform, mw_pass *pass,
     if (!error) {
         pass->works = true;
         learn(pass, target->rss, (double)(*now - before));
-        pass->sum += pss;
         pass->covered += target->rss;
+        target->pss = pss;
     } else if (error == -ENOTSUP && !pass->works) {
         pass->error = error;
     } else if (error == -ESRCH || error == -ENOTSUP) {
@@ -200,6 +201,26 @@ static void read_one(const mw_platform *platform, mw_pass *pass,
     } else {
         count_by_rss(pass, target);
         pass->covered += target->rss;
+    }
+}
+
+/* Adds up what was read. Who has ended since, or has executed another program,
+   has left its part of what it shared to the others, and those that were read
+   after that have told of it: so it counts with no more than it has now, and
+   the sum is never above what all of them hold at this moment. */
+static void add_up(const mw_platform *platform, mw_pass *pass) {
+    uint64_t roughness = mw_platform_roughness(platform);
+    for (size_t i = 0; i < pass->count; i++) {
+        const mw_target *target = &pass->targets[i];
+        uint64_t rss;
+        if (!target->pss)
+            continue;
+        if (mw_platform_resident(platform, target->pid, &rss)) {
+            pass->rss -= target->rss;
+            pass->covered -= target->rss;
+        } else {
+            pass->sum += target->pss < rss + roughness ? target->pss : rss;
+        }
     }
 }
 
@@ -219,7 +240,7 @@ static void make_pass(mw_pss *p) {
     now = mw_now();
     for (size_t i = 0; i < pass->count && !pass->error && !is_stopping(p);
          i++) {
-        const mw_target *target = &pass->targets[i];
+        mw_target *target = &pass->targets[i];
         pass->rss += target->rss;
         if (target->ppid) {
             pass->covered += target->rss;
@@ -235,7 +256,8 @@ static void make_pass(mw_pss *p) {
             read_one(p->platform, pass, target, &now);
         }
     }
-    pass->took = (double)(now - begin);
+    add_up(p->platform, pass);
+    pass->took = (double)(mw_now() - begin);
 }
 
 static void *run(void *argument) {
@@ -303,6 +325,7 @@ static int list_targets(mw_pss *p, const mw_table *table, double limit) {
         mw_target *target = &pass->targets[pass->count++];
         double cost = estimate(pass, slot->rss);
         target->rss = slot->rss;
+        target->pss = 0;
         target->pid = slot->pid;
         target->ppid = slot->inherited ? slot->ppid : 0;
         target->too_dear = !p->always && cost > limit;

@@ -28,6 +28,7 @@ typedef struct mw_slot {
     uint8_t unreadable; /* counted as such */
     uint8_t image_retries; /* looks left for a command line still missing */
     uint8_t leaving;       /* word of its end has come */
+    uint8_t life;          /* of mw_life, as it was when that was looked into */
     uint8_t patience;      /* passes left to wait for word of its end */
     uint8_t has_image;     /* one was reported */
 
@@ -47,6 +48,7 @@ typedef struct mw_slot {
     int32_t status;
     uint32_t known; /* of mw_valid: start, status, cpu, io, peak */
     int64_t start;
+    int64_t since; /* of the image reported */
     int64_t executed_at;
     int64_t image_read_at;
     int64_t ended_at;

@@ -155,6 +155,13 @@ int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
     return -ENOTSUP;
 }
 
+int mw_platform_resident(const mw_platform *platform, int32_t pid,
+                         uint64_t *rss) {
+    (void)platform, (void)pid;
+    *rss = 0;
+    return -ENOTSUP;
+}
+
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other) {
     (void)platform, (void)pid, (void)other;

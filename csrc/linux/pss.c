@@ -18,27 +18,45 @@ enum { KCMP_VM_TYPE = 1 };
 
 void mw_platform_name_thread(const char *name) { prctl(PR_SET_NAME, name); }
 
-static int read_rollup(const mw_platform *p, const char *path, uint64_t *pss) {
-    char text[MW_FILE_TEXT];
-    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
-    if (n < 0)
-        return (int)n;
-    return mw_parse_pss(text, (size_t)n, pss) ? 0 : -EINVAL;
+/* What a file of a process tells, as one number. */
+typedef int mw_tells(const char *text, size_t length, uint64_t *number);
+
+static int tells_pss(const char *text, size_t length, uint64_t *bytes) {
+    return mw_parse_pss(text, length, bytes) ? 0 : -EINVAL;
 }
 
-/* Of a process whose first thread has ended before the others: any of them can
+/* In pages. None: it has no memory any more. */
+static int tells_resident(const char *text, size_t length, uint64_t *pages) {
+    mw_statm statm;
+    int error = mw_parse_statm(text, length, &statm);
+    *pages = error ? 0 : statm.resident;
+    return error || *pages ? error : -ESRCH;
+}
+
+static int read_number(const mw_platform *p, const char *path, mw_tells *tells,
+                       uint64_t *number) {
+    char text[MW_FILE_TEXT];
+    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
+    return n < 0 ? (int)n : tells(text, (size_t)n, number);
+}
+
+/* Of a process whose first thread has ended before the others any of them can
    tell. */
-static int read_other_thread(const mw_platform *p, int32_t pid, uint64_t *pss) {
+static int read_any_thread(const mw_platform *p, int32_t pid, const char *file,
+                           mw_tells *tells, uint64_t *number) {
     char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/%s", pid, file);
+    int error = read_number(p, path, tells, number);
+    if (error != -ESRCH)
+        return error;
     snprintf(path, sizeof path, "%d/task", pid);
     DIR *dir = mw_procfs_opendir(p->proc_fd, path);
-    int error = -ESRCH;
     for (struct dirent *entry; dir && error && (entry = readdir(dir));) {
         int32_t tid = mw_parse_pid(entry->d_name);
         if (!tid || tid == pid)
             continue;
-        snprintf(path, sizeof path, "%d/task/%d/smaps_rollup", pid, tid);
-        error = read_rollup(p, path, pss);
+        snprintf(path, sizeof path, "%d/task/%d/%s", pid, tid, file);
+        error = read_number(p, path, tells, number);
     }
     if (dir)
         closedir(dir);
@@ -56,13 +74,16 @@ static int why_missing(const mw_platform *p, int32_t pid) {
 }
 
 int mw_platform_pss(const mw_platform *p, int32_t pid, uint64_t *pss) {
-    char path[MW_PATH];
     *pss = 0;
-    snprintf(path, sizeof path, "%d/smaps_rollup", pid);
-    int error = read_rollup(p, path, pss);
-    if (error == -ESRCH)
-        error = read_other_thread(p, pid, pss);
+    int error = read_any_thread(p, pid, "smaps_rollup", tells_pss, pss);
     return error == -ENOENT ? why_missing(p, pid) : error;
+}
+
+int mw_platform_resident(const mw_platform *p, int32_t pid, uint64_t *rss) {
+    uint64_t pages = 0;
+    int error = read_any_thread(p, pid, "statm", tells_resident, &pages);
+    *rss = pages * p->page_size;
+    return error;
 }
 
 static int read_statm(const mw_platform *p, int32_t pid, mw_statm *out) {

@@ -32,6 +32,7 @@ static struct {
     double process_cost; /* ns */
     double mib_cost;
     uint64_t rss[MOST];
+    uint64_t left[MOST]; /* what it gives up after it was read */
     double pss_share; /* PSS as part of the RSS */
     int error[MOST];
     int shares[MOST]; /* with its parent */
@@ -92,6 +93,20 @@ int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *out) {
     fake.all_reads++;
     *out = (uint64_t)((double)fake.rss[index] * fake.pss_share);
     return fake.error[index];
+}
+
+int mw_platform_resident(const mw_platform *platform, int32_t pid,
+                         uint64_t *out) {
+    CHECK(platform == &the_platform);
+    CHECK(pid >= FIRST_PID && pid < FIRST_PID + MOST);
+    int index = pid - FIRST_PID;
+    *out = fake.rss[index] - fake.left[index];
+    return *out ? 0 : -ESRCH;
+}
+
+uint64_t mw_platform_roughness(const mw_platform *platform) {
+    CHECK(platform == &the_platform);
+    return 0;
 }
 
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
@@ -223,6 +238,24 @@ static void highs(void) {
     CHECK(tick(10 * MS, &result));
     CHECK(result.value == 20 * MIB);
     CHECK(fake.reads[0] == 3 && fake.reads[1] == 2);
+    done();
+}
+
+/* Who ends, or executes another program, after it was read leaves its part of
+   shared pages to those that are read after it: it counts no more than it has
+   at the end of the pass. */
+static void gone_meanwhile(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(20 * MIB);
+    add(10 * MIB);
+    add(4 * MIB);
+    fake.left[0] = 20 * MIB;
+    fake.left[1] = 9 * MIB;
+    CHECK(tick(10 * MS, &result));
+    CHECK(fake.all_reads == 3);
+    CHECK(result.value == MIB + 2 * MIB);
+    CHECK(result.process == 14 * MIB);
     done();
 }
 
@@ -599,6 +632,7 @@ static const struct {
 } CASES[] = {
     {"off", off},
     {"highs", highs},
+    {"gone-meanwhile", gone_meanwhile},
     {"small-steps", small_steps},
     {"rest-below-a-step", rest_below_a_step},
     {"steps", steps},

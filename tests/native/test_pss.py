@@ -12,6 +12,7 @@ THREADS = "thread"
 POLICY_CASES = (
     "off",
     "highs",
+    "gone-meanwhile",
     "small-steps",
     "rest-below-a-step",
     "steps",

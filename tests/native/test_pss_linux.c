@@ -42,6 +42,12 @@ int64_t mw_now(void) {
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+/* Of process.c, which is not needed here. */
+uint64_t mw_platform_roughness(const mw_platform *p) {
+    CHECK(p == &platform);
+    return 256 << 10;
+}
+
 static void skip(const char *why) {
     puts(why);
     exit(77);
@@ -364,6 +370,7 @@ int main(int argc, char **argv) {
     job_program = argv[1];
     platform.proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     platform.real = 1;
+    platform.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
     CHECK(platform.proc_fd >= 0);
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
         if (!strcmp(CASES[i].name, argv[2])) {
