@@ -113,7 +113,8 @@ void mw_platform_name_thread(const char *name);
    -errno. From any thread, as the next one. */
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss);
 
-/* The resident size of a process as it is now: 0, or -errno when it has gone. */
+/* The resident size of a process as it is now: 0, or -errno when it has gone.
+ */
 int mw_platform_resident(const mw_platform *platform, int32_t pid,
                          uint64_t *rss);
 
