@@ -58,7 +58,8 @@ typedef struct mw_slot {
     uint64_t peak; /* at the very end */
     uint64_t read_bytes;
     uint64_t written_bytes;
-    uint64_t text; /* hash of the last image's, for what the hook sees */
+    uint64_t mark; /* of the image reported, as in mw_image */
+    uint64_t text; /* hash of its text, for what the hook sees */
     mw_attempt attempt;
     char name[16]; /* of its image, where only that is known */
 } mw_slot;
