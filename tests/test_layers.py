@@ -182,7 +182,7 @@ def test_pure_modules_do_no_io(module):
     assert not {name.split(".")[0] for name in imported} & IMPURE_MODULES
     parts = {name.split(".")[1] for name in imported if "memwatch." in name}
     if module.startswith("memwatch.exports."):
-        parts.discard("results")  # for what they are; formats.py and the rest never load them
+        parts.discard("results")  # for the class; it is handed to them
     assert not parts & IMPURE_PARTS
     for node in ast.walk(parse(module)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -53,6 +54,8 @@ def command(format_name: str, output: str, force: bool, path: str) -> None:
     if not force and is_file(output):
         raise _exists(output)
     pieces = chosen.export(_load(path, format_name))
+    if output.endswith(".gz"):
+        pieces = gzipped(pieces)
     try:
         write_whole(output, pieces, overwrite=force)
     except FileExistsError:
@@ -93,12 +96,18 @@ def is_file(path: str) -> bool:
         return os.path.lexists(path)
 
 
-def write_stdout(pieces: Iterator[bytes]) -> None:
+def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    gzip = zlib.compressobj(level=1, wbits=31)
+    yield from map(gzip.compress, pieces)
+    yield gzip.flush()
+
+
+def write_stdout(pieces: Iterable[bytes]) -> None:
     with open(os.dup(1), "wb") as out:
         out.writelines(pieces)
 
 
-def write_whole(path: str, pieces: Iterator[bytes], *, overwrite: bool) -> None:
+def write_whole(path: str, pieces: Iterable[bytes], *, overwrite: bool) -> None:
     """Makes the file beside its place, and moves it there when it is whole.
 
     A reader, like node_exporter, never sees a part of it. A device is written to as it is. Raises

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from heapq import nlargest
 from typing import Any
 
-from memwatch.exports.lives import Life, life, programs, samples
+from memwatch.exports.lives import ROOT, Life, life, programs, samples
 from memwatch.exports.text import job_name, utf8
 from memwatch.processes import UNKNOWN, Image, Process
 from memwatch.profile import Profile
@@ -89,7 +89,11 @@ def export(results: Results) -> Iterator[bytes]:
 
 def _pieces(results: Results) -> Iterator[str]:
     profile = results.profile
-    largest = nlargest(MOST_PROCESSES, profile.processes, key=lambda process: process.peak.rss)
+    largest = nlargest(
+        MOST_PROCESSES,
+        profile.processes,
+        key=lambda process: (process.serial == ROOT, process.peak.rss),
+    )
     lives = [(process, life(results, process)) for process in largest]
     lives.sort(key=lambda each: (each[1].begin, each[0].serial))
     strings = _Strings()
@@ -145,7 +149,7 @@ def _meta(results: Results, shown: int) -> dict[str, Any]:
 def _facts(results: Results, shown: int) -> Iterator[dict[str, str]]:
     profile = results.profile
     many = len(profile.processes)
-    which = "all" if shown == many else f"the {shown} with the highest peaks"
+    which = "all" if shown == many else f"the first, and the {shown - 1} with the highest peaks"
     peaks = ", ".join(f"{number:,} {how}" for how, number in profile.accuracy.peaks.items())
     facts = {
         "Command": " ".join(map(unicode_text, profile.command)),
@@ -239,7 +243,8 @@ def _any_thread(
 
 def _counters(results: Results, lives: list[tuple[Process, Life]]) -> Iterator[dict[str, Any]]:
     profile = results.profile
-    if timeline := profile.timeline:
+    timeline = profile.timeline
+    if timeline and profile.max_total_rss is not None:
         series = _Series(profile, profile.start)
         series.extend(zip(timeline.times, timeline.totals, strict=True))
         yield _counter(series, "Total RSS", "Sum over all processes", _JOB_PID, 0)
@@ -273,7 +278,7 @@ class _Series:
         interval = self._profile.sampling.interval
         for given, value in values:
             time = max(given, self._last_time)
-            if time - self._last_time > interval:
+            if 2 * (time - self._last_time) > 3 * interval:
                 self._add(time - interval, self._last)
             self._add(time, value)
 

@@ -14,7 +14,7 @@ from memwatch.exports.text import job_name, utf8
 from memwatch.groups import Group
 from memwatch.profile import Profile
 from memwatch.results import Results
-from memwatch.units import printable, unicode_text
+from memwatch.units import unicode_text
 
 # Each value of a label is a series of its own in the database.
 MOST_PROGRAMS = 20
@@ -56,7 +56,7 @@ def _job(results: Results) -> Iterator[Metric]:
     about = {"version": __version__}
     if results.host is not None:
         about["host"] = unicode_text(results.host)
-    yield Metric("job", "", "A job that memwatch has watched.", [(about, 1)])
+    yield Metric("job_info", "", "A job that memwatch has watched.", [(about, 1)])
     for name, unit, what, value in (
         (
             "job_rss_max_bytes",
@@ -113,7 +113,7 @@ def _job(results: Results) -> Iterator[Metric]:
 def _processes(profile: Profile) -> Iterator[Metric]:
     yield Metric("job_processes", "", "Processes of the job.", [({}, len(profile.processes))])
     if largest := profile.largest:
-        labels = {"program": printable(largest.command), "peak_source": largest.peak.source}
+        labels = {"program": largest.command, "peak_source": largest.peak.source}
         yield Metric(
             "job_process_rss_max_bytes",
             "bytes",
@@ -132,7 +132,7 @@ def _processes(profile: Profile) -> Iterator[Metric]:
 
 
 def _program(group: Group) -> tuple[Labels, float | None]:
-    return {"program": printable(group.name)}, group.peak_rss if group.known else None
+    return {"program": group.name}, group.peak_rss if group.known else None
 
 
 def _accuracy(profile: Profile) -> Iterator[Metric]:

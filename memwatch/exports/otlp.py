@@ -81,7 +81,8 @@ def _resource(results: Results) -> dict[str, Any]:
 
 
 def _rss(profile: Profile) -> Iterator[dict[str, Any]]:
-    if timeline := profile.timeline:
+    timeline = profile.timeline
+    if timeline and profile.max_total_rss is not None:
         for time, total in zip(timeline.times, timeline.totals, strict=True):
             yield _point(profile, time, total)
 

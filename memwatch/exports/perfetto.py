@@ -74,10 +74,10 @@ def _job(results: Results) -> Iterator[bytes]:
 def _totals(results: Results) -> Iterator[bytes]:
     profile = results.profile
     start = profile.start
-    if timeline := profile.timeline:
+    if profile.timeline and profile.max_total_rss is not None:
         yield _counter(start, TOTAL_RSS, "Total RSS", "Sum over all processes at each sample")
         yield _counter(start, PROCESSES, "Processes", "Alive at each sample", unit=_COUNT)
-        for time, total, alive in zip(*timeline, strict=True):
+        for time, total, alive in zip(*profile.timeline, strict=True):
             yield _value(time, TOTAL_RSS, total)
             yield _value(time, PROCESSES, alive)
     if results.tracks and results.tracks.pss:
@@ -94,14 +94,15 @@ def _totals(results: Results) -> Iterator[bytes]:
 
 def _pids_used_again(profile: Profile) -> dict[int, int]:
     """Ids in their place, by serial: Perfetto would take two processes of one pid for one."""
-    seen: set[int] = set()
-    free = count(FIRST_FREE_PID)
-    again = {}
+    first: dict[int, int] = {}
     for process in profile.processes:
-        if process.pid in seen:
-            again[process.serial] = next(free)
-        seen.add(process.pid)
-    return again
+        first[process.pid] = min(process.serial, first.get(process.pid, process.serial))
+    free = count(FIRST_FREE_PID)
+    return {
+        process.serial: next(free)
+        for process in profile.processes
+        if process.serial != first[process.pid]
+    }
 
 
 def _process(results: Results, process: Process, again: dict[int, int]) -> Iterator[bytes]:
@@ -140,16 +141,20 @@ def _facts(process: Process, image: Image) -> dict[str, str | int | None]:
 
 
 def _sizes(results: Results, process: Process, whole: Life, pid: int) -> Iterator[bytes]:
+    times, sizes = samples(results, process)
     # By hand: of these packets there are as many as samples.
     start = integer(1, pid) + varint(_RSS_KB << 3)
-    end = whole.end
-    times, sizes = samples(results, process)
+    packets = []
     for time, size in zip(times, sizes, strict=True):
         fields = start + varint(size >> 10)
         many = len(fields)
-        stats = b"\x4a%c\x0a%c%b" % (many + 2, many, fields)
-        content = b"\x40%b\x50\x01%b" % (varint(time), stats)
-        yield b"\x0a%c%b" % (len(content), content)
+        when = varint(time)
+        packets.append(
+            b"\x0a%c\x40%b\x50\x01\x4a%c\x0a%c%b"
+            % (len(when) + many + 7, when, many + 2, many, fields)
+        )
+    yield b"".join(packets)
+    end = whole.end
     if times:
         end = max(end, times[-1])
     marked = process.peak.source in (EXACT, WATERMARK)
