@@ -569,6 +569,24 @@ static int make_way(mw_follower *f, int32_t pid, int64_t time) {
     return slot && !slot->ended ? report_exit(f, slot, time, MW_VANISHED) : 0;
 }
 
+/* Of the process that did something: after messages were lost its pid may have
+   been taken up by another one, not of the job, unheard of. */
+static int is_true(mw_follower *f, int32_t pid, int64_t time, int *is) {
+    mw_slot *slot = find(f, pid);
+    *is = slot != NULL;
+    if (!slot || slot->ended || has_events(f) || slot->verified == f->drains)
+        return 0;
+    mw_handle *handle;
+    mw_identity identity = {0};
+    int error = mw_platform_attach(f->platform, pid, &handle, &identity);
+    slot->verified = f->drains;
+    if (error || !handle)
+        return error;
+    mw_platform_detach(f->platform, handle);
+    *is = !(identity.valid & MW_HAS_START) || is_same(slot, identity.start);
+    return *is ? 0 : report_exit(f, slot, time, MW_VANISHED);
+}
+
 static int on_fork(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (slot && !slot->ended && !slot->leaving && is_same(slot, n->time)) {
@@ -578,9 +596,13 @@ static int on_fork(mw_follower *f, const mw_news *n) {
         slot->ppid = n->ppid;
         return report_start(f, slot, n->time, 0);
     }
-    if (n->pid != f->root_pid && !find(f, n->ppid))
-        return 0;
-    int error = make_way(f, n->pid, n->time);
+    int is_of_job = 1;
+    int error = 0;
+    if (n->pid != f->root_pid)
+        error = is_true(f, n->ppid, n->time, &is_of_job);
+    if (error || !is_of_job)
+        return error;
+    error = make_way(f, n->pid, n->time);
     newcomer who = {.start = n->time,
                     .time = n->time,
                     .pid = n->pid,
@@ -606,12 +628,15 @@ static void forget_threads(mw_slot *slot) {
 }
 
 static int on_exec(mw_follower *f, const mw_news *n) {
+    int is_of_job;
+    int error = is_true(f, n->pid, n->time, &is_of_job);
     mw_slot *slot = find(f, n->pid);
-    if (!slot || slot->ended)
-        return 0;
+    if (error || !is_of_job || slot->ended)
+        return error;
     forget_threads(slot);
-    slot->known &= ~(uint32_t)MW_HAS_STATUS;
-    int error = mw_pids_add(&f->fresh, n->pid);
+    if (!slot->has_sums) /* else it may be of the end, which is told later */
+        slot->known &= ~(uint32_t)MW_HAS_STATUS;
+    error = mw_pids_add(&f->fresh, n->pid);
     int is_seen =
         slot->early_image &&
         (!slot->is_complete || n->time < slot->image_read_at + EXEC_LAG);

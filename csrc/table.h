@@ -48,7 +48,8 @@ typedef struct mw_slot {
     int32_t status;
     uint32_t known; /* of mw_valid: start, status, cpu, io, peak */
     int64_t start;
-    int64_t since; /* of the image reported */
+    uint64_t verified; /* the fetching of news for which its pid was checked */
+    int64_t since;     /* of the image reported */
     int64_t executed_at;
     int64_t image_read_at;
     int64_t ended_at;

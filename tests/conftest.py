@@ -28,7 +28,7 @@ import pytest
 PROGRAMS = Path(__file__).parent / "programs"
 
 # For every wait: far beyond what any machine needs, and below the programs' own patience.
-PATIENCE = 45.0
+PATIENCE = 120.0
 
 NOBODY = 65534
 
