@@ -1,0 +1,131 @@
+"""`memwatch export`: results as files of other tools."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import zlib
+from collections.abc import Iterable, Iterator
+
+import click
+
+from memwatch.exports.formats import FORMATS
+from memwatch.results import BadResults, Results, load
+
+
+@click.command("export")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(list(FORMATS)),
+    required=True,
+    help="perfetto: trace for ui.perfetto.dev; firefox: profile for profiler.firefox.com; csv: "
+    "every sample of every process; openmetrics: for Prometheus' node_exporter; otlp: "
+    "OpenTelemetry metrics; gha: github-action-benchmark; bmf: Bencher.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    default="-",
+    help="Where to write; - is standard output, the default for all but perfetto.",
+)
+@click.option("--force", is_flag=True, help="Let --output overwrite a file.")
+@click.argument("path", metavar="FILE")
+def command(format_name: str, output: str, force: bool, path: str) -> None:
+    """Write FILE, a recording or the JSON of a run, as another tool reads it.
+
+    A recording (`memwatch run -o FILE`) has the memory of each process over
+    time; the JSON of a run only its peak. OUT appears when it is whole.
+
+    \b
+    Examples:
+      memwatch export build.jsonl --format perfetto -o build.pftrace
+      memwatch export build.jsonl --format csv -o samples.csv
+      memwatch export build.json --format gha -o benchmark.json
+    """
+    chosen = FORMATS[format_name]
+    if output == "-":
+        if not chosen.is_text:
+            raise click.UsageError(f"{format_name} is no text: name a file with -o OUT")
+        write_stdout(chosen.export(_load(path, format_name)))
+        return
+    if not force and is_file(output):
+        raise _exists(output)
+    pieces = chosen.export(_load(path, format_name))
+    if output.endswith(".gz"):
+        pieces = gzipped(pieces)
+    try:
+        write_whole(output, pieces, overwrite=force)
+    except FileExistsError:
+        raise _exists(output) from None
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot write {output!r}: {error.strerror}; choose another file"
+        ) from None
+
+
+def _load(path: str, format_name: str) -> Results:
+    chosen = FORMATS[format_name]
+    try:
+        results = load(path, timeline=chosen.uses_samples, tracks=chosen.uses_samples)
+    except BadResults as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"cannot read {path!r}: {error.strerror}") from None
+    if chosen.needs_samples and results.tracks is None:
+        raise click.ClickException(
+            f"{path!r} has no samples, only peaks: {format_name} needs a recording "
+            "(memwatch run -o FILE)"
+        )
+    return results
+
+
+def _exists(path: str) -> click.ClickException:
+    return click.ClickException(
+        f"{path!r} exists: choose another name, or overwrite it with --force"
+    )
+
+
+def is_file(path: str) -> bool:
+    """There is something there that would be lost: not a pipe, a terminal or another device."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return os.path.lexists(path)
+
+
+def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    gzip = zlib.compressobj(level=1, wbits=31)
+    yield from map(gzip.compress, pieces)
+    yield gzip.flush()
+
+
+def write_stdout(pieces: Iterable[bytes]) -> None:
+    with open(os.dup(1), "wb") as out:
+        out.writelines(pieces)
+
+
+def write_whole(path: str, pieces: Iterable[bytes], *, overwrite: bool) -> None:
+    """Makes the file beside its place, and moves it there when it is whole.
+
+    A reader, like node_exporter, never sees a part of it. A device is written to as it is. Raises
+    OSError, FileExistsError when there is a file and it is not to be overwritten.
+    """
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(target, "wb") as out:
+            out.writelines(pieces)
+        return
+    beside = os.path.join(os.path.dirname(target), f".memwatch-{secrets.token_hex(8)}.tmp")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(fd, "wb") as out:
+            out.writelines(pieces)
+        if not overwrite and os.path.lexists(target):
+            raise FileExistsError(target)
+        os.rename(beside, target)
+    except BaseException:
+        os.unlink(beside)
+        raise

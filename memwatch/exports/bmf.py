@@ -1,0 +1,22 @@
+"""Bencher Metric Format (bencher.dev): sizes in bytes, times in seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from memwatch.exports.text import job_name
+from memwatch.results import Results
+
+
+def export(results: Results) -> Iterator[bytes]:
+    """What is unknown is left out."""
+    profile = results.profile
+    pss = profile.max_total_pss
+    values = {
+        "peak-rss": profile.most_rss,
+        "peak-pss": pss.total if pss else None,
+        "duration": round(profile.duration, 6),
+    }
+    measures = {key: {"value": value} for key, value in values.items() if value is not None}
+    yield json.dumps({job_name(profile.command): measures}, indent=2).encode() + b"\n"

@@ -1,0 +1,45 @@
+"""Every sample of every process as CSV, a row each: for pandas, DuckDB, R."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from csv import writer
+
+from memwatch.exports.text import utf8
+from memwatch.results import Results
+from memwatch.units import kib, printable
+
+COLUMNS = ("elapsed_seconds", "pid", "serial", "command", "rss_kib")
+
+
+class _Line:
+    """Gives back what is written to it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def export(results: Results) -> Iterator[bytes]:
+    """Process by process; `command` is the program that it ran at that time.
+
+    The results must have samples.
+    """
+    return utf8(_lines(results))
+
+
+def _lines(results: Results) -> Iterator[str]:
+    assert results.tracks is not None
+    start = results.profile.start
+    write = writer(_Line(), lineterminator="\n").writerow
+    yield write(COLUMNS)
+    for process in results.profile.processes:
+        if process.serial not in results.tracks.by_serial:
+            continue
+        ahead = [(image.since, printable(image.text.name)) for image in process.images]
+        ahead.reverse()
+        name = ahead.pop()[1]
+        for time, rss in zip(*results.tracks.by_serial[process.serial], strict=True):
+            while ahead and ahead[-1][0] <= time:
+                name = ahead.pop()[1]
+            elapsed = f"{(time - start) / 1e9:.6f}"
+            yield write((elapsed, process.pid, process.serial, name, kib(rss)))

@@ -1,0 +1,187 @@
+"""OTLP/JSON: one ExportMetricsServiceRequest on one line, as OpenTelemetry collectors read it.
+
+opentelemetry.io/docs/specs/otlp (JSON Protobuf Encoding: 64-bit numbers are strings), and the names
+of its semantic conventions where they have one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from memwatch import __version__
+from memwatch.exports.lives import life
+from memwatch.exports.text import job_name, utf8
+from memwatch.processes import UNKNOWN, Process
+from memwatch.profile import Profile
+from memwatch.results import Results
+from memwatch.units import format_date, unicode_text
+
+
+def export(results: Results) -> Iterator[bytes]:
+    return utf8(_pieces(results))
+
+
+def _pieces(results: Results) -> Iterator[str]:
+    profile = results.profile
+    yield '{"resourceMetrics":[{"resource":'
+    yield _json({"attributes": _attributes(_resource(results))})
+    scope = {"name": "memwatch", "version": __version__}
+    yield f',"scopeMetrics":[{{"scope":{_json(scope)},"metrics":['
+    separator = ""
+    for name, unit, what, points in (
+        ("memwatch.job.rss", "By", "Sum of resident set sizes at each sample", _rss(profile)),
+        ("memwatch.job.processes", "{process}", "Alive at each sample", _alive(profile)),
+        (
+            "memwatch.job.pss",
+            "By",
+            "Sum of proportional set sizes (shared pages counted once), measured now and then; "
+            "the attribute is the number of processes that went in with their RSS",
+            _pss(results),
+        ),
+        ("memwatch.job.rss_max", "By", "Highest sum of RSS at one sample", _rss_max(profile)),
+        ("memwatch.job.memory_limit", "By", "Tightest memory limit", _limit(profile)),
+        (
+            "memwatch.program.rss_max",
+            "By",
+            "Highest sum of RSS over the processes of a program at one sample, or the highest peak "
+            "of one of them where that is more",
+            _programs(profile),
+        ),
+        (
+            "memwatch.process.rss_max",
+            "By",
+            "Highest RSS of a process; a lower bound unless memwatch.peak_source is exact",
+            _processes(results),
+        ),
+    ):
+        head = _json({"name": name, "description": what, "unit": unit})
+        rest = iter(points)
+        first = next(rest, None)
+        if first is None:
+            continue
+        yield f'{separator}{head[:-1]},"gauge":{{"dataPoints":[{_json(first)}'
+        for point in rest:
+            yield "," + _json(point)
+        yield "]}}"
+        separator = ","
+    yield "]}]}]}\n"
+
+
+def _resource(results: Results) -> dict[str, Any]:
+    profile = results.profile
+    return {
+        "service.name": job_name(profile.command),
+        "host.name": results.host,
+        "process.command_args": [unicode_text(word) for word in profile.command],
+        "process.exit.code": profile.exit_code,
+    }
+
+
+def _rss(profile: Profile) -> Iterator[dict[str, Any]]:
+    timeline = profile.timeline
+    if timeline and profile.max_total_rss is not None:
+        for time, total in zip(timeline.times, timeline.totals, strict=True):
+            yield _point(profile, time, total)
+
+
+def _alive(profile: Profile) -> Iterator[dict[str, Any]]:
+    if timeline := profile.timeline:
+        for time, alive in zip(timeline.times, timeline.counts, strict=True):
+            yield _point(profile, time, alive)
+
+
+def _pss(results: Results) -> Iterator[dict[str, Any]]:
+    """Where the file has no series, the highest one."""
+    profile = results.profile
+    peak = profile.max_total_pss
+    if results.tracks:
+        sums: Iterable[tuple[int, int, int]] = results.tracks.pss
+    else:
+        sums = [(peak.time, peak.total, peak.unread)] if peak else []
+    for time, total, unread in sums:
+        yield _point(profile, time, total, {"memwatch.unread_processes": unread})
+
+
+def _rss_max(profile: Profile) -> Iterator[dict[str, Any]]:
+    if profile.max_total_rss is not None:
+        yield _point(profile, profile.max_total_time, profile.max_total_rss)
+
+
+def _limit(profile: Profile) -> Iterator[dict[str, Any]]:
+    limit = profile.memory_limit
+    if limit.limit_bytes is not None:
+        source = {"memwatch.limit_source": limit.source}
+        yield _point(profile, profile.end, limit.limit_bytes, source)
+
+
+def _programs(profile: Profile) -> Iterator[dict[str, Any]]:
+    for group in profile.groups:
+        if group.known:
+            name = {"process.executable.name": group.name}
+            yield _point(profile, group.peak_time, group.peak_rss, name)
+
+
+def _processes(results: Results) -> Iterator[dict[str, Any]]:
+    profile = results.profile
+    for process in profile.processes:
+        peak = process.peak
+        if peak.source != UNKNOWN:
+            point = _point(profile, peak.time, peak.rss, _about(profile, process))
+            start = profile.clock.realtime_at(life(results, process).begin)
+            yield {"startTimeUnixNano": str(start), **point}
+
+
+def _about(profile: Profile, process: Process) -> dict[str, Any]:
+    last = process.images[-1].text
+    started = process.start
+    code = None
+    if process.exit_status is not None:
+        code = os.waitstatus_to_exitcode(process.exit_status)
+    return {
+        "process.pid": process.pid,
+        "process.parent_pid": process.ppid,
+        "process.executable.name": last.name,
+        "process.executable.path": last.exe,
+        "process.command_args": last.argv,
+        "process.creation.time": (
+            None if started is None else format_date(profile.clock.realtime_at(started))
+        ),
+        # One that a signal killed has none.
+        "process.exit.code": code if code is None or code >= 0 else None,
+        "memwatch.serial": process.serial,
+        "memwatch.peak_source": process.peak.source,
+    }
+
+
+def _point(
+    profile: Profile, time: int, value: int, attributes: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    when = str(profile.clock.realtime_at(time))
+    point: dict[str, Any] = {"timeUnixNano": when, "asInt": str(value)}
+    if attributes:
+        point["attributes"] = _attributes(attributes)
+    return point
+
+
+def _attributes(attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that are None are left out."""
+    return [
+        {"key": key, "value": _value(value)}
+        for key, value in attributes.items()
+        if value is not None
+    ]
+
+
+def _value(value: Any) -> dict[str, Any]:
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    if isinstance(value, str):
+        return {"stringValue": value}
+    return {"arrayValue": {"values": [_value(each) for each in value]}}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

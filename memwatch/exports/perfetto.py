@@ -1,0 +1,207 @@
+"""A trace for ui.perfetto.dev and its trace_processor, in Perfetto's own format.
+
+Numbers of fields are those of protos/perfetto/trace/ in github.com/google/perfetto. Packets need
+not come in the order of time: the reader sorts them, and leaves those of one time as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+from memwatch.exports.lives import Life, life, programs, samples
+from memwatch.exports.protobuf import integer, message, text, varint
+from memwatch.exports.text import job_name
+from memwatch.processes import EXACT, UNKNOWN, WATERMARK, Image, Process
+from memwatch.profile import Profile
+from memwatch.results import Results
+from memwatch.units import kib, unicode_text
+
+# Linux has no pid of this or more (PID_MAX_LIMIT).
+FIRST_FREE_PID = 1 << 22
+
+# Tracks of processes have their serials.
+JOB, TOTAL_RSS, TOTAL_PSS, PROCESSES, LIMIT = range(1 << 40, (1 << 40) + 5)
+
+_BEGIN, _END, _INSTANT, _COUNTER = 1, 2, 3, 4
+_COUNT, _BYTES = 2, 3
+_REALTIME, _BOOTTIME = 1, 6
+_RSS_KB, _HWM_KB = 3, 9
+
+
+def export(results: Results) -> Iterator[bytes]:
+    yield _clocks(results.profile)
+    yield from _job(results)
+    yield from _totals(results)
+    again = _pids_used_again(results.profile)
+    for process in results.profile.processes:
+        yield from _process(results, process, again)
+
+
+def _clocks(profile: Profile) -> bytes:
+    """One moment by both clocks: other times are of the second, CLOCK_BOOTTIME."""
+    time = profile.start
+    clocks = ((_REALTIME, profile.clock.realtime_at(time)), (_BOOTTIME, time))
+    parts = [message(1, integer(1, clock), integer(2, reading)) for clock, reading in clocks]
+    return _packet(time, message(6, *parts, integer(2, _BOOTTIME)))
+
+
+def _job(results: Results) -> Iterator[bytes]:
+    profile = results.profile
+    yield _track(profile.start, JOB, text(2, "Job"))
+    facts: dict[str, str | int | None] = {
+        "command": " ".join(map(unicode_text, profile.command)),
+        "host": results.host,
+        "exit_code": profile.exit_code,
+        "interval_ms": profile.sampling.interval // 1_000_000,
+        "complete": int(profile.complete),
+        "error": profile.sampling.error,
+        **{f"peaks_{source}": many for source, many in profile.accuracy.peaks.items()},
+    }
+    yield _event(profile.start, _BEGIN, JOB, job_name(profile.command), facts)
+    if profile.max_total_rss is not None:
+        peak: dict[str, str | int | None] = {
+            "rss_bytes": profile.max_total_rss,
+            "processes": profile.max_total_processes,
+        }
+        yield _event(profile.max_total_time, _INSTANT, JOB, "highest total RSS", peak)
+    if pss := profile.max_total_pss:
+        peak = {"pss_bytes": pss.total, "rss_bytes": pss.rss, "processes_by_rss": pss.unread}
+        yield _event(pss.time, _INSTANT, JOB, "highest total PSS", peak)
+    yield _event(profile.end, _END, JOB)
+
+
+def _totals(results: Results) -> Iterator[bytes]:
+    profile = results.profile
+    start = profile.start
+    if profile.timeline and profile.max_total_rss is not None:
+        yield _counter(start, TOTAL_RSS, "Total RSS", "Sum over all processes at each sample")
+        yield _counter(start, PROCESSES, "Processes", "Alive at each sample", unit=_COUNT)
+        for time, total, alive in zip(*profile.timeline, strict=True):
+            yield _value(time, TOTAL_RSS, total)
+            yield _value(time, PROCESSES, alive)
+    if results.tracks and results.tracks.pss:
+        what = "Shared pages counted once; measured now and then, mostly at new highs of the RSS"
+        yield _counter(start, TOTAL_PSS, "Total PSS", what)
+        for each in results.tracks.pss:
+            yield _value(each.time, TOTAL_PSS, each.total)
+    limit = profile.memory_limit.limit_bytes
+    if limit is not None:
+        yield _counter(start, LIMIT, "Memory limit", profile.memory_limit.source or "")
+        yield _value(start, LIMIT, limit)
+        yield _value(profile.end, LIMIT, limit)
+
+
+def _pids_used_again(profile: Profile) -> dict[int, int]:
+    """Ids in their place, by serial: Perfetto would take two processes of one pid for one."""
+    first: dict[int, int] = {}
+    for process in profile.processes:
+        first[process.pid] = min(process.serial, first.get(process.pid, process.serial))
+    free = count(FIRST_FREE_PID)
+    return {
+        process.serial: next(free)
+        for process in profile.processes
+        if process.serial != first[process.pid]
+    }
+
+
+def _process(results: Results, process: Process, again: dict[int, int]) -> Iterator[bytes]:
+    pid = again.get(process.serial, process.pid)
+    parent = again.get(process.parent or 0, process.ppid)
+    whole = life(results, process)
+    name = process.command
+    if pid != process.pid:
+        name += f" (pid {process.pid} again)"
+    words = process.argv
+    command_line = [text(3, word) for word in words or (process.command,)]
+    tree = [integer(1, pid), integer(2, parent), *command_line, integer(7, whole.begin)]
+    if words is None:
+        tree.append(integer(9, 1))  # the name only
+    yield _packet(whole.begin, message(2, message(1, *tree)))
+    yield _track(whole.begin, process.serial, message(3, integer(1, pid), text(6, name)))
+    for program in programs(process, whole):
+        facts = _facts(process, program.image)
+        yield _event(program.begin, _BEGIN, process.serial, program.image.text.name, facts)
+        yield _event(program.end, _END, process.serial)
+    yield from _sizes(results, process, whole, pid)
+
+
+def _facts(process: Process, image: Image) -> dict[str, str | int | None]:
+    known = image.peak.source != UNKNOWN
+    is_last = image is process.images[-1]
+    return {
+        "command_line": None if image.text.argv is None else " ".join(image.text.argv),
+        "executable": image.text.exe,
+        "inherited": int(image.inherited),
+        "peak_rss_bytes": image.peak.rss if known else None,
+        "peak_source": image.peak.source,
+        "pid": process.pid,
+        "wait_status": process.exit_status if is_last else None,
+    }
+
+
+def _sizes(results: Results, process: Process, whole: Life, pid: int) -> Iterator[bytes]:
+    times, sizes = samples(results, process)
+    # By hand: of these packets there are as many as samples.
+    start = integer(1, pid) + varint(_RSS_KB << 3)
+    packets = []
+    for time, size in zip(times, sizes, strict=True):
+        fields = start + varint(size >> 10)
+        many = len(fields)
+        when = varint(time)
+        packets.append(
+            b"\x0a%c\x40%b\x50\x01\x4a%c\x0a%c%b"
+            % (len(when) + many + 7, when, many + 2, many, fields)
+        )
+    yield b"".join(packets)
+    end = whole.end
+    if times:
+        end = max(end, times[-1])
+    marked = process.peak.source in (EXACT, WATERMARK)
+    if marked:
+        yield _size(process.peak.time, pid, _HWM_KB, kib(process.peak.rss))
+        end = max(end, process.peak.time)
+    if whole.is_over:
+        # Else the last values would be drawn on to the end of the trace.
+        if times:
+            yield _size(end, pid, _RSS_KB, 0)
+        if marked:
+            yield _size(end, pid, _HWM_KB, 0)
+
+
+def _size(time: int, pid: int, field: int, size: int) -> bytes:
+    return _packet(time, message(9, message(1, integer(1, pid), integer(field, size))))
+
+
+def _counter(time: int, track: int, name: str, what: str, *, unit: int = _BYTES) -> bytes:
+    return _track(time, track, text(2, name) + text(14, what) + message(8, integer(3, unit)))
+
+
+def _track(time: int, track: int, kind: bytes) -> bytes:
+    return _packet(time, message(60, integer(1, track), kind))
+
+
+def _value(time: int, track: int, value: int) -> bytes:
+    return _packet(time, message(11, integer(9, _COUNTER), integer(11, track), integer(30, value)))
+
+
+def _event(
+    time: int,
+    kind: int,
+    track: int,
+    name: str | None = None,
+    facts: dict[str, str | int | None] | None = None,
+) -> bytes:
+    """Facts that are None are left out."""
+    parts = [integer(9, kind), integer(11, track)]
+    if name is not None:
+        parts.append(text(23, name))
+    for key, value in (facts or {}).items():
+        if value is not None:
+            said = integer(4, value) if isinstance(value, int) else text(6, value)
+            parts.append(message(4, text(10, key), said))
+    return _packet(time, message(11, *parts))
+
+
+def _packet(time: int, content: bytes) -> bytes:
+    return message(1, integer(8, time), integer(10, 1), content)

@@ -1,0 +1,31 @@
+"""Text of exports: what a job is called in them, and how it becomes bytes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from memwatch.units import printable, unicode_text
+
+# Names of benchmarks and label values are shown in lists, and repeated in every line.
+LONGEST_NAME = 100
+
+# Of the pieces that are encoded and written together.
+_PIECES = 1000
+
+
+def job_name(command: tuple[str, ...]) -> str:
+    """The command line, on one line, without the folder of the program: the same on each machine
+    that runs the same command."""
+    program, *arguments = command
+    words = (program.rpartition("/")[2] or program, *arguments)
+    name = printable(unicode_text(shlex.join(words)))
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def utf8(pieces: Iterable[str]) -> Iterator[bytes]:
+    """Encodes pieces of text, many at once."""
+    rest = iter(pieces)
+    while many := list(islice(rest, _PIECES)):
+        yield "".join(many).encode("utf-8", "backslashreplace")
