@@ -198,7 +198,7 @@ def test_dynamically_linked_programs_too(blow, needs, storm_programs):
 @pytest.mark.parametrize("source", ["connector", "perf", "taskstats"])
 def test_one_source_alone(blow, needs, known_gap, source, kind):
     needs(source)
-    if kind in GAPS or kind in ("exec", "vfork") or source == "taskstats":
+    if kind in GAPS:
         known_gap("programs that follow one another within one look")
     judged = blow(kind, "--sources", source)
     report = judged.report

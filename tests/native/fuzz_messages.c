@@ -19,8 +19,9 @@ static void check_message(int result, const mw_message *m, const char *data,
         return;
     }
     CHECK(m->news.kind <= MW_NEWS_RECORD);
-    CHECK(!(m->news.valid & ~(uint32_t)(MW_HAS_STATUS | MW_HAS_CPU | MW_HAS_IO |
-                                        MW_HAS_WATERMARK)));
+    CHECK(!(m->news.valid &
+            ~(uint32_t)(MW_INHERITED | MW_HAS_STATUS | MW_HAS_CPU | MW_HAS_IO |
+                        MW_HAS_WATERMARK)));
     if (m->name)
         CHECK(m->name >= data && m->name_length <= size &&
               m->name + m->name_length <= data + size &&
