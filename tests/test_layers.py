@@ -48,6 +48,8 @@ LAYERS = (
     ("memwatch.processes",),
     ("memwatch.groups",),
     ("memwatch.tracks",),
+    # Not pure by itself, but no more than a list to those that use it.
+    ("memwatch.spill",),
     (
         "memwatch.observations",
         "memwatch.tiers",
