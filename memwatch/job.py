@@ -9,8 +9,8 @@ stands still costs nothing here, and a tick costs one record.
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from memwatch.groups import Group, GroupKey, RunningGroup, by_command
@@ -54,6 +54,7 @@ from memwatch.processes import (
     Process,
     ProcessTable,
 )
+from memwatch.spill import Numbers
 
 
 class Holder(NamedTuple):
@@ -66,13 +67,13 @@ class Holder(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """One entry a tick in each array."""
+    """One entry a tick in each."""
 
-    times: array[int]
+    times: Sequence[int]
     """Nanoseconds since boot."""
-    totals: array[int]
+    totals: Sequence[int]
     """Bytes."""
-    counts: array[int]
+    counts: Sequence[int]
     """Live processes."""
 
 
@@ -148,7 +149,7 @@ class Job:
         self.executables: set[str] = set()
         """Paths of all programs that ran, as far as they could be read."""
         self.root_status: int | None = None
-        self.timeline = Timeline(array("q"), array("q"), array("q")) if timeline else None
+        self._ticked = (Numbers(), Numbers(), Numbers()) if timeline else None
         self._group_key = group_key
         self._groups: dict[str, RunningGroup] = {}
         self._last_tick = 0
@@ -254,10 +255,9 @@ class Job:
             self.max_total_time = time
             self.max_total_processes = count
             self._note_holders()
-        if self.timeline:
-            self.timeline.times.append(time)
-            self.timeline.totals.append(total)
-            self.timeline.counts.append(count)
+        if self._ticked:
+            for column, value in zip(self._ticked, (time, total, count), strict=True):
+                column.append(value)
 
     def _note_holders(self) -> None:
         """Brings "who held what at the peak" up to this tick."""
@@ -382,6 +382,11 @@ class Job:
         """Groups with at least one process, largest first."""
         ended = [group.end() for group in self._groups.values() if group.processes]
         return tuple(sorted(ended, key=lambda group: (-group.peak_rss, group.name)))
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """None when it was not asked for."""
+        return Timeline(*self._ticked) if self._ticked else None
 
     def at_peak(self) -> tuple[Holder, ...]:
         """Who held what at the highest total, largest first."""

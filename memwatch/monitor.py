@@ -26,18 +26,20 @@ def watch(
     other_fd: int = -1,
     on_other: Callable[[], None] = lambda: None,
     on_batch: Callable[[Batch], None] = lambda _batch: None,
+    timeout: float | None = None,
 ) -> Exception | None:
     """Returns when the job's first process has ended and all is applied.
 
-    `on_batch` is called for each batch that was applied, `on_other` when
-    `other_fd` is readable: the command's signals.
+    `on_batch` is called for each batch that was applied, an empty one after
+    `timeout` seconds without any; `on_other` when `other_fd` is readable: the
+    command's signals.
     An error in applying is returned, not raised: it stops the accounts, but the
     command goes on and its signals with it.
     """
     failure: Exception | None = None
     ended = False
     while not ended:
-        reasons = source.wait(None, other_fd)
+        reasons = source.wait(timeout, other_fd)
         ended = bool(reasons & WAKE_ENDED)
         batch = source.read()
         if failure is None:

@@ -10,6 +10,7 @@ cost more than everything else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 Observation: TypeAlias = tuple[int, int, int, int, int, int, int, int]
@@ -68,6 +69,8 @@ class ImageText(NamedTuple):
 _KERNEL_NAME = 15
 
 
+# A process that was forked comes with the text of its parent: all of these share it.
+@lru_cache(maxsize=64)
 def decode_image(text: bytes, valid: int) -> ImageText:
     """Takes an image's text apart. Bytes that are not UTF-8 become backslash escapes."""
     name_bytes, exe_bytes, argv_bytes = text.split(b"\0", 2)

@@ -1,7 +1,7 @@
 """Processes of a job: the ones alive now, and a compact table of those that have ended.
 
-A big build has half a million processes, so an ended one is kept as two short
-rows of numbers (about 150 bytes) and strings that it shares with others.
+A big build has half a million processes, so an ended one is kept as a row of
+bytes, and most of the rows not in memory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple, overload
 
 from memwatch.groups import RunningGroup
 from memwatch.observations import ImageText
+from memwatch.spill import Bytes, Numbers
 
 UNKNOWN = "unknown"
 SAMPLED = "sampled"
@@ -262,69 +263,76 @@ class LiveProcess:
 class ProcessTable(Sequence[Process]):
     """Ended processes in the order they were added; rows are decoded as they are read."""
 
-    # serial, pid, ppid, parent, start, first_seen, last_seen, exit_status, alive, first image,
-    # number of images, how it was found, end known, sampled, usage
-    _ROW = struct.Struct("=qiiqqqqiBqiBBBqqqqq")
-    # name, exe, argv, argv_cut, since, inherited, peak, peak_time, source
+    # serial, pid, ppid, parent, start, first_seen, last_seen, exit_status, alive, number of
+    # images, how it was found, end known, sampled, usage
+    _ROW = struct.Struct("=qiiqqqqiBiBBBqqqqq")
+    # Of each image: bytes of its name, exe and argv, argv_cut, since, inherited, peak, peak_time,
+    # source. The three texts follow.
     _IMAGE = struct.Struct("=iiiBqBqqB")
     _NONE = -1
 
     def __init__(self) -> None:
-        self._rows = bytearray()
-        self._images = bytearray()
-        self._strings: list[str] = []
-        self._string_numbers: dict[str, int] = {}
+        self._rows = Bytes()
+        self._ends = Numbers()
+        """Of each row in those bytes."""
 
     def add(self, process: Process) -> None:
-        first_image = len(self._images) // self._IMAGE.size
-        for image in process.images:
-            text = image.text
-            self._images += self._IMAGE.pack(
-                self._intern(text.name),
-                self._intern(text.exe),
-                self._intern(None if text.argv is None else "\0".join(text.argv)),
-                text.argv_cut,
-                image.since,
-                image.inherited,
-                image.peak.rss,
-                image.peak.time,
-                PEAK_SOURCES.index(image.peak.source),
+        self._rows.append(
+            self._ROW.pack(
+                process.serial,
+                process.pid,
+                process.ppid,
+                self._or_none(process.parent),
+                self._or_none(process.start),
+                process.first_seen,
+                process.last_seen,
+                self._or_none(process.exit_status),
+                process.alive,
+                len(process.images),
+                FOUND_BY.index(process.found_by),
+                process.end_known,
+                process.sampled,
+                *map(self._or_none, process.usage),
             )
-        self._rows += self._ROW.pack(
-            process.serial,
-            process.pid,
-            process.ppid,
-            self._or_none(process.parent),
-            self._or_none(process.start),
-            process.first_seen,
-            process.last_seen,
-            self._or_none(process.exit_status),
-            process.alive,
-            first_image,
-            len(process.images),
-            FOUND_BY.index(process.found_by),
-            process.end_known,
-            process.sampled,
-            *map(self._or_none, process.usage),
+            + b"".join(map(self._pack_image, process.images))
+        )
+        self._ends.append(len(self._rows))
+
+    def _pack_image(self, image: Image) -> bytes:
+        text = image.text
+        name = _encode(text.name)
+        exe = None if text.exe is None else _encode(text.exe)
+        argv = None if text.argv is None else _encode("\0".join(text.argv))
+        return b"".join(
+            (
+                self._IMAGE.pack(
+                    len(name),
+                    self._NONE if exe is None else len(exe),
+                    self._NONE if argv is None else len(argv),
+                    text.argv_cut,
+                    image.since,
+                    image.inherited,
+                    image.peak.rss,
+                    image.peak.time,
+                    PEAK_SOURCES.index(image.peak.source),
+                ),
+                name,
+                exe or b"",
+                argv or b"",
+            )
         )
 
     def _or_none(self, value: int | None) -> int:
         return self._NONE if value is None else value
 
-    def _intern(self, text: str | None) -> int:
-        if text is None:
-            return self._NONE
-        number = self._string_numbers.setdefault(text, len(self._strings))
-        if number == len(self._strings):
-            self._strings.append(text)
-        return number
-
     def __len__(self) -> int:
-        return len(self._rows) // self._ROW.size
+        return len(self._ends)
 
     def __iter__(self) -> Iterator[Process]:
-        for row in self._ROW.iter_unpack(self._rows):
-            yield self._decode(row)
+        start = 0
+        for end in self._ends:
+            yield self._decode(self._rows.read(start, end))
+            start = end
 
     @overload
     def __getitem__(self, index: int) -> Process: ...
@@ -333,15 +341,15 @@ class ProcessTable(Sequence[Process]):
     def __getitem__(self, index: int | slice) -> Process | list[Process]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self._decode(self._ROW.unpack_from(self._rows, index * self._ROW.size))
+        index = range(len(self))[index]
+        start = self._ends[index - 1] if index else 0
+        return self._decode(self._rows.read(start, self._ends[index]))
 
-    def _decode(self, row: tuple[int, ...]) -> Process:
-        serial, pid, ppid, parent, start, first, last, status, alive, image, count = row[:11]
-        found_by, end_known, sampled, *usage = row[11:]
+    def _decode(self, row: bytes) -> Process:
+        serial, pid, ppid, parent, start, first, last, status, alive, count, *rest = (
+            self._ROW.unpack_from(row)
+        )
+        found_by, end_known, sampled, *usage = rest
         none = self._NONE
         return Process(
             serial,
@@ -353,22 +361,33 @@ class ProcessTable(Sequence[Process]):
             last,
             None if status == none else status,
             bool(alive),
-            tuple(self._image(number) for number in range(image, image + count)),
+            tuple(self._images(row, count)),
             FOUND_BY[found_by],
             bool(end_known),
             bool(sampled),
             Usage(*(None if value == none else value for value in usage)),
         )
 
-    def _image(self, number: int) -> Image:
-        name, exe, argv, cut, since, inherited, peak, peak_time, source = self._IMAGE.unpack_from(
-            self._images, number * self._IMAGE.size
-        )
-        none = self._NONE
-        text = ImageText(
-            self._strings[name],
-            None if exe == none else self._strings[exe],
-            None if argv == none else tuple(self._strings[argv].split("\0")),
-            bool(cut),
-        )
-        return Image(text, since, bool(inherited), Peak(peak, peak_time, PEAK_SOURCES[source]))
+    def _images(self, row: bytes, count: int) -> Iterator[Image]:
+        at = self._ROW.size
+        for _ in range(count):
+            *lengths, cut, since, inherited, peak, peak_time, source = self._IMAGE.unpack_from(
+                row, at
+            )
+            at += self._IMAGE.size
+            texts: list[str | None] = []
+            for length in lengths:
+                if length == self._NONE:
+                    texts.append(None)
+                else:
+                    texts.append(row[at : at + length].decode("utf-8", "surrogatepass"))
+                    at += length
+            name, exe, argv = texts
+            text = ImageText(
+                name or "", exe, None if argv is None else tuple(argv.split("\0")), bool(cut)
+            )
+            yield Image(text, since, bool(inherited), Peak(peak, peak_time, PEAK_SOURCES[source]))
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from memwatch import cgroup, native, tiers
 from memwatch.job import Job
 from memwatch.launcher import Launcher
 from memwatch.monitor import watch
+from memwatch.observations import Batch
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ SEEN_EVERY = 1_000_000_000
 RECORDED_EVERY = 500_000_000
 """The same while it is recorded: as much may be missing at the end of a recording that is cut
 short by a kill, and the time it takes to write."""
+
+SHOWN_EVERY = 100_000_000
+"""The same while somebody looks on."""
 
 
 def run(
@@ -99,6 +103,7 @@ def watch_command(
     sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
     recorder: Recorder | None = None,
+    on_look: Callable[[Job, Batch], None] | None = None,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
@@ -107,6 +112,8 @@ def watch_command(
     """run(), for a caller that brings the launcher and goes on using it.
 
     Without `has_other_children` every child of this process is taken for the job's.
+    `on_look` is called some times a second with the job as it is, and with what
+    was observed since the last call.
     """
     if not command:
         raise ValueError("the command is empty")
@@ -118,7 +125,7 @@ def watch_command(
     hook = _Hook(exact)
     sampler = native.Sampler(
         interval_ns,
-        batch=RECORDED_EVERY if recorder else SEEN_EVERY,
+        batch=SHOWN_EVERY if on_look else RECORDED_EVERY if recorder else SEEN_EVERY,
         burst=round(burst * 1e9),
         sources=sum(SOURCES[name] for name in sources),
         pss=PSS_MODES[pss],
@@ -127,6 +134,13 @@ def watch_command(
         has_other_children=has_other_children,
         max_descriptors=launcher.spare_descriptors,
     )
+
+    def on_batch(batch: Batch) -> None:
+        if recorder:
+            recorder.add(batch)
+        if on_look:
+            on_look(job, batch)
+
     failure: Exception | None = None
     limit = cgroup.Watch()
     try:
@@ -143,8 +157,9 @@ def watch_command(
                 sampler,
                 job,
                 other_fd=launcher.signal_fd,
-                on_batch=recorder.add if recorder else lambda _batch: None,
+                on_batch=on_batch,
                 on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
+                timeout=1.0 if on_look else None,
             )
         except (OSError, MemoryError) as error:
             failure = error

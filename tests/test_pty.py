@@ -1,100 +1,14 @@
 """memwatch at a terminal: keys, sizes, job control, and the end of the connection."""
 
-import fcntl
 import os
-import pty
-import re
 import shutil
 import signal
-import struct
 import subprocess
 import termios
 
 import pytest
 
 CTRL_C, CTRL_Z, CTRL_BACKSLASH, CTRL_D = b"\x03", b"\x1a", b"\x1c", b"\x04"
-
-
-class Terminal:
-    """A terminal with a program in it that leads its session."""
-
-    def __init__(self, memwatch, wait_until, argv, *, rows=24, columns=80, env=None):
-        self._wait_until = wait_until
-        self.master, slave = pty.openpty()
-        self.resize(rows, columns)
-        self.attributes = termios.tcgetattr(self.master)
-
-        def take_terminal():
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        self.watch = memwatch.popen(
-            argv,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={"TERM": "xterm"} | (env or {}),
-            start_new_session=True,
-            preexec_fn=take_terminal,
-        )
-        os.close(slave)
-        os.set_blocking(self.master, False)
-        self.shown = b""
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
-
-    def type(self, keys: bytes):
-        assert os.write(self.master, keys) == len(keys)
-
-    def pump(self):
-        """Takes what has been written to the screen."""
-        try:
-            while text := os.read(self.master, 65536):
-                self.shown += text
-        except BlockingIOError:
-            pass
-        except OSError:
-            pass  # EIO: nobody has the terminal open any more
-
-    def expect(self, text: bytes):
-        def there():
-            self.pump()
-            return text in self.shown
-
-        self._wait_until(there, f"{text!r} on the screen")
-
-    def end(self) -> int:
-        """Waits for the program: its exit code."""
-
-        def ended():
-            self.pump()
-            return self.watch.process.poll() is not None
-
-        self._wait_until(ended, "the end")
-        self.pump()
-        return self.watch.process.returncode
-
-    def lines(self):
-        """What is on the screen, without colours."""
-        return re.sub(r"\x1b\[[0-9;]*m", "", self.shown.decode()).splitlines()
-
-    def close(self):
-        if self.master >= 0:
-            os.close(self.master)
-            self.master = -1
-
-
-@pytest.fixture
-def terminal(memwatch, wait_until):
-    opened = []
-
-    def start(argv, **how):
-        opened.append(Terminal(memwatch, wait_until, argv, **how))
-        return opened[-1]
-
-    yield start
-    for each in opened:
-        each.close()
 
 
 @pytest.fixture

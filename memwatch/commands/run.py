@@ -15,6 +15,7 @@ from memwatch.outputs import complain
 from memwatch.profiler import watch_command
 
 if TYPE_CHECKING:
+    from memwatch.commands.live_line import LiveLine
     from memwatch.recording import Recorder
 
 
@@ -66,6 +67,11 @@ if TYPE_CHECKING:
     "Gzipped when the name ends in .gz.",
 )
 @click.option("--force", is_flag=True, help="Let --output overwrite a file.")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Show on stderr, while the command runs, how much it holds. Not with --quiet.",
+)
 @report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
 @click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
@@ -77,6 +83,7 @@ def command(
     sources: tuple[str, ...],
     output: str | None,
     force: bool,
+    live: bool,
     silent: bool,
     words: tuple[str, ...],
     **wanted: Any,
@@ -103,6 +110,8 @@ def command(
         raise
     stdout, stderr = _streams(silent=silent, stdout_is_ours=reports.as_json)
 
+    line = _live_line() if live and not reports.quiet else None
+
     with Launcher() as launcher:
         try:
             profile = watch_command(
@@ -115,6 +124,7 @@ def command(
                 sources=sources,
                 timeline=reports.needs_timeline,
                 recorder=recorder,
+                on_look=line.show if line else None,
                 stdout=stdout,
                 stderr=stderr,
                 has_other_children=False,
@@ -124,6 +134,9 @@ def command(
             if recorder:
                 recorder.abandon()
             raise click.ClickException(_cannot_run(words[0], error)) from None
+        finally:
+            if line:
+                line.close(wait=not reports.as_json)
         # Still inside: a late signal to memwatch must not cost the user the report.
         if recorder and recorder.error:
             complain(f"the recording {recorder.path!r} is incomplete: {recorder.error.strerror}")
@@ -153,6 +166,12 @@ def _recorder(template: str | None, *, overwrite: bool) -> Recorder | None:
         raise click.ClickException(
             f"cannot write {path!r}: {error.strerror}; choose another file"
         ) from None
+
+
+def _live_line() -> LiveLine:
+    from memwatch.commands.live_line import LiveLine
+
+    return LiveLine()
 
 
 def _streams(*, silent: bool, stdout_is_ours: bool) -> tuple[int, int]:

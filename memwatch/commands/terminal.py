@@ -29,7 +29,7 @@ def wants_color(fd: int) -> bool:
     return os.isatty(fd) and os.environ.get("TERM") != "dumb"
 
 
-def width(fd: int) -> int:
-    """Columns of the terminal at `fd`; 100 where there is none."""
+def width(fd: int, unknown: int = 100) -> int:
+    """Columns of the terminal at `fd`; `unknown` where there is none."""
     # A terminal that was never told its size says 0.
-    return (os.get_terminal_size(fd).columns if os.isatty(fd) else 0) or 100
+    return (os.get_terminal_size(fd).columns if os.isatty(fd) else 0) or unknown

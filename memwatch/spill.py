@@ -1,0 +1,107 @@
+"""Lists that only grow, and take little memory however long they get.
+
+The newest part is in memory, the rest in a temporary file that has no name and is gone with this
+process. Where no file can be made, or the disk is full, what follows stays in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import IO, overload
+
+MOST_IN_MEMORY = 1 << 21
+"""Bytes of one list: a job of some thousand processes needs no file."""
+
+# How much is read from the file at once where everything is.
+_CHUNK = 1 << 16
+
+_NUMBER = struct.Struct("=q")
+
+
+class Bytes:
+    """Bytes to which more are appended."""
+
+    def __init__(self, most_in_memory: int = MOST_IN_MEMORY) -> None:
+        self._most_in_memory = most_in_memory
+        self._file: IO[bytes] | None = None
+        self._in_file = 0
+        self._newest = bytearray()
+
+    def __len__(self) -> int:
+        return self._in_file + len(self._newest)
+
+    def append(self, data: bytes) -> None:
+        self._newest += data
+        if len(self._newest) > self._most_in_memory:
+            self._spill()
+
+    def read(self, start: int, end: int) -> bytes:
+        """What is from `start` to `end`. Raises OSError when the file cannot be read."""
+        data = b""
+        while self._file and start + len(data) < min(end, self._in_file):
+            at = start + len(data)
+            part = os.pread(self._file.fileno(), min(end, self._in_file) - at, at)
+            if not part:
+                raise OSError(f"the temporary file lacks what was written at {at}")
+            data += part
+        if end > self._in_file:
+            data += self._newest[max(0, start - self._in_file) : end - self._in_file]
+        return data
+
+    def _spill(self) -> None:
+        try:
+            self._file = self._file or _temporary_file()
+            view = memoryview(self._newest)
+            at = self._in_file
+            while view:
+                written = os.pwrite(self._file.fileno(), view, at)
+                view = view[written:]
+                at += written
+        except OSError:
+            # Whatever was written of it is not read: it is all here.
+            self._most_in_memory = 1 << 62
+            return
+        self._in_file = at
+        self._newest = bytearray()
+
+
+class Numbers(Sequence[int]):
+    """64-bit numbers to which more are appended."""
+
+    def __init__(self) -> None:
+        self._bytes = Bytes()
+
+    def append(self, number: int) -> None:
+        self._bytes.append(_NUMBER.pack(number))
+
+    def __len__(self) -> int:
+        return len(self._bytes) // 8
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[int]: ...
+    def __getitem__(self, index: int | slice) -> int | list[int]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        at = range(len(self))[index] * 8
+        number: int = _NUMBER.unpack(self._bytes.read(at, at + 8))[0]
+        return number
+
+    def __iter__(self) -> Iterator[int]:
+        for at in range(0, len(self._bytes), _CHUNK):
+            yield from array("q", self._bytes.read(at, at + _CHUNK))
+
+
+def _temporary_file() -> IO[bytes]:
+    import tempfile
+
+    if not os.environ.get("TMPDIR"):
+        # /tmp is in memory on many systems: file-hierarchy(7) has this one for what is large.
+        with suppress(OSError):
+            return tempfile.TemporaryFile(buffering=0, prefix="memwatch-", dir="/var/tmp")
+    return tempfile.TemporaryFile(buffering=0, prefix="memwatch-")

@@ -1,0 +1,340 @@
+"""`run --live` beside a command that has the same terminal, and without a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import termios
+from contextlib import suppress
+
+import pyte
+import pytest
+from wcwidth import wcswidth
+
+from memwatch.commands import live_line
+from memwatch.commands.live_line import LiveLine
+from memwatch.job import Job
+from memwatch.observations import HAS_RSS, MEMORY, STARTED, TICK, Batch
+
+CTRL_S, CTRL_Q = b"\x13", b"\x11"
+DRAWN = re.compile(rb"\x1bD\x1b7\r(.*?)\x1b8\x1b\[A")
+
+
+@pytest.fixture
+def burn(terminal, memwatch, burner):
+    """`memwatch run --live -- burner WORDS...` at a terminal."""
+
+    def start(*words, options=(), **how):
+        argv = memwatch.argv("run", "--live", "-i", "5", *options, "--", burner, *map(str, words))
+        return terminal(argv, **how)
+
+    return start
+
+
+def drawn(screen) -> list[str]:
+    """Every line that was drawn until now."""
+    screen.pump()
+    return [re.sub(r"\x1b\[\d*m", "", each.decode()) for each in DRAWN.findall(screen.shown)]
+
+
+def wait_drawn(screen, wait_until, more=3):
+    """Until it has been drawn some more times."""
+    count = len(drawn(screen)) + more
+    wait_until(lambda: len(drawn(screen)) >= count, "the line")
+
+
+def emulate(shown, rows=24, columns=80):
+    """What is on the screen and above it."""
+    screen = pyte.HistoryScreen(columns, rows, history=10_000)
+    pyte.ByteStream(screen).feed(shown)
+    above = ["".join(row[x].data for x in range(columns)) for row in screen.history.top]
+    return [row.rstrip() for row in (*above, *screen.display)]
+
+
+@pytest.mark.both_users
+def test_is_drawn_and_goes(burn, memwatch, wait_until):
+    go = memwatch.room / "go"
+    screen = burn("touch", 20, "mark", "root", "until", go, "exit", 5, columns=100)
+    root = screen.watch.mark("root")
+    wait_drawn(screen, wait_until)
+    before = emulate(screen.shown, columns=100)
+    assert re.fullmatch(
+        rf"\d:\d\d  RSS \d+\.\d MiB  max \d+\.\d MiB  1 process  "
+        rf"largest \d+\.\d MiB burner \(pid {root}\)",
+        # The command has written nothing: its cursor is in the first row.
+        before[1],
+    )
+    assert not any(before[:1] + before[2:])
+    go.touch()
+    assert screen.end() == 5
+    after = [line for line in emulate(screen.shown, columns=100) if line]
+    assert after[0].startswith("Job:")
+    assert not any("largest" in line for line in after)
+
+
+SCRIPT = """
+step() { until [ -e "$1" ]; do sleep 0.02; done; }
+echo one; step a; printf 'two ... '; step b; echo done; step c; echo three; printf four; step d
+"""
+
+
+def test_output_of_the_command_is_where_it_would_be(terminal, memwatch, wait_until):
+    """A few rows, so that it scrolls; each piece is written while the line stands there."""
+
+    def run(*options):
+        argv = memwatch.argv("run", *options, "-i", "5", "--", "sh", "-c", SCRIPT)
+        screen = terminal(argv, rows=3)
+        for step, text in zip("abcd", (b"one", b"...", b"done", b"four"), strict=True):
+            screen.expect(text)
+            if options:
+                wait_drawn(screen, wait_until)
+            (memwatch.room / step).touch()
+        assert screen.end() == 0
+        for step in "abcd":
+            (memwatch.room / step).unlink()
+        lines = emulate(screen.shown, rows=3)
+        return lines[: next(n for n, line in enumerate(lines) if line.startswith("Job:"))]
+
+    assert run("--live") == run() == ["one", "two ... done", "three", "four"]
+
+
+def test_fits_the_window_as_it_is(terminal, memwatch, burner, wait_until):
+    go, program = memwatch.room / "go", memwatch.room / "編譯器編譯"
+    shutil.copy(burner, program)
+    argv = memwatch.argv("run", "--live", "-i", "5", "--", program, "touch", "5", "until", go)
+    screen = terminal(argv, columns=75)
+    wait_drawn(screen, wait_until)
+    assert "編" in drawn(screen)[-1]
+    for columns in (30, 120, 12, 2, 1):
+        screen.resize(24, columns)
+        # One may be on its way that was measured before.
+        wait_drawn(screen, wait_until, 2)
+        before = len(drawn(screen))
+        wait_drawn(screen, wait_until)
+        assert all(wcswidth(line) < columns for line in drawn(screen)[before:])
+        assert any("pid" in line for line in drawn(screen)[before:]) == (columns == 120)
+    go.touch()
+    assert screen.end() == 0
+
+
+def test_colors(burn, memwatch, wait_until):
+    go = memwatch.room / "go"
+    for env in ({}, {"NO_COLOR": "1"}):
+        screen = burn("until", go, options=["--json"], env=env)
+        wait_drawn(screen, wait_until)
+        assert bool(re.search(rb"\x1b\[\d*m", screen.shown)) == (not env)
+        screen.watch.process.send_signal(signal.SIGINT)
+        assert screen.end() == 128 + signal.SIGINT
+
+
+def test_stopped_terminal_holds_nothing_up(burn, memwatch, wait_until):
+    go, result = memwatch.room / "go", memwatch.room / "result"
+    with result.open("wb") as out:
+        screen = burn(
+            *("mark", "root", "until", go, "mark", "on", "exit", 5),
+            options=["--json"],
+            stdout=out,
+        )
+    screen.watch.mark("root")
+    wait_drawn(screen, wait_until)
+    screen.type(CTRL_S)
+    screen.watch.ticks(100)
+    before = len(drawn(screen))
+    screen.watch.ticks(100)
+    assert len(drawn(screen)) == before
+    go.touch()
+    screen.watch.mark("on")
+    assert screen.end() == 5
+    assert result.read_bytes().endswith(b"}\n")
+
+
+def test_terminal_goes_on(burn, memwatch, wait_until):
+    go = memwatch.room / "go"
+    screen = burn("mark", "root", "until", go)
+    screen.watch.mark("root")
+    wait_drawn(screen, wait_until)
+    screen.type(CTRL_S)
+    screen.watch.ticks(100)
+    screen.type(CTRL_Q)
+    wait_drawn(screen, wait_until)
+    go.touch()
+    assert screen.end() == 0
+    assert next(filter(None, emulate(screen.shown))).startswith("Job:")
+
+
+def test_leaves_the_screen_to_a_program_that_takes_each_key(burn, memwatch, wait_until):
+    go = memwatch.room / "go"
+    screen = burn("mark", "root", "until", go)
+    screen.watch.mark("root")
+    wait_drawn(screen, wait_until)
+    mode = list(screen.attributes)
+    mode[3] &= ~termios.ICANON
+    termios.tcsetattr(screen.master, termios.TCSANOW, mode)
+    screen.watch.ticks(40)
+    before = len(drawn(screen))
+    screen.watch.ticks(100)
+    assert len(drawn(screen)) == before
+    termios.tcsetattr(screen.master, termios.TCSANOW, screen.attributes)
+    wait_drawn(screen, wait_until)
+    go.touch()
+    assert screen.end() == 0
+
+
+def test_terminal_goes_away(burn, memwatch, wait_until):
+    go, result = memwatch.room / "go", memwatch.room / "result"
+    with result.open("wb") as out:
+        screen = burn(
+            *("trap", 1, "mark", "root", "until", go, "exit", 5),
+            options=["--json"],
+            stdout=out,
+        )
+    root = screen.watch.mark("root")
+    wait_drawn(screen, wait_until)
+    screen.close()
+    assert screen.watch.marks("sig01") == [root]
+    screen.watch.ticks(100)
+    go.touch()
+    assert screen.watch.process.wait(45) == 5
+    assert result.read_bytes().endswith(b"}\n")
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_in_the_background(terminal, memwatch, burner, wait_until, state_of):
+    """Nothing is drawn, and `stty tostop` does not stop it."""
+    go = memwatch.room / "go"
+    words = ["mark", "root", "until", str(go)]
+    command = memwatch.argv("run", "--live", "--json", "-i", "5", "--", burner, *words)
+    screen = terminal(
+        ["bash", "--norc", "--noprofile", "-i"],
+        env={"PS1": "ready> ", "COMMAND": " ".join(map(str, command)), "HISTFILE": ""},
+    )
+    screen.expect(b"ready> ")
+    # The last of them is in the foreground: at its prompt bash would have the terminal to itself.
+    screen.type(b"stty tostop; $COMMAND >result & cat\n")
+    root = screen.watch.mark("root")
+    with open(f"/proc/{root}/stat") as stat:
+        watcher = int(stat.read().rsplit(")", 1)[1].split()[1])
+    screen.watch.pid = watcher
+    screen.watch.ticks(100)
+    assert drawn(screen) == []
+    assert state_of(watcher) != "T"
+    go.touch()
+    wait_until(lambda: not state_of(watcher), "its end")
+    screen.type(b"\x04exit\n")
+    screen.end()
+
+
+@pytest.mark.parametrize(
+    ("options", "env"),
+    [(["--quiet"], {}), (["--json"], {"TERM": "dumb"}), (["--json"], {"TERM": ""})],
+    ids=["quiet", "dumb", "no TERM"],
+)
+def test_nothing_is_drawn(burn, memwatch, options, env):
+    go = memwatch.room / "go"
+    screen = burn("mark", "root", "until", go, options=options, env=env)
+    screen.watch.mark("root")
+    screen.watch.ticks(100)
+    go.touch()
+    assert screen.end() == 0
+    assert b"\x1b" not in screen.shown
+    assert ("--quiet" in options) == (not screen.shown)
+
+
+def test_plain_lines_where_there_is_no_terminal(memwatch, burner, wait_until):
+    watch = memwatch.start("run", "--live", "--json", "-i", "1s", "--", burner, "gate", "exit", "5")
+    wait_until(lambda: b"\n" in watch.errors(), "a line")
+    result = watch.end()
+    assert result.code == 5
+    assert re.fullmatch(
+        r"memwatch: 0:0\d  RSS .* MiB  max .* MiB  1 process  largest .* MiB burner \(pid \d+\)",
+        result.one_line(),
+    )
+    assert result.json["exit_code"] == 5
+
+
+# In this process, by a clock of the test's
+
+
+def job_of(rss: int) -> tuple[Job, Batch]:
+    job = Job()
+    batch = Batch(
+        [
+            (1, 1, 0, 0, STARTED, 0, 101, 1),
+            (1, 1, rss, 0, MEMORY, HAS_RSS, 101, 1),
+            (1, 0, rss, 1, TICK, 0, 0, 0),
+        ],
+        b"",
+    )
+    job.apply(batch)
+    return job, batch
+
+
+def test_one_line_every_few_seconds(capfd):
+    now = 0
+    line = LiveLine(now=lambda: now)
+    job, batch = job_of(3 << 20)
+    while now < 11_000_000_000:
+        now += 100_000_000
+        line.show(job, batch)
+    line.close(wait=True)
+    assert capfd.readouterr().err == "".join(
+        f"memwatch: 0:{seconds:02}  RSS 3.0 MiB  max 3.0 MiB  1 process  "
+        "largest 3.0 MiB ? (pid 101)\n"
+        for seconds in (5, 10)
+    )
+
+
+def test_what_was_taken_in_part_is_completed_first(capfd, monkeypatch):
+    line = LiveLine(now=lambda: 0)
+    write, most = os.write, 3
+
+    def write_some(fd, data):
+        if not most:
+            raise BlockingIOError
+        return write(fd, data[:most])
+
+    monkeypatch.setattr(live_line.os, "write", write_some)
+    assert line._send(b"first|")
+    most = 0
+    assert not line._send(b"dropped|")
+    most = 3
+    assert not line._send(b"dropped too|")
+    most = 100
+    assert line._send(b"second|")
+    line.close(wait=False)
+    monkeypatch.undo()
+    assert capfd.readouterr().err == "first|second|"
+
+
+@pytest.fixture
+def full_pipe():
+    """Standard error is a pipe that takes no more. Gives its other end."""
+    reader, writer = os.pipe()
+    saved = os.dup(2)
+    os.dup2(writer, 2)
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while os.write(writer, b"x" * 512):
+            pass
+    os.set_blocking(writer, True)
+    os.close(writer)
+    yield reader
+    os.dup2(saved, 2)
+    os.close(saved)
+    os.close(reader)
+
+
+def test_full_pipe_is_not_waited_for(full_pipe):
+    now = 0
+    line = LiveLine(now=lambda: now)
+    job, batch = job_of(3 << 20)
+    now = 5_000_000_000
+    line.show(job, batch)
+    # The command's descriptor waits as before.
+    assert os.get_blocking(2)
+    while os.read(full_pipe, 512) == b"x" * 512:
+        now += 5_000_000_000
+        line.show(job, batch)
+    line.close(wait=True)
