@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass
 
 from memwatch.job import Job
@@ -44,6 +45,8 @@ def load(path: str, *, timeline: bool = False, tracks: bool = False) -> Results:
         raise BadResults(str(error)) from None
     except BadProfile as error:
         raise BadResults(f"{path!r}: {error}") from None
+    except (KeyError, TypeError, AttributeError, IndexError, struct.error, OverflowError) as error:
+        raise BadResults(f"{path!r} is damaged: {error!r}") from None
     except (ValueError, RecursionError):
         raise BadResults(
             f"{path!r} holds no results: give a recording (memwatch run -o) "
@@ -63,7 +66,7 @@ def _replay(recording: Recording, *, timeline: bool, tracks: bool) -> Results:
             last = max(last, batch.records[-1][0])
     ending = recording.ending or Ending(
         last,
-        None,
+        job.root_status,
         Overhead(None, None),
         MemoryLimit(None, None, None, None, None, None),
         error=CUT_SHORT,

@@ -80,4 +80,8 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 def unicode_text(text: str) -> str:
     """Text of the system's, for a file of UTF-8. Python has a lone surrogate for a byte that is not
     UTF-8, and strict parsers of JSON refuse those."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # one that stands for no byte, in JSON made by hand
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")
