@@ -12,7 +12,7 @@ import click
 from memwatch import __version__
 from memwatch.outputs import complain, hold_standard_descriptors
 
-COMMANDS = ("run", "report", "doctor")
+COMMANDS = ("run", "report", "view", "doctor")
 
 
 class LazyGroup(click.Group):

@@ -18,6 +18,7 @@ LAYERS = (
         "memwatch.commands.run",
         "memwatch.commands.doctor",
         "memwatch.commands.report",
+        "memwatch.commands.view",
         "memwatch.commands.reporting",
         "memwatch.commands.options",
         "memwatch.commands.terminal",
@@ -34,6 +35,9 @@ LAYERS = (
         "memwatch.recording",
     ),
     ("memwatch.kernel_files",),
+    ("memwatch.view.page",),
+    ("memwatch.view.model",),
+    ("memwatch.view", "memwatch.view.payload", "memwatch.view.thinning"),
     (
         "memwatch.reports",
         "memwatch.reports.summary",
@@ -69,6 +73,9 @@ WITHIN = {
 VERSION = "memwatch.__version__"
 
 PURE = (
+    "memwatch.view.model",
+    "memwatch.view.payload",
+    "memwatch.view.thinning",
     "memwatch.reports",
     "memwatch.filters",
     "memwatch.json_profile",
