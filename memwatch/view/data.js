@@ -25,6 +25,10 @@ function column(bytes, count, scale, order) {
   let at = 0;
   for (let i = 0; i < count; i++) {
     let byte = bytes[at++];
+    if (byte < 128) {
+      out[i] = byte & 1 ? -(byte + 1) / 2 : byte / 2;
+      continue;
+    }
     let number = byte & 127;
     // Not by shifts: those are of 32 bits.
     for (let unit = 128; byte > 127; unit *= 128) {
@@ -64,15 +68,29 @@ function starts(counts) {
   return out;
 }
 
+function picked(values, indices) {
+  const out = new Float64Array(indices.length);
+  for (let i = 0; i < out.length; i++) out[i] = values[indices[i]];
+  return out;
+}
+
 class Run {
   constructor(document, columns) {
     Object.assign(this, document, columns);
     this.count = this.pid.length;
-    this.tickTime = this.tick.map(index => this.moment[index]);
-    this.sampleTime = this.sample_moment.map(index => this.moment[index]);
+    this.tickTime = picked(this.moment, this.tick);
+    this.sampleTime = picked(this.moment, this.sample_moment);
     // Samples of process p are those from sampleFrom[p] to sampleFrom[p + 1]; images likewise.
     this.sampleFrom = starts(this.sample_count);
     this.imageFrom = starts(this.images);
+    this.image_since = this.image_later;
+    this.image_peak = this.image_lower;
+    for (let p = 0; p < this.count; p++) {
+      for (let i = this.imageFrom[p]; i < this.imageFrom[p + 1]; i++) {
+        this.image_since[i] += this.begin[p];
+        this.image_peak[i] = this.peak[p] - this.image_peak[i];
+      }
+    }
     // Who was still running holds on to the end of the job.
     this.running.forEach((is, p) => { if (is) this.end[p] = Math.max(this.end[p], this.duration); });
     this.largest = this.peak.reduce((high, size) => Math.max(high, size), 0);
@@ -170,6 +188,7 @@ class Run {
 
   // What one group held at each tick, made when it is first asked for.
   heldBy(g) {
+    if (g < COLOURS && this.stack.length) return this.stack[g];
     this.held ??= new Map();
     if (!this.held.has(g)) {
       const sums = [new Float64Array(this.tickTime.length + 1), new Float64Array(this.tickTime.length + 1)];

@@ -237,6 +237,13 @@ def _processes(processes: list[Process], at: _Times, words: _Words) -> list[Colu
 
 def _images(processes: list[Process], at: _Times, words: _Words) -> list[Column]:
     images = [image for process in processes for image in process.images]
+    # Most processes run one program, so beside the process's own these are mostly 0.
+    later = [
+        at(image.since) - at(_begin(process)[0])
+        for process in processes
+        for image in process.images
+    ]
+    lower = [process.peak.rss - image.peak.rss for process in processes for image in process.images]
     return [
         Column("image_name", [words(printable(image.text.name)) for image in images]),
         Column(
@@ -246,9 +253,9 @@ def _images(processes: list[Process], at: _Times, words: _Words) -> list[Column]
         Column(
             "image_exe", [words(image.text.exe and printable(image.text.exe)) for image in images]
         ),
-        Column("image_since", at.all(image.since for image in images)),
+        Column("image_later", later),
         Column("image_forked", [image.inherited for image in images]),
-        Column("image_peak", [image.peak.rss for image in images]),
+        Column("image_lower", lower),
         Column("image_source", [PEAK_SOURCES.index(image.peak.source) for image in images]),
     ]
 

@@ -28,6 +28,7 @@ let colours = null;
 let tables = null;
 let isDirty = false;
 let drawTime = 0;
+let painted = null;
 
 // ---- Looks ----
 
@@ -60,8 +61,8 @@ function readColours() {
 function repaint() {
   showLegend();
   showRuns();
-  tables?.processes.draw();
-  tables?.groups.draw();
+  tables.processes.draw();
+  tables.groups.draw();
   draw();
 }
 
@@ -238,9 +239,12 @@ function chooseRun(run) {
   press($('by-command'), run.count > MANY);
   makeTables();
   showFocus();
+  showLegend();
+  showRuns();
   search();
-  repaint();
-  pin(null);
+  state.pinned = null;
+  showDetails();
+  draw();
 }
 
 function makeTables() {
@@ -721,7 +725,7 @@ async function begin() {
   setTheme(ownTheme());
   listen();
   chooseRun(state.runs[0]);
-  draw();
+  painted = performance.now();
 }
 
 // For tests, and to look at in the console: what is shown. Nothing can be changed through it.
@@ -736,7 +740,9 @@ window.memwatch = Object.freeze({
   get to() { return state.view.to; },
   get cursor() { return state.cursor; },
   get pinned() { return state.pinned === null ? null : state.run.pid[state.pinned]; },
+  // Milliseconds: of the last drawing, and from the start of the page to the first.
   get drawTime() { return drawTime; },
+  get painted() { return painted; },
   get lanes() { return lanes.length; },
   // Where on the screen a time is, and the lane of a process: null when it has none now.
   x: time => $('lanes').getBoundingClientRect().left + GUTTER + (time - state.view.from) / state.view.span * timeWidth(),
