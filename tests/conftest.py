@@ -1020,6 +1020,8 @@ class Story:
         total = sum(self._held.values())
         self.totals.append((round(at * 1000), total))
         self._add(observations.TICK, at, 0, total, len(self._held), 0)
+        if len(self._records) > 5000:
+            self.cut_short()
 
     def pss(self, at: float, size: int) -> None:
         total = sum(self._held.values())

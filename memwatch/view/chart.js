@@ -156,15 +156,15 @@ class Chart {
   // Lines of equal size, and what they are, at the left.
   #sizes(context, width, ratio, colours, y) {
     const step = niceSize(this.top / Math.max(2, Math.floor(this.height / ratio / 42)));
-    context.font = `${10.5 * ratio}px ${colours.font}`;
-    context.textBaseline = 'bottom';
-    context.textAlign = 'left';
     for (let size = 0; size <= this.top; size += step) {
       const at = Math.round(y(size)) + 0.5;
       context.fillStyle = size ? colours.grid : colours.line;
       context.fillRect(0, at, width, ratio);
     }
     this.labels = () => {
+      context.font = `${10.5 * ratio}px ${colours.font}`;
+      context.textBaseline = 'bottom';
+      context.textAlign = 'left';
       for (let size = step; size <= this.top; size += step) {
         haloed(context, formatSize(size).replace('.0 ', ' '), 4 * ratio, y(size) - ratio, colours.soft, colours, ratio);
       }

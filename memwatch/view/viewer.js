@@ -157,6 +157,8 @@ function showRun() {
   $('facts').replaceChildren(...run.facts.map(([name, value, how], i) =>
     element('div', {className: i ? '' : 'main'}, element('dt', {textContent: name}),
       element('dd', {textContent: value}), element('dd', {textContent: how, className: 'how'}))));
+  const [peak] = run.facts;
+  $('chart').setAttribute('aria-label', `Memory over time. ${peak[0]}: ${peak[1]} (${peak[2]})`);
   const notes = [...run.notes];
   if (!run.has_samples) {
     notes.unshift('This file has no samples of single processes: each is drawn as high as its peak, in dashes, for all its life.');
