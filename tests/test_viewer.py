@@ -24,9 +24,10 @@ MARKED = "</script><img src=x onerror=alert(1)>"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    known = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    found = os.environ.get("CHROMIUM") or next(known, None)
     if not found:
-        pytest.skip("needs chromium: apt-get install chromium, or name one in CHROMIUM")
+        pytest.skip("needs Chromium: apt-get install chromium, or name one in CHROMIUM")
     with playwright.sync_playwright() as driver:
         # Its sandbox needs what root in a container does not have; the pages are our own.
         opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
@@ -247,8 +248,9 @@ def test_the_legend_and_the_tip_leave_out_what_is_hidden(page):
 def test_nothing_is_out_of_a_screen_readers_reach(page):
     unnamed = page.tab.evaluate(
         """() => [...document.querySelectorAll('#app button, #app canvas, #app input')]
-            .filter(each => !each.closest('[hidden]') && !(each.textContent.trim() || each.getAttribute('aria-label')
-                || each.labels?.length)).map(each => each.outerHTML)"""
+            .filter(each => !each.closest('[hidden]') && !each.textContent.trim()
+                && !each.getAttribute('aria-label') && !each.labels?.length)
+            .map(each => each.outerHTML)"""
     )
     assert unnamed == []
     assert page.tab.get_attribute("#chart", "tabindex") == "0"

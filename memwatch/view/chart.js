@@ -53,7 +53,7 @@ class Chart {
     if (!hidden.has('total')) for (const each of this.state.runs) top = Math.max(top, each.max_total ?? 0);
     if (!hidden.has('pss')) top = Math.max(top, highest(run.pss_total));
     if (this.showsLimit()) top = Math.max(top, run.limit);
-    this.top = Math.max(top * 1.06, 1024);
+    this.top = Math.max(top * 1.1, 1024);
   }
 
   // The limit sets the scale only when it is near, or asked for.
@@ -187,7 +187,7 @@ class Chart {
       context.setLineDash([]);
       context.textAlign = 'right';
       context.textBaseline = 'bottom';
-      haloed(context, `limit ${formatSize(run.limit)}`, width - 6 * ratio, y(run.limit) - 2 * ratio, colours.limit, colours, ratio);
+      haloed(context, `limit ${formatSize(run.limit)}`, width - 6 * ratio, y(run.limit) - 3 * ratio, colours.limit, colours, ratio);
     }
     this.labels();
     if (hidden.has('total')) return;

@@ -295,6 +295,8 @@ def _facts(profile: Profile) -> Iterable[Fact]:
     if pss:
         at_most = "at most " if pss.unread else ""
         how = f"shared pages counted once, at {profile.elapsed(pss.time):.2f} s"
+        if not profile.pss_at_peak:
+            how += f", when RSS was {format_size(pss.rss)}"
         yield Fact("Peak total PSS", at_most + format_size(pss.total), how)
     if largest:
         name = printable(largest.peak_image.text.name)

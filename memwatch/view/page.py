@@ -21,7 +21,10 @@ PROCESSES = 25
 GROUPS = 25
 
 # One after the other they are the program: each uses what comes before it.
-_SCRIPTS = ("data.js", "time.js", "chart.js", "lanes.js", "tables.js", "viewer.js")
+_SCRIPTS = (
+    *("data.js", "time.js", "chart.js", "lanes.js", "tables.js"),
+    *("state.js", "top.js", "choose.js", "pointer.js", "viewer.js"),
+)
 
 
 def render(pages: Sequence[tuple[Page, Profile]]) -> str:
