@@ -54,7 +54,9 @@ def command(out: str | None, no_open: bool, force: bool, paths: tuple[str, ...])
 def _check(out: str, paths: tuple[str, ...], *, overwrite: bool) -> None:
     """Before the work, not after it."""
     if any(_is_same(out, path) for path in paths):
-        raise click.ClickException(f"{out!r} is to be shown: choose another name for the page")
+        raise click.ClickException(
+            f"{out!r} is what is to be shown: choose another name for the page"
+        )
     if os.path.lexists(out) and not overwrite:
         raise click.ClickException(
             f"{out!r} exists: choose another name, or overwrite it with --force"

@@ -31,6 +31,7 @@ let tables = null;
 let isDirty = false;
 let drawTime = 0;
 let painted = null;
+const begun = performance.now();
 let isPaper = false;
 
 // ---- Looks ----

@@ -79,7 +79,8 @@ async function begin() {
   setTheme(ownTheme());
   listen();
   chooseRun(state.runs[0]);
-  painted = performance.now();
+  // The frame after the one that shows it.
+  requestAnimationFrame(() => requestAnimationFrame(() => { painted = performance.now(); }));
 }
 
 // For tests, and to look at in the console: what is shown. Nothing can be changed through it.
@@ -94,8 +95,10 @@ window.memwatch = Object.freeze({
   get to() { return state.view.to; },
   get cursor() { return state.cursor; },
   get pinned() { return state.pinned === null ? null : state.run.pid[state.pinned]; },
-  // Milliseconds: of the last drawing, and from the start of the page to the first.
+  // Milliseconds: of the last drawing; from the start of the page until the program began, and
+  // until its first drawing was seen (null before).
   get drawTime() { return drawTime; },
+  begun,
   get painted() { return painted; },
   get lanes() { return lanes.length; },
   // Where on the screen a time is, and the lane of a process: null when it has none now.
