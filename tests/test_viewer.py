@@ -259,6 +259,35 @@ def test_nothing_is_out_of_a_screen_readers_reach(page):
 # -- Hovering ------------------------------------------------------------------------------------
 
 
+def test_the_groups_under_the_pointer(page):
+    tip = page.hover(452_000)
+    assert (tip["cc1"], tip["make"]) == ("15.2 MiB", "4.0 MiB")
+    tip = page.hover(872_000)
+    assert (tip["cc1"], tip["ld"], tip["make"]) == ("39.1 MiB", "8.1 MiB", "4.0 MiB")
+    assert "cc1" not in page.hover(902_000)
+
+
+def test_what_a_process_holds_goes_along_when_it_executes(show, story):
+    told = story("exec.jsonl", "sh")
+    told.start(1, 0, "sh")
+    for tick in range(1, 11):
+        if tick == 4:
+            told.execute(1, 35, "python3", "x.py")
+        if tick in (2, 7):
+            told.memory(1, tick * 10, tick * MIB)
+        told.tick(tick * 10)
+    page = show(told.end(100))
+    assert page.hover(30_500)["sh"] == "2.0 MiB"
+    assert page.hover(40_500)["python3"] == "2.0 MiB"
+    assert "sh" not in page.hover(40_500)
+    assert page.hover(75_000)["python3"] == "7.0 MiB"
+    page.tab.click("#by-command")
+    page.settle()
+    # The header of its group: what all of it held then.
+    tip = page.hover(75_000, page.y(101) - 20)
+    assert kib(tip["python3"]) == 7 * MIB
+
+
 @pytest.mark.parametrize("tick", [1, 54, 55, 120, 175, 198])
 def test_the_total_under_the_pointer_is_the_profiles(page, build, tick):
     time, total = build.totals[tick - 1]

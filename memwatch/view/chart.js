@@ -212,7 +212,8 @@ class Chart {
     });
   }
 
-  // A sum each, made now and then: joined where they follow each other closely.
+  // A sum each, made now and then: joined where they follow each other closely, and marked where
+  // there is room.
   #pss(context, px, y, width, ratio, colours) {
     const {pss_time: times, pss_total: totals} = this.state.run;
     const {view} = this.state;
@@ -231,7 +232,7 @@ class Chart {
     let before = -Infinity;
     for (let i = first; i < last; i++) {
       const x = px(times[i]);
-      if (x - before < 3 * ratio && last - first > 500) continue;
+      if (x - before < 9 * ratio) continue;
       before = x;
       const [at, r] = [y(totals[i]), 3 * ratio];
       context.moveTo(x, at - r);
