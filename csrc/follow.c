@@ -100,7 +100,9 @@ static uint64_t hash_of(const char *text, size_t length) {
 
 /* Reports an image. `text` is not in the queue yet. */
 static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
-                        const char *text, size_t length, uint32_t valid) {
+                        const char *text, const mw_image *image) {
+    size_t length = image->length;
+    uint32_t valid = image->valid;
     char *room = mw_queue_text(&f->said, length);
     mw_observation *record = room ? observe(f, time, MW_IMAGE, slot) : NULL;
     if (!record)
@@ -116,6 +118,8 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
         return 0;
     if (mw_platform_sources(f->platform) & MW_HOOK)
         slot->text = hash_of(text, length);
+    if (image->mark || !(valid & MW_SAME_IMAGE))
+        slot->mark = image->mark;
     slot->has_image = 1;
     slot->inherited = (valid & MW_INHERITED) != 0;
     slot->is_complete = (valid & MW_HAS_ARGV) != 0;
@@ -124,16 +128,32 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
+/* Whether an image is one that is known by its mark and its text's hash. The
+   mark tells more: a program may change its command line, or execute itself. */
+static int is_image(const mw_image *image, const char *text, int is_fork,
+                    uint64_t mark, uint64_t hash) {
+    if (is_fork || (image->valid & MW_INHERITED))
+        return is_fork && (image->valid & MW_INHERITED);
+    if (mark && image->mark)
+        return mark == image->mark;
+    return hash_of(text, image->length) == hash;
+}
+
+static int is_reported(const mw_slot *slot, const mw_image *image,
+                       const char *text) {
+    return slot->has_image &&
+           is_image(image, text, slot->inherited, slot->mark, slot->text);
+}
+
 /* Whether a look that shows an image for the first time shows a new one: what
    the hook saw of it may have been reported already. */
 static int is_new_image(mw_follower *f, mw_slot *slot, int first_seen) {
     if (!first_seen || !slot->hook_first)
         return first_seen;
     slot->hook_first = 0;
-    uint32_t valid;
-    size_t length = mw_platform_image(f->platform, slot->handle, f->text,
-                                      IMAGE_TEXT, &valid);
-    return !length || hash_of(f->text, length) != slot->text;
+    mw_image image;
+    mw_platform_image(f->platform, slot->handle, f->text, IMAGE_TEXT, &image);
+    return !image.length || !is_reported(slot, &image, f->text);
 }
 
 /* Reports an image that nobody could look at, by the name that is known. */
@@ -143,7 +163,8 @@ static int report_unseen_image(mw_follower *f, mw_slot *slot, int64_t time,
     size_t length = strlen(slot->name);
     memcpy(text, slot->name, length);
     text[length] = text[length + 1] = '\0';
-    return report_image(f, slot, time, text, length + 2, valid);
+    mw_image image = {.length = length + 2, .valid = valid};
+    return report_image(f, slot, time, text, &image);
 }
 
 /* The image that ran until now has ended in execve. */
@@ -231,21 +252,19 @@ static int awaits_exec(const mw_follower *f, mw_slot *slot, int new_image) {
     return slot->exec_due != 0;
 }
 
-/* Looks again for a command line that was missing in the middle of execve. */
-static int complete_image(mw_follower *f, mw_slot *slot, int64_t time) {
-    uint32_t valid = 0;
-    size_t length = mw_platform_image(f->platform, slot->handle, f->text,
-                                      IMAGE_TEXT, &valid);
-    if (!length || !(valid & (MW_HAS_ARGV | MW_INHERITED)))
+/* Reports what a later look has shown of the image that is reported. */
+static int complete_image(mw_follower *f, mw_slot *slot, int64_t time,
+                          mw_image *image) {
+    if (!image->length || !(image->valid & (MW_HAS_ARGV | MW_INHERITED)))
         return 0;
-    return report_image(f, slot, time, f->text, length, valid | MW_SAME_IMAGE);
+    image->valid |= MW_SAME_IMAGE;
+    return report_image(f, slot, time, f->text, image);
 }
 
 /* What one look at a process shows. */
 typedef struct {
     int64_t begun;
-    size_t length; /* of its image's text, in f->text; 0: gone */
-    uint32_t valid;
+    mw_image image; /* its text is in f->text */
     mw_reading memory;
 } view;
 
@@ -254,10 +273,15 @@ static int apply_news(mw_follower *f);
 static int take_view(mw_follower *f, const mw_slot *slot, int64_t time,
                      view *out) {
     *out = (view){.begun = mw_now()};
-    out->length = mw_platform_image(f->platform, slot->handle, f->text,
-                                    IMAGE_TEXT, &out->valid);
+    mw_platform_image(f->platform, slot->handle, f->text, IMAGE_TEXT,
+                      &out->image);
     return mw_platform_poll(f->platform, slot->handle, time, &out->memory,
                             &f->found);
+}
+
+/* Whether a process says that it is about to execute, or that it has. */
+static int hears_of_execs(const mw_follower *f) {
+    return has_events(f) || (mw_platform_sources(f->platform) & MW_HOOK);
 }
 
 /* Looks at a process until word of all it had executed by then has come, so
@@ -268,14 +292,16 @@ static int view_it(mw_follower *f, mw_slot **at, int64_t time, view *out) {
     uint64_t serial = (*at)->serial;
     for (int i = 0; i < MOST_VIEWS; i++) {
         int error = take_view(f, *at, time, out);
-        if (!error && has_events(f))
+        if (!error && hears_of_execs(f))
             error = apply_news(f);
         *at = find(f, pid);
         if (*at && ((*at)->serial != serial || (*at)->ended))
             *at = NULL;
         if (error || !*at)
             return error;
-        int is_later = (*at)->executed && (*at)->executed_at >= out->begun;
+        int is_later = has_events(f)
+                           ? (*at)->executed && (*at)->executed_at >= out->begun
+                           : (*at)->attempt.time >= out->begun;
         if (!is_later && !out->memory.new_image)
             return 0;
     }
@@ -285,12 +311,17 @@ static int view_it(mw_follower *f, mw_slot **at, int64_t time, view *out) {
 /* Reports a new image that a look has shown, and the memory in it. */
 static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
                        const view *seen) {
+    const mw_attempt *tried = &slot->attempt;
     int announced = slot->executed;
+    int has_tried = /* in what is seen: that is yet to end, then */
+        !announced && tried->time &&
+        is_image(&seen->image, f->text, (tried->valid & MW_INHERITED) != 0,
+                 tried->mark, tried->text);
     int64_t since = time;
     if (announced)
         since = slot->executed_at;
-    else if (slot->attempt.time)
-        since = slot->attempt.time;
+    else if (tried->time && !has_tried)
+        since = tried->time;
     else if (!slot->has_image && has_events(f))
         since = slot->start;
     /* What was told since this pass began may be later than it. */
@@ -298,13 +329,12 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
         since = slot->since;
     if (slot->leaving && since > slot->ended_at)
         since = slot->ended_at;
-    int error = end_image(f, slot, since);
+    int error = has_tried ? 0 : end_image(f, slot, since);
     expect_image(slot, time);
-    if (!error && seen->length)
-        error =
-            report_image(f, slot, since, f->text, seen->length, seen->valid);
+    if (!error && seen->image.length)
+        error = report_image(f, slot, since, f->text, &seen->image);
     /* If it has gone meanwhile, its end is when to tell of what it executed. */
-    slot->executed = announced && !seen->length;
+    slot->executed = announced && !seen->image.length;
     if (!error && slot->executed && seen->memory.life == MW_ALIVE) {
         /* It is there, but must not be looked at: hidden by hidepid, say. */
         error = report_unseen_image(f, slot, since, 0);
@@ -319,6 +349,30 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     return error;
 }
 
+/* Whether what is seen now is what was seen in the middle of its execve. */
+static int was_in_execve(const mw_follower *f, const mw_slot *slot,
+                         const view *seen) {
+    if (slot->executed || !slot->has_image || (slot->mark && seen->image.mark))
+        return 0;
+    if (slot->image_retries && seen->begun < slot->image_read_at + EXEC_LAG)
+        return 1; /* most likely */
+    /* It has not said that it would execute anything since. */
+    return !has_events(f) && hears_of_execs(f) && !slot->attempt.time &&
+           !slot->is_complete && !slot->inherited;
+}
+
+/* Whether the hook knows better what a process runs than this look, taken
+   before what it said, or too early or too late to see. */
+static int is_told_by_hook(const mw_follower *f, const mw_slot *slot,
+                           const view *seen) {
+    if (!hears_of_execs(f) || !slot->has_image)
+        return 0;
+    int is_past = !slot->inherited && (seen->image.valid & MW_INHERITED);
+    int is_visible =
+        seen->image.mark || (seen->image.valid & (MW_HAS_EXE | MW_HAS_ARGV));
+    return slot->exits || is_past || !is_visible;
+}
+
 /* A look has shown, or word has come, that a process runs something new. */
 static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
     view seen;
@@ -328,11 +382,25 @@ static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
     /* The hook may have told of it meanwhile. */
     if (has_events(f) && slot->has_image && !slot->executed)
         return 0;
-    /* The one that was read in the middle of its execve, most likely. */
-    if (!slot->executed && slot->has_image && slot->image_retries &&
-        seen.begun < slot->image_read_at + EXEC_LAG)
-        return complete_image(f, slot, time);
+    if (!has_events(f) && is_told_by_hook(f, slot, &seen))
+        return 0;
+    if (!has_events(f) && is_reported(slot, &seen.image, f->text)) {
+        slot->hook_first = 0;
+        return slot->is_complete ? 0
+                                 : complete_image(f, slot, time, &seen.image);
+    }
+    if (was_in_execve(f, slot, &seen))
+        return complete_image(f, slot, time, &seen.image);
     return report_view(f, slot, time, &seen);
+}
+
+/* Looks again for a command line that was missing in the middle of execve. */
+static int retry_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    mw_image image;
+    mw_platform_image(f->platform, slot->handle, f->text, IMAGE_TEXT, &image);
+    if (slot->mark && image.mark && slot->mark != image.mark && !has_events(f))
+        return begin_image(f, slot, time);
+    return complete_image(f, slot, time, &image);
 }
 
 /* Takes hold of a process known from news, unless it has gone. */
@@ -569,6 +637,24 @@ static int make_way(mw_follower *f, int32_t pid, int64_t time) {
     return slot && !slot->ended ? report_exit(f, slot, time, MW_VANISHED) : 0;
 }
 
+/* Of the process that did something: after messages were lost its pid may have
+   been taken up by another one, not of the job, unheard of. */
+static int is_true(mw_follower *f, int32_t pid, int64_t time, int *is) {
+    mw_slot *slot = find(f, pid);
+    *is = slot != NULL;
+    if (!slot || slot->ended || has_events(f) || slot->verified == f->drains)
+        return 0;
+    mw_handle *handle;
+    mw_identity identity = {0};
+    int error = mw_platform_attach(f->platform, pid, &handle, &identity);
+    slot->verified = f->drains;
+    if (error || !handle)
+        return error;
+    mw_platform_detach(f->platform, handle);
+    *is = !(identity.valid & MW_HAS_START) || is_same(slot, identity.start);
+    return *is ? 0 : report_exit(f, slot, time, MW_VANISHED);
+}
+
 static int on_fork(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (slot && !slot->ended && !slot->leaving && is_same(slot, n->time)) {
@@ -578,9 +664,13 @@ static int on_fork(mw_follower *f, const mw_news *n) {
         slot->ppid = n->ppid;
         return report_start(f, slot, n->time, 0);
     }
-    if (n->pid != f->root_pid && !find(f, n->ppid))
-        return 0;
-    int error = make_way(f, n->pid, n->time);
+    int is_of_job = 1;
+    int error = 0;
+    if (n->pid != f->root_pid)
+        error = is_true(f, n->ppid, n->time, &is_of_job);
+    if (error || !is_of_job)
+        return error;
+    error = make_way(f, n->pid, n->time);
     newcomer who = {.start = n->time,
                     .time = n->time,
                     .pid = n->pid,
@@ -606,12 +696,15 @@ static void forget_threads(mw_slot *slot) {
 }
 
 static int on_exec(mw_follower *f, const mw_news *n) {
+    int is_of_job;
+    int error = is_true(f, n->pid, n->time, &is_of_job);
     mw_slot *slot = find(f, n->pid);
-    if (!slot || slot->ended)
-        return 0;
+    if (error || !is_of_job || slot->ended)
+        return error;
     forget_threads(slot);
-    slot->known &= ~(uint32_t)MW_HAS_STATUS;
-    int error = mw_pids_add(&f->fresh, n->pid);
+    if (!slot->has_sums) /* else it may be of the end, which is told later */
+        slot->known &= ~(uint32_t)MW_HAS_STATUS;
+    error = mw_pids_add(&f->fresh, n->pid);
     int is_seen =
         slot->early_image &&
         (!slot->is_complete || n->time < slot->image_read_at + EXEC_LAG);
@@ -621,7 +714,8 @@ static int on_exec(mw_follower *f, const mw_news *n) {
         slot->image_retries = slot->is_complete ? 0 : IMAGE_RETRIES;
         slot->attempt = (mw_attempt){0};
         return error ? error
-                     : report_image(f, slot, n->time, "", 0, MW_SAME_IMAGE);
+                     : report_image(f, slot, n->time, "",
+                                    &(mw_image){.valid = MW_SAME_IMAGE});
     }
     if (slot->executed) {
         /* Two at once: nobody has looked at the one between. */
@@ -669,40 +763,36 @@ static int on_end(mw_follower *f, const mw_news *n) {
 
 /* Brings the image in line with what the hook has read. */
 static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
-    const mw_attempt *tried = &slot->attempt;
-    int64_t since = n->time;
-    uint32_t valid =
-        n->valid & (MW_HAS_EXE | MW_HAS_ARGV | MW_ARGV_CUT | MW_INHERITED);
     const char *text = f->news.text + n->text;
-    int differs = tried->time && (tried->valid & MW_HAS_WATERMARK) &&
-                  (tried->mark != n->mark ||
-                   tried->text != hash_of(text, n->text_length));
-    int is_new = 1;
-    if (slot->executed)
+    mw_image image = {.mark = n->mark,
+                      .length = n->text_length,
+                      .valid = n->valid & (MW_HAS_EXE | MW_HAS_ARGV |
+                                           MW_ARGV_CUT | MW_INHERITED)};
+    const mw_attempt *tried = &slot->attempt;
+    int64_t since = tried->time ? tried->time : n->time;
+    if (slot->executed) {
         since = slot->executed_at;
-    else if (!slot->has_image)
-        since =
-            tried->time && !(valid & MW_INHERITED) ? tried->time : slot->start;
-    else if ((slot->inherited && !(valid & MW_INHERITED)) ||
-             (differs && !has_events(f)))
-        since = tried->time ? tried->time : n->time;
-    else if (!slot->is_complete && (valid & MW_HAS_ARGV)) {
-        is_new = 0;
-        since = n->time;
-    } else {
-        return 0;
+    } else if (!slot->has_image) {
+        if (!tried->time || (image.valid & MW_INHERITED))
+            since = slot->start;
+    } else if (is_reported(slot, &image, text) ||
+               (has_events(f) && !slot->inherited) ||
+               (!slot->inherited && !slot->mark && !slot->is_complete)) {
+        /* Events tell of each that follows. And one that was seen in the middle
+           of its execve is the next to be heard of. */
+        if (slot->is_complete || !(image.valid & MW_HAS_ARGV))
+            return 0;
+        image.valid |= MW_SAME_IMAGE;
+        return report_image(f, slot, n->time, text, &image);
+    } else if ((image.valid & MW_INHERITED) || n->time < slot->image_read_at) {
+        return 0; /* of one before that which was looked at */
     }
-    int error = 0;
-    if (is_new) {
-        error = end_image(f, slot, since);
-        expect_image(slot, n->time);
-        slot->hook_first = 1;
-    } else {
-        valid |= MW_SAME_IMAGE;
-    }
-    if (error)
-        return error;
-    return report_image(f, slot, since, text, n->text_length, valid);
+    if (since < slot->since)
+        since = slot->since;
+    int error = end_image(f, slot, since);
+    expect_image(slot, n->time);
+    slot->hook_first = 1;
+    return error ? error : report_image(f, slot, since, text, &image);
 }
 
 /* Every process that passes the hook is of the job. */
@@ -732,16 +822,17 @@ static int on_hook(mw_follower *f, const mw_news *n) {
     if (error)
         return error;
     if (n->kind == MW_NEWS_EXECUTING) {
-        uint64_t text = hash_of(f->news.text + n->text, n->text_length);
+        const char *text = f->news.text + n->text;
+        mw_image image = {n->mark, n->text_length, n->valid};
         /* What it has executed in that may have been seen before. */
-        int is_before = n->text_length ? text != slot->text : !slot->inherited;
-        if (is_before && n->time < slot->image_read_at)
+        if (slot->has_image && !is_reported(slot, &image, text) &&
+            n->time < slot->image_read_at)
             return 0;
         slot->attempt = (mw_attempt){
             .time = n->time,
             .peak = n->peak,
             .mark = n->mark,
-            .text = text,
+            .text = hash_of(text, n->text_length),
             .valid = n->valid,
         };
         return 0;
@@ -811,6 +902,12 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_news *n) {
     if (!is_of_first_thread(n))
         return 0;
     set_name(f, slot, n);
+    if (!hears_of_execs(f) && slot->has_image && slot->inherited &&
+        !(n->valid & MW_INHERITED)) {
+        /* It has executed something that nobody has seen. */
+        slot->executed = 1;
+        slot->executed_at = slot->image_read_at;
+    }
     return slot->leaving || has_events(f) ? 0 : leave(f, slot, n->time, 0);
 }
 
@@ -901,7 +998,7 @@ static int look_at_fresh(mw_follower *f, int64_t time) {
         else if (slot->executed)
             error = begin_image(f, slot, time);
         else if (slot->image_retries)
-            error = complete_image(f, slot, time);
+            error = retry_image(f, slot, time);
     }
     f->fresh.count = 0;
     return error;
@@ -1070,7 +1167,7 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
             return error;
     } else if (slot->image_retries) {
         slot->image_retries--;
-        error = complete_image(f, slot, time);
+        error = retry_image(f, slot, time);
     }
     if (error)
         return error;

@@ -13,8 +13,8 @@ enum mw_news_kind {
                           it, where the source tells */
     MW_NEWS_EXIT,      /* the first thread of `pid` has ended. status */
     MW_NEWS_RECORD,    /* the kernel's record of a thread that has ended: tid,
-                          pid, ppid, elapsed, peak, user, system, bytes, status;
-                          text: the kernel's name */
+                          pid, ppid, elapsed, peak, user, system, bytes, status,
+                          MW_INHERITED; text: the kernel's name */
     MW_NEWS_EXECUTING, /* `pid` is about to try execve; the rest as LAST, but
                           of a fork that has executed nothing only the time */
     MW_NEWS_LAST       /* `pid` is about to exit: ppid, start, peak, user,

@@ -51,6 +51,13 @@ typedef struct mw_inspection {
     int new_image;
 } mw_inspection;
 
+/* What a process runs. */
+typedef struct mw_image {
+    uint64_t mark; /* another one for each image, as in mw_news; 0: not known */
+    size_t length; /* of its text, as mw_observation has it; 0: gone */
+    uint32_t valid;
+} mw_image;
+
 /* What mw_platform_wait() saw; 0: the deadline came. */
 enum mw_event { MW_EVENT_STOP = 1, MW_EVENT_ROOT_EXIT = 2, MW_EVENT_NEWS = 4 };
 
@@ -97,10 +104,9 @@ int mw_platform_poll(mw_platform *platform, mw_handle *handle, int64_t now,
 int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
                         mw_inspection *out);
 
-/* Writes the text of an image (see mw_observation) and its valid bits. Returns
-   its length, at most `capacity`, or 0 when the process has vanished. */
-size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
-                         size_t capacity, uint32_t *valid);
+/* Writes the text of an image, of `capacity` at most. */
+void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
+                       size_t capacity, mw_image *out);
 
 /* Takes the wait status of an ended child of ours: 1 and *status, else 0. */
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status);

@@ -48,7 +48,8 @@ typedef struct mw_slot {
     int32_t status;
     uint32_t known; /* of mw_valid: start, status, cpu, io, peak */
     int64_t start;
-    int64_t since; /* of the image reported */
+    uint64_t verified; /* the fetching of news for which its pid was checked */
+    int64_t since;     /* of the image reported */
     int64_t executed_at;
     int64_t image_read_at;
     int64_t ended_at;
@@ -57,7 +58,8 @@ typedef struct mw_slot {
     uint64_t peak; /* at the very end */
     uint64_t read_bytes;
     uint64_t written_bytes;
-    uint64_t text; /* hash of the last image's, for what the hook sees */
+    uint64_t mark; /* of the image reported, as in mw_image */
+    uint64_t text; /* hash of its text, for what the hook sees */
     mw_attempt attempt;
     char name[16]; /* of its image, where only that is known */
 } mw_slot;

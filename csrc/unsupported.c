@@ -112,11 +112,10 @@ int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
     return -ENOTSUP;
 }
 
-size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
-                         size_t capacity, uint32_t *valid) {
+void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
+                       size_t capacity, mw_image *out) {
     (void)platform, (void)handle, (void)text, (void)capacity;
-    *valid = 0;
-    return 0;
+    *out = (mw_image){0};
 }
 
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {

@@ -34,7 +34,7 @@ from memwatch.recording import Recorder
 PROGRAMS = Path(__file__).parent / "programs"
 
 # For every wait: far beyond what any machine needs, and below the programs' own patience.
-PATIENCE = 45.0
+PATIENCE = 120.0
 
 NOBODY = 65534
 

@@ -44,9 +44,8 @@ ordinary = "nobody" if os.geteuid() == 0 else "caller"
 as_nobody = pytest.mark.parametrize("user", [ordinary], indirect=True)
 
 
-# Not always right yet: what several programs held that followed each other within one look, and
-# threads that end in another order than they began. A few in a thousand processes are concerned.
-GAPS = {"reexec", "crowd", "mixed"}
+# Not always right yet on a busy machine: one in some thousand processes, of a mixture.
+GAPS = {"mixed"}
 
 
 @pytest.fixture
@@ -127,8 +126,8 @@ def test_cpu_time_is_the_kernel_s(blow, needs, exit_records):
 @pytest.mark.parametrize("kind", KINDS)
 def test_exit_hook_as_an_ordinary_user(blow, needs, known_gap, kind):
     needs("hook")
-    if kind in GAPS or kind in ("exec", "vfork", "spawn"):
-        known_gap("without events a sample may be taken for the program before")
+    if kind in GAPS:
+        known_gap("the peak of a process with threads may be missing")
     judged = blow(kind, "--exact", "--sources", "none")
     report, truth = judged.report, judged.truth
     assert report.used("hook")
@@ -200,7 +199,7 @@ def test_dynamically_linked_programs_too(blow, needs, storm_programs):
 def test_one_source_alone(blow, needs, known_gap, source, kind):
     needs(source)
     if kind in GAPS or kind in ("exec", "vfork") or source == "taskstats":
-        known_gap("a vfork child seen before its exec only; programs within one look")
+        known_gap("programs that follow one another within one look")
     judged = blow(kind, "--sources", source)
     report = judged.report
     assert [each["name"] for each in report.accuracy["sources"] if each["used"]] == [source]

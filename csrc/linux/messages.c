@@ -166,6 +166,7 @@ int mw_parse_connector_ack(const char *payload, size_t length, uint32_t *ack,
 enum {
     TS_VERSION = 0,
     TS_EXITCODE = 4,
+    TS_FLAG = 8,
     TS_RUN_TIME = 72, /* cpu_run_virtual_total */
     TS_COMM = 80,
     TS_PID = 128,
@@ -183,6 +184,9 @@ enum {
 };
 
 enum { VERSION_OF_TGID = 12, SHIFTED_VERSION = 15 };
+
+/* linux/acct.h: forked, and has executed nothing */
+enum { AFORK = 1 };
 
 /* How far its fields are from where they should be, as the pid tells: 0 or
    TS_SHIFT_COMM, -1 when it is nowhere. */
@@ -250,6 +254,8 @@ static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
         news->status = i32(stats + TS_EXITCODE);
         news->valid |= MW_HAS_STATUS;
     }
+    if (stats[TS_FLAG] & AFORK)
+        news->valid |= MW_INHERITED;
     set_name(out, at + TS_COMM, TS_COMM_SIZE);
     if (left >= TS_PPID + 4)
         news->ppid = i32(at + TS_PPID);

@@ -77,6 +77,15 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
     return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
 }
 
+uint64_t mw_image_mark(const mw_stat *stat) {
+    /* Both are random, and unrelated, unless that is switched off: then the
+       stack still begins below arguments of another length. In the middle of
+       execve the stack is there before the code, and not yet in its place. */
+    if (!stat->start_stack || !stat->start_code)
+        return 0;
+    return stat->start_stack ^ stat->start_code << 16;
+}
+
 int mw_parse_statm(const char *text, size_t length, mw_statm *out) {
     const char *at = text, *end = text + length;
     uint64_t shared;

@@ -30,6 +30,10 @@ typedef struct mw_stat {
 
 int mw_parse_stat(const char *text, size_t length, mw_stat *out);
 
+/* Another number for each image, but for a fork that of its parent; 0: not
+   known. */
+uint64_t mw_image_mark(const mw_stat *stat);
+
 typedef struct mw_statm {
     uint64_t size; /* pages, as all of these */
     uint64_t resident;

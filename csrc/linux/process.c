@@ -445,38 +445,43 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
     return 0;
 }
 
-static size_t read_image(const mw_platform *p, mw_handle *h, char *text,
-                         size_t capacity, uint32_t *valid) {
+static uint64_t mark_now(const mw_platform *p, const mw_handle *h) {
     mw_stat stat;
-    *valid = 0;
+    return read_stat(p, h, &stat) ? 0 : mw_image_mark(&stat);
+}
+
+static void read_image(const mw_platform *p, mw_handle *h, char *text,
+                       size_t capacity, mw_image *out) {
+    mw_stat stat;
+    *out = (mw_image){0};
     if (read_stat(p, h, &stat))
-        return 0;
+        return;
     /* What is read now is not new at the next inspection. */
     has_new_image(h, &stat);
     if (stat.flags & PF_FORKNOEXEC)
-        *valid |= MW_INHERITED;
+        out->valid |= MW_INHERITED;
     char exe[MW_PATH], cmdline[MW_PATH];
     path_of(exe, h->pid, "exe");
     path_of(cmdline, h->pid, "cmdline");
-    return mw_procfs_image(p->proc_fd, stat.comm, exe, cmdline, text, capacity,
-                           valid);
+    out->mark = mw_image_mark(&stat);
+    out->length = mw_procfs_image(p->proc_fd, stat.comm, exe, cmdline, text,
+                                  capacity, &out->valid);
 }
 
-size_t mw_platform_image(mw_platform *p, mw_handle *h, char *text,
-                         size_t capacity, uint32_t *valid) {
-    size_t length = read_image(p, h, text, capacity, valid);
+void mw_platform_image(mw_platform *p, mw_handle *h, char *text,
+                       size_t capacity, mw_image *out) {
+    read_image(p, h, text, capacity, out);
     /* Another one by now? Then the text may be half of each, and the mark is
        that of an image that nobody will see. */
-    if (mark_image(h))
-        length = read_image(p, h, text, capacity, valid);
-    if (!length && h->first_name[0]) {
+    if (mark_image(h) || mark_now(p, h) != out->mark)
+        read_image(p, h, text, capacity, out);
+    if (!out->length && h->first_name[0]) {
         /* Gone since it was attached: its name is all that is left. */
-        length = strlen(h->first_name) + 2;
-        memcpy(text, h->first_name, length - 1);
-        text[length - 1] = '\0';
+        out->length = strlen(h->first_name) + 2;
+        memcpy(text, h->first_name, out->length - 1);
+        text[out->length - 1] = '\0';
     }
     h->first_name[0] = '\0';
-    return length;
 }
 
 int mw_platform_reap(mw_platform *p, mw_handle *h, int *status) {

@@ -82,7 +82,7 @@ static bool read_numbers(mw_snapshot *s, int32_t tid, bool executing,
     int32_t pid = stat.threads > 1 ? mw_parse_tgid(s->file, length) : tid;
     /* The image is the same for all threads; the rest is the first one's. That
        one may have ended already, and shows no image then. */
-    uint64_t code = stat.start_code, stack = stat.start_stack;
+    uint64_t mark = mw_image_mark(&stat);
     if (pid != tid && (!pid || !read_stat_of(s, pid, &stat)))
         return false;
     identify(s, pid, &stat, out);
@@ -91,9 +91,7 @@ static bool read_numbers(mw_snapshot *s, int32_t tid, bool executing,
     out->user = (int64_t)(stat.user_ticks * s->tick_ns);
     out->system = (int64_t)(stat.system_ticks * s->tick_ns);
     out->valid |= MW_HAS_CPU;
-    /* Both are random, and unrelated, unless that is switched off: then the
-       stack still begins below arguments of another length. */
-    out->mark = stack ? stack ^ code << 16 : 0;
+    out->mark = mark;
     memcpy(s->name, stat.comm, sizeof s->name);
     return true;
 }

@@ -124,13 +124,12 @@ int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
     return 0;
 }
 
-size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
-                         size_t capacity, uint32_t *valid) {
+void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
+                       size_t capacity, mw_image *out) {
     (void)platform, (void)handle;
     CHECK(capacity >= 3);
     memcpy(text, "x\0", 3);
-    *valid = MW_HAS_ARGV;
-    return 3;
+    *out = (mw_image){.length = 3, .valid = MW_HAS_ARGV};
 }
 
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
@@ -164,6 +163,13 @@ int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
     (void)platform, (void)pid;
     *pss = 0;
     return -ENOTSUP;
+}
+
+int mw_platform_resident(const mw_platform *platform, int32_t pid,
+                         uint64_t *rss) {
+    (void)platform, (void)pid;
+    *rss = 0;
+    return -ESRCH;
 }
 
 uint64_t mw_platform_roughness(const mw_platform *platform) {

@@ -5,6 +5,7 @@
 #include "messages.h"
 
 #include <errno.h>
+#include <linux/acct.h>
 #include <linux/cn_proc.h>
 #include <linux/connector.h>
 #include <linux/genetlink.h>
@@ -181,6 +182,7 @@ static struct taskstats example(void) {
     memset(&stats, 0xa5, sizeof stats); /* where nothing should be read */
     stats.version = 13;
     stats.ac_exitcode = 5 << 8;
+    stats.ac_flag = ASU | AXSIG;
     stats.cpu_run_virtual_total = 0;
     memset(stats.ac_comm, 0, sizeof stats.ac_comm);
     strcpy(stats.ac_comm, "a name of 15 by");
@@ -218,6 +220,13 @@ static void test_record(void) {
     for (size_t size = 0; size < whole.size; size++)
         CHECK(parse(mw_parse_taskstats, &whole, size, &m) == -EINVAL);
 
+    CHECK(!(m.news.valid & MW_INHERITED));
+    stats.ac_flag = AFORK;
+    whole = record_of(100, 0, &stats, sizeof stats);
+    CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
+    CHECK(m.news.valid & MW_INHERITED);
+
+    stats = example();
     stats.ac_tgid = 99; /* a thread of it */
     whole = record_of(100, 99, &stats, sizeof stats);
     CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));

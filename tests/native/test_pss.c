@@ -33,7 +33,7 @@ static struct {
     double mib_cost;
     uint64_t rss[MOST];
     uint64_t left[MOST]; /* what it gives up after it was read */
-    double pss_share; /* PSS as part of the RSS */
+    double pss_share;    /* PSS as part of the RSS */
     int error[MOST];
     int shares[MOST]; /* with its parent */
     long reads[MOST];

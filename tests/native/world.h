@@ -34,6 +34,7 @@ typedef struct {
     char name[16];
     char text[MOST_TEXT];
     size_t length;
+    uint64_t mark; /* a fork has its parent's */
 } program;
 
 typedef struct person {
@@ -71,6 +72,7 @@ static struct {
     int tell_forks; /* looks tell of no children */
     person people[MOST_PEOPLE];
     size_t count;
+    uint64_t marks;          /* given to images */
     mw_news_list events;     /* to be fetched: with a time in its order */
     mw_news_list records;    /* and those without */
     long handles;            /* open ones */
@@ -102,6 +104,7 @@ static inline void set_program(person *who, const char *words) {
     program *made = &who->programs[who->count++];
     memset(made, 0, sizeof *made);
     made->since = world.now;
+    made->mark = ++world.marks;
     size_t name = strcspn(words, " ");
     CHECK(name < sizeof made->name && 2 * strlen(words) + 8 < MOST_TEXT);
     memcpy(made->name, words, name);
@@ -203,7 +206,8 @@ static inline mw_news *say_record(const person *who, int64_t user) {
     made->system = 1;
     made->read_bytes = 512;
     made->status = who->status;
-    made->valid = MW_HAS_WATERMARK | MW_HAS_CPU | MW_HAS_IO | MW_HAS_STATUS;
+    made->valid = MW_HAS_WATERMARK | MW_HAS_CPU | MW_HAS_IO | MW_HAS_STATUS |
+                  (who->count == 1 ? MW_INHERITED : 0);
     return made;
 }
 
@@ -221,7 +225,7 @@ static inline mw_news *say_hook(const person *who, uint32_t kind) {
     made->peak = who->watermark;
     made->user = 2;
     made->system = 1;
-    made->mark = 1000 + who->count;
+    made->mark = runs(who)->mark;
     made->valid |= MW_HAS_WATERMARK | MW_HAS_CPU | MW_HAS_EXE | MW_HAS_ARGV;
     return made;
 }
@@ -346,26 +350,28 @@ int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
     return 0;
 }
 
-size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
-                         size_t capacity, uint32_t *valid) {
+void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
+                       size_t capacity, mw_image *out) {
     (void)platform;
     meanwhile();
     const person *who = handle->who;
     const program *now = runs(who);
     const char *name = handle->name;
-    *valid = 0;
+    *out = (mw_image){0};
     CHECK(capacity >= MOST_TEXT);
     if (who->life != MW_VANISHED) {
         name = now->name;
         if (who->count == 1)
-            *valid |= MW_INHERITED;
+            out->valid |= MW_INHERITED;
         if (who->life == MW_ALIVE && !who->in_execve) {
             handle->mark = who->mark;
             handle->count = who->count;
-            *valid |= MW_HAS_EXE | MW_HAS_ARGV;
+            out->mark = runs(who)->mark;
+            out->valid |= MW_HAS_EXE | MW_HAS_ARGV;
+            out->length = now->length;
             handle->name[0] = '\0';
             memcpy(text, now->text, now->length);
-            return now->length;
+            return;
         }
     }
     /* A name is all that is left, or all that is there already. */
@@ -373,7 +379,7 @@ size_t mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
     memcpy(text, name, length + 1);
     text[length + 1] = '\0';
     handle->name[0] = '\0';
-    return length ? length + 2 : 0;
+    out->length = length ? length + 2 : 0;
 }
 
 uint64_t mw_platform_roughness(const mw_platform *platform) {

@@ -55,7 +55,7 @@ enum {
     TROUBLE = 99, /* exit code of a storm that does not work as it should */
     GOES_ON = -1, /* status of an image that executes another */
     REAPED = -1,  /* image of a record by the parent: the status it got */
-    PATIENCE_S = 60
+    PATIENCE_S = 150
 };
 
 /* tests/conftest.py reads these. */
