@@ -245,6 +245,20 @@ def test_the_legend_and_the_tip_leave_out_what_is_hidden(page):
     assert "Total" in page.hover(200_000)
 
 
+def test_a_limit_far_above_is_noted_and_can_be_shown(show, story):
+    told = story("limit.jsonl")
+    told.start(1, 0, "make")
+    told.memory(1, 1, 4 * MIB)
+    told.tick(10)
+    page = show(told.end(20, limit=4096 * MIB))
+    limit = page.tab.locator("#legend button[data-key=limit]")
+    assert "off this scale" in limit.inner_text()
+    assert limit.get_attribute("aria-pressed") == "false"
+    limit.click()
+    assert limit.get_attribute("aria-pressed") == "true"
+    assert limit.inner_text().startswith("Memory limit")
+
+
 def test_nothing_is_out_of_a_screen_readers_reach(page):
     unnamed = page.tab.evaluate(
         """() => [...document.querySelectorAll('#app button, #app canvas, #app input')]
@@ -570,6 +584,7 @@ def test_json_has_lifetimes_and_peaks(show, build, tmp_path):
     page.tab.click("#known summary")
     assert "no samples of single processes" in page.text("#notes")
     assert "no totals over time" in page.text("#notes")
+    assert "dashed: no samples" in page.text("#lane-count")
     tip = page.hover(450_000, page.y(103))
     assert tip["RSS"] == "not sampled"
     assert tip["Peak"] == "29.3 MiB, sampled"

@@ -139,7 +139,8 @@ function redraw() {
 function laneCount() {
   const {run} = state;
   const all = `${formatNumber(run.count)} process${run.count === 1 ? '' : 'es'}`;
-  return lanes.shown === run.count ? all : `${formatNumber(lanes.shown)} of ${all}`;
+  const shown = lanes.shown === run.count ? all : `${formatNumber(lanes.shown)} of ${all}`;
+  return run.has_samples ? shown : `${shown}; dashed: no samples, only the peak is known`;
 }
 
 // Another stretch of time: the lane under the pointer, or else the first, stays where it is.

@@ -63,6 +63,7 @@ function showLegend() {
       element('small', {textContent: size === null ? '' : formatSize(size)}));
     if (key === 'limit' && !isShown && !hidden.has(key)) {
       button.title = 'Far above the peak: click to show it';
+      button.querySelector('span').textContent = 'Limit, off this scale';
       button.className = 'far';
     }
     button.dataset.key = key;
