@@ -80,6 +80,9 @@ function formatSize(size) {
 }
 
 // To the last KiB.
-function formatKib(size) { return `${formatSize(size)} (${formatNumber(size / 1024)} KiB)`; }
+function formatKib(size) {
+  const text = formatSize(size);
+  return text.endsWith('KiB') ? text : `${text} (${formatNumber(size / 1024)} KiB)`;
+}
 
 function formatNumber(number) { return number.toLocaleString('en-US', {maximumFractionDigits: 1}); }
