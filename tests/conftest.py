@@ -29,6 +29,12 @@ from typing import IO, Any, NamedTuple
 
 import pytest
 
+from memwatch import observations
+from memwatch.memory_limit import MemoryLimit
+from memwatch.observations import Batch, Observation
+from memwatch.profile import Beginning, Clock, Ending, Overhead
+from memwatch.recording import Recorder
+
 PROGRAMS = Path(__file__).parent / "programs"
 
 # For every wait: far beyond what any machine needs, and below the programs' own patience.
@@ -1058,3 +1064,99 @@ def needs(user: User) -> Callable[[str], None]:
             pytest.skip(f"{source} cannot be had here: {tried.stderr.strip().splitlines()[-1]}")
 
     return check
+
+
+# -- Recordings of jobs that never ran -----------------------------------------------------------
+
+START = 1_000_000_000_000  # nanoseconds since boot
+
+
+class Story:
+    """A recording whose every value is known. Times are milliseconds, sizes KiB."""
+
+    def __init__(self, path: Path, *command: str) -> None:
+        self.path = path
+        self.totals: list[tuple[int, int]] = []
+        """Time in microseconds and bytes, of each tick."""
+        self._recorder = Recorder(str(path), overwrite=True)
+        self._recorder.begin(Beginning(command or ("make",), Clock(START, START), START, 10**7))
+        self._records: list[Observation] = []
+        self._text = bytearray()
+        self._held: dict[int, int] = {}
+
+    def start(self, serial: int, at: float, *argv: str, parent: int = 1, pid: int = 0) -> None:
+        valid = observations.HAS_START | (observations.HAS_PARENT if serial > 1 else 0)
+        self._held[serial] = 0
+        self._add(observations.STARTED, at, serial, parent, self._time(at), valid, pid)
+        self.execute(serial, at, *argv)
+
+    def execute(self, serial: int, at: float, *argv: str) -> None:
+        words = [word.encode("utf-8", "surrogateescape") for word in argv]
+        name = words[0].rsplit(b"/", 1)[-1]
+        text = b"\0".join((name, b"/bin/" + name, *words))
+        where = len(self._text)
+        self._text += text
+        valid = observations.HAS_EXE | observations.HAS_ARGV
+        self._add(observations.IMAGE, at, serial, where, len(text), valid)
+
+    def memory(self, serial: int, at: float, size: int) -> None:
+        self._held[serial] = size * 1024
+        self._add(observations.MEMORY, at, serial, size * 1024, 0, observations.HAS_RSS)
+
+    def exact(self, serial: int, at: float, size: int) -> None:
+        """The kernel's record of a process that no sample saw."""
+        valid = observations.HAS_WATERMARK | observations.FINAL
+        self._add(observations.MEMORY, at, serial, 0, size * 1024, valid)
+
+    def exit(self, serial: int, at: float, status: int = 0) -> None:
+        del self._held[serial]
+        valid = observations.HAS_STATUS | observations.BY_EVENT
+        self._add(observations.EXITED, at, serial, status, 0, valid)
+
+    def tick(self, at: float) -> None:
+        total = sum(self._held.values())
+        self.totals.append((round(at * 1000), total))
+        self._add(observations.TICK, at, 0, total, len(self._held), 0)
+        if len(self._records) > 5000:
+            self.cut_short()
+
+    def pss(self, at: float, size: int) -> None:
+        total = sum(self._held.values())
+        self._add(observations.PSS, at, total, size * 1024, 0, 0)
+
+    def end(self, at: float, limit: int | None = None) -> Path:
+        """`limit` in KiB."""
+        self.cut_short()
+        source = None if limit is None else "cgroup v2"
+        size = None if limit is None else limit * 1024
+        self._recorder.end(
+            Ending(
+                self._time(at),
+                0,
+                Overhead(10**7, 1 << 24),
+                MemoryLimit(size, source, None, None, None, None),
+            )
+        )
+        return self.path
+
+    def cut_short(self) -> Path:
+        """Without its last line."""
+        self._recorder.add(Batch(self._records, bytes(self._text)))
+        self._records, self._text = [], bytearray()
+        return self.path
+
+    def _time(self, at: float) -> int:
+        return START + round(at * 1e6)
+
+    def _add(
+        self, kind: int, at: float, serial: int, value: int, second: int, valid: int, pid: int = 0
+    ) -> None:
+        self._records.append(
+            (self._time(at), serial, value, second, kind, valid, pid or 100 + serial, 100)
+        )
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Callable[..., Story]:
+    """story(NAME, *COMMAND): begins a recording of that name."""
+    return lambda name, *command: Story(tmp_path / name, *command)

@@ -20,6 +20,7 @@ LAYERS = (
         "memwatch.commands.live_line",
         "memwatch.commands.report",
         "memwatch.commands.export",
+        "memwatch.commands.view",
         "memwatch.commands.reporting",
         "memwatch.commands.options",
         "memwatch.commands.terminal",
@@ -48,6 +49,9 @@ LAYERS = (
         "memwatch.recording",
     ),
     ("memwatch.kernel_files",),
+    ("memwatch.view.page",),
+    ("memwatch.view.model",),
+    ("memwatch.view", "memwatch.view.payload", "memwatch.view.thinning"),
     (
         "memwatch.reports",
         "memwatch.reports.summary",
@@ -87,6 +91,9 @@ WITHIN = {
 VERSION = "memwatch.__version__"
 
 PURE = (
+    "memwatch.view.model",
+    "memwatch.view.payload",
+    "memwatch.view.thinning",
     "memwatch.reports",
     "memwatch.filters",
     "memwatch.json_profile",

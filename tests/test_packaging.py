@@ -148,8 +148,10 @@ def test_wheel_content(wheel):
     python = {str(path.relative_to(ROOT)) for path in (ROOT / "memwatch").rglob("*.py")}
     assert python <= names
     assert {"memwatch/py.typed", "memwatch/_native.pyi"} <= names
-    schemas = {str(path.relative_to(ROOT)) for path in ROOT.glob("memwatch/schema/*.json")}
-    assert schemas <= names
+    for data in ("schema/*.json", "view/*.js", "view/*.css", "view/*.html"):
+        there = {str(path.relative_to(ROOT)) for path in ROOT.glob(f"memwatch/{data}")}
+        assert there
+        assert there <= names
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     (extension,) = [name for name in names if name.endswith(".so")]
     assert not has_gil or extension == "memwatch/_native.abi3.so"

@@ -40,18 +40,11 @@ def lines(
         yield from _processes(shown, top, width, bold, dim)
         yield from _groups(profile, shown, bold, dim)
     yield ""
-    yield from _honesty(profile, dim)
+    yield from notes(profile, dim)
 
 
 def _facts(profile: Profile, bold: Style) -> Iterator[str]:
-    ended = f"exit code {profile.exit_code}"
-    if profile.signal is not None:
-        ended = f"killed by {_signal_name(profile.signal)}, {ended}"
-    elif profile.exit_code is None:
-        ended = "exit status unknown"
-    short = profile.duration < 1
-    duration = (format_interval if short else format_duration)(profile.duration)
-    yield f"Duration:        {duration}  ({ended})"
+    yield f"Duration:        {duration(profile)}  ({exit_text(profile)})"
     sampling = profile.sampling
     samples = f"Samples:         {sampling.ticks:,}"
     if sampling.achieved is not None:
@@ -71,6 +64,20 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
             f"Max per process: {bold(format_size(largest.peak.rss))}  "
             f"(pid {largest.pid}, {_name(largest.peak_image.text.name)})"
         )
+
+
+def duration(profile: Profile) -> str:
+    """How long the command ran."""
+    short = profile.duration < 1
+    return (format_interval if short else format_duration)(profile.duration)
+
+
+def exit_text(profile: Profile) -> str:
+    """How the command ended."""
+    ended = f"exit code {profile.exit_code}"
+    if profile.signal is not None:
+        return f"killed by {_signal_name(profile.signal)}, {ended}"
+    return "exit status unknown" if profile.exit_code is None else ended
 
 
 def _total(profile: Profile, largest: Process | None, bold: Style) -> Iterator[str]:
@@ -110,15 +117,22 @@ def _limit(profile: Profile, bold: Style) -> Iterator[str]:
         if headroom is not None and headroom >= 0:
             line += f", {bold(format_size(headroom))} above that peak"
         yield f"{line}  ({limit.source}{f' {printable(limit.path)}' if limit.path else ''})"
-    kills, where = limit.oom_kills, "in the job's control group"
-    if not kills:
-        kills, where = limit.machine_oom_kills, "on the machine, of this job or another"
+    kills = oom_text(profile)
     if not kills:
         return
     killed = [process for process in profile.processes if process.exit_status == signal.SIGKILL]
-    yield bold(f"Out of memory:   the kernel killed {count(kills, 'process', 'processes')} {where}")
+    yield bold(f"Out of memory:   {kills}")
     for process in killed[:HOLDERS]:
         yield f"                 pid {process.pid}, {_name(process.command)}, died of SIGKILL"
+
+
+def oom_text(profile: Profile) -> str | None:
+    """Who was killed for want of memory; None when nobody was, or it is not known."""
+    kills, where = profile.memory_limit.oom_kills, "in the job's control group"
+    if not kills:
+        kills = profile.memory_limit.machine_oom_kills
+        where = "on the machine, of this job or another"
+    return f"the kernel killed {count(kills, 'process', 'processes')} {where}" if kills else None
 
 
 def _nothing_seen(profile: Profile) -> str:
@@ -215,7 +229,7 @@ def _groups(profile: Profile, shown: Shown, bold: Style, dim: Style) -> Iterator
         yield dim(f"  … and {more} (--json has all)")
 
 
-def _honesty(profile: Profile, dim: Style) -> Iterator[str]:
+def notes(profile: Profile, dim: Style) -> Iterator[str]:
     """How far the numbers hold, and what they cost."""
     sampling = profile.sampling
     if sampling.error:

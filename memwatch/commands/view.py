@@ -1,0 +1,132 @@
+"""`memwatch view`: results as one HTML page, in the browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import suppress
+
+import click
+
+from memwatch.outputs import complain
+from memwatch.results import BadResults, Results, load
+
+
+@click.command("view")
+@click.option(
+    "--html", "out", metavar="OUT", help="Write the page to OUT, not to a temporary file."
+)
+@click.option("--no-open", is_flag=True, help="Only write the page: do not open the browser.")
+@click.option("--force", is_flag=True, help="Let --html overwrite a file.")
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True)
+def command(out: str | None, no_open: bool, force: bool, paths: tuple[str, ...]) -> int:
+    """Show FILE, a recording (`memwatch run -o FILE`) or the JSON of a run, in the browser.
+
+    Makes one HTML file that needs nothing else: the total over time by program,
+    each process along its life, tables to sort and search. Several files are
+    put on one time axis, each from the start of its command. Prints the path of
+    the page.
+
+    \b
+    Examples:
+      memwatch view build.jsonl
+      memwatch view before.jsonl after.jsonl
+      memwatch view build.jsonl.gz --html build.html --no-open
+    """
+    if out is not None:
+        _check(out, paths, overwrite=force)
+    results = [_load(path) for path in paths]
+    html = _render(results).encode("utf-8")
+    try:
+        written = _write_temporary(html, paths[0]) if out is None else _write(out, html, force)
+    except OSError as error:
+        where = repr(out) if out is not None else "a temporary file"
+        raise click.ClickException(
+            f"cannot write {where}: {error.strerror}; choose another with --html"
+        ) from None
+    click.echo(written)
+    if not no_open:
+        _open(written)
+    return 0
+
+
+def _check(out: str, paths: tuple[str, ...], *, overwrite: bool) -> None:
+    """Before the work, not after it."""
+    if any(_is_same(out, path) for path in paths):
+        raise click.ClickException(
+            f"{out!r} is what is to be shown: choose another name for the page"
+        )
+    if os.path.lexists(out) and not overwrite:
+        raise click.ClickException(
+            f"{out!r} exists: choose another name, or overwrite it with --force"
+        )
+    folder = os.path.dirname(out) or "."
+    if not os.path.isdir(folder):
+        raise click.ClickException(f"cannot write {out!r}: there is no folder {folder!r}")
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _load(path: str) -> Results:
+    try:
+        return load(path, timeline=True, tracks=True)
+    except BadResults as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"cannot read {path!r}: {error.strerror}") from None
+
+
+def _render(results: list[Results]) -> str:
+    from memwatch.view.model import page_of
+    from memwatch.view.page import render
+
+    return render(
+        [
+            (page_of(each.profile, each.tracks, each.path, each.host, len(results)), each.profile)
+            for each in results
+        ]
+    )
+
+
+def _write(path: str, html: bytes, overwrite: bool) -> str:
+    """Raises OSError; a file that was not there before is not there after that."""
+    is_new = not os.path.lexists(path)
+    how = os.O_TRUNC if overwrite else os.O_EXCL
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o666)
+    try:
+        with open(fd, "wb") as file:
+            file.write(html)
+    except OSError:
+        if is_new:
+            os.unlink(path)
+        raise
+    return path
+
+
+def _write_temporary(html: bytes, source: str) -> str:
+    """A new file each time, named after what it shows."""
+    stem = os.path.basename(source).split(".")[0]
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:60]
+    fd, path = tempfile.mkstemp(prefix=f"memwatch-{stem}-", suffix=".html")
+    try:
+        with open(fd, "wb") as file:
+            file.write(html)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
+    return path
+
+
+def _open(path: str) -> None:
+    import webbrowser
+    from pathlib import Path
+
+    if not webbrowser.open(Path(path).absolute().as_uri()):
+        complain("no browser was found: open the page yourself, or set BROWSER")

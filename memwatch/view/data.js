@@ -1,0 +1,218 @@
+// One file of results: unpacked from what payload.py packed, and asked for values at a time.
+// Times are microseconds since the start of the command, sizes are bytes.
+
+// How many groups have a colour of their own; the others are one.
+const COLOURS = 12;
+
+async function unpack(text) {
+  const packed = atob(text);
+  const bytes = new Uint8Array(packed.length);
+  for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
+  const whole = new Uint8Array(await new Response(stream).arrayBuffer());
+  let at = 4 + new DataView(whole.buffer).getUint32(0, true);
+  const document = JSON.parse(new TextDecoder().decode(whole.subarray(4, at)));
+  const columns = {};
+  for (const [name, count, length, scale, order] of document.columns) {
+    columns[name] = column(whole.subarray(at, at + length), count, scale, order);
+    at += length;
+  }
+  return new Run(document, columns);
+}
+
+function column(bytes, count, scale, order) {
+  const out = new Float64Array(count);
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    let byte = bytes[at++];
+    if (byte < 128) {
+      out[i] = byte & 1 ? -(byte + 1) / 2 : byte / 2;
+      continue;
+    }
+    let number = byte & 127;
+    // Not by shifts: those are of 32 bits.
+    for (let unit = 128; byte > 127; unit *= 128) {
+      byte = bytes[at++];
+      number += (byte & 127) * unit;
+    }
+    out[i] = number % 2 ? -(number + 1) / 2 : number / 2;
+  }
+  for (let n = 0; n < order; n++) for (let i = 1; i < count; i++) out[i] += out[i - 1];
+  if (scale > 1) for (let i = 0; i < count; i++) out[i] *= scale;
+  return out;
+}
+
+// The first index in [low, high) with a later time; `high` when there is none.
+function after(times, time, low = 0, high = times.length) {
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (times[middle] > time) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+// The first index in [low, high) with that time or a later one.
+function since(times, time, low = 0, high = times.length) {
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (times[middle] >= time) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+function starts(counts) {
+  const out = new Int32Array(counts.length + 1);
+  for (let i = 0; i < counts.length; i++) out[i + 1] = out[i] + counts[i];
+  return out;
+}
+
+function picked(values, indices) {
+  const out = new Float64Array(indices.length);
+  for (let i = 0; i < out.length; i++) out[i] = values[indices[i]];
+  return out;
+}
+
+class Run {
+  constructor(document, columns) {
+    Object.assign(this, document, columns);
+    this.count = this.pid.length;
+    this.tickTime = picked(this.moment, this.tick);
+    this.sampleTime = picked(this.moment, this.sample_moment);
+    // Samples of process p are those from sampleFrom[p] to sampleFrom[p + 1]; images likewise.
+    this.sampleFrom = starts(this.sample_count);
+    this.imageFrom = starts(this.images);
+    this.image_since = this.image_later;
+    this.image_peak = this.image_lower;
+    for (let p = 0; p < this.count; p++) {
+      for (let i = this.imageFrom[p]; i < this.imageFrom[p + 1]; i++) {
+        this.image_since[i] += this.begin[p];
+        this.image_peak[i] = this.peak[p] - this.image_peak[i];
+      }
+    }
+    // Who was still running holds on to the end of the job.
+    this.running.forEach((is, p) => { if (is) this.end[p] = Math.max(this.end[p], this.duration); });
+    this.largest = this.peak.reduce((high, size) => Math.max(high, size), 0);
+    this.from = Math.min(0, this.begin.reduce((low, time) => Math.min(low, time), 0));
+    this.to = Math.max(this.duration, this.from + 1);
+
+    // Sums of PSS that are no further apart are joined by a line.
+    this.nearPss = Math.max(5 * (this.to - this.from) / Math.max(1, this.tick.length), 100e3);
+
+    const number = new Map(this.groups.map(([name], g) => [name, g]));
+    const groupOfWord = this.words.map(word => number.get(word) ?? -1);
+    this.group = Int32Array.from(this.name, word => groupOfWord[word]);
+    this.imageGroup = Int32Array.from(this.image_name, word => groupOfWord[word]);
+    this.stack = this.total.length && this.has_samples ? this.#stacked() : [];
+  }
+
+  nameOf(p) { return this.words[this.name[p]]; }
+
+  // Of the last program it ran; null when it is not known.
+  lineOf(p) {
+    const line = this.image_line[this.imageFrom[p + 1] - 1];
+    return line < 0 ? null : this.words[line];
+  }
+
+  colourOf(p) { return this.group[p] >= 0 && this.group[p] < COLOURS ? this.group[p] : COLOURS; }
+
+  sourceOf(p) { return this.peak_sources[this.peak_source[p]]; }
+
+  isAlive(p, time) {
+    return time >= this.begin[p] && (time < this.end[p] || (time === this.end[p] && !this.end_known[p]));
+  }
+
+  // Its resident size then: null when it was not there, or not seen yet.
+  rssAt(p, time) {
+    if (!this.isAlive(p, time)) return null;
+    const from = this.sampleFrom[p];
+    const i = after(this.sampleTime, time, from, this.sampleFrom[p + 1]);
+    return i > from ? this.sample_rss[i - 1] : null;
+  }
+
+  // The tick whose values hold at that time: -1 before the first and after the end.
+  tickAt(time) {
+    return time > this.to ? -1 : after(this.tickTime, time) - 1;
+  }
+
+  // What each group held at each tick: the largest groups, and the rest.
+  #stacked() {
+    const shown = Math.min(this.groups.length, COLOURS);
+    const sums = Array.from({length: shown + 1}, () => new Float64Array(this.tickTime.length + 1));
+    for (let p = 0; p < this.count; p++) this.#addTo(sums, p);
+    const rest = sums[shown];
+    for (const sum of sums) for (let i = 1; i < sum.length; i++) sum[i] += sum[i - 1];
+    for (let i = 0; i < this.total.length; i++) {
+      let held = 0;
+      for (let g = 0; g < shown; g++) held += sums[g][i];
+      // Who ended while a tick was being made is not in its total.
+      if (held > this.total[i]) {
+        for (let g = 0; g < shown; g++) sums[g][i] *= this.total[i] / held;
+        rest[i] = 0;
+      } else rest[i] = this.total[i] - held;
+    }
+    return rest.some(size => size > 0) ? sums : sums.slice(0, shown);
+  }
+
+  // Puts the changes that process p brings into the sums, at the ticks where they show.
+  #addTo(sums, p, first = 0) {
+    const {tickTime, sampleTime, sample_rss} = this;
+    const gone = this.running[p] ? tickTime.length
+      : this.end_known[p] ? since(tickTime, this.end[p]) : after(tickTime, this.end[p]);
+    let image = this.imageFrom[p];
+    const images = this.imageFrom[p + 1];
+    let held = 0;
+    let sum = this.#sumOf(sums, image, first);
+    // It takes what it holds along to the group of the program that it executes.
+    const executeUntil = time => {
+      while (image + 1 < images && this.image_since[image + 1] <= time) {
+        const moved = Math.min(since(tickTime, this.image_since[++image]), gone);
+        sum[moved] -= held;
+        sum = this.#sumOf(sums, image, first);
+        sum[moved] += held;
+      }
+    };
+    let tick = since(tickTime, this.begin[p]);
+    for (let k = this.sampleFrom[p]; k < this.sampleFrom[p + 1]; k++) {
+      executeUntil(sampleTime[k]);
+      // Samples are mostly one tick apart.
+      while (tick < tickTime.length && tickTime[tick] < sampleTime[k]) tick++;
+      if (tick >= gone) break;
+      sum[tick] += sample_rss[k] - held;
+      held = sample_rss[k];
+    }
+    executeUntil(Infinity);
+    sum[gone] -= held;
+  }
+
+  // What one group held at each tick, made when it is first asked for.
+  heldBy(g) {
+    if (g < COLOURS && this.stack.length) return this.stack[g];
+    this.held ??= new Map();
+    if (!this.held.has(g)) {
+      const sums = [new Float64Array(this.tickTime.length + 1), new Float64Array(this.tickTime.length + 1)];
+      for (const p of this.#members(g)) this.#addTo(sums, p, g);
+      for (let i = 1; i < sums[0].length; i++) sums[0][i] += sums[0][i - 1];
+      this.held.set(g, sums[0]);
+    }
+    return this.held.get(g);
+  }
+
+  // Processes that ran a program of the group, at some time.
+  #members(g) {
+    if (!this.members) {
+      this.members = this.groups.map(() => []);
+      for (let p = 0; p < this.count; p++) {
+        for (const group of new Set(this.imageGroup.subarray(this.imageFrom[p], this.imageFrom[p + 1]))) this.members[group]?.push(p);
+      }
+    }
+    return this.members[g];
+  }
+
+  // The sums are of as many groups, from `first` on; the last is of all others.
+  #sumOf(sums, image, first) {
+    const group = this.imageGroup[image] - first;
+    return sums[group >= 0 && group < sums.length - 1 ? group : sums.length - 1];
+  }
+}

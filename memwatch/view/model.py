@@ -1,0 +1,313 @@
+"""What the page needs of one file of results: a document, and columns of numbers beside it.
+
+Times in the columns are microseconds since the command started, sizes are bytes. Numbers that
+are not known are -1 where 0 could be one.
+"""
+
+from __future__ import annotations
+
+import shlex
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from memwatch.memory_limit import MACHINE
+from memwatch.processes import FOUND_BY, PEAK_SOURCES, Process
+from memwatch.profile import Profile
+from memwatch.reports.summary import duration, exit_text, notes, oom_text
+from memwatch.tracks import PssSum, Track, Tracks
+from memwatch.units import (
+    count,
+    format_date,
+    format_interval,
+    format_size,
+    printable,
+)
+from memwatch.view.payload import Column
+from memwatch.view.thinning import thin_timeline, thin_tracks
+
+MOST_SAMPLES = 3_000_000
+MOST_TICKS = 400_000
+MOST_PROCESSES = 200_000
+"""In one page: with as much a browser still answers at once."""
+
+# Characters of a command line: one of 128 KiB is no help in a table.
+LONGEST_COMMAND = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A figure of the whole job, as the top of the page has it."""
+
+    name: str
+    value: str
+    how: str
+    """What it is, or how it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One file of results, as a page shows it."""
+
+    label: str
+    command: str
+    facts: tuple[Fact, ...]
+    notes: tuple[str, ...]
+    """How far the numbers hold."""
+    document: dict[str, Any]
+    columns: tuple[Column, ...]
+
+
+def page_of(
+    profile: Profile, tracks: Tracks | None, label: str, host: str | None, share: int = 1
+) -> Page:
+    """`share` is how many files the page has: each gets its part of what a page can hold."""
+    processes = sorted(profile.processes, key=_begin)
+    said = []
+    if len(processes) > MOST_PROCESSES // share:
+        processes = _largest(processes, MOST_PROCESSES // share)
+        said.append(
+            f"Of {len(profile.processes):,} processes the {len(processes):,} with the highest "
+            "peaks are shown; totals and groups cover all."
+        )
+    interval = round(profile.sampling.achieved or profile.sampling.interval)
+    by_serial: Mapping[int, Track] = {}
+    if tracks:
+        shown = {process.serial for process in processes}
+        by_serial = {key: each for key, each in tracks.by_serial.items() if key in shown}
+        by_serial, span = thin_tracks(by_serial, interval, MOST_SAMPLES // share)
+        if span:
+            said.append(
+                "Too many samples for a page: of each process the highest of every "
+                f"{format_interval(span / 1e9)} is drawn."
+            )
+    timeline = profile.timeline
+    if timeline:
+        timeline, span = thin_timeline(timeline, interval, MOST_TICKS // share)
+        if span:
+            said.append(
+                f"Of the totals the highest of every {format_interval(span / 1e9)} is drawn."
+            )
+
+    thinned = bool(said)
+    at = _Times(profile.start)
+    words = _Words()
+    columns = [*_processes(processes, at, words), *_images(processes, at, words)]
+    ticks: Sequence[int] = timeline.times if timeline else ()
+    samples = [by_serial.get(process.serial, _NO_TRACK) for process in processes]
+    moments = sorted({*ticks, *chain.from_iterable(track.times for track in samples)})
+    sums = _pss(profile, tracks)
+    index = {time: number for number, time in enumerate(moments)}
+    columns += [
+        Column("moment", at.all(moments), 2),
+        Column("tick", [index[time] for time in ticks], 2),
+        Column("total", timeline.totals if timeline else ()),
+        Column("alive", timeline.counts if timeline else ()),
+        Column("sample_count", [len(track.times) for track in samples]),
+        Column("sample_moment", [index[time] for track in samples for time in track.times]),
+        Column("sample_rss", [size for track in samples for size in track.rss]),
+        Column("pss_time", at.all(each.time for each in sums)),
+        Column("pss_total", [each.total for each in sums]),
+        Column("pss_unread", [each.unread for each in sums]),
+    ]
+    command = shlex.join(map(printable, profile.command))
+    killed = oom_text(profile)
+    if killed:
+        said.insert(0, f"Out of memory: {killed}.")
+    every = (*said, *map(_sentence, notes(profile, str)))
+    facts = tuple(_facts(profile))
+    limit = profile.memory_limit
+    document = {
+        "label": printable(label),
+        "command": command,
+        "host": None if host is None else printable(host),
+        "started": format_date(profile.clock.realtime_at(profile.start)),
+        "duration": at(profile.end),
+        "facts": [[fact.name, fact.value, fact.how] for fact in facts],
+        "notes": every,
+        "cut_short": profile.sampling.error is not None,
+        "thinned": thinned,
+        "has_samples": tracks is not None,
+        "max_total": profile.max_total_rss,
+        "max_total_time": at(profile.max_total_time) if profile.max_total_rss is not None else None,
+        "limit": limit.limit_bytes,
+        "limit_source": limit.source,
+        "groups": [
+            [
+                printable(group.name),
+                group.processes,
+                group.peak_rss if group.known else None,
+                at(group.peak_time) if group.peak_rss else None,
+                group.sum_of_peaks if group.known else None,
+            ]
+            for group in profile.groups
+        ],
+        "words": words.all,
+        "peak_sources": PEAK_SOURCES,
+        "found_by": FOUND_BY,
+    }
+    return Page(printable(label), command, facts, every, document, tuple(columns))
+
+
+_NO_TRACK = Track(array("q"), array("q"))
+
+
+class _Times:
+    def __init__(self, start: int) -> None:
+        self._start = start
+
+    def __call__(self, time: int) -> int:
+        """Microseconds since the start of the command."""
+        return (time - self._start + 500) // 1000
+
+    def all(self, times: Iterable[int]) -> list[int]:
+        return [self(time) for time in times]
+
+
+class _Words:
+    """Names and command lines, each once."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, text: str | None) -> int:
+        if text is None:
+            return -1
+        number = self._numbers.setdefault(text, len(self.all))
+        if number == len(self.all):
+            self.all.append(text)
+        return number
+
+
+def command_line(argv: Sequence[str] | None, *, cut: bool = False) -> str | None:
+    """A command line as a shell would take it, that cannot steer the reader's eye."""
+    if argv is None:
+        return None
+    text = shlex.join(map(printable, argv))
+    if len(text) > LONGEST_COMMAND:
+        text, cut = text[:LONGEST_COMMAND], True
+    return text + " …" if cut else text
+
+
+def _begin(process: Process) -> tuple[int, int]:
+    known = process.first_seen if process.start is None else process.start
+    return min(known, process.first_seen), process.serial
+
+
+def _largest(processes: list[Process], number: int) -> list[Process]:
+    ranked = sorted(processes, key=lambda process: (-process.peak.rss, process.serial))
+    return sorted(ranked[:number], key=_begin)
+
+
+def _processes(processes: list[Process], at: _Times, words: _Words) -> list[Column]:
+    row = {process.serial: number for number, process in enumerate(processes)}
+    peaks = [process.peak for process in processes]
+    usages = [process.usage for process in processes]
+    return [
+        Column("pid", [process.pid for process in processes]),
+        Column("ppid", [process.ppid for process in processes]),
+        Column("parent", [row.get(process.parent or 0, -1) for process in processes]),
+        Column("begin", at.all(_begin(process)[0] for process in processes)),
+        Column("end", at.all(process.last_seen for process in processes)),
+        Column("start_known", [process.start is not None for process in processes]),
+        Column("end_known", [process.end_known for process in processes]),
+        Column("running", [process.alive for process in processes]),
+        Column("found", [FOUND_BY.index(process.found_by) for process in processes]),
+        Column("status", [_or(process.exit_status) for process in processes]),
+        Column("peak", [peak.rss for peak in peaks]),
+        Column(
+            "peak_time",
+            at.all(
+                peak.time or process.first_seen
+                for peak, process in zip(peaks, processes, strict=True)
+            ),
+        ),
+        Column("peak_source", [PEAK_SOURCES.index(peak.source) for peak in peaks]),
+        Column("user", [_or(usage.user, 1000) for usage in usages]),
+        Column("system", [_or(usage.system, 1000) for usage in usages]),
+        Column("read", [_or(usage.read) for usage in usages]),
+        Column("written", [_or(usage.written) for usage in usages]),
+        Column("images", [len(process.images) for process in processes]),
+        Column("name", [words(printable(process.command)) for process in processes]),
+    ]
+
+
+def _images(processes: list[Process], at: _Times, words: _Words) -> list[Column]:
+    images = [image for process in processes for image in process.images]
+    # Most processes run one program, so beside the process's own these are mostly 0.
+    later = [
+        at(image.since) - at(_begin(process)[0])
+        for process in processes
+        for image in process.images
+    ]
+    lower = [process.peak.rss - image.peak.rss for process in processes for image in process.images]
+    return [
+        Column("image_name", [words(printable(image.text.name)) for image in images]),
+        Column(
+            "image_line",
+            [words(command_line(image.text.argv, cut=image.text.argv_cut)) for image in images],
+        ),
+        Column(
+            "image_exe", [words(image.text.exe and printable(image.text.exe)) for image in images]
+        ),
+        Column("image_later", later),
+        Column("image_forked", [image.inherited for image in images]),
+        Column("image_lower", lower),
+        Column("image_source", [PEAK_SOURCES.index(image.peak.source) for image in images]),
+    ]
+
+
+def _or(value: int | None, unit: int = 1) -> int:
+    return -1 if value is None else value // unit
+
+
+def _pss(profile: Profile, tracks: Tracks | None) -> list[PssSum]:
+    """Where there are no observations, all that is left of the sums is the highest."""
+    if tracks:
+        return tracks.pss
+    pss = profile.max_total_pss
+    return [PssSum(pss.time, pss.total, pss.unread)] if pss else []
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _facts(profile: Profile) -> Iterable[Fact]:
+    sampling = profile.sampling
+    total = profile.max_total_rss
+    if total is None:
+        yield Fact("Peak total", "unknown", "no memory was seen")
+    else:
+        alive = count(profile.max_total_processes, "process", "processes")
+        how = f"RSS, at {profile.elapsed(profile.max_total_time):.2f} s, {alive} alive"
+        if sampling.unreadable or sampling.error:
+            how += "; a lower bound"
+        yield Fact("Peak total", format_size(total), how)
+    largest = profile.largest
+    if largest and total is not None and largest.peak.rss > total:
+        how = "between two samples: one process alone held that"
+        yield Fact("At least", format_size(largest.peak.rss), how)
+    pss = profile.max_total_pss
+    if pss:
+        at_most = "at most " if pss.unread else ""
+        how = f"shared pages counted once, at {profile.elapsed(pss.time):.2f} s"
+        if not profile.pss_at_peak:
+            how += f", when RSS was {format_size(pss.rss)}"
+        yield Fact("Peak total PSS", at_most + format_size(pss.total), how)
+    if largest:
+        name = printable(largest.peak_image.text.name)
+        how = f"{name}, pid {largest.pid}, {largest.peak.source}"
+        yield Fact("Largest process", format_size(largest.peak.rss), how)
+    seen = "all of them" if profile.complete else "as far as seen"
+    yield Fact("Processes", f"{len(profile.processes):,}", seen)
+    every = f"one every {format_interval(sampling.achieved / 1e9)}" if sampling.achieved else ""
+    yield Fact("Samples", f"{sampling.ticks:,}", every)
+    limit = profile.memory_limit
+    if limit.limit_bytes is not None:
+        how = "of this machine" if limit.source == MACHINE else str(limit.source)
+        yield Fact("Memory limit", format_size(limit.limit_bytes), how)
+    yield Fact("Duration", duration(profile), exit_text(profile))

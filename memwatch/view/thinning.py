@@ -1,0 +1,62 @@
+"""Fewer samples, where there are more than a page can hold: the highest of each span of time."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+
+from memwatch.job import Timeline
+from memwatch.tracks import Track
+
+
+def thin_tracks(
+    tracks: Mapping[int, Track], interval: int, most: int
+) -> tuple[Mapping[int, Track], int | None]:
+    """Tracks of `most` samples in all, but at least one of each process.
+
+    Each sample that is left is one that was made, the highest of its span. Returns that span in
+    nanoseconds, too; None when all are left.
+    """
+    number = sum(len(track.times) for track in tracks.values())
+    span = None
+    while number > max(most, len(tracks)):
+        span = 2 * (span or interval)
+        tracks = {serial: _thin(track, span) for serial, track in tracks.items()}
+        number = sum(len(track.times) for track in tracks.values())
+    return tracks, span
+
+
+def thin_timeline(timeline: Timeline, interval: int, most: int) -> tuple[Timeline, int | None]:
+    """The same for the totals."""
+    span = None
+    while len(timeline.times) > most:
+        span = 2 * (span or interval)
+        kept = _highest(timeline.times, timeline.totals, span)
+        timeline = Timeline(*(array("q", (each[i] for i in kept)) for each in timeline))
+    return timeline, span
+
+
+def _thin(track: Track, span: int) -> Track:
+    kept = _highest(track.times, track.rss, span)
+    if len(kept) == len(track.times):
+        return track
+    return Track(
+        array("q", (track.times[i] for i in kept)), array("q", (track.rss[i] for i in kept))
+    )
+
+
+def _highest(times: array[int], values: array[int], span: int) -> list[int]:
+    """Where the highest value of each span is, the first of equals."""
+    kept: list[int] = []
+    current = None
+    highest = 0
+    for i, time in enumerate(times):
+        value = values[i]
+        if time // span != current:
+            current = time // span
+            kept.append(i)
+            highest = value
+        elif value > highest:
+            kept[-1] = i
+            highest = value
+    return kept

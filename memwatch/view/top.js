@@ -1,0 +1,83 @@
+// The top of the page, and the legend of the chart.
+
+function showRun() {
+  const {run} = state;
+  $('command').textContent = run.command;
+  $('command').title = `${run.command}\n${run.label}, started ${run.started}${run.host ? ` on ${run.host}` : ''}`;
+  document.title = `${run.command} · memwatch`;
+  $('facts').replaceChildren(...run.facts.map(([name, value, how], i) =>
+    element('div', {className: i ? '' : 'main'}, element('dt', {textContent: name}),
+      element('dd', {textContent: value}), element('dd', {textContent: how, className: 'how'}))));
+  const [peak] = run.facts;
+  $('chart').setAttribute('aria-label', `Memory over time. ${peak[0]}: ${peak[1]} (${peak[2]})`);
+  const notes = [...run.notes];
+  if (!run.has_samples) {
+    notes.unshift('This file has no samples of single processes: each is drawn as high as its peak, in dashes, for all its life.');
+  }
+  if (!run.tick.length) notes.unshift('This file has no totals over time: only the highest is known.');
+  $('notes').replaceChildren(...notes.map(note => element('li', {textContent: note})));
+  $('known').firstElementChild.textContent = `How these numbers are known: ${notes[0] ?? ''}`;
+  const cut = run.cut_short ? run.notes.find(note => note.startsWith('Sampling ')) : null;
+  $('cut').hidden = !cut;
+  $('cut').textContent = cut ?? '';
+}
+
+function showRuns() {
+  const {runs} = state;
+  $('runs').hidden = runs.length < 2;
+  $('runs').replaceChildren(...runs.map((run, i) => {
+    const button = element('button', {'aria-pressed': String(run === state.run), title: run.command},
+      swatch(colours.runs[i % colours.runs.length]), run.label.split('/').pop(),
+      element('small', {textContent: `${run.max_total === null ? 'peak unknown' : formatSize(run.max_total)}, ${formatDuration(run.duration)}`}));
+    button.addEventListener('click', () => chooseRun(run));
+    return button;
+  }));
+}
+
+function swatch(colour, kind = '') {
+  const made = element('i', {className: `swatch ${kind}`, 'aria-hidden': 'true'});
+  made.style.color = colour;
+  return made;
+}
+
+// The last of the stack may be what is left of all groups but the largest.
+function isRest(run, i) { return i >= Math.min(COLOURS, run.groups.length); }
+
+function stackName(run, i) { return isRest(run, i) ? 'other' : run.groups[i][0]; }
+
+function stackColour(run, i) { return colours.groups[isRest(run, i) ? COLOURS : i]; }
+
+function showLegend() {
+  const {run, hidden} = state;
+  const entries = [];
+  if (run.total.length) entries.push(['total', 'Total', colours.ink, 'stroke', run.max_total]);
+  if (run.pss_total.length) entries.push(['pss', 'PSS, shared once', colours.pss, 'point', null]);
+  if (run.limit !== null) entries.push(['limit', 'Memory limit', colours.limit, 'dash', run.limit]);
+  run.stack.forEach((_, i) => {
+    entries.push([i, stackName(run, i), stackColour(run, i), '', isRest(run, i) ? null : run.groups[i][2]]);
+  });
+  $('legend').replaceChildren(...entries.map(([key, text, colour, kind, size]) => {
+    const isShown = key === 'limit' ? chart.showsLimit() : !hidden.has(key);
+    const button = element('button', {'aria-pressed': String(isShown)},
+      swatch(colour, kind), element('span', {textContent: text}),
+      element('small', {textContent: size === null ? '' : formatSize(size)}));
+    if (key === 'limit' && !isShown && !hidden.has(key)) {
+      button.title = 'Far above the peak: click to show it';
+      button.querySelector('span').textContent = 'Limit, off this scale';
+      button.className = 'far';
+    }
+    button.dataset.key = key;
+    button.addEventListener('click', () => toggle(key, isShown));
+    return button;
+  }));
+}
+
+function toggle(key, isShown) {
+  if (isShown) state.hidden.add(key);
+  else state.hidden.delete(key);
+  if (key === 'limit') state.asked[isShown ? 'delete' : 'add'](key);
+  chart.choose();
+  showLegend();
+  $('legend').querySelector(`[data-key="${key}"]`).focus();
+  redraw();
+}
