@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from memwatch.job import Timeline
 from memwatch.tracks import Track
@@ -45,7 +45,7 @@ def _thin(track: Track, span: int) -> Track:
     )
 
 
-def _highest(times: array[int], values: array[int], span: int) -> list[int]:
+def _highest(times: Sequence[int], values: Sequence[int], span: int) -> list[int]:
     """Where the highest value of each span is, the first of equals."""
     kept: list[int] = []
     current = None
