@@ -363,9 +363,8 @@ static int was_in_execve(const mw_follower *f, const mw_slot *slot,
 
 /* Whether the hook knows better what a process runs than this look, taken
    before what it said, or too early or too late to see. */
-static int is_told_by_hook(const mw_follower *f, const mw_slot *slot,
-                           const view *seen) {
-    if (!hears_of_execs(f) || !slot->has_image)
+static int is_told_by_hook(const mw_slot *slot, const view *seen) {
+    if (!slot->has_image)
         return 0;
     int is_past = !slot->inherited && (seen->image.valid & MW_INHERITED);
     int is_visible =
@@ -382,9 +381,10 @@ static int begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
     /* The hook may have told of it meanwhile. */
     if (has_events(f) && slot->has_image && !slot->executed)
         return 0;
-    if (!has_events(f) && is_told_by_hook(f, slot, &seen))
+    int is_hooked = !has_events(f) && hears_of_execs(f);
+    if (is_hooked && is_told_by_hook(slot, &seen))
         return 0;
-    if (!has_events(f) && is_reported(slot, &seen.image, f->text)) {
+    if (is_hooked && is_reported(slot, &seen.image, f->text)) {
         slot->hook_first = 0;
         return slot->is_complete ? 0
                                  : complete_image(f, slot, time, &seen.image);

@@ -178,10 +178,14 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 def _lines(path: str) -> Iterator[bytes]:
     """Without the last one where its end is missing."""
-    rest = b""
+    parts: list[bytes] = []
     for chunk in _chunks(path):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
+        first, *others = chunk.split(b"\n")
+        parts.append(first)
+        if others:
+            yield b"".join(parts)
+            yield from others[:-1]
+            parts = others[-1:]
 
 
 def _chunks(path: str) -> Iterator[bytes]:
