@@ -916,7 +916,10 @@ class Judge:
     def peaks_are_exact(self, pids: set[int], *, at_least: float = 1.0) -> None:
         """Said to be, and are: nothing_is_invented() must have passed as well."""
         exact = self.report.exact() & pids
-        assert len(exact) >= at_least * len(pids), f"{len(exact)} of {len(pids)} peaks are exact"
+        others = [self.report.by_pid[pid] for pid in pids - exact if pid in self.report.by_pid]
+        assert len(exact) >= at_least * len(pids), (
+            f"{len(exact)} of {len(pids)} peaks are exact, not those of {told(others[:3])}"
+        )
 
     def command_lines_are_known(self, *, at_least: float) -> None:
         """Those of the programs that were executed; all that is said is true already."""

@@ -315,6 +315,12 @@ def test_an_output_that_cannot_be(memwatch):
     assert (memwatch.room / "there.jsonl").read_text() == "precious"
     assert not (memwatch.room / "ran").exists()
     assert not (memwatch.room / "new.csv").exists()
+    same = ["-o", "same", "--force", "--timeline", "same"]
+    result = memwatch.run("run", *same, "--", "touch", "ran")
+    assert result.code == 1
+    assert "both name 'same'" in result.err.decode()
+    assert not (memwatch.room / "same").exists()
+    assert not (memwatch.room / "ran").exists()
     result = memwatch.run("run", "-o", "never.jsonl", "--", "/no/such/command")
     assert result.code == 1
     assert not (memwatch.room / "never.jsonl").exists()

@@ -82,6 +82,11 @@ class Reports:
                 self._csv_file.abandon()
             raise
 
+    def writes(self, path: str) -> bool:
+        """Whether one of them goes to the same file."""
+        files = (self._csv_file, self._timeline_file)
+        return any(file and _are_one_file(file.path, path) for file in files)
+
     @property
     def needs_timeline(self) -> bool:
         return self._timeline_file is not None

@@ -104,7 +104,7 @@ def command(
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
     reports = Reports(**wanted)
     try:
-        recorder = _recorder(output, overwrite=force)
+        recorder = _recorder(output, reports, overwrite=force)
     except click.ClickException:
         reports.abandon()
         raise
@@ -145,7 +145,7 @@ def command(
     return code or 1 if not is_written or code is None else code
 
 
-def _recorder(template: str | None, *, overwrite: bool) -> Recorder | None:
+def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Recorder | None:
     if template is None:
         return None
     from memwatch.output_names import Place, expand
@@ -156,6 +156,8 @@ def _recorder(template: str | None, *, overwrite: bool) -> Recorder | None:
         path = expand(template, place)
     except ValueError as error:
         raise click.BadParameter(f"{template!r}: {error}.", param_hint="--output") from None
+    if reports.writes(path):
+        raise click.UsageError(f"--output and a report both name {path!r}: choose two files")
     try:
         return Recorder(path, overwrite=overwrite)
     except FileExistsError:
