@@ -33,7 +33,8 @@ def files(tmp_path_factory) -> dict[str, str]:
     return paths
 
 
-def memwatch(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+def memwatch(*words: str, cwd: Path = Path("/")) -> subprocess.CompletedProcess[bytes]:
+    """In the checkout Python would take its package for the one that is installed."""
     return subprocess.run(
         [sys.executable, "-m", "memwatch", *words], cwd=cwd, capture_output=True, check=False
     )

@@ -575,6 +575,7 @@ def test_two_files_on_one_axis(show, story, build):
 def test_json_has_lifetimes_and_peaks(show, build, tmp_path):
     document = subprocess.run(
         [sys.executable, "-m", "memwatch", "report", "--json", build.path],
+        cwd="/",
         check=True,
         capture_output=True,
     ).stdout
