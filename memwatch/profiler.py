@@ -32,9 +32,9 @@ new high, for 2 % of the time; all the time."""
 SEEN_EVERY = 1_000_000_000
 """Nanoseconds between two looks at what was observed, unless there is much of it."""
 
-RECORDED_EVERY = 500_000_000
-"""The same while it is recorded: as much may be missing at the end of a recording that is cut
-short by a kill, and the time it takes to write."""
+RECORDED_EVERY = 800_000_000
+"""The same while it is recorded. As much, and the time it takes to write, may be missing at the end
+of a recording that is cut short by a kill: less than a second in all."""
 
 SHOWN_EVERY = 100_000_000
 """The same while somebody looks on."""

@@ -180,12 +180,13 @@ def _taskstats(error: int, facts: Facts) -> Refusal | None:
 def _hook(error: int, facts: Facts) -> Refusal | None:
     if error == errno.EBUSY:
         return Refusal(
-            "there is one already: of a memwatch run --exact around this, or of the container",
+            "an exit hook is in place already: of a memwatch run --exact around this, "
+            "or of the container",
             "run it outside of that",
         )
     if error in (errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
-        if facts.kernel and facts.kernel < (5, 0):
-            return Refusal("needs Linux 5.0", None)
+        if facts.kernel and facts.kernel < (5, 9):
+            return Refusal("needs Linux 5.9", None)
         return _not_built_in("CONFIG_SECCOMP_FILTER")
     if error in (errno.EPERM, errno.EACCES):
         return Refusal(

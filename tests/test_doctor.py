@@ -218,8 +218,8 @@ REFUSALS = [
     (TASKSTATS, errno.EINVAL, CONTAINER, "pid namespace", "on the host"),
     (TASKSTATS, errno.EPERM, ROOTLESS, "user namespace", "on the host"),
     (TASKSTATS, errno.ENXIO, ROOT, "network namespace", "--network=host"),
-    (HOOK, errno.EBUSY, USER, "there is one already", "outside"),
-    (HOOK, errno.EINVAL, dataclasses.replace(USER, kernel=(4, 18)), "needs Linux 5.0", None),
+    (HOOK, errno.EBUSY, USER, "in place already", "outside"),
+    (HOOK, errno.EINVAL, dataclasses.replace(USER, kernel=(4, 18)), "needs Linux 5.9", None),
     (HOOK, errno.ENOSYS, USER, "CONFIG_SECCOMP_FILTER", None),
     (HOOK, errno.ENOTSUP, USER, "CONFIG_SECCOMP_FILTER", None),
     (HOOK, errno.EPERM, CONTAINER, "seccomp", "profile"),
@@ -753,4 +753,4 @@ def test_under_another_exit_hook(memwatch) -> None:
     (hook,) = [tier for tier in result.json["tiers"] if tier["id"] == "hook"]
     assert not hook["works"]
     assert hook["error"] == "EBUSY"
-    assert "there is one already" in hook["reason"]
+    assert "in place already" in hook["reason"]

@@ -483,7 +483,7 @@ def hook_refused() -> Profile:
     story.tick(10)
     story.end(1, 0, known=True)
     story.tick(20)
-    reason = "there is one already: of a memwatch run --exact around this, or of the container"
+    reason = "an exit hook is in place already: of a memwatch run --exact around this"
     hook = Source("hook", False, reason)
     advice = "run as root, or with CAP_NET_ADMIN"
     return story.profile(sources=(CONNECTOR, NOBODY[2], hook), advice=advice)
