@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from memwatch.commands.files import cannot_write, exists, load_results
 from memwatch.exports.formats import FORMATS
-from memwatch.results import BadResults, Results, load
+from memwatch.results import Results
 
 
 @click.command("export")
@@ -52,40 +53,27 @@ def command(format_name: str, output: str, force: bool, path: str) -> None:
         write_stdout(chosen.export(_load(path, format_name)))
         return
     if not force and is_file(output):
-        raise _exists(output)
+        raise exists(output)
     pieces = chosen.export(_load(path, format_name))
     if output.endswith(".gz"):
         pieces = gzipped(pieces)
     try:
         write_whole(output, pieces, overwrite=force)
     except FileExistsError:
-        raise _exists(output) from None
+        raise exists(output) from None
     except OSError as error:
-        raise click.ClickException(
-            f"cannot write {output!r}: {error.strerror}; choose another file"
-        ) from None
+        raise cannot_write(output, error) from None
 
 
 def _load(path: str, format_name: str) -> Results:
     chosen = FORMATS[format_name]
-    try:
-        results = load(path, timeline=chosen.uses_samples, tracks=chosen.uses_samples)
-    except BadResults as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"cannot read {path!r}: {error.strerror}") from None
+    results = load_results(path, timeline=chosen.uses_samples, tracks=chosen.uses_samples)
     if chosen.needs_samples and results.tracks is None:
         raise click.ClickException(
             f"{path!r} has no samples, only peaks: {format_name} needs a recording "
             "(memwatch run -o FILE)"
         )
     return results
-
-
-def _exists(path: str) -> click.ClickException:
-    return click.ClickException(
-        f"{path!r} exists: choose another name, or overwrite it with --force"
-    )
 
 
 def is_file(path: str) -> bool:

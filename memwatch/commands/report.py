@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from memwatch.commands.files import load_results
 from memwatch.commands.reporting import Reports, report_options
-from memwatch.results import BadResults, load
 
 
 @click.command("report")
@@ -28,17 +28,12 @@ def command(path: str, **wanted: Any) -> int:
     """
     reports = Reports(**wanted)
     try:
-        profile = load(path, timeline=reports.needs_timeline).profile
+        profile = load_results(path, timeline=reports.needs_timeline).profile
         if reports.needs_timeline and profile.timeline is None:
             raise click.ClickException(
                 f"{path!r} has no timeline: give a recording, or JSON of run --json --timeline"
             )
-    except (BadResults, click.ClickException, OSError) as error:
+    except click.ClickException:
         reports.abandon()
-        if isinstance(error, click.ClickException):
-            raise
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise click.ClickException(
-            f"cannot read {path!r}: {reason}" if reason else str(error)
-        ) from None
+        raise
     return 0 if reports.write(profile) else 1

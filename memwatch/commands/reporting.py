@@ -11,6 +11,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from memwatch.commands import options, terminal
+from memwatch.commands.files import cannot_write
 from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
 
@@ -186,6 +187,4 @@ def _open(path: str | None) -> OutputFile | None:
     try:
         return OutputFile(path)
     except OSError as error:
-        raise click.ClickException(
-            f"cannot write {path!r}: {error.strerror}; choose another file"
-        ) from None
+        raise cannot_write(path, error) from None

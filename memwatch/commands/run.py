@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from memwatch.commands import options
+from memwatch.commands.files import cannot_write, exists
 from memwatch.commands.reporting import Reports, report_options
 from memwatch.launcher import Launcher
 from memwatch.outputs import complain
@@ -161,13 +162,9 @@ def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Rec
     try:
         return Recorder(path, overwrite=overwrite)
     except FileExistsError:
-        raise click.ClickException(
-            f"{path!r} exists: choose another name, or overwrite it with --force"
-        ) from None
+        raise exists(path) from None
     except OSError as error:
-        raise click.ClickException(
-            f"cannot write {path!r}: {error.strerror}; choose another file"
-        ) from None
+        raise cannot_write(path, error) from None
 
 
 def _live_line() -> LiveLine:

@@ -9,8 +9,9 @@ from contextlib import suppress
 
 import click
 
+from memwatch.commands.files import exists, load_results
 from memwatch.outputs import complain
-from memwatch.results import BadResults, Results, load
+from memwatch.results import Results
 
 
 @click.command("view")
@@ -36,7 +37,7 @@ def command(out: str | None, no_open: bool, force: bool, paths: tuple[str, ...])
     """
     if out is not None:
         _check(out, paths, overwrite=force)
-    results = [_load(path) for path in paths]
+    results = [load_results(path, timeline=True, tracks=True) for path in paths]
     html = _render(results).encode("utf-8")
     try:
         written = _write_temporary(html, paths[0]) if out is None else _write(out, html, force)
@@ -58,9 +59,7 @@ def _check(out: str, paths: tuple[str, ...], *, overwrite: bool) -> None:
             f"{out!r} is what is to be shown: choose another name for the page"
         )
     if os.path.lexists(out) and not overwrite:
-        raise click.ClickException(
-            f"{out!r} exists: choose another name, or overwrite it with --force"
-        )
+        raise exists(out)
     folder = os.path.dirname(out) or "."
     if not os.path.isdir(folder):
         raise click.ClickException(f"cannot write {out!r}: there is no folder {folder!r}")
@@ -71,15 +70,6 @@ def _is_same(one: str, other: str) -> bool:
         return os.path.samefile(one, other)
     except OSError:
         return False
-
-
-def _load(path: str) -> Results:
-    try:
-        return load(path, timeline=True, tracks=True)
-    except BadResults as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"cannot read {path!r}: {error.strerror}") from None
 
 
 def _render(results: list[Results]) -> str:

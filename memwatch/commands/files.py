@@ -1,0 +1,32 @@
+"""Files that subcommands read and write, and what to say when that cannot be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from memwatch.results import Results
+
+
+def load_results(path: str, *, timeline: bool = False, tracks: bool = False) -> Results:
+    """results.load(), for the command line."""
+    from memwatch.results import BadResults, load
+
+    try:
+        return load(path, timeline=timeline, tracks=tracks)
+    except BadResults as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"cannot read {path!r}: {error.strerror}") from None
+
+
+def exists(path: str) -> click.ClickException:
+    return click.ClickException(
+        f"{path!r} exists: choose another name, or overwrite it with --force"
+    )
+
+
+def cannot_write(path: str, error: OSError) -> click.ClickException:
+    return click.ClickException(f"cannot write {path!r}: {error.strerror}; choose another file")
