@@ -383,6 +383,19 @@ def test_a_whole_tree_is_found_in_one_tick(tree: Tree, watch: Watcher, kept: boo
 
 
 @both
+def test_a_child_that_is_being_released(tree: Tree, watch: Watcher, kept: bool) -> None:
+    """Its `stat` has zeros by then: nothing is made of them."""
+    tree.add(ROOT)
+    seen = watch(tree, kept=kept)
+    seen.tick(0)
+    tree.add(ROOT + 1, ppid=ROOT)
+    tree.change(ROOT + 1, ppid=0, state="X", threads=0, size=0, rss=0)
+    seen.tick(1)
+    assert seen.all(STARTED) == []
+    assert seen.live == {ROOT}
+
+
+@both
 def test_a_child_that_goes_and_one_that_comes(tree: Tree, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT, rss=10)

@@ -74,7 +74,9 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
         }
     }
     /* The last field read must not have been cut. */
-    return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
+    if (at == end || (*at != ' ' && *at != '\n'))
+        return -EINVAL;
+    return out->threads ? 0 : -ESRCH;
 }
 
 uint64_t mw_image_mark(const mw_stat *stat) {

@@ -21,13 +21,14 @@ typedef struct mw_stat {
     uint32_t flags;        /* 9: PF_* of the kernel's sched.h */
     uint64_t user_ticks;   /* 14: clock ticks, of all threads */
     uint64_t system_ticks; /* 15 */
-    int64_t threads;       /* 20 */
+    int64_t threads;       /* 20; at least one */
     uint64_t start_ticks;  /* 22: clock ticks since boot */
     uint64_t start_code;   /* 26; 0 without memory and in the middle of execve,
                               1 when the reader may not know */
     uint64_t start_stack;  /* 28; 0 when the reader may not know */
 } mw_stat;
 
+/* -ESRCH: it was released while it was read, and most of that is zero. */
 int mw_parse_stat(const char *text, size_t length, mw_stat *out);
 
 /* Another number for each image, but for a fork that of its parent; 0: not

@@ -94,15 +94,23 @@ static void close_kept(mw_platform *p, int *fd) {
     *fd = -1;
 }
 
+static int read_stat_once(const mw_platform *p, const char *path,
+                          mw_stat *out) {
+    char text[MW_FILE_TEXT];
+    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
+    return n < 0 ? (int)n : mw_parse_stat(text, (size_t)n, out);
+}
+
 /* `stat` by path, of this very process: 0, or -ESRCH when the pid is another's
    by now, or what reading it gave. */
 static int read_stat(const mw_platform *p, const mw_handle *h, mw_stat *out) {
-    char path[MW_PATH], text[MW_FILE_TEXT];
+    char path[MW_PATH];
     path_of(path, h->pid, "stat");
-    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
-    if (n < 0)
-        return (int)n;
-    int error = mw_parse_stat(text, (size_t)n, out);
+    int error = read_stat_once(p, path, out);
+    /* What was released may have been the first thread alone, in the execve of
+       another that takes its place. */
+    if (error == -ESRCH)
+        error = read_stat_once(p, path, out);
     if (error)
         return error;
     return h->start_ticks && out->start_ticks != h->start_ticks ? -ESRCH : 0;

@@ -23,7 +23,7 @@ static int parse_stat(const char *text, size_t length, mw_stat *out) {
     char *copy = exact(text, length);
     int result = mw_parse_stat(copy, length, out);
     exact_free(copy, length);
-    CHECK(result == 0 || result == -EINVAL);
+    CHECK(result == 0 || result == -EINVAL || result == -ESRCH);
     return result;
 }
 
@@ -131,6 +131,15 @@ static void test_stat_refused(void) {
         mw_stat stat;
         CHECK(parse_stat(texts[i], strlen(texts[i]), &stat) == -EINVAL);
     }
+}
+
+/* As Linux has it while a process is being released: seen on 6.18. */
+static void test_stat_released(void) {
+    static const char text[] =
+        "25782 (r) X 0 -1 -1 0 -1 4227148 0 0 0 0 0 0 0 0 20 0 0 0 3422916 0 0 "
+        "0 0 0 0 0 0 0 0 0 0 1 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
+    mw_stat stat;
+    CHECK(parse_stat(text, sizeof text - 1, &stat) == -ESRCH);
 }
 
 static void test_stat_huge(void) {
@@ -467,6 +476,7 @@ int main(void) {
     test_stat_long_name();
     test_stat_end();
     test_stat_refused();
+    test_stat_released();
     test_stat_huge();
     test_statm();
     test_statm_edges();
