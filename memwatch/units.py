@@ -22,6 +22,29 @@ def parse_interval(text: str) -> float:
     return float(number) * _UNITS[(unit or "ms").lower()] / 1e9
 
 
+_SIZE = re.compile(r"(\d*)(?:\.(\d*))?\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE | re.ASCII)
+_MOST = 1 << 63
+
+
+def parse_size(text: str) -> int:
+    """Bytes from "512M", "1.5GiB", "8GB" or "4096".
+
+    K, M, G, T and KiB, MiB, GiB, TiB are powers of 1024, KB, MB, GB, TB of 1000. Raises ValueError
+    for anything else, for less than a byte, and for more than any machine has.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ValueError(text)
+    whole, part, prefix, suffix = match.groups()
+    base = 1000 if suffix and suffix.lower() == "b" else 1024
+    unit = base ** ("kmgt".index(prefix.lower()) + 1 if prefix else 0)
+    digits = whole + (part or "")
+    size = int(digits) * unit // 10 ** len(part or "")  # no digits: ValueError, too
+    if not 0 < size < _MOST:
+        raise ValueError(text)
+    return size
+
+
 def format_size(size: int) -> str:
     """Bytes as "912.0 MiB"."""
     value = size / 1024

@@ -18,6 +18,7 @@ from memwatch.units import (
     format_size,
     kib,
     parse_interval,
+    parse_size,
 )
 
 UNITS = {"": 1e-3, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
@@ -75,6 +76,40 @@ def test_parse_interval_gives_a_number_or_valueerror(text: str) -> None:
     except ValueError:
         return
     assert seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4096", 4096),
+        ("4096b", 4096),
+        ("1k", 1024),
+        ("512M", 512 << 20),
+        ("8G", 8 << 30),
+        ("8GB", 8 * 10**9),
+        ("1.5GiB", 3 << 29),
+        (" .5 gib ", 1 << 29),
+        ("2.T", 2 << 40),
+        ("9007199254740993", (1 << 53) + 1),
+    ],
+)
+def test_parse_size(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "G", "1X", "-1", "1e9", "1,5G", "0", "0.1", "8 G B", "1P", "9" * 20, "9" * 5000],
+)
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match=".*"):
+        parse_size(text)
+
+
+@given(st.integers(1, 1 << 40), st.sampled_from(["KiB", "KB", "k", "MB", "M"]))
+def test_parse_size_is_exact(number: int, unit: str) -> None:
+    base = 1000 if unit in ("KB", "MB") else 1024
+    assert parse_size(f"{number}{unit}") == number * base ** (2 if unit[0] == "M" else 1)
 
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40

@@ -6,7 +6,7 @@ import re
 
 import click
 
-from memwatch.units import parse_interval
+from memwatch.units import parse_interval, parse_size
 
 SHORTEST_INTERVAL = 1e-4
 LONGEST_INTERVAL = 3600.0
@@ -23,6 +23,18 @@ def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 0.1ms to 3600s.")
     return seconds
+
+
+def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Bytes, from "512M", "1.5GiB" or "4096"."""
+    if value is None:
+        return None
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a size: write 512M, 1.5GiB (of 1024), 8GB (of 1000) or bytes."
+        ) from None
 
 
 def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float:
