@@ -37,9 +37,9 @@ def parse_size(text: str) -> int:
         raise ValueError(text)
     whole, part, prefix, suffix = match.groups()
     base = 1000 if suffix and suffix.lower() == "b" else 1024
-    unit = int(base ** ("kmgt".index(prefix.lower()) + 1)) if prefix else 1
+    unit = base ** ("kmgt".index(prefix.lower()) + 1 if prefix else 0)
     digits = whole + (part or "")
-    size = int(digits) * unit // 10 ** len(part or "")  # no digits: ValueError, too
+    size: int = int(digits) * unit // 10 ** len(part or "")  # no digits: ValueError, too
     if not 0 < size < _MOST:
         raise ValueError(text)
     return size
