@@ -20,6 +20,7 @@ LAYERS = (
         "memwatch.commands.live_line",
         "memwatch.commands.report",
         "memwatch.commands.export",
+        "memwatch.commands.ci_check",
         "memwatch.commands.view",
         "memwatch.commands.reporting",
         "memwatch.commands.files",
@@ -60,6 +61,7 @@ LAYERS = (
         "memwatch.reports.csv_report",
         "memwatch.reports.doctor_report",
     ),
+    ("memwatch.gate",),
     ("memwatch.comparison",),
     ("memwatch.confidence", "memwatch.thresholds"),
     ("memwatch.filters", "memwatch.json_profile"),
@@ -90,9 +92,13 @@ WITHIN = {
     ("memwatch.commands.reporting", "memwatch.commands.files"),
     ("memwatch.commands.view", "memwatch.commands.files"),
     ("memwatch.commands.export", "memwatch.commands.files"),
+    ("memwatch.commands.ci_check", "memwatch.commands.files"),
+    ("memwatch.commands.ci_check", "memwatch.commands.options"),
     ("memwatch.commands.reporting", "memwatch.commands.options"),
     ("memwatch.commands.reporting", "memwatch.commands.terminal"),
     ("memwatch.commands.doctor", "memwatch.commands.terminal"),
+    ("memwatch.reports.github", "memwatch.reports.summary"),
+    ("memwatch.reports.github", "memwatch.reports.verdict"),
 }
 
 # Not a layer but a name: everything may ask for the version.
@@ -103,6 +109,7 @@ PURE = (
     "memwatch.view.payload",
     "memwatch.view.thinning",
     "memwatch.reports",
+    "memwatch.gate",
     "memwatch.comparison",
     "memwatch.confidence",
     "memwatch.thresholds",
