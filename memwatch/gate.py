@@ -62,7 +62,7 @@ class Check:
 
     @property
     def sentence(self) -> str:
-        return f"{name_of(self.subject)} {self.finding}"
+        return f"{name_of(self.subject)} {printable(self.finding)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +271,10 @@ def _change(change: Change) -> str:
     return f"{by} from {format_size(before)} in the baseline, allowed +{allowed}"
 
 
-def no_baseline(path: str) -> Check:
-    """For the first run, which has nothing to be compared with."""
-    return Check(
-        "total RSS", SKIPPED, f"has no baseline yet: there is no file {path!r}", REGRESSION
-    )
+def without_baseline(profile: Profile, path: str) -> Check:
+    """For a run that has nothing to be compared with, as the first one."""
+    held = "unknown" if profile.most_rss is None else format_size(profile.most_rss)
+    return Check("total RSS", SKIPPED, f"{held}, not compared: no baseline {path!r}", REGRESSION)
 
 
 def _names(processes: Sequence[Process]) -> str:

@@ -10,7 +10,7 @@ import click
 
 from memwatch.commands import options
 from memwatch.commands.files import cannot_write, load_results
-from memwatch.gate import Check, Judgment, Limits, check_changes, check_limits, no_baseline
+from memwatch.gate import Check, Judgment, Limits, check_changes, check_limits, without_baseline
 from memwatch.outputs import OutputFile, complain, write_stdout
 from memwatch.reports.verdict import line
 from memwatch.thresholds import Thresholds, parse_thresholds
@@ -138,7 +138,7 @@ def _judge(
                 f"no baseline {baseline!r}: on the first run there is none, which "
                 "--allow-missing-baseline lets pass"
             )
-        checks.append(no_baseline(baseline))
+        checks.append(without_baseline(profile, baseline))
         return Judgment(profile, tuple(checks), None)
     from memwatch.comparison import compare
 
