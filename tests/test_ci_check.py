@@ -141,7 +141,7 @@ def test_the_json_of_a_run_will_do(tmp_path):
     ("words", "said"),
     [
         ([], "nothing to check: give a limit, --max-total-rss 2G, or --baseline"),
-        (["--threshold", "5%"], "nothing to check"),
+        (["--threshold", "5%"], "need --baseline FILE"),
         (["--max-total-rss", "1G", "--threshold", "5%"], "need --baseline FILE"),
         (["--max-total-rss", "1G", "--allow-missing-baseline"], "need --baseline FILE"),
         (["--baseline", "nowhere"], "no baseline 'nowhere': on the first run"),

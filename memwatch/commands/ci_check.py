@@ -92,13 +92,12 @@ def command(
       memwatch ci-check build.jsonl --max-total-rss 2G --junit memory.xml
     """
     limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
-    if baseline is None and not any(limits):
-        raise click.UsageError("nothing to check: give a limit, --max-total-rss 2G, or --baseline")
-    if baseline is None and (thresholds or allow_missing_baseline):
-        raise click.UsageError("--threshold and --allow-missing-baseline need --baseline FILE")
     github = os.environ.get("GITHUB_ACTIONS") == "true"
-    junit = _open(junit_path)
+    junit: OutputFile | None = None
     try:
+        if baseline is None:
+            _refuse_nothing(limits, thresholds is not None or allow_missing_baseline)
+        junit = _open(junit_path)
         judgment = _judge(path, limits, baseline, allow_missing_baseline, thresholds)
     except click.ClickException as error:
         if junit:
@@ -119,6 +118,14 @@ def command(
             complain(str(cannot_write(junit.path, error)))
             code = code or 1
     return code
+
+
+def _refuse_nothing(limits: Limits, compares: bool) -> None:
+    """A check of nothing would always pass."""
+    if compares:
+        raise click.UsageError("--threshold and --allow-missing-baseline need --baseline FILE")
+    if not any(limits):
+        raise click.UsageError("nothing to check: give a limit, --max-total-rss 2G, or --baseline")
 
 
 def _judge(
