@@ -103,12 +103,12 @@ def _sides(
         if len(files) != 2:
             given = "one file" if len(files) == 1 else f"{len(files)} files"
             raise click.UsageError(
-                f"{given} given: write BASE CANDIDATE, or --base FILE... --candidate FILE..."
+                f"{given} given: write BASE CANDIDATE, or repeats: --base FILES --candidate FILES"
             )
         return files[:1], files[1:]
     if not base or not candidate:
         raise click.UsageError(
-            "nothing to compare: write BASE CANDIDATE, or --base FILE... --candidate FILE..."
+            "nothing to compare: write BASE CANDIDATE, or repeats: --base FILES --candidate FILES"
         )
     for side in (base, candidate):
         seen: dict[str, str] = {}
