@@ -12,7 +12,7 @@ import click
 from memwatch import __version__
 from memwatch.outputs import complain, hold_standard_descriptors
 
-COMMANDS = ("run", "report", "view", "export", "ci-check", "doctor")
+COMMANDS = ("run", "report", "view", "compare", "ci-check", "export", "doctor")
 
 
 class LazyGroup(click.Group):

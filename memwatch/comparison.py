@@ -137,9 +137,10 @@ class Comparison:
     per_process: Change
     """Of the largest single process."""
     groups: tuple[Change, ...]
-    """Of each group's peak at one time, the largest first. One with a threshold of its own gates.
-    """
+    """Of each group's peak at one time, the greatest change first. One with a threshold of its own
+    gates."""
     classes: tuple[ClassChange, ...]
+    """The greatest change of the peak first."""
     notes: tuple[str, ...]
     """How far the comparison holds, a sentence each."""
 
@@ -232,8 +233,9 @@ def _groups(
     return tuple(sorted(changes, key=_rank))
 
 
-def _rank(change: Change) -> tuple[int, str]:
-    return -max(change.base or 0, change.candidate or 0), change.name
+def _rank(change: Change) -> tuple[int, int, str]:
+    size = max(change.base or 0, change.candidate or 0)
+    return -abs(change.difference or 0), -size, change.name
 
 
 # Classes ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ _PERCENT = re.compile(r"(\d{1,6}(?:\.\d*)?|\.\d+)\s*%", re.ASCII)
 
 
 class Threshold(NamedTuple):
-    """What a change has to exceed to count. Where both are set, both have to be exceeded."""
+    """What is allowed. Where both are set, the larger of the two is."""
 
     relative: float | None = None
     """Part of the base: 0.05 for 5 %."""
@@ -29,13 +29,13 @@ class Threshold(NamedTuple):
         return abs(difference) > self.allowed(base)
 
     def __str__(self) -> str:
-        """As "5 %", "50.0 MiB" or "5 % and 1.0 MiB"."""
+        """As "5 %", "50.0 MiB" or "5 %, at least 1.0 MiB"."""
         parts = []
         if self.relative is not None:
             parts.append(f"{self.relative * 100:.6g} %")
         if self.absolute is not None:
             parts.append(format_size(self.absolute))
-        return " and ".join(parts)
+        return ", at least ".join(parts)
 
 
 DEFAULT = Threshold(0.05, 1 << 20)

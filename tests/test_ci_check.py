@@ -327,7 +327,7 @@ def test_markdown_ends_no_cell_and_opens_no_tag(text):
 
 def test_a_code_block_is_not_ended_by_its_text(build):
     profile = load(build("now", 10, program="```")).profile
-    text = job_summary(Judgment(profile, (), None))
+    text = job_summary(Judgment(profile, (), None), (None, "now"))
     assert "\n````text\nJob: " in text
 
 

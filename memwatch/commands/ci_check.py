@@ -13,16 +13,7 @@ from memwatch.commands.files import cannot_write, load_results
 from memwatch.gate import Check, Judgment, Limits, check_changes, check_limits, without_baseline
 from memwatch.outputs import OutputFile, complain, write_stdout
 from memwatch.reports.verdict import line
-from memwatch.thresholds import Thresholds, parse_thresholds
-
-
-def _thresholds(
-    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
-) -> Thresholds | None:
-    try:
-        return parse_thresholds(values) if values else None
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
+from memwatch.thresholds import Thresholds
 
 
 @click.command("ci-check")
@@ -57,11 +48,11 @@ def _thresholds(
 @click.option(
     "--threshold",
     "thresholds",
-    callback=_thresholds,
+    callback=options.thresholds,
     multiple=True,
-    metavar="[GROUP=]SIZE",
-    help="How much more than the baseline is too much: 5%, 50M, for one group rustc=10%. Several "
-    "times for several.  [default: 5% and 1M]",
+    metavar="[GROUP=]5%|50M",
+    help="What may be more than in the baseline: of the total, or of one group, which is then "
+    "checked, too. Can be given several times.  [default: 5 %, at least 1 MiB]",
 )
 @click.option(
     "--junit", "junit_path", metavar="FILE", help="Write the checks as JUnit XML, a case each."
@@ -73,7 +64,7 @@ def command(
     max_total_pss: int | None,
     baseline: str | None,
     allow_missing_baseline: bool,
-    thresholds: Thresholds | None,
+    thresholds: Thresholds,
     junit_path: str | None,
     path: str,
 ) -> int:
@@ -96,7 +87,7 @@ def command(
     junit: OutputFile | None = None
     try:
         if baseline is None:
-            _refuse_nothing(limits, thresholds is not None or allow_missing_baseline)
+            _refuse_nothing(limits, thresholds != Thresholds() or allow_missing_baseline)
         junit = _open(junit_path)
         judgment = _judge(path, limits, baseline, allow_missing_baseline, thresholds)
     except click.ClickException as error:
@@ -108,7 +99,7 @@ def command(
     code = judgment.exit_code
     _print(judgment, github)
     if github:
-        _tell_github(judgment)
+        _tell_github(judgment, (baseline, path))
     if junit:
         from memwatch.reports.junit import write
 
@@ -133,7 +124,7 @@ def _judge(
     limits: Limits,
     baseline: str | None,
     allow_missing: bool,
-    thresholds: Thresholds | None,
+    thresholds: Thresholds,
 ) -> Judgment:
     profile = load_results(path).profile
     checks: list[Check] = [*check_limits(profile, limits)]
@@ -150,7 +141,7 @@ def _judge(
     from memwatch.comparison import compare
 
     before = load_results(baseline).profile
-    comparison = compare([before], [profile], thresholds or Thresholds())
+    comparison = compare([before], [profile], thresholds)
     return Judgment(profile, (*checks, *check_changes(comparison)), comparison)
 
 
@@ -192,12 +183,12 @@ def _fill(text: str, out: TextIO) -> None:
     out.write(text)
 
 
-def _tell_github(judgment: Judgment) -> None:
+def _tell_github(judgment: Judgment, files: tuple[str | None, str]) -> None:
     """Appends to the files that GitHub names; a run of its own names none."""
     from memwatch.reports.github import job_summary, outputs
 
     texts = {
-        "GITHUB_STEP_SUMMARY": job_summary(judgment),
+        "GITHUB_STEP_SUMMARY": job_summary(judgment, files),
         "GITHUB_OUTPUT": "".join(f"{key}={value}\n" for key, value in outputs(judgment).items()),
     }
     for name, text in texts.items():

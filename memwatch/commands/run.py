@@ -17,6 +17,7 @@ from memwatch.profiler import watch_command
 
 if TYPE_CHECKING:
     from memwatch.commands.live_line import LiveLine
+    from memwatch.profile import Profile
     from memwatch.recording import Recorder
 
 
@@ -64,10 +65,17 @@ if TYPE_CHECKING:
     "--output",
     metavar="FILE",
     help="Record everything in FILE as it happens, for `memwatch report` and `view`. "
-    "%h, %r, %p, %j, %t stand for host, rank, process id, job id, start time. "
-    "Gzipped when the name ends in .gz.",
+    "%h, %r, %p, %j, %t, %n stand for host, rank, process id, job id, start time, number of "
+    "the run. Gzipped when the name ends in .gz.",
 )
 @click.option("--force", is_flag=True, help="Let --output overwrite a file.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 1000),
+    default=1,
+    metavar="N",
+    help="Run the command N times, one after the other, and summarise how the runs differ.",
+)
 @click.option(
     "--live",
     is_flag=True,
@@ -84,6 +92,7 @@ def command(
     sources: tuple[str, ...],
     output: str | None,
     force: bool,
+    repeat: int,
     live: bool,
     silent: bool,
     words: tuple[str, ...],
@@ -93,29 +102,34 @@ def command(
 
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
-    signal N killed it; 1 if it could not be started.
+    signal N killed it; 1 if it could not be started. With --repeat a run that
+    fails is the last, and its exit code memwatch's own.
 
     \b
     Examples:
       memwatch run -- cargo build --release
       memwatch run -i 10 -- make -j8
       memwatch run --json -- pytest > memory.json
+      memwatch run --repeat 5 -o 'before.%n.jsonl' -- ./job.sh
     """
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
+    if repeat > 1:
+        from memwatch.commands.repeats import refuse_reports_of_one_run, run_series
+
+        refuse_reports_of_one_run(click.get_current_context(), wanted)
     reports = Reports(**wanted)
     try:
-        recorder = _recorder(output, reports, overwrite=force)
+        recorders = _recorders(output, reports, repeat, overwrite=force)
     except click.ClickException:
         reports.abandon()
         raise
     stdout, stderr = _streams(silent=silent, stdout_is_ours=reports.as_json)
 
-    line = _live_line() if live and not reports.quiet else None
-
-    with Launcher() as launcher:
+    def once(recorder: Recorder | None, has_other_children: bool = False) -> Profile:
+        line = _live_line() if live and not reports.quiet else None
         try:
-            profile = watch_command(
+            return watch_command(
                 launcher,
                 words,
                 interval=interval,
@@ -128,7 +142,7 @@ def command(
                 on_look=line.show if line else None,
                 stdout=stdout,
                 stderr=stderr,
-                has_other_children=False,
+                has_other_children=has_other_children,
             )
         except OSError as error:
             reports.abandon()
@@ -138,21 +152,52 @@ def command(
         finally:
             if line:
                 line.close(wait=not reports.as_json)
+            if recorder and recorder.error:
+                why = recorder.error.strerror
+                complain(f"the recording {recorder.path!r} is incomplete: {why}")
+
+    with Launcher() as launcher:
+        if repeat > 1:
+            return run_series(
+                launcher, once, recorders, as_json=reports.as_json, quiet=reports.quiet
+            )
+        profile = once(recorders[0])
         # Still inside: a late signal to memwatch must not cost the user the report.
-        if recorder and recorder.error:
-            complain(f"the recording {recorder.path!r} is incomplete: {recorder.error.strerror}")
         is_written = reports.write(profile)
     code = profile.exit_code
     return code or 1 if not is_written or code is None else code
 
 
-def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Recorder | None:
+def _recorders(
+    template: str | None, reports: Reports, repeat: int, *, overwrite: bool
+) -> list[Recorder | None]:
+    """One for each run, all opened before the first: what cannot be written is found at once."""
     if template is None:
-        return None
+        return [None] * repeat
+    if repeat > 1 and "%n" not in template.replace("%%", ""):
+        folder, slash, name = template.rpartition("/")
+        start, dot, end = name.partition(".")
+        raise click.UsageError(
+            "--repeat makes a recording of each run: write %n for its number, as in "
+            f"{folder + slash + start + '.%n' + dot + end!r}"
+        )
+    recorders: list[Recorder | None] = []
+    try:
+        for number in range(1, repeat + 1):
+            recorders.append(_recorder(template, reports, number, overwrite=overwrite))
+    except click.ClickException:
+        for recorder in recorders:
+            if recorder:
+                recorder.abandon()
+        raise
+    return recorders
+
+
+def _recorder(template: str, reports: Reports, number: int, *, overwrite: bool) -> Recorder:
     from memwatch.output_names import Place, expand
     from memwatch.recording import Recorder
 
-    place = Place(os.uname().nodename, os.getpid(), time.time(), os.environ)
+    place = Place(os.uname().nodename, os.getpid(), time.time(), os.environ, number)
     try:
         path = expand(template, place)
     except ValueError as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from memwatch.filters import Filter, apply
 from memwatch.gate import FAILED, INCONCLUSIVE, OK, PASSED, SKIPPED, UNPROVEN, Judgment
-from memwatch.reports import summary
+from memwatch.reports import comparison_report, summary
 from memwatch.reports.verdict import HEADLINES
 from memwatch.units import kib, printable
 
@@ -64,8 +64,11 @@ def outputs(judgment: Judgment) -> Mapping[str, str]:
     return {"result": judgment.result, **known}
 
 
-def job_summary(judgment: Judgment) -> str:
-    """Markdown: the checks, and the whole report folded away."""
+def job_summary(judgment: Judgment, files: tuple[str | None, str]) -> str:
+    """Markdown: the checks, what changed, and the whole report folded away.
+
+    `files` are the names of the baseline and of the results.
+    """
     job = printable(shlex.join(judgment.profile.command))
     opened = "" if judgment.result == OK else " open"
     return "\n".join(
@@ -81,7 +84,7 @@ def job_summary(judgment: Judgment) -> str:
                 for check in judgment.of(FAILED, UNPROVEN, PASSED, SKIPPED)
             ),
             "",
-            *(f"- {markdown(note)}" for note in judgment.notes),
+            *_how_far(judgment, files),
             "",
             f"<details{opened}><summary>The whole report</summary>",
             "",
@@ -92,6 +95,16 @@ def job_summary(judgment: Judgment) -> str:
             "",
         )
     )
+
+
+def _how_far(judgment: Judgment, files: tuple[str | None, str]) -> Iterator[str]:
+    """What changed, with all that there is to say of it; else how far the checks hold."""
+    if judgment.comparison is None:
+        yield from (f"- {markdown(note)}" for note in judgment.notes)
+        return
+    baseline, results = files
+    sides = ((baseline or "",), (results,))
+    yield from comparison_report.markdown(judgment.comparison, sides)
 
 
 def _report(judgment: Judgment) -> Iterator[str]:
