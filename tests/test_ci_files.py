@@ -604,6 +604,12 @@ def test_gitlab_run_with_a_baseline(gitlab):
     assert report.find(".//failure").get("type") == "regression"
 
 
+def test_gitlab_does_not_hide_a_server_that_is_not_there(gitlab):
+    code, log = gitlab.run(hold(30), CI_MERGE_REQUEST_IID="7", CI_API_V4_URL="http://127.0.0.1:1")
+    assert code not in (0, 1, 10, 11)
+    assert "curl: " in log
+
+
 def test_gitlab_run_above_a_limit(gitlab):
     code, log = gitlab.run(hold(60), limit="50M")
     assert code == 11

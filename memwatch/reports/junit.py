@@ -1,4 +1,4 @@
-"""A Judgment as JUnit XML, as Jenkins, GitLab and others read it: one test case a check.
+"""A Judgment as JUnit XML, one test case a check: by the schema of Jenkins' xUnit plugin.
 
 GitLab shows the text of a failure, not its message, and takes a case's class for its suite.
 """
@@ -27,13 +27,15 @@ def write(judgment: Judgment, out: TextIO) -> None:
         "tests": str(len(judgment.checks)),
         "failures": str(len(judgment.of(FAILED))),
         "errors": str(len(judgment.of(UNPROVEN))),
-        "skipped": str(len(judgment.of(SKIPPED))),
         "time": f"{profile.duration:.3f}",
     }
     suites = ET.Element("testsuites", {"name": "memwatch", **counts})
     date = format_date(profile.clock.realtime_at(profile.start))
+    skipped, timestamp = str(len(judgment.of(SKIPPED))), date.partition(".")[0]
     suite = ET.SubElement(
-        suites, "testsuite", {"name": command, **counts, "timestamp": date.partition(".")[0]}
+        suites,
+        "testsuite",
+        {"name": command, **counts, "skipped": skipped, "timestamp": timestamp},
     )
     properties = ET.SubElement(suite, "properties")
     for name, value in _properties(profile).items():
