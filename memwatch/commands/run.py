@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Let --output overwrite a file.")
 @click.option(
     "--repeat",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(1, 100),
     default=1,
     metavar="N",
     help="Run the command N times, one after the other, and summarise how the runs differ.",
