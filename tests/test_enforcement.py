@@ -218,7 +218,7 @@ def test_what_is_said(memwatch, burner, wait_until):
     assert "Limit exceeded:  total RSS " in text
     assert ", limit 50.0 MiB  (at " in text
     assert "the job was ended by SIGTERM" in text
-    assert "When the limit was exceeded:" in text
+    assert "When the limit was exceeded, as last sampled:" in text
     again = memwatch.run("report", path)
     assert again.code == 0
     assert again.text == text

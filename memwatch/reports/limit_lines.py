@@ -23,29 +23,36 @@ def lines(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
     if not outcome:
         return
     if not outcome.breaches:
-        limits = zip(NAMES.values(), outcome.limits, strict=True)
-        texts = (f"{name} {format_size(size)}" for name, size in limits if size is not None)
-        yield f"Limits:          {', '.join(texts)}: not exceeded in any sample"
+        yield from _kept(profile, outcome)
         return
     for breach in outcome.breaches:
-        alive = count(breach.processes, "process", "processes")
-        yield bold(f"Limit exceeded:  {_what(breach)}, limit {format_size(breach.allowed)}") + (
-            f"  (at {profile.elapsed(breach.time):.2f} s, {alive} alive)"
-        )
+        where = f"at {profile.elapsed(breach.time):.2f} s, {_who(breach)}"
+        size, limit = format_size(breach.size), format_size(breach.allowed)
+        at_least = "at least " if breach.limit == TOTAL_RSS and breach.pid else ""
+        what = f"{NAMES[breach.limit]} {at_least}{size}, limit {limit}"
+        yield f"{bold(f'Limit exceeded:  {what}')}  ({where})"
     yield _MARGIN + _ending(outcome)
     if outcome.survivors:
         yield bold(_MARGIN + f"still alive, SIGKILL did not end them: {_pids(outcome.survivors)}")
     yield from _holders(outcome.breaches[0], bold, dim)
 
 
-def _what(breach: Breach) -> str:
-    size = format_size(breach.size)
+def _kept(profile: Profile, outcome: Outcome) -> Iterator[str]:
+    limits = zip(NAMES.values(), outcome.limits, strict=True)
+    texts = (f"{name} {format_size(size)}" for name, size in limits if size is not None)
+    known = "not exceeded in any sample"
+    if profile.most_rss is None:
+        known = "not known to be exceeded, no memory was seen"
+    yield f"Limits:          {', '.join(texts)}: {known}"
+    if outcome.limits.total_pss and not profile.max_total_pss:
+        yield _MARGIN + "the total PSS was never measured"
+
+
+def _who(breach: Breach) -> str:
     if breach.pid is None:
-        return f"{NAMES[breach.limit]} {size}"
-    process = f"pid {breach.pid}, {printable(breach.command or '?')}"
-    if breach.limit == TOTAL_RSS:
-        return f"total RSS {size} at least, of one process alone ({process})"
-    return f"RSS of {process}: {size}"
+        return f"{count(breach.processes, 'process', 'processes')} alive"
+    alone = " alone" if breach.limit == TOTAL_RSS else ""
+    return f"pid {breach.pid}, {printable(breach.command or '?')}{alone}"
 
 
 def _ending(outcome: Outcome) -> str:
@@ -66,7 +73,7 @@ def _holders(breach: Breach, bold: Style, dim: Style) -> Iterator[str]:
     if len(breach.holders) < 2:
         return
     yield ""
-    yield bold("When the limit was exceeded:")
+    yield bold("When the limit was exceeded, as last sampled:")
     total = sum(holder.rss for holder in breach.holders)
     for holder in breach.holders[:HOLDERS]:
         size, share = format_size(holder.rss), holder.rss / total
