@@ -337,6 +337,13 @@ def _notes(
             f"The intervals differ ({', '.join(both)}): the shorter one sees peaks that the other "
             "misses."
         )
+    runs = [profile for side in sides.values() for profile in side]
+    alone = sum(profile.most_rss != profile.max_total_rss for profile in runs)
+    if alone:
+        yield (
+            f"In {alone} of {len(runs)} runs one process alone held more than any sample of all "
+            "shows: its peak counts as the total."
+        )
     kinds = [all(_is_exact(each) for each in side) for side in sides.values()]
     if kinds[0] != kinds[1]:
         exact, bound = sides if kinds[0] else reversed([*sides])
@@ -344,6 +351,8 @@ def _notes(
             f"All peaks of processes are exact in {exact}, those of {bound} are in part lower "
             "bounds."
         )
+    elif not kinds[0]:
+        yield "Peaks of processes are in part lower bounds."
     ran = {group.name for side in sides.values() for each in side for group in each.groups}
     for name in sorted(thresholds.groups.keys() - ran):
         yield (
@@ -367,5 +376,3 @@ def _about(profile: Profile) -> Iterable[str]:
         yield f"the memory of {unreadable} could not be read: totals are lower bounds."
     if profile.most_rss is None:
         yield "its memory was not seen."
-    elif profile.max_total_rss != profile.most_rss:
-        yield "one process alone held more than any sample of all shows: the total is its peak."

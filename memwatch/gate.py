@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from memwatch.comparison import Change, Comparison, Verdict
+from memwatch.limits import Limits
 from memwatch.processes import EXACT, UNKNOWN, Process
 from memwatch.profile import Profile
 from memwatch.units import count, format_interval, format_size, printable
@@ -33,14 +33,6 @@ EXIT_CODES = {TOTAL_LIMIT: 10, PROCESS_LIMIT: 11, REGRESSION: 1, INCONCLUSIVE: 1
 # Who is named on one line.
 HOLDERS = 3
 LARGEST = 3
-
-
-class Limits(NamedTuple):
-    """Bytes that may not be exceeded; None where there is no limit."""
-
-    total_rss: int | None = None
-    per_process_rss: int | None = None
-    total_pss: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +105,8 @@ def check_limits(profile: Profile, limits: Limits) -> Iterator[Check]:
         yield Check("max total RSS", *_total_rss(profile, limits.total_rss), TOTAL_LIMIT)
     if limits.total_pss is not None:
         yield Check("max total PSS", *_total_pss(profile, limits.total_pss), TOTAL_LIMIT)
-    if limits.per_process_rss is not None:
-        found = _per_process(profile, limits.per_process_rss)
+    if limits.process_rss is not None:
+        found = _per_process(profile, limits.process_rss)
         yield Check("max per process", *found, PROCESS_LIMIT)
 
 
@@ -181,11 +173,20 @@ def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
 def _within(profile: Profile, held: str, limit: int) -> tuple[str, str]:
     """Nothing speaks against it; but nothing speaks for it when the end was not seen."""
     text = f"{held}, limit {format_size(limit)}"
-    if error := profile.sampling.error:
-        return UNPROVEN, f"{text}, as far as it was watched: {error}"
+    if why := _unfinished(profile):
+        return UNPROVEN, f"{text}, but only a part of the job was seen: {why}"
     if unreadable := profile.sampling.unreadable:
-        text += f"; the memory of {count(unreadable, 'process', 'processes')} could not be read"
+        text += f", but the memory of {count(unreadable, 'process', 'processes')} was unreadable"
     return PASSED, text
+
+
+def _unfinished(profile: Profile) -> str | None:
+    """Why the job might have held more; None when it came to its own end in sight."""
+    if profile.limits and profile.limits.kill and profile.limits.breaches:
+        return (
+            f"memwatch ended it at its limit of {format_size(profile.limits.breaches[0].allowed)}"
+        )
+    return profile.sampling.error
 
 
 def _over(held: int, limit: int) -> str:
@@ -236,14 +237,13 @@ def _compared(change: Change, comparison: Comparison) -> tuple[str, str]:
     if change.base == change.candidate == 0:
         return SKIPPED, "is in neither run: check the spelling"
     outcome, finding = _CHANGES[change.verdict], _change(change)
-    # What was watched in part has held that much at least: it proves an increase, no decrease.
-    regressed = change.verdict is Verdict.REGRESSION
-    which, side = ("it", comparison.candidate)
-    if regressed:
-        which, side = ("the baseline", comparison.base)
-    errors = [profile.sampling.error for profile in side if profile.sampling.error]
-    if errors and outcome != UNPROVEN:
-        return UNPROVEN, f"{finding}, as far as {which} was watched: {errors[0]}"
+    # What was seen in part has held that much at least: it proves an increase, no decrease.
+    which, side = "job", comparison.candidate
+    if change.verdict is Verdict.REGRESSION:
+        which, side = "baseline", comparison.base
+    reasons = [why for profile in side if (why := _unfinished(profile))]
+    if reasons and outcome != UNPROVEN:
+        return UNPROVEN, f"{finding}, but only a part of the {which} was seen: {reasons[0]}"
     return outcome, finding
 
 

@@ -15,7 +15,8 @@ class Run(NamedTuple):
     """Sizes are bytes; None is unknown."""
 
     number: int
-    exit_code: int | None
+    exit_code: int
+    """As memwatch itself gives it for such a run."""
     total_rss: int | None
     """What the job held at least, at some time: Profile.most_rss."""
     total_pss: int | None
@@ -43,11 +44,11 @@ class Spread(NamedTuple):
         return (self.most - self.least) / self.median if self.median else None
 
 
-def run_of(number: int, profile: Profile, recording: str | None) -> Run:
+def run_of(number: int, profile: Profile, exit_code: int, recording: str | None) -> Run:
     peaks = profile.accuracy.peaks
     return Run(
         number,
-        profile.exit_code,
+        exit_code,
         profile.most_rss,
         profile.max_total_pss.total if profile.max_total_pss else None,
         profile.largest.peak.rss if profile.largest else None,
@@ -87,7 +88,7 @@ class Series:
     def exit_code(self) -> int:
         """Of the run that failed; 128 + N where signal N ended the series and no run failed."""
         if self.failed:
-            return self.failed.exit_code or 1
+            return self.failed.exit_code
         return 128 + self.signal if self.signal else 0
 
     def spread(self, read: Callable[[Run], float | None]) -> Spread | None:

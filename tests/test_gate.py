@@ -23,12 +23,12 @@ from memwatch.gate import (
     UNPROVEN,
     Check,
     Judgment,
-    Limits,
     check_changes,
     check_limits,
     without_baseline,
 )
 from memwatch.job import PssPeak
+from memwatch.limits import TOTAL_RSS, Breach, Limits, Outcome
 from memwatch.processes import Peak
 from memwatch.profile import Profile, Source
 from memwatch.reports.verdict import HEADLINES, line
@@ -95,7 +95,7 @@ def test_one_process_can_be_over_the_limit_of_all(run):
 
 
 def test_a_process_over_its_limit_is_named(run):
-    check = judged(run(), per_process_rss=4 * MIB)
+    check = judged(run(), process_rss=4 * MIB)
     assert (check.outcome, check.breach) == (FAILED, PROCESS_LIMIT)
     assert check.sentence == (
         "max per process 10.0 MiB is 6.0 MiB over the limit of 4.0 MiB "
@@ -112,7 +112,7 @@ def test_only_a_few_of_many_are_named(story):
         told.memory(serial, 2, 1024 * serial)
     told.tick(10)
     profile = load(str(told.end(20))).profile
-    check = judged(profile, per_process_rss=4 * MIB)
+    check = judged(profile, process_rss=4 * MIB)
     assert "pid 111 cc11 11.0 MiB, sampled; pid 110 cc10" in check.finding
     assert check.finding.endswith("; 4 more)")
     assert judged(profile, total_rss=MIB).finding.endswith(", 8 other programs)")
@@ -120,16 +120,16 @@ def test_only_a_few_of_many_are_named(story):
 
 def test_a_process_limit_kept_says_what_is_not_exact(run):
     profile = run()
-    check = judged(profile, per_process_rss=12 * MIB)
+    check = judged(profile, process_rss=12 * MIB)
     assert check.outcome == PASSED
     assert "at least 10.0 MiB (2 of 2 peaks are lower bounds, short-lived" in check.finding
     peaks = MappingProxyType({"unknown": 1, "sampled": 0, "watermark": 0, "exact": 1})
     known = replace(profile.accuracy, peaks=peaks, sources=(Source("taskstats", True, None),))
-    check = judged(replace(profile, accuracy=known), per_process_rss=12 * MIB)
+    check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.outcome == PASSED
     assert "at least 10.0 MiB (1 of 2 peaks is unknown)" in check.finding
     known = replace(known, peaks=MappingProxyType({**peaks, "unknown": 0, "exact": 2}))
-    check = judged(replace(profile, accuracy=known), per_process_rss=12 * MIB)
+    check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.sentence == "max per process 10.0 MiB (exact), limit 12.0 MiB"
 
 
@@ -150,12 +150,29 @@ def test_what_was_not_watched_to_its_end_is_no_pass(run, kind):
     profile = run(cut=True)
     check = judged(profile, **{kind: 1 << 40})
     assert check.outcome == UNPROVEN
-    assert "as far as it was watched: the recording ends here" in check.finding
+    assert "but only a part of the job was seen: the recording ends here" in check.finding
 
 
-@pytest.mark.parametrize("kind", ["total_rss", "per_process_rss"])
+@pytest.mark.parametrize("kind", ["total_rss", "process_rss"])
 def test_a_breach_before_the_end_is_one(run, kind):
     assert judged(run(cut=True), **{kind: MIB}).outcome == FAILED
+
+
+def test_a_job_that_was_ended_at_a_limit_keeps_no_other(run):
+    profile = run()
+    breach = Breach(TOTAL_RSS, 9 * MIB, 11 * MIB, profile.start, 2, None, None, None, ())
+    told = replace(profile, limits=Outcome(Limits(9 * MIB), True, (breach,)))
+    check = judged(told, total_rss=20 * MIB)
+    assert check.outcome == UNPROVEN
+    assert check.finding.endswith(
+        "a part of the job was seen: memwatch ended it at its limit of 9.0 MiB"
+    )
+    assert judged(told, total_rss=9 * MIB).outcome == FAILED
+    assert changes(run(29), told)[0].outcome == UNPROVEN
+    # It was only told of, or nothing happened.
+    for outcome in (Outcome(Limits(9 * MIB), False, (breach,)), Outcome(Limits(9 * MIB), True, ())):
+        check = judged(replace(profile, limits=outcome), total_rss=20 * MIB)
+        assert check.outcome == PASSED
 
 
 def test_unreadable_memory_is_told(run):
@@ -163,7 +180,7 @@ def test_unreadable_memory_is_told(run):
     profile = replace(profile, sampling=replace(profile.sampling, unreadable=2))
     check = judged(profile, total_rss=20 * MIB)
     assert check.outcome == PASSED
-    assert check.finding.endswith("the memory of 2 processes could not be read")
+    assert check.finding.endswith("but the memory of 2 processes was unreadable")
 
 
 def with_pss(profile: Profile, total: int, *, rss: int = 11, unread: int = 0) -> Profile:
@@ -249,7 +266,7 @@ def test_what_is_cut_short_proves_increases_only(run):
     assert changes(part, whole)[0].outcome == PASSED
     (check,) = changes(part, run(29))
     assert check.outcome == UNPROVEN
-    assert "as far as the baseline was watched" in check.finding
+    assert "but only a part of the baseline was seen: the recording" in check.finding
 
 
 def test_an_unknown_total_cannot_be_compared(run):

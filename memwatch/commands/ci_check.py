@@ -10,7 +10,8 @@ import click
 
 from memwatch.commands import options
 from memwatch.commands.files import cannot_write, load_results
-from memwatch.gate import Check, Judgment, Limits, check_changes, check_limits, without_baseline
+from memwatch.gate import Check, Judgment, check_changes, check_limits, without_baseline
+from memwatch.limits import Limits
 from memwatch.outputs import OutputFile, complain, write_stdout
 from memwatch.reports.verdict import line
 from memwatch.thresholds import Thresholds
@@ -115,7 +116,7 @@ def _refuse_nothing(limits: Limits, compares: bool) -> None:
     """A check of nothing would always pass."""
     if compares:
         raise click.UsageError("--threshold and --allow-missing-baseline need --baseline FILE")
-    if not any(limits):
+    if not limits.any:
         raise click.UsageError("nothing to check: give a limit, --max-total-rss 2G, or --baseline")
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SIDES = ("--base", "--candidate")
 
+MOST_RUNS = 100
+"""Of a side: more do not tell more, and the confidence interval takes its time."""
+
 
 class FilesAfterOption(click.Command):
     """`--base` and `--candidate` take all words up to the next option, as a shell's glob gives."""
@@ -111,6 +114,8 @@ def _sides(
             "nothing to compare: write BASE CANDIDATE, or repeats: --base FILES --candidate FILES"
         )
     for side in (base, candidate):
+        if len(side) > MOST_RUNS:
+            raise click.UsageError(f"{len(side)} files of one side: give {MOST_RUNS} at most")
         seen: dict[str, str] = {}
         for path in side:
             if seen.setdefault(os.path.realpath(path), path) is not path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memwatch.units import parse_interval, parse_size
+from memwatch.units import parse_duration, parse_interval, parse_size
 
 if TYPE_CHECKING:
     from memwatch.thresholds import Thresholds
@@ -27,6 +27,16 @@ def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 0.1ms to 3600s.")
     return seconds
+
+
+def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Seconds, from "5", "1.5s", "500ms" or "2min"."""
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a duration: write 5 (seconds), 500ms or 2min."
+        ) from None
 
 
 def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:

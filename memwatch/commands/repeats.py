@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,16 +36,16 @@ def run_series(
     launcher: Launcher,
     once: Callable[[Recorder | None, bool], Profile],
     recorders: Sequence[Recorder | None],
+    exit_code: Callable[[Profile], int],
     *,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Runs once(recorder, has_other_children) for each recorder: the exit code.
 
-    A run that fails ends the series, and so does a signal that asks for it.
+    `exit_code` tells that of one run. One that is not 0 ends the series, and so does a signal that
+    asks for it.
     """
-    from memwatch.reports.repeats_report import progress
-
     runs: list[Run] = []
     left_behind: list[int] = []
     wanted = len(recorders)
@@ -59,9 +60,10 @@ def run_series(
                 raise
             cannot_run = error.format_message()
             break
-        runs.append(run_of(number, profile, recorder.path if recorder else None))
+        path = recorder.path if recorder else None
+        runs.append(run_of(number, profile, exit_code(profile), path))
         if not (quiet or as_json):
-            complain(progress(runs[-1], wanted))
+            _show(runs[-1], profile, wanted)
         launcher.take_signals()
         if runs[-1].exit_code != 0 or launcher.told_to_end:
             _abandon(recorders[number:])
@@ -81,6 +83,17 @@ def run_series(
     if cannot_run:
         complain(f"run {len(runs) + 1} of {wanted}: {cannot_run}")
     return series.exit_code or (1 if cannot_run or not is_written else 0)
+
+
+def _show(run: Run, profile: Profile, wanted: int) -> None:
+    """A line for a run that is over, and more when it exceeded a limit."""
+    from memwatch.reports.limit_lines import lines
+    from memwatch.reports.repeats_report import progress
+
+    complain(progress(run, wanted))
+    if profile.limits and profile.limits.breaches:
+        with suppress(OSError):
+            write_stderr("".join(f"{line}\n" for line in lines(profile, *terminal.styles(2))))
 
 
 def _abandon(recorders: Sequence[Recorder | None]) -> None:

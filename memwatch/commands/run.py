@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,7 @@ from memwatch.commands import options
 from memwatch.commands.files import cannot_write, exists
 from memwatch.commands.reporting import Reports, report_options
 from memwatch.launcher import Launcher
+from memwatch.limits import Limits
 from memwatch.outputs import complain
 from memwatch.profiler import watch_command
 
@@ -71,7 +73,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Let --output overwrite a file.")
 @click.option(
     "--repeat",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(1, 100),
     default=1,
     metavar="N",
     help="Run the command N times, one after the other, and summarise how the runs differ.",
@@ -80,6 +82,40 @@ if TYPE_CHECKING:
     "--live",
     is_flag=True,
     help="Show on stderr, while the command runs, how much it holds. Not with --quiet.",
+)
+@click.option(
+    "--max-total-rss",
+    callback=options.size,
+    metavar="SIZE",
+    help="End the job when all processes together hold more: bytes, 512M or 1.5GiB (of 1024), "
+    "8GB (of 1000).",
+)
+@click.option(
+    "--max-per-proc-rss",
+    callback=options.size,
+    metavar="SIZE",
+    help="The same when one process holds more.",
+)
+@click.option(
+    "--max-total-pss",
+    callback=options.size,
+    metavar="SIZE",
+    help="The same for the total with shared pages counted once, each time that --pss measures it.",
+)
+@click.option(
+    "--on-limit",
+    type=click.Choice(["kill", "report"]),
+    default="kill",
+    show_default=True,
+    help="End the job, or only report that a limit was exceeded.",
+)
+@click.option(
+    "--kill-after",
+    callback=options.duration,
+    default="5s",
+    show_default=True,
+    metavar="TIME",
+    help="How long a job that is ended has between SIGTERM and SIGKILL.",
 )
 @report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
@@ -94,6 +130,11 @@ def command(
     force: bool,
     repeat: int,
     live: bool,
+    max_total_rss: int | None,
+    max_per_proc_rss: int | None,
+    max_total_pss: int | None,
+    on_limit: str,
+    kill_after: float,
     silent: bool,
     words: tuple[str, ...],
     **wanted: Any,
@@ -102,8 +143,9 @@ def command(
 
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
-    signal N killed it; 1 if it could not be started. With --repeat a run that
-    fails is the last, and its exit code memwatch's own.
+    signal N killed it; 1 if it could not be started; 10 if the job exceeded a
+    limit on its total, 11 if a process exceeded the limit on each. With --repeat
+    the first run that does not end with 0 is the last.
 
     \b
     Examples:
@@ -114,6 +156,9 @@ def command(
     """
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
+    if max_total_pss and pss == "off":
+        raise click.UsageError("--max-total-pss needs the sums that --pss off leaves out")
+    limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
     if repeat > 1:
         from memwatch.commands.repeats import refuse_reports_of_one_run, run_series
 
@@ -140,9 +185,12 @@ def command(
                 timeline=reports.needs_timeline,
                 recorder=recorder,
                 on_look=line.show if line else None,
+                limits=limits,
+                kill_after=kill_after if on_limit == "kill" else None,
                 stdout=stdout,
                 stderr=stderr,
-                has_other_children=has_other_children,
+                # Limits need to know the job's processes from all others.
+                has_other_children=has_other_children and not limits.any,
             )
         except OSError as error:
             reports.abandon()
@@ -159,13 +207,27 @@ def command(
     with Launcher() as launcher:
         if repeat > 1:
             return run_series(
-                launcher, once, recorders, as_json=reports.as_json, quiet=reports.quiet
+                launcher,
+                once,
+                recorders,
+                partial(_exit_code, is_written=True),
+                as_json=reports.as_json,
+                quiet=reports.quiet,
             )
         profile = once(recorders[0])
         # Still inside: a late signal to memwatch must not cost the user the report.
         is_written = reports.write(profile)
+    return _exit_code(profile, is_written=is_written)
+
+
+def _exit_code(profile: Profile, *, is_written: bool) -> int:
+    outcome = profile.limits
+    exceeded = outcome.exit_code if outcome else 0
+    if outcome and outcome.kill and exceeded:
+        return exceeded
+    # A command that failed by itself keeps its code.
     code = profile.exit_code
-    return code or 1 if not is_written or code is None else code
+    return (1 if code is None else code) or exceeded or int(not is_written)
 
 
 def _recorders(

@@ -32,16 +32,12 @@ def progress(run: Run, wanted: int) -> str:
     ]
     parts.append(format_interval(run.duration))
     if run.exit_code != 0:
-        parts.append(_failure(run))
+        parts.append(f"exit code {run.exit_code}")
     return f"run {run.number} of {wanted}: {', '.join(parts)}"
 
 
 def _size(size: int | None) -> str:
     return "unknown" if size is None else format_size(size)
-
-
-def _failure(run: Run) -> str:
-    return "exit status unknown" if run.exit_code is None else f"exit code {run.exit_code}"
 
 
 def lines(series: Series, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
@@ -80,7 +76,10 @@ def _notes(series: Series, dim: Style) -> Iterator[str]:
         last = f"run {series.runs[-1].number} is not counted" if series.runs else "no run was made"
         yield f"Ended by {name}: {last}."
     elif failed:
-        yield f"Run {failed.number} failed, {_failure(failed)}: it is not counted, and the last."
+        yield (
+            f"Run {failed.number} ended with exit code {failed.exit_code}: it is not counted, and "
+            "was the last."
+        )
     for number in series.left_behind:
         yield (f"Run {number} left processes behind: what they do later is in no later run.")
     counted = series.counted
