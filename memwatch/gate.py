@@ -86,17 +86,22 @@ class Judgment:
         ]
 
     @property
-    def failure(self) -> str | None:
-        """How the command itself failed; None when it did not."""
-        code = self.profile.exit_code
-        return f"the command itself failed (exit code {code})" if code else None
+    def warnings(self) -> tuple[str, ...]:
+        """What the figures may be wrong by, although they were measured right."""
+        found = []
+        if code := self.profile.exit_code:
+            found.append(f"the command itself failed (exit code {code})")
+        for base in self.comparison.base if self.comparison else ():
+            if code := base.exit_code:
+                found.append(f"the baseline's command failed (exit code {code})")
+            if base.command != self.profile.command:
+                found.append("the baseline is of another command")
+        return tuple(found)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How far the checks hold, a sentence each."""
-        if self.comparison:
-            return self.comparison.notes
-        return (f"{self.failure}; it may not have done all.",) if self.failure else ()
+        """How far all this holds."""
+        return self.comparison.notes if self.comparison else self.warnings
 
 
 def check_limits(profile: Profile, limits: Limits) -> Iterator[Check]:

@@ -296,12 +296,12 @@ def test_the_action_installs_what_it_came_with(tmp_path, runner):
             shutil.copy(path, checkout / path.name)
     borrowed = tmp_path / "borrowed"
     borrowed.mkdir()
+    # With what pip knows of each: setuptools finds its commands, and cffi's part in a build, there.
     for name in ("setuptools", "_distutils_hack", "cffi", "click", "pycparser", "_cffi_backend"):
         found = pytest.importorskip(name).__file__
         path = Path(found).parent if Path(found).name == "__init__.py" else Path(found)
-        (borrowed / path.name).symlink_to(path)
-    for path in (Path(sys.modules["cffi"].__file__).parents[1]).glob("cffi-*.dist-info"):
-        (borrowed / path.name).symlink_to(path)
+        for each in (path, *path.parent.glob(f"{name}-*.dist-info")):
+            (borrowed / each.name).symlink_to(each)
     program(runner.programs / "python3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     step = ACTION_YML["runs"]["steps"][0]
     ran = runner.run(

@@ -334,7 +334,17 @@ def test_a_failed_command_is_told_and_not_judged(run):
     assert judgment.exit_code == 0
     assert line(judgment).startswith("ok: ")
     assert line(judgment).endswith("; the command itself failed (exit code 3)")
-    assert judgment.notes == ("the command itself failed (exit code 3); it may not have done all.",)
+    assert judgment.notes == ("the command itself failed (exit code 3)",)
+
+
+def test_another_command_and_a_failed_one_are_told_of_the_baseline(run):
+    base, profile = replace(run(), exit_status=3 << 8, command=("make", "other")), run()
+    comparison = compare([base], [profile], parse_thresholds(()))
+    judgment = Judgment(profile, (*check_changes(comparison),), comparison)
+    assert judgment.exit_code == 0
+    assert line(judgment).endswith(
+        "; the baseline's command failed (exit code 3); the baseline is of another command"
+    )
 
 
 def test_a_line_has_an_end(run):

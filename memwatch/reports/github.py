@@ -30,8 +30,8 @@ def annotate(judgment: Judgment) -> Iterator[str]:
         yield command("error", f"memwatch: {HEADLINES[result]}", check.sentence)
     if more := failed[ANNOTATIONS - 1 :]:
         yield command("error", "memwatch", f"{len(more)} more: see the job summary")
-    for note in judgment.notes[:ANNOTATIONS]:
-        yield command("warning", "memwatch", note)
+    for warning in judgment.warnings:
+        yield command("warning", "memwatch", warning)
     for check in judgment.of(SKIPPED):
         yield command("notice", "memwatch", check.sentence)
 

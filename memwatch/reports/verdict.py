@@ -33,6 +33,4 @@ def line(judgment: Judgment) -> str:
     findings = [check.sentence for check in decisive[:FINDINGS]]
     if more := len(decisive) - FINDINGS:
         findings += [f"{more} more"] if more > 0 else []
-    if judgment.failure:
-        findings.append(judgment.failure)
-    return f"{HEADLINES[judgment.result]}: {'; '.join(findings)}"
+    return f"{HEADLINES[judgment.result]}: {'; '.join((*findings, *judgment.warnings))}"
