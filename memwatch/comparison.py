@@ -240,14 +240,16 @@ def _rank(change: Change) -> tuple[int, int, str]:
 
 # Classes ------------------------------------------------------------------------------------------
 
-# What runs programs of others: their processes are told apart by the script or the module.
-_INTERPRETER = re.compile(
-    r"(?:python|pypy|perl|ruby|node|nodejs|deno|bun|php|lua|luajit|java|Rscript"
-    r"|sh|bash|dash|zsh|ksh|fish)[\d.]*"
+# What runs programs of others: their processes are told apart by the script or the module. Then the
+# last letter of an option after which a program itself follows, not the name of one.
+_INTERPRETERS = (
+    (re.compile(r"(?:python|pypy)[\d.]*|(?:ba|da|z|k|fi)?sh"), "c"),
+    (re.compile(r"(?:perl|ruby|node|nodejs|lua|luajit|Rscript)[\d.]*"), "e"),
+    (re.compile(r"php[\d.]*"), "r"),
+    (re.compile(r"java"), ""),
 )
-# Options of theirs, after which no file is named; "-m" and "-jar" name one.
-_CODE = {"-c", "-e", "-r", "--eval", "-"}
-_NAMED = {"-m", "-jar"}
+_NAMED = ("-m", "-jar")
+"""Options that name what is run."""
 
 
 def class_of(process: Process) -> str:
@@ -255,17 +257,18 @@ def class_of(process: Process) -> str:
 
     Options before that are left out, so one whose value stands by itself is taken for the script.
     """
-    argv = process.argv
-    if not argv or not _INTERPRETER.fullmatch(process.command):
-        return process.command
+    name, argv = process.command, process.argv
+    letters = [letter for pattern, letter in _INTERPRETERS if pattern.fullmatch(name)]
+    if not argv or not letters:
+        return name
     for place, word in enumerate(argv[1:], 1):
-        if word in _CODE:
-            return f"{process.command} {word}"
         if word in _NAMED:
-            return " ".join((process.command, *argv[place : place + 2]))
+            return " ".join((name, *argv[place : place + 2]))
         if not word.startswith("-"):
-            return f"{process.command} {word.rpartition('/')[2]}"
-    return process.command
+            return f"{name} {word.rpartition('/')[2]}"
+        if letters[0] and word.endswith(letters[0]) and not word.startswith("--"):
+            return f"{name} {word}"
+    return name
 
 
 class _Class:

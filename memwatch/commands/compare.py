@@ -10,7 +10,7 @@ import click
 
 from memwatch.commands import options, terminal
 from memwatch.commands.files import load_results
-from memwatch.outputs import write_stdout
+from memwatch.outputs import complain, write_stdout
 
 if TYPE_CHECKING:
     from memwatch.comparison import Comparison
@@ -77,8 +77,8 @@ def command(
     more than what is allowed, and more than how the runs differ by themselves.
     Total RSS decides, and each group that has a threshold of its own.
 
-    The exit code is 0 when there is no regression; 1 when there is one, and for
-    an error, which is a line on stderr that begins with "memwatch:".
+    The exit code is 0 when there is no regression. It is 1 when there is one, as
+    the verdict then says, and for an error, which is told in one line on stderr.
 
     \b
     Examples:
@@ -91,7 +91,7 @@ def command(
     sides = _sides(base, candidate, files)
     comparison = _compare(sides, thresholds)
     _write(comparison, sides, as_json=as_json, as_markdown=as_markdown)
-    return _exit_code(comparison)
+    return _exit_code(comparison, is_told=not (as_json or as_markdown))
 
 
 def _sides(
@@ -157,10 +157,15 @@ def _write(
         raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
 
 
-def _exit_code(comparison: Comparison) -> int:
+def _exit_code(comparison: Comparison, *, is_told: bool) -> int:
+    """`is_told`: a person has read the verdict already."""
     from memwatch.comparison import Verdict
     from memwatch.reports.comparison_report import verdict_line
 
     if comparison.verdict is Verdict.UNKNOWN:
         raise click.ClickException(f"no verdict: {verdict_line(comparison)}")
-    return 1 if comparison.regressions else 0
+    if not comparison.regressions:
+        return 0
+    if not is_told:
+        complain(f"regression: {verdict_line(comparison)}")
+    return 1

@@ -118,7 +118,7 @@ def _figures(comparison: Comparison) -> Iterator[Row]:
     was, now = (median(len(each.processes) for each in side) for side in sides)
     yield Row("Processes", f"{was:,g}", f"{now:,g}", f"{now - was:+,g}", "", "", "")
     was, now = (median(each.duration for each in side) for side in sides)
-    part = f"{'-' if now < was else '+'}{_percent(abs(now / was - 1))}" if was else ""
+    part = _signed_percent(now / was - 1) if was else ""
     yield Row("Duration", f"{was:.2f} s", f"{now:.2f} s", f"{now - was:+.2f} s", part, "", "")
 
 
@@ -174,12 +174,8 @@ def _word(change: Change) -> str:
 
 def _groups(comparison: Comparison) -> tuple[list[Row], int]:
     """Those that are shown, and how many more there are."""
-    groups = [each for each in comparison.groups if each.base_values or each.candidate_values]
-    shown = [
-        each
-        for place, each in enumerate(groups)
-        if place < ROWS or each.gates or each.verdict is Verdict.REGRESSION
-    ]
+    groups = [each for each in comparison.groups if each.gates or len(comparison.groups) > 1]
+    shown = [each for place, each in enumerate(groups) if place < ROWS or each.gates]
     rows = [_row(_name(each.name), each, comparison) for each in shown]
     return rows, len(groups) - len(shown)
 
