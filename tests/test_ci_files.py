@@ -250,14 +250,20 @@ def test_the_command_is_run_as_a_step_is(runner):
     assert "not here" not in ran.log.splitlines()
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in ACTION_YML["inputs"] if name not in ("command", "version")]
-)
-def test_no_input_is_a_script(runner, name):
-    """Each is one argument, or words of them, whatever it looks like."""
-    inputs = {"command": "true", "max-total-rss": "2G", "baseline": "nowhere", "artifact": ""}
-    inputs[name] = "$(touch owned) `touch owned`; touch owned; \"'\n touch owned ${{ x }} -"
-    runner.use(**inputs)
+HOSTILE = "$(touch owned) `touch owned`; touch owned; \"'\n touch owned ${{ x }} -"
+
+
+def test_no_input_is_a_script(runner):
+    """Each is one argument, or words of them, whatever it looks like. But for the command."""
+    inputs = {name: HOSTILE for name in ACTION_YML["inputs"] if name != "command"}
+    ran = runner.use(command="true", **inputs)
+    assert ran.outcome == "failure"
+    told = (runner.programs / "pip-was-told").read_text()
+    assert told == f"install --quiet memwatch=={HOSTILE}\n"
+    # Both scripts came as far as memwatch itself, which did not like it.
+    assert len(re.findall(r"^memwatch: ", ran.log, re.M)) == 2
+    assert "is not an interval" in ran.log
+    assert "is not a size" in ran.log
     assert not (runner.workspace / "owned").exists()
 
 
