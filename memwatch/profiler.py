@@ -104,6 +104,7 @@ def watch_command(
     timeline: bool = False,
     recorder: Recorder | None = None,
     on_look: Callable[[Job, Batch], None] | None = None,
+    on_batch: Callable[[Batch], None] | None = None,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
@@ -113,7 +114,7 @@ def watch_command(
 
     Without `has_other_children` every child of this process is taken for the job's.
     `on_look` is called some times a second with the job as it is, and with what
-    was observed since the last call.
+    was observed since the last call; `on_batch` with all that was observed.
     """
     if not command:
         raise ValueError("the command is empty")
@@ -135,9 +136,11 @@ def watch_command(
         max_descriptors=launcher.spare_descriptors,
     )
 
-    def on_batch(batch: Batch) -> None:
-        if recorder:
-            recorder.add(batch)
+    takers = [take for take in (recorder.add if recorder else None, on_batch) if take]
+
+    def on_each(batch: Batch) -> None:
+        for take in takers:
+            take(batch)
         if on_look:
             on_look(job, batch)
 
@@ -157,7 +160,7 @@ def watch_command(
                 sampler,
                 job,
                 other_fd=launcher.signal_fd,
-                on_batch=on_batch,
+                on_batch=on_each,
                 on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
                 timeout=1.0 if on_look else None,
             )

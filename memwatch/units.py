@@ -22,6 +22,33 @@ def parse_interval(text: str) -> float:
     return float(number) * _UNITS[(unit or "ms").lower()] / 1e9
 
 
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|h)", re.IGNORECASE | re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from "60s", "1.5min", "2h" or "500ms".
+
+    Raises ValueError for anything else. A bare number has no meaning: it would be milliseconds for
+    one option, and seconds to most people.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise ValueError(text)
+    number, unit = match.groups()
+    return float(number) * {**_UNITS, "h": 3.6e12}[unit.lower()] / 1e9
+
+
+_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%?", re.ASCII)
+
+
+def parse_percent(text: str) -> float:
+    """0.5 from "50" or "50%". Raises ValueError for anything else."""
+    match = _PERCENT.fullmatch(text.strip())
+    if not match:
+        raise ValueError(text)
+    return float(match[1]) / 100
+
+
 _SIZE = re.compile(r"(\d*)(?:\.(\d*))?\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE | re.ASCII)
 _MOST = 1 << 63
 

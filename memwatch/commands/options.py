@@ -6,10 +6,13 @@ import re
 
 import click
 
-from memwatch.units import parse_interval, parse_size
+from memwatch.units import parse_duration, parse_interval, parse_percent, parse_size
 
 SHORTEST_INTERVAL = 1e-4
 LONGEST_INTERVAL = 3600.0
+LONGEST_WATCH = 8760 * 3600.0
+SMALLEST_GROWTH = 0.01
+LARGEST_GROWTH = 100.0
 
 
 def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
@@ -50,6 +53,28 @@ def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> fl
     if not seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 3600s at most.")
     return seconds
+
+
+def watched(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Seconds, from "60s", "5min" or "1h"."""
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a time: write 60s, 5min or 1h.") from None
+    if not 1 <= seconds <= LONGEST_WATCH:
+        raise click.BadParameter(f"{value!r} is out of range: write 1s to 8760h.")
+    return seconds
+
+
+def growth(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """A part, 0.5 from "50%" or "50"."""
+    try:
+        part = parse_percent(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a percentage: write 50% or 50.") from None
+    if not SMALLEST_GROWTH <= part <= LARGEST_GROWTH:
+        raise click.BadParameter(f"{value!r} is out of range: write 1% to 10000%.")
+    return part
 
 
 def sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:

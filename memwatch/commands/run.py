@@ -126,6 +126,7 @@ def command(
                 timeline=reports.needs_timeline,
                 recorder=recorder,
                 on_look=line.show if line else None,
+                on_batch=reports.on_batch,
                 stdout=stdout,
                 stderr=stderr,
                 has_other_children=False,
@@ -143,7 +144,7 @@ def command(
             complain(f"the recording {recorder.path!r} is incomplete: {recorder.error.strerror}")
         is_written = reports.write(profile)
     code = profile.exit_code
-    return code or 1 if not is_written or code is None else code
+    return reports.exit_code(code or 1 if not is_written or code is None else code)
 
 
 def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Recorder | None:
