@@ -95,6 +95,13 @@ def sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[s
     return names
 
 
+def shell_command(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Anything but nothing: what a variable holds that was never set."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("the command is empty: write one, or leave the option out.")
+    return value
+
+
 def regex(
     _ctx: click.Context, _param: click.Parameter, value: str | None
 ) -> re.Pattern[str] | None:

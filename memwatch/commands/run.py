@@ -17,6 +17,7 @@ from memwatch.profiler import watch_command
 
 if TYPE_CHECKING:
     from memwatch.commands.live_line import LiveLine
+    from memwatch.profile import Profile
     from memwatch.recording import Recorder
 
 
@@ -75,6 +76,15 @@ if TYPE_CHECKING:
 )
 @report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
+@click.option(
+    "--post-run-cmd",
+    callback=options.shell_command,
+    metavar="CMD",
+    help="Run CMD in a shell after the report. {} is the path of the JSON, as is $MEMWATCH_RESULT.",
+)
+@click.option(
+    "--post-run-strict", is_flag=True, help="Exit with 1 if CMD fails and the command did not."
+)
 @click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
 def command(
     interval: float,
@@ -86,6 +96,8 @@ def command(
     force: bool,
     live: bool,
     silent: bool,
+    post_run_cmd: str | None,
+    post_run_strict: bool,
     words: tuple[str, ...],
     **wanted: Any,
 ) -> int:
@@ -142,9 +154,25 @@ def command(
         # Still inside: a late signal to memwatch must not cost the user the report.
         if recorder and recorder.error:
             complain(f"the recording {recorder.path!r} is incomplete: {recorder.error.strerror}")
-        is_written = reports.write(profile)
+        if post_run_cmd is None:
+            went_well = reports.write(profile)
+        else:
+            went_well = _write_and_run(post_run_cmd, post_run_strict, reports, profile, launcher)
     code = profile.exit_code
-    return reports.exit_code(code or 1 if not is_written or code is None else code)
+    return reports.exit_code(1 if code is None else code) or int(not went_well)
+
+
+def _write_and_run(
+    command: str, strict: bool, reports: Reports, profile: Profile, launcher: Launcher
+) -> bool:
+    """The reports, then the user's command. Whether all that counts went well."""
+    from memwatch.commands.post_run import PostRun
+
+    with PostRun(command) as hook:
+        is_written = reports.write(profile, hook.keep)
+        stdout = 2 if reports.as_json else -1
+        succeeded = hook.run(launcher, profile, reports.leaks, stdout=stdout)
+    return is_written and (succeeded or not strict)
 
 
 def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Recorder | None:
