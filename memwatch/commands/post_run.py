@@ -50,7 +50,7 @@ class PostRun:
             with open(fd, "w", encoding="utf-8", newline="") as out:
                 fill(out)
         except OSError as error:
-            complain(f"the post-run command is left out: no room for its JSON: {error.strerror}")
+            complain(f"the post-run command is left out: its JSON cannot be written: {error.strerror}")
             self.__exit__(None, None, None)
             self._path = None
         return self._path
