@@ -15,27 +15,20 @@ def parse_interval(text: str) -> float:
 
     Raises ValueError for anything else.
     """
+    return _seconds(text, "ms")
+
+
+def parse_duration(text: str) -> float:
+    """The same, but a bare number is seconds."""
+    return _seconds(text, "s")
+
+
+def _seconds(text: str, default_unit: str) -> float:
     match = _INTERVAL.fullmatch(text.strip())
     if not match:
         raise ValueError(text)
     number, unit = match.groups()
-    return float(number) * _UNITS[(unit or "ms").lower()] / 1e9
-
-
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|h)", re.IGNORECASE | re.ASCII)
-
-
-def parse_duration(text: str) -> float:
-    """Seconds from "60s", "1.5min", "2h" or "500ms".
-
-    Raises ValueError for anything else. A bare number has no meaning: it would be milliseconds for
-    one option, and seconds to most people.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
-        raise ValueError(text)
-    number, unit = match.groups()
-    return float(number) * {**_UNITS, "h": 3.6e12}[unit.lower()] / 1e9
+    return float(number) * _UNITS[(unit or default_unit).lower()] / 1e9
 
 
 _PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%?", re.ASCII)

@@ -476,10 +476,10 @@ def test_json_has_no_samples(memwatch, recording):
 @pytest.mark.parametrize(
     ("option", "value", "why"),
     [
-        ("--leak-min-duration", "60", "is not a time: write 60s, 5min or 1h"),
-        ("--leak-min-duration", "1d", "is not a time"),
+        ("--leak-min-duration", "1d", "is not a duration"),
         ("--leak-min-duration", "0.5s", "out of range"),
-        ("--leak-min-duration", "9000h", "out of range"),
+        ("--leak-min-duration", "200000min", "out of range"),
+        ("--leak-min-duration", "1e9", "is not a duration"),
         ("--leak-min-growth", "half", "is not a percentage"),
         ("--leak-min-growth", "0.5", "out of range: write 1% to 10000%"),
         ("--leak-min-growth", "-5%", "is not a percentage"),

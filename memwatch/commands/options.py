@@ -10,7 +10,7 @@ from memwatch.units import parse_duration, parse_interval, parse_percent, parse_
 
 SHORTEST_INTERVAL = 1e-4
 LONGEST_INTERVAL = 3600.0
-LONGEST_WATCH = 8760 * 3600.0
+LONGEST_WATCH = 6e6
 SMALLEST_GROWTH = 0.01
 LARGEST_GROWTH = 100.0
 
@@ -26,6 +26,16 @@ def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 0.1ms to 3600s.")
     return seconds
+
+
+def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Seconds, from "5", "1.5s", "500ms" or "2min"."""
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a duration: write 5 (seconds), 500ms or 2min."
+        ) from None
 
 
 def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -55,14 +65,11 @@ def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> fl
     return seconds
 
 
-def watched(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Seconds, from "60s", "5min" or "1h"."""
-    try:
-        seconds = parse_duration(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not a time: write 60s, 5min or 1h.") from None
+def watched(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """As duration(), of a length that makes sense for a look at a trend."""
+    seconds = duration(ctx, param, value)
     if not 1 <= seconds <= LONGEST_WATCH:
-        raise click.BadParameter(f"{value!r} is out of range: write 1s to 8760h.")
+        raise click.BadParameter(f"{value!r} is out of range: write 1s to 100000min.")
     return seconds
 
 

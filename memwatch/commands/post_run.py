@@ -50,7 +50,9 @@ class PostRun:
             with open(fd, "w", encoding="utf-8", newline="") as out:
                 fill(out)
         except OSError as error:
-            complain(f"the post-run command is left out: its JSON cannot be written: {error.strerror}")
+            complain(
+                f"the post-run command is left out: its JSON cannot be written: {error.strerror}"
+            )
             self.__exit__(None, None, None)
             self._path = None
         return self._path
@@ -83,7 +85,7 @@ class PostRun:
 
 def figures(profile: Profile, leaks: Leaks | None) -> dict[str, str]:
     """The key figures as environment variables; one that is not known is left out."""
-    largest = profile.largest
+    largest, outcome = profile.largest, profile.limits
     values = {
         "EXIT_CODE": profile.exit_code,
         "SIGNAL": profile.signal,
@@ -93,6 +95,7 @@ def figures(profile: Profile, leaks: Leaks | None) -> dict[str, str]:
         "MAX_TOTAL_RSS_KIB": _kib(profile.max_total_rss),
         "MAX_TOTAL_PSS_KIB": _kib(profile.max_total_pss.total if profile.max_total_pss else None),
         "MAX_PROCESS_RSS_KIB": _kib(largest.peak.rss if largest else None),
+        "LIMIT": outcome.breaches[0].limit if outcome and outcome.breaches else None,
         "LEAKS": len(leaks.found) if leaks else None,
     }
     return {f"{PREFIX}_{name}": f"{value}" for name, value in values.items() if value is not None}

@@ -43,4 +43,4 @@ def command(path: str, **wanted: Any) -> int:
         reports.abandon()
         raise
     code = 0 if reports.write(profile) else 1
-    return reports.exit_code(code)
+    return reports.leak_code or code

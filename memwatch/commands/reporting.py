@@ -66,7 +66,7 @@ _OPTIONS = (
         default="60s",
         show_default=True,
         metavar="TIME",
-        help="How long a process must run for --leaks: 60s, 5min, 1h.",
+        help="How long a process must run for --leaks: 60 (seconds), 90s, 5min.",
     ),
     click.option(
         "--fail-on-leak", is_flag=True, help="Exit with 12 if one seems to leak. Implies --leaks."
@@ -167,9 +167,10 @@ class Reports:
             writer.print_summary(self._top)
         return not writer.failed
 
-    def exit_code(self, code: int) -> int:
-        """In the place of `code`, which it would be without these reports."""
-        return EXIT_LEAK if self._fail_on_leak and self.leaks and self.leaks.found else code
+    @property
+    def leak_code(self) -> int:
+        """The exit code when something was found and that is to fail; else 0."""
+        return EXIT_LEAK if self._fail_on_leak and self.leaks and self.leaks.found else 0
 
 
 class _Writer:

@@ -12,6 +12,7 @@ from memwatch.commands import options
 from memwatch.commands.files import cannot_write, exists
 from memwatch.commands.reporting import Reports, report_options
 from memwatch.launcher import Launcher
+from memwatch.limits import Limits
 from memwatch.outputs import complain
 from memwatch.profiler import watch_command
 
@@ -74,6 +75,40 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show on stderr, while the command runs, how much it holds. Not with --quiet.",
 )
+@click.option(
+    "--max-total-rss",
+    callback=options.size,
+    metavar="SIZE",
+    help="End the job when all processes together hold more: bytes, 512M or 1.5GiB (of 1024), "
+    "8GB (of 1000).",
+)
+@click.option(
+    "--max-per-proc-rss",
+    callback=options.size,
+    metavar="SIZE",
+    help="The same when one process holds more.",
+)
+@click.option(
+    "--max-total-pss",
+    callback=options.size,
+    metavar="SIZE",
+    help="The same for the total with shared pages counted once, each time that --pss measures it.",
+)
+@click.option(
+    "--on-limit",
+    type=click.Choice(["kill", "report"]),
+    default="kill",
+    show_default=True,
+    help="End the job, or only report that a limit was exceeded.",
+)
+@click.option(
+    "--kill-after",
+    callback=options.duration,
+    default="5s",
+    show_default=True,
+    metavar="TIME",
+    help="How long a job that is ended has between SIGTERM and SIGKILL.",
+)
 @report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
 @click.option(
@@ -95,6 +130,11 @@ def command(
     output: str | None,
     force: bool,
     live: bool,
+    max_total_rss: int | None,
+    max_per_proc_rss: int | None,
+    max_total_pss: int | None,
+    on_limit: str,
+    kill_after: float,
     silent: bool,
     post_run_cmd: str | None,
     post_run_strict: bool,
@@ -105,7 +145,8 @@ def command(
 
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
-    signal N killed it; 1 if it could not be started.
+    signal N killed it; 1 if it could not be started; 10 if the job exceeded a
+    limit on its total, 11 if a process exceeded the limit on each.
 
     \b
     Examples:
@@ -115,6 +156,9 @@ def command(
     """
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
+    if max_total_pss and pss == "off":
+        raise click.UsageError("--max-total-pss needs the sums that --pss off leaves out")
+    limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
     reports = Reports(**wanted)
     try:
         recorder = _recorder(output, reports, overwrite=force)
@@ -139,6 +183,8 @@ def command(
                 recorder=recorder,
                 on_look=line.show if line else None,
                 on_batch=reports.on_batch,
+                limits=limits,
+                kill_after=kill_after if on_limit == "kill" else None,
                 stdout=stdout,
                 stderr=stderr,
                 has_other_children=False,
@@ -158,8 +204,7 @@ def command(
             went_well = reports.write(profile)
         else:
             went_well = _write_and_run(post_run_cmd, post_run_strict, reports, profile, launcher)
-    code = profile.exit_code
-    return reports.exit_code(1 if code is None else code) or int(not went_well)
+    return _exit_code(profile, leaks=reports.leak_code, went_well=went_well)
 
 
 def _write_and_run(
@@ -173,6 +218,19 @@ def _write_and_run(
         stdout = 2 if reports.as_json else -1
         succeeded = hook.run(launcher, profile, reports.leaks, stdout=stdout)
     return is_written and (succeeded or not strict)
+
+
+def _exit_code(profile: Profile, *, leaks: int, went_well: bool) -> int:
+    outcome = profile.limits
+    exceeded = outcome.exit_code if outcome else 0
+    if outcome and outcome.kill and exceeded:
+        return exceeded
+    # What leaks is often ended from outside, so that this says more than how it ended.
+    if leaks:
+        return leaks
+    # A command that failed by itself keeps its code.
+    code = profile.exit_code
+    return (1 if code is None else code) or exceeded or int(not went_well)
 
 
 def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Recorder | None:
