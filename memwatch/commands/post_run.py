@@ -39,9 +39,13 @@ class PostRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._path:
+        self._remove()
+
+    def _remove(self) -> None:
+        path, self._path = self._path, None
+        if path:
             with suppress(OSError):
-                os.unlink(self._path)
+                os.unlink(path)
 
     def keep(self, fill: Callable[[TextIO], None]) -> str | None:
         """Writes the JSON to a new file: its path, None when that cannot be."""
@@ -50,11 +54,9 @@ class PostRun:
             with open(fd, "w", encoding="utf-8", newline="") as out:
                 fill(out)
         except OSError as error:
-            complain(
-                f"the post-run command is left out: its JSON cannot be written: {error.strerror}"
-            )
-            self.__exit__(None, None, None)
-            self._path = None
+            why = f"its JSON cannot be written: {error.strerror}"
+            complain(f"the post-run command is left out: {why}")
+            self._remove()
         return self._path
 
     def run(

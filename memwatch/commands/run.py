@@ -146,7 +146,8 @@ def command(
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
     signal N killed it; 1 if it could not be started; 10 if the job exceeded a
-    limit on its total, 11 if a process exceeded the limit on each.
+    limit on its total, 11 if a process exceeded the limit on each; 12 if it
+    seems to leak and --fail-on-leak is given.
 
     \b
     Examples:
