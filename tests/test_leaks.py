@@ -523,6 +523,21 @@ def test_commands_code_where_nothing_leaks(memwatch):
     assert "Leak check: not possible" in result.text
 
 
+def test_a_run_without_it_does_not_pay_for_it(memwatch):
+    code = (
+        "import os, sys; from memwatch import cli; os._exit = lambda code: print("
+        "*sorted(name for name in sys.modules if name.startswith('memwatch.')), sep='\\n'); "
+        "sys.argv[1:] = ['run', '--quiet', *sys.argv[1:], '--', 'true']; cli.main()"
+    )
+    shown = {}
+    for options in ((), ("--leaks",)):
+        program = [*memwatch.user.prefix, sys.executable, "-c", code, *options]
+        shown[options] = memwatch.popen(program).end().out.decode().split()
+    mine = {"memwatch.leaks", "memwatch.trend", "memwatch.commands.post_run"}
+    assert not mine & set(shown[()])
+    assert {"memwatch.leaks", "memwatch.trend"} <= set(shown[("--leaks",)])
+
+
 def test_load_hands_out_all_batches(recording):
     batches: list[Batch] = []
     results = load(str(recording), on_batch=batches.append)

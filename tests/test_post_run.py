@@ -101,6 +101,15 @@ def test_it_is_told_the_signal_and_the_leaks(memwatch):
     assert told["LEAKS"] == "0"
 
 
+def test_it_is_told_which_limit_ended_the_job(memwatch, burner):
+    result = memwatch.run(
+        *("run", "-i", "5", "--max-total-rss", "10M", "--quiet", HOOK, "env; false"),
+        *("--post-run-strict", "--fail-on-leak", "--", burner, "touch", "20", "gate"),
+    )
+    assert result.code == 10
+    assert figures(result.out.decode())["LIMIT"] == "max_total_rss"
+
+
 def test_the_environment_is_the_users(memwatch):
     result = memwatch.run(
         "run", "--quiet", HOOK, 'echo "$HELLO"', "--", "true", env={"HELLO": "it's me"}

@@ -10,14 +10,16 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from memwatch import native
 from memwatch.launcher import Launcher
-from memwatch.leaks import Leaks
 from memwatch.outputs import complain
-from memwatch.profile import Profile
 from memwatch.units import kib
+
+if TYPE_CHECKING:
+    from memwatch.leaks import Leaks
+    from memwatch.profile import Profile
 
 # What the command finds in its environment. No subcommand has that name, so it is no setting.
 PREFIX = "MEMWATCH_RESULT"

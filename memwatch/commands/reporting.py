@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -202,8 +201,10 @@ class _Writer:
 
     def json(self, out: TextIO) -> None:
         if self.made:
+            from shutil import copyfileobj
+
             with open(self.made, encoding="utf-8", newline="") as file:
-                shutil.copyfileobj(file, out)
+                copyfileobj(file, out)
             return
         from memwatch.reports.json_report import write
 
