@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memwatch.groups import Group
+from memwatch.groups import COMMAND, Group
 from memwatch.job import Holder, Job, PssPeak, Timeline
 from memwatch.memory_limit import MemoryLimit
 from memwatch.processes import EXACT, FOUND_BY, PEAK_SOURCES, Process, ProcessTable
@@ -126,6 +126,8 @@ class Profile:
     timeline: Timeline | None
     memory_limit: MemoryLimit
     overhead: Overhead
+    group_by: str = COMMAND
+    """What `groups`, and the groups of `at_peak`, are made by: see groups.group_key()."""
 
     @property
     def duration(self) -> float:
@@ -252,4 +254,5 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         timeline=job.timeline,
         memory_limit=ending.memory_limit,
         overhead=ending.overhead,
+        group_by=job.group_by,
     )

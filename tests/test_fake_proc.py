@@ -47,7 +47,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 CLOCK_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 MS = 1_000_000
 FORKNOEXEC = 0x40
-IMAGE_TEXT = (128 << 10) + 4096 + 64
+IMAGE_TEXT = (128 << 10) + 2 * 4096 + 64
 
 # Above the kernel's largest pid (4,194,304), so that none of them is anyone's here.
 ROOT = 5_000_001

@@ -116,7 +116,7 @@ def test_what_was_written_is_read(name, tmp_path):
 def test_it_describes_itself(tmp_path):
     record(tmp_path / "a.jsonl")
     head, *batches, end = map(json.loads, (tmp_path / "a.jsonl").read_text().splitlines())
-    assert head["memwatch_recording"] == 1
+    assert head["memwatch_recording"] == 2
     assert head["columns"] == list(COLUMNS)
     assert head["kinds"]["memory"] == MEMORY
     assert head["bits"]["has_rss"] == HAS_RSS
@@ -173,7 +173,7 @@ def test_damage_is_told_of(data, tmp_path_factory):
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    (tmp_path / "new.jsonl").write_text('{"memwatch_recording":2,"memwatch_version":"9.9"}\n')
+    (tmp_path / "new.jsonl").write_text('{"memwatch_recording":3,"memwatch_version":"9.9"}\n')
     with pytest.raises(BadRecording, match=r"new.jsonl.*9\.9.*newer"):
         Recording(str(tmp_path / "new.jsonl"))
 
