@@ -7,9 +7,9 @@ several inputs) is no compiler here, nor is a wrapper (ccache, distcc).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from posixpath import basename
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from memwatch.observations import ImageText
 
@@ -60,30 +60,26 @@ class Unit(NamedTuple):
     """Of what is compiled as a whole: "crate serde", "package fmt"."""
 
 
+Parser: TypeAlias = Callable[[Sequence[str]], Unit | None]
+
+
 def unit_of(image: ImageText) -> Unit | None:
     """What the program compiles; None when it is no compiler, or another process does the work."""
     argv = image.argv
     if not argv:
         return None
     names = {image.name, basename(argv[0]), basename(image.exe or argv[0])}
-    if names & _WRAPPERS:
-        return None
+    parse = None if names & _WRAPPERS else _parser(names, argv)
+    return parse(argv) if parse else None
+
+
+def _parser(names: Collection[str], argv: Sequence[str]) -> Parser | None:
     if argv[1:2] == ("-cc1",):
-        return _clang_front_end(argv)
-    if names & _GCC:
-        return _gcc(argv)
-    if "lto1" in names:
-        return Unit(None)
-    if names & _RUSTC:
-        return _rustc(argv)
-    if names & _CUDA:
-        return _cuda(argv)
-    if "compile" in names and "/pkg/tool/" in (image.exe or argv[0]):
-        package = _value(argv, "-p")
-        return Unit(None, package and f"package {package}")
-    if any(map(_CLANG.fullmatch, names)):
-        return _clang_driver(argv)
-    return None
+        return _clang_front_end
+    known = next((name for name in names if name in _PARSERS), None)
+    if known:
+        return _PARSERS[known]
+    return _clang_driver if any(map(_CLANG.fullmatch, names)) else None
 
 
 def _gcc(argv: Sequence[str]) -> Unit:
@@ -138,6 +134,16 @@ def _cuda(argv: Sequence[str]) -> Unit:
     return Unit(None)
 
 
+def _link_time(_argv: Sequence[str]) -> Unit:
+    """Optimises what was compiled before, from any number of files."""
+    return Unit(None)
+
+
+def _go(argv: Sequence[str]) -> Unit | None:
+    package = _value(argv, "-p") if "/pkg/tool/" in argv[0] else None
+    return Unit(None, f"package {package}") if package else None
+
+
 def _value(argv: Sequence[str], option: str) -> str | None:
     """The value of an option: the next word, or what follows a "="."""
     for number, word in enumerate(argv):
@@ -158,3 +164,12 @@ def _operands(argv: Sequence[str], with_value: Collection[str]) -> Iterator[str]
             next(words, None)
         elif word == "-" or not word.startswith(("-", "@")):
             yield word
+
+
+_PARSERS: dict[str, Parser] = {
+    **dict.fromkeys(_GCC, _gcc),
+    **dict.fromkeys(_RUSTC, _rustc),
+    **dict.fromkeys(_CUDA, _cuda),
+    "lto1": _link_time,
+    "compile": _go,
+}

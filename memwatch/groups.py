@@ -20,6 +20,7 @@ NO_PARENT = "(no parent in the job)"
 NOT_A_COMPILER = "(not a compiler)"
 UNKNOWN_SOURCE = "(unknown source)"
 NO_MATCH = "(no match)"
+EMPTY = "(empty)"
 
 _UNREADABLE = {
     "exe": "(executable unknown)",
@@ -69,7 +70,7 @@ class ByRegex:
         if not match:
             return NO_MATCH
         first = match[1] if self._pattern.groups else None
-        return match[0] if first is None else first
+        return (match[0] if first is None else first) or EMPTY
 
 
 class BySource:
@@ -122,7 +123,7 @@ def group_key(by: str) -> GroupKey:
         return BySource()
     if not _SPECIAL.search(by):
         kinds = ", ".join(KINDS)
-        raise ValueError(f"neither one of {kinds} nor a regular expression: for one, write '({by})'")
+        raise ValueError(f"none of {kinds}, and no regular expression: for one, write '({by})'")
     try:
         return ByRegex(re.compile(by))
     except (re.error, OverflowError, RecursionError) as error:

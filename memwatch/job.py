@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from memwatch.groups import (
     COMMAND,
+    NO_PARENT,
     PARENT,
     BySource,
     Group,
@@ -164,6 +165,8 @@ class Job:
         self._by_command = group_by == COMMAND
         self._by_parent = group_by == PARENT
         self._by_source = self._key if isinstance(self._key, BySource) else None
+        self._parents: dict[int, str] = {}
+        """Names for the groups of children of ended processes; where groups are by parent."""
         self._groups: dict[str, RunningGroup] = {}
         self._last_tick = 0
         self._largest_peak = 0
@@ -328,6 +331,8 @@ class Job:
                 self._regroup(process, image)
             return
         self._unsettle(process)
+        if self._by_source and process.serial == 1 and not self._by_source.base:
+            self._by_source.base = image.cwd
         if valid & SAME_IMAGE:
             process.image = image
             process.inherited = bool(valid & INHERITED)
@@ -335,9 +340,7 @@ class Job:
             if process.image is not None:
                 self._end_image(process, counted)
             process.begin_image(image, time, inherited=bool(valid & INHERITED))
-        if self._by_source and process.serial == 1 and not self._by_source.base:
-            self._by_source.base = image.cwd
-        process.group = self._group_of(image, process.parent)
+        self._move(process, self._group_of(image, process.parent))
         self._changed.add(process.serial)
         if process.inherited:
             self._forks.append(process)
@@ -349,10 +352,28 @@ class Job:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = RunningGroup(key)
-            known = self.live.get(parent) if self._by_parent and parent else None
-            if known:
-                group.name = parent_name((known.image or UNREADABLE).name, known.pid)
+            if self._by_parent and parent:
+                self._name_after_parent(group, parent)
         return group
+
+    def _name_after_parent(self, group: RunningGroup, serial: int) -> None:
+        parent = self.live.get(serial)
+        if parent:
+            group.name = parent_name((parent.image or UNREADABLE).name, parent.pid)
+        else:
+            group.name = self._parents.get(serial, NO_PARENT)
+
+    def _move(self, process: LiveProcess, group: RunningGroup) -> None:
+        """It belongs to that group from now on. Programs that it ran there, one after the other,
+        count as one."""
+        if group is not process.group:
+            self._count(process)
+            process.group = group
+
+    def _count(self, process: LiveProcess) -> None:
+        if process.highest:
+            process.group.add(process.highest[0], -process.highest[1])
+            process.highest = None
 
     def _regroup(self, process: LiveProcess, image: ImageText) -> None:
         """More is known of a process than when it was put into a group."""
@@ -361,7 +382,7 @@ class Job:
             return
         settled = process.settled
         self._unsettle(process)
-        process.group = group
+        self._move(process, group)
         self._changed.add(process.serial)
         if settled:
             self._settle(process)
@@ -380,7 +401,8 @@ class Job:
     def _end_image(self, process: LiveProcess, counted: bool) -> None:
         peak = process.end_image()
         if counted:
-            process.group.add(peak.rss, peak.time)
+            highest = (peak.rss, -peak.time)
+            process.highest = max(process.highest or highest, highest)
 
     def _exited(
         self,
@@ -393,6 +415,7 @@ class Job:
         self._unsettle(process)
         self._changed.add(process.serial)
         self._end_image(process, counted=True)
+        self._count(process)
         ended = process.end(
             self._last_tick if end is None else end,
             status,
@@ -401,9 +424,10 @@ class Job:
         )
         self.processes.add(ended)
         if self._by_parent:
+            name = self._parents[process.serial] = parent_name(ended.command, ended.pid)
             children = self._groups.get(str(process.serial))
             if children:
-                children.name = parent_name(ended.command, ended.pid)
+                children.name = name
         peak = ended.peak
         self.peaks[peak.source] += 1
         if peak.rss > self._largest_peak:

@@ -146,6 +146,7 @@ class LiveProcess:
         "first_seen",
         "found_by",
         "group",
+        "highest",
         "image",
         "images",
         "inherited",
@@ -187,6 +188,8 @@ class LiveProcess:
         self.sampled = False
         self.usage = NO_USAGE
         self.group = group
+        self.highest: tuple[int, int] | None = None
+        """Of the programs that it ran in its group before: the highest peak, and minus its time."""
         self.settled = False
         """Its memory counts in its group; see Job."""
         self.settled_at = 0

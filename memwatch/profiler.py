@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from memwatch import cgroup, native, tiers
+from memwatch.groups import COMMAND
 from memwatch.job import Job
 from memwatch.launcher import Launcher
 from memwatch.monitor import watch
@@ -49,6 +50,7 @@ def run(
     pss: str = "peaks",
     sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
+    group_by: str = COMMAND,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
@@ -59,7 +61,8 @@ def run(
     `exact` stops each process for a moment before it exits or executes, to read
     its peak. `pss` is one of PSS_MODES, `sources` some of SOURCES. `stdout` and
     `stderr` are descriptors for the command; -1 lets it have this process's own.
-    With `timeline` the profile keeps every tick (24 bytes each).
+    With `timeline` the profile keeps every tick (24 bytes each). `group_by` is what
+    its groups are made by, as `--group-by` takes it.
 
     Called from the main thread, signals sent to this process meanwhile go on
     to the command. Orphans of the command become children of this process. So a
@@ -68,7 +71,7 @@ def run(
     one run at a time: a second one raises RuntimeError.
 
     Raises OSError when the command cannot be started, and ValueError for an empty
-    command or an interval that is none. An exception that strikes meanwhile
+    command, an interval or a `group_by` that is none. An exception that strikes meanwhile
     (KeyboardInterrupt) kills the command, as in subprocess.run().
     """
     if not _running.acquire(blocking=False):
@@ -84,6 +87,7 @@ def run(
                 pss=pss,
                 sources=sources,
                 timeline=timeline,
+                group_by=group_by,
                 env=env,
                 stdout=stdout,
                 stderr=stderr,
@@ -102,8 +106,10 @@ def watch_command(
     pss: str = "peaks",
     sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
+    group_by: str | None = None,
     recorder: Recorder | None = None,
     on_look: Callable[[Job, Batch], None] | None = None,
+    observers: Sequence[Callable[[Batch], None]] = (),
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
@@ -113,7 +119,7 @@ def watch_command(
 
     Without `has_other_children` every child of this process is taken for the job's.
     `on_look` is called some times a second with the job as it is, and with what
-    was observed since the last call.
+    was observed since the last call; each of `observers` with every batch.
     """
     if not command:
         raise ValueError("the command is empty")
@@ -121,7 +127,7 @@ def watch_command(
         raise ValueError(f"the interval is {interval!r}: give seconds, from 1e-6 to 1e6")
     interval_ns = round(interval * 1e9)
     cpu_before = native.own_usage().cpu
-    job = Job(timeline=timeline)
+    job = Job(timeline=timeline, group_by=group_by or COMMAND)
     hook = _Hook(exact)
     sampler = native.Sampler(
         interval_ns,
@@ -135,9 +141,11 @@ def watch_command(
         max_descriptors=launcher.spare_descriptors,
     )
 
-    def on_batch(batch: Batch) -> None:
+    def pass_on(batch: Batch) -> None:
         if recorder:
             recorder.add(batch)
+        for observe in observers:
+            observe(batch)
         if on_look:
             on_look(job, batch)
 
@@ -157,7 +165,7 @@ def watch_command(
                 sampler,
                 job,
                 other_fd=launcher.signal_fd,
-                on_batch=on_batch,
+                on_batch=pass_on,
                 on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
                 timeout=1.0 if on_look else None,
             )

@@ -6,12 +6,15 @@ import json
 import struct
 from dataclasses import dataclass
 
+from memwatch.groups import COMMAND, group_key
 from memwatch.job import Job
 from memwatch.json_profile import BadProfile, from_json
+from memwatch.membership import regrouped
 from memwatch.memory_limit import MemoryLimit
 from memwatch.profile import Ending, Overhead, Profile, from_job
 from memwatch.recording import CUT_SHORT, BadRecording, Recording, is_recording
 from memwatch.tracks import Tracks
+from memwatch.tree import Subtrees
 
 
 class BadResults(ValueError):
@@ -26,21 +29,42 @@ class Results:
     """The machine it ran on, where the file says so."""
     tracks: Tracks | None
     """Every sample of every process; None when not asked for, or when the file has none."""
+    subtrees: Subtrees | None = None
+    """What each process and all below it held at one time; None as for `tracks`."""
 
 
-def load(path: str, *, timeline: bool = False, tracks: bool = False) -> Results:
+def load(
+    path: str,
+    *,
+    timeline: bool = False,
+    tracks: bool = False,
+    group_by: str | None = None,
+    subtrees: bool = False,
+) -> Results:
     """Reads a recording or the JSON of `memwatch run --json`.
 
     The profile of a recording has a timeline only when it is asked for; that of JSON when the
-    file has one. Raises BadResults, and OSError when the file cannot be read.
+    file has one. `group_by` is as groups.group_key() takes it; None groups by command, or as the
+    JSON is grouped. Where JSON is grouped otherwise, what a group held at one time is not known.
+    Raises BadResults, OSError when the file cannot be read, ValueError for a bad `group_by`.
     """
+    if group_by is not None:
+        group_key(group_by)
     with open(path, "rb") as file:
         start = file.read(32)
     try:
         if is_recording(start):
-            return _replay(Recording(path), timeline=timeline, tracks=tracks)
+            return _replay(
+                Recording(path),
+                Job(timeline=timeline, group_by=group_by or COMMAND),
+                Tracks() if tracks else None,
+                Subtrees() if subtrees else None,
+            )
         with open(path, encoding="utf-8") as file:
-            return Results(path, from_json(json.load(file)), None, None)
+            profile = from_json(json.load(file))
+        if group_by is not None:
+            profile = regrouped(profile, group_by)
+        return Results(path, profile, None, None)
     except BadRecording as error:
         raise BadResults(str(error)) from None
     except BadProfile as error:
@@ -54,14 +78,16 @@ def load(path: str, *, timeline: bool = False, tracks: bool = False) -> Results:
         ) from None
 
 
-def _replay(recording: Recording, *, timeline: bool, tracks: bool) -> Results:
-    job = Job(timeline=timeline)
-    collected = Tracks() if tracks else None
+def _replay(
+    recording: Recording, job: Job, tracks: Tracks | None, subtrees: Subtrees | None
+) -> Results:
     last = recording.beginning.start
     for batch in recording.batches():
         job.apply(batch)
-        if collected:
-            collected.apply(batch)
+        if tracks:
+            tracks.apply(batch)
+        if subtrees:
+            subtrees.apply(batch)
         if batch.records:
             last = max(last, batch.records[-1][0])
     ending = recording.ending or Ending(
@@ -72,4 +98,4 @@ def _replay(recording: Recording, *, timeline: bool, tracks: bool) -> Results:
         error=CUT_SHORT,
     )
     profile = from_job(job, recording.beginning, ending)
-    return Results(recording.path, profile, recording.host, collected)
+    return Results(recording.path, profile, recording.host, tracks, subtrees)

@@ -59,12 +59,14 @@ LAYERS = (
         "memwatch.reports.json_report",
         "memwatch.reports.csv_report",
         "memwatch.reports.doctor_report",
+        "memwatch.reports.tree_report",
     ),
-    ("memwatch.filters", "memwatch.json_profile"),
+    ("memwatch.filters", "memwatch.json_profile", "memwatch.membership"),
     ("memwatch.profile", "memwatch.live"),
-    ("memwatch.job",),
+    ("memwatch.job", "memwatch.tree"),
     ("memwatch.processes",),
     ("memwatch.groups",),
+    ("memwatch.compilers",),
     ("memwatch.tracks",),
     # Not pure by itself, but no more than a list to those that use it.
     ("memwatch.spill",),
@@ -91,6 +93,7 @@ WITHIN = {
     ("memwatch.commands.reporting", "memwatch.commands.options"),
     ("memwatch.commands.reporting", "memwatch.commands.terminal"),
     ("memwatch.commands.doctor", "memwatch.commands.terminal"),
+    ("memwatch.reports.tree_report", "memwatch.reports.summary"),
 }
 
 # Not a layer but a name: everything may ask for the version.
@@ -103,6 +106,9 @@ PURE = (
     "memwatch.reports",
     "memwatch.filters",
     "memwatch.json_profile",
+    "memwatch.membership",
+    "memwatch.tree",
+    "memwatch.compilers",
     "memwatch.profile",
     "memwatch.live",
     "memwatch.job",

@@ -10,12 +10,19 @@ if TYPE_CHECKING:
     from memwatch.results import Results
 
 
-def load_results(path: str, *, timeline: bool = False, tracks: bool = False) -> Results:
+def load_results(
+    path: str,
+    *,
+    timeline: bool = False,
+    tracks: bool = False,
+    group_by: str | None = None,
+    subtrees: bool = False,
+) -> Results:
     """results.load(), for the command line."""
     from memwatch.results import BadResults, load
 
     try:
-        return load(path, timeline=timeline, tracks=tracks)
+        return load(path, timeline=timeline, tracks=tracks, group_by=group_by, subtrees=subtrees)
     except BadResults as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

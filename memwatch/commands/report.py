@@ -24,11 +24,18 @@ def command(path: str, **wanted: Any) -> int:
     Examples:
       memwatch report build.jsonl
       memwatch report build.jsonl --top all --include cc1
+      memwatch report build.jsonl --group-by source --tree
       memwatch report build.jsonl.gz --json --timeline totals.csv > build.json
     """
     reports = Reports(**wanted)
     try:
-        profile = load_results(path, timeline=reports.needs_timeline).profile
+        results = load_results(
+            path,
+            timeline=reports.needs_timeline,
+            group_by=reports.group_by,
+            subtrees=reports.needs_tree,
+        )
+        profile = results.profile
         if reports.needs_timeline and profile.timeline is None:
             raise click.ClickException(
                 f"{path!r} has no timeline: give a recording, or JSON of run --json --timeline"
@@ -36,4 +43,4 @@ def command(path: str, **wanted: Any) -> int:
     except click.ClickException:
         reports.abandon()
         raise
-    return 0 if reports.write(profile) else 1
+    return 0 if reports.write(profile, results.subtrees) else 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -14,6 +14,12 @@ from memwatch.commands import options, terminal
 from memwatch.commands.files import cannot_write
 from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
+
+if TYPE_CHECKING:
+    from memwatch.tree import Subtrees
+
+# Lines of the tree for each process of the list.
+TREE_LINES = 4
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,13 +42,19 @@ _OPTIONS = (
         metavar="REGEX",
         help="Do not show processes that match.",
     ),
+    options.GROUP_BY,
+    click.option(
+        "--tree",
+        is_flag=True,
+        help="Show the tree of processes in the summary, with the peak of each subtree.",
+    ),
     click.option(
         "--top",
         callback=options.top,
         default="10",
         show_default=True,
         metavar="N|all",
-        help="How many processes the summary lists.",
+        help="How many processes the summary lists; of the tree, four times as many.",
     ),
 )
 
@@ -66,12 +78,17 @@ class Reports:
         timeline_path: str | None,
         include: re.Pattern[str] | None,
         exclude: re.Pattern[str] | None,
+        group_by: str | None,
+        tree: bool,
         top: int | None,
     ) -> None:
         if csv_path and timeline_path and _are_one_file(csv_path, timeline_path):
             raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
         self.as_json = as_json
         self.quiet = quiet
+        self.group_by = group_by
+        """None: by command, or as the file has them."""
+        self.needs_tree = tree and not (as_json or quiet)
         self._include = include
         self._exclude = exclude
         self._top = top
@@ -98,8 +115,11 @@ class Reports:
             if file:
                 file.abandon()
 
-    def write(self, profile: Profile) -> bool:
-        """Writes all of them. Whether that could be done: one that cannot is not the end."""
+    def write(self, profile: Profile, subtrees: Subtrees | None = None) -> bool:
+        """Writes all of them. Whether that could be done: one that cannot is not the end.
+
+        `subtrees` is what there is for the tree, beside the profile.
+        """
         writer = _Writer(profile, self._include, self._exclude)
         for file, fill in (
             (self._csv_file, writer.processes_csv),
@@ -110,7 +130,7 @@ class Reports:
         if self.as_json:
             writer.write("standard output", partial(write_stdout, writer.json))
         elif not self.quiet:
-            writer.print_summary(self._top)
+            writer.print_summary(self._top, tree=self.needs_tree, subtrees=subtrees)
         return not writer.failed
 
 
@@ -153,18 +173,34 @@ class _Writer:
             except OSError as second:
                 complain(f"nor could the result be saved elsewhere: {second.strerror}")
 
-    def print_summary(self, top: int | None) -> None:
+    def print_summary(self, top: int | None, *, tree: bool, subtrees: Subtrees | None) -> None:
         from memwatch.reports.summary import lines
 
         bold, dim = terminal.styles(2)
+        width = terminal.width(2)
+        section: Iterable[str] = ()
+        if tree:
+            from memwatch.reports.tree_report import tree_lines
+
+            section = tree_lines(
+                self.profile,
+                self.shown.filter,
+                subtrees,
+                most=None if top is None else top * TREE_LINES,
+                width=width,
+                plain=not terminal.has_boxes(),
+                bold=bold,
+                dim=dim,
+            )
         text = "\n".join(
             lines(
                 self.profile,
                 self.shown,
                 top=top,
-                width=terminal.width(2),
+                width=width,
                 bold=bold,
                 dim=dim,
+                tree=section,
             )
         )
         try:

@@ -18,6 +18,7 @@ from memwatch.profiler import watch_command
 if TYPE_CHECKING:
     from memwatch.commands.live_line import LiveLine
     from memwatch.recording import Recorder
+    from memwatch.tree import Subtrees
 
 
 @click.command(
@@ -113,6 +114,8 @@ def command(
 
     line = _live_line() if live and not reports.quiet else None
 
+    subtrees = _subtrees() if reports.needs_tree else None
+
     with Launcher() as launcher:
         try:
             profile = watch_command(
@@ -124,7 +127,9 @@ def command(
                 pss=pss,
                 sources=sources,
                 timeline=reports.needs_timeline,
+                group_by=reports.group_by,
                 recorder=recorder,
+                observers=[subtrees.apply] if subtrees else (),
                 on_look=line.show if line else None,
                 stdout=stdout,
                 stderr=stderr,
@@ -141,7 +146,7 @@ def command(
         # Still inside: a late signal to memwatch must not cost the user the report.
         if recorder and recorder.error:
             complain(f"the recording {recorder.path!r} is incomplete: {recorder.error.strerror}")
-        is_written = reports.write(profile)
+        is_written = reports.write(profile, subtrees)
     code = profile.exit_code
     return code or 1 if not is_written or code is None else code
 
@@ -165,6 +170,12 @@ def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Rec
         raise exists(path) from None
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+def _subtrees() -> Subtrees:
+    from memwatch.tree import Subtrees
+
+    return Subtrees()
 
 
 def _live_line() -> LiveLine:
