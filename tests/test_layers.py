@@ -89,6 +89,7 @@ WITHIN = {
     ("memwatch.commands.report", "memwatch.commands.files"),
     ("memwatch.commands.reporting", "memwatch.commands.files"),
     ("memwatch.commands.view", "memwatch.commands.files"),
+    ("memwatch.commands.view", "memwatch.commands.options"),
     ("memwatch.commands.export", "memwatch.commands.files"),
     ("memwatch.commands.reporting", "memwatch.commands.options"),
     ("memwatch.commands.reporting", "memwatch.commands.terminal"),
