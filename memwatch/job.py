@@ -340,7 +340,9 @@ class Job:
             if process.image is not None:
                 self._end_image(process, counted)
             process.begin_image(image, time, inherited=bool(valid & INHERITED))
-        self._move(process, self._group_of(image, process.parent))
+        group = self._group_of(image, process.parent)
+        if group is not process.group:
+            self._move(process, group)
         self._changed.add(process.serial)
         if process.inherited:
             self._forks.append(process)
@@ -364,16 +366,12 @@ class Job:
             group.name = self._parents.get(serial, NO_PARENT)
 
     def _move(self, process: LiveProcess, group: RunningGroup) -> None:
-        """It belongs to that group from now on. Programs that it ran there, one after the other,
-        count as one."""
-        if group is not process.group:
-            self._count(process)
-            process.group = group
-
-    def _count(self, process: LiveProcess) -> None:
+        """It belongs to that group from now on. Programs that it ran in the other, one after the
+        other, count there as one."""
         if process.highest:
-            process.group.add(process.highest[0], -process.highest[1])
+            process.group.add(*process.highest)
             process.highest = None
+        process.group = group
 
     def _regroup(self, process: LiveProcess, image: ImageText) -> None:
         """More is known of a process than when it was put into a group."""
@@ -400,9 +398,9 @@ class Job:
 
     def _end_image(self, process: LiveProcess, counted: bool) -> None:
         peak = process.end_image()
-        if counted:
-            highest = (peak.rss, -peak.time)
-            process.highest = max(process.highest or highest, highest)
+        before = process.highest
+        if counted and (before is None or peak.rss > before[0]):
+            process.highest = (peak.rss, peak.time)
 
     def _exited(
         self,
@@ -415,7 +413,8 @@ class Job:
         self._unsettle(process)
         self._changed.add(process.serial)
         self._end_image(process, counted=True)
-        self._count(process)
+        if process.highest:
+            process.group.add(*process.highest)
         ended = process.end(
             self._last_tick if end is None else end,
             status,

@@ -39,8 +39,9 @@ class Membership:
         return self._key(image.text, process.parent)
 
     def groups_of(self, process: Process) -> set[str]:
-        """Of all programs that it ran."""
-        return {self.group_of(process, image) for image in process.images}
+        """Of all programs that it ran itself."""
+        images = [image for image in process.images if not image.inherited] or process.images
+        return {self.group_of(process, image) for image in images}
 
 
 def _first_directory(profile: Profile) -> str | None:

@@ -189,7 +189,7 @@ class LiveProcess:
         self.usage = NO_USAGE
         self.group = group
         self.highest: tuple[int, int] | None = None
-        """Of the programs that it ran in its group before: the highest peak, and minus its time."""
+        """Of the programs that it ran in its group before: the highest peak, and when."""
         self.settled = False
         """Its memory counts in its group; see Job."""
         self.settled_at = 0

@@ -18,6 +18,7 @@ from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import (
     EXITED,
     HAS_ARGV,
+    HAS_CWD,
     HAS_EXE,
     HAS_PARENT,
     HAS_RSS,
@@ -170,6 +171,31 @@ def test_damage_is_told_of(data, tmp_path_factory):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     (folder / "b.jsonl").write_bytes(whole)
     loaded(folder / "b.jsonl")
+
+
+def test_the_format_before_is_read(tmp_path):
+    """It had no working directories, and nothing else was different."""
+    record(tmp_path / "new.jsonl")
+    lines = (tmp_path / "new.jsonl").read_text().splitlines(keepends=True)
+    head = json.loads(lines[0])
+    head["memwatch_recording"] = 1
+    del head["bits"]["has_cwd"]
+    (tmp_path / "old.jsonl").write_text("".join([json.dumps(head) + "\n", *lines[1:]]))
+    new, old = (load(str(tmp_path / name)).profile for name in ("new.jsonl", "old.jsonl"))
+    assert list(old.processes) == list(new.processes)
+    assert old.processes[-1].images[0].text.cwd is None
+
+
+def test_the_working_directory_is_recorded(tmp_path):
+    recorder = Recorder(str(tmp_path / "a.jsonl"))
+    recorder.begin(BEGINNING)
+    text = b"make\0/usr/bin/make\0/work\0make\0-j8\0"
+    image = (1000, 1, 0, len(text), IMAGE, HAS_EXE | HAS_CWD | HAS_ARGV, 101, 0)
+    recorder.add(Batch([BATCHES[0].records[0], image], text))
+    recorder.end(ENDING)
+    (process,) = load(str(tmp_path / "a.jsonl")).profile.processes
+    assert process.images[0].text.cwd == "/work"
+    assert process.argv == ("make", "-j8")
 
 
 def test_a_newer_format_is_refused(tmp_path):
