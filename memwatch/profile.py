@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from memwatch.groups import COMMAND, Group
 from memwatch.job import Holder, Job, PssPeak, Timeline
+from memwatch.limits import Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.processes import EXACT, FOUND_BY, PEAK_SOURCES, Process, ProcessTable
 
@@ -128,6 +129,8 @@ class Profile:
     overhead: Overhead
     group_by: str = COMMAND
     """What `groups`, and the groups of `at_peak`, are made by: see groups.group_key()."""
+    limits: Outcome | None = None
+    """Those that were set for this run; None where there were none."""
 
     @property
     def duration(self) -> float:
@@ -211,6 +214,7 @@ class Ending:
     unreadable: int = 0
     scanning: bool = False
     error: str | None = None
+    limits: Outcome | None = None
 
 
 def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
@@ -255,4 +259,5 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         memory_limit=ending.memory_limit,
         overhead=ending.overhead,
         group_by=job.group_by,
+        limits=ending.limits,
     )

@@ -28,7 +28,7 @@ LAYERS = (
     ),
     ("memwatch",),
     ("memwatch.profiler",),
-    ("memwatch.monitor", "memwatch.launcher"),
+    ("memwatch.monitor", "memwatch.launcher", "memwatch.enforcer"),
     ("memwatch.exports.formats",),
     (
         "memwatch.exports",
@@ -61,8 +61,10 @@ LAYERS = (
         "memwatch.reports.doctor_report",
         "memwatch.reports.tree_report",
     ),
+    ("memwatch.reports.limit_lines",),
     ("memwatch.filters", "memwatch.json_profile", "memwatch.membership"),
     ("memwatch.profile", "memwatch.live"),
+    ("memwatch.limits",),
     ("memwatch.job", "memwatch.tree"),
     ("memwatch.processes",),
     ("memwatch.groups",),
@@ -119,6 +121,7 @@ PURE = (
     "memwatch.observations",
     "memwatch.tiers",
     "memwatch.memory_limit",
+    "memwatch.limits",
     "memwatch.units",
     "memwatch.output_names",
 )
