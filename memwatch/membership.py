@@ -59,8 +59,7 @@ def regrouped(profile: Profile, by: str) -> Profile:
         return profile
     members = Membership(profile, by)
     groups: dict[str, RunningGroup] = {}
-    held = {each.pid: each for each in profile.at_peak}
-    names: dict[int, str] = {}
+    moments = _Moments(profile, members)
     for process in profile.processes:
         last = process.images[-1]
         current: RunningGroup | None = None
@@ -78,22 +77,45 @@ def regrouped(profile: Profile, by: str) -> Profile:
             highest = max(highest, (image.peak.rss, -image.peak.time))
         if current:
             current.add(highest[0], -highest[1])
-        if process.pid in held and _is_alive(process, profile.max_total_time):
-            names[process.pid] = members.group_of(process, _at(process, profile.max_total_time))
+        moments.look_at(process)
     ended = (group.end()._replace(added_up=False) for group in groups.values())
     return replace(
         profile,
         groups=tuple(sorted(ended, key=lambda group: (-group.peak_rss, group.name))),
-        at_peak=tuple(
-            Holder(each.serial, pid, names.get(pid, each.group), each.rss)
-            for pid, each in held.items()
+        at_peak=moments.holders(profile.max_total_time, profile.at_peak),
+        limits=profile.limits
+        and replace(
+            profile.limits,
+            breaches=tuple(
+                replace(each, holders=moments.holders(each.time, each.holders))
+                for each in profile.limits.breaches
+            ),
         ),
         group_by=by,
     )
 
 
-def _is_alive(process: Process, time: int) -> bool:
-    return process.first_seen <= time <= process.last_seen
+class _Moments:
+    """In which groups those were who held something at the times that a profile tells of."""
+
+    def __init__(self, profile: Profile, members: Membership) -> None:
+        self._members = members
+        self._pids = {profile.max_total_time: {each.pid for each in profile.at_peak}}
+        for breach in profile.limits.breaches if profile.limits else ():
+            pids = self._pids.setdefault(breach.time, set())
+            pids.update(each.pid for each in breach.holders)
+        self._names: dict[tuple[int, int], str] = {}
+
+    def look_at(self, process: Process) -> None:
+        for time, pids in self._pids.items():
+            if process.pid in pids and process.first_seen <= time <= process.last_seen:
+                image = _at(process, time)
+                self._names[time, process.pid] = self._members.group_of(process, image)
+
+    def holders(self, time: int, holders: tuple[Holder, ...]) -> tuple[Holder, ...]:
+        return tuple(
+            each._replace(group=self._names.get((time, each.pid), each.group)) for each in holders
+        )
 
 
 def _at(process: Process, time: int) -> Image:

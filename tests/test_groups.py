@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import memwatch as package
 from memwatch.groups import (
     EMPTY,
     KINDS,
@@ -422,3 +423,26 @@ def test_run_takes_the_same_option(recorded: Path) -> None:
     )
     assert result.returncode == 0
     assert json.loads(result.stdout)["group_by"] == "ppid"
+
+
+def test_who_broke_a_limit_is_in_the_same_groups(recorded: Path) -> None:
+    words = ("run", "-i", "5", "--max-total-rss", "1K", "--on-limit", "report", "--json")
+    result = memwatch(*words, "--", "sh", "-c", "sleep 0.2; true", cwd=recorded)
+    document = json.loads(result.stdout)
+    (recorded / "limits.json").write_text(result.stdout)
+    again = as_json(recorded, "limits.json", "--group-by", "exe")
+    held, grouped = (
+        {(each["pid"], each["command"]) for each in report["limits"]["exceeded"][0]["holders"]}
+        for report in (document, again)
+    )
+    assert {pid for pid, _ in grouped} == {pid for pid, _ in held}
+    exes = {(each["pid"], image["exe"]) for each in again["processes"] for image in each["images"]}
+    assert grouped <= exes
+
+
+def test_from_python() -> None:
+    profile = package.run(["sh", "-c", "true; true"], interval=0.01, group_by="ppid")
+    assert profile.group_by == "ppid"
+    assert NO_PARENT in {group.name for group in profile.groups}
+    with pytest.raises(ValueError, match="comand|none of command"):
+        package.run(["true"], group_by="comand")
