@@ -99,7 +99,7 @@ def _profile(document: dict[str, Any]) -> Profile:
             _bytes(usage["max_rss_kib"]),
         ),
         group_by=group_by,
-        limits=document["limits"] and _limits(document["limits"]),
+        limits=document.get("limits") and _limits(document["limits"]),
     )
 
 

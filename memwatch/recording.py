@@ -169,7 +169,7 @@ def _ending(fields: dict[str, Any]) -> Ending:
             "memory_limit": MemoryLimit(**fields["memory_limit"]),
             "sources": tuple(Source(**source) for source in fields["sources"]),
             "held_back": tuple(fields["held_back"]),
-            "limits": fields["limits"] and _outcome(fields["limits"]),
+            "limits": fields.get("limits") and _outcome(fields["limits"]),
         }
     )
 

@@ -174,13 +174,13 @@ def test_damage_is_told_of(data, tmp_path_factory):
 
 
 def test_the_format_before_is_read(tmp_path):
-    """It had no working directories, and nothing else was different."""
+    """It had no working directories, and no limits."""
     record(tmp_path / "new.jsonl")
-    lines = (tmp_path / "new.jsonl").read_text().splitlines(keepends=True)
-    head = json.loads(lines[0])
+    head, *batches, end = map(json.loads, (tmp_path / "new.jsonl").read_text().splitlines())
     head["memwatch_recording"] = 1
-    del head["bits"]["has_cwd"]
-    (tmp_path / "old.jsonl").write_text("".join([json.dumps(head) + "\n", *lines[1:]]))
+    del head["bits"]["has_cwd"], end["end"]["limits"]
+    old = "".join(json.dumps(line) + "\n" for line in (head, *batches, end))
+    (tmp_path / "old.jsonl").write_text(old)
     new, old = (load(str(tmp_path / name)).profile for name in ("new.jsonl", "old.jsonl"))
     assert list(old.processes) == list(new.processes)
     assert old.processes[-1].images[0].text.cwd is None
