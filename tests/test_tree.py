@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -377,7 +378,7 @@ def test_printed(recorded: Path) -> None:
 
 
 def test_printed_in_ascii(recorded: Path) -> None:
-    env = {"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin:/bin"}
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     result = memwatch("report", "x.jsonl", "--tree", cwd=recorded, env=env)
     lines = section(result.stderr)
     assert lines[3].endswith("  |- cc1 x 2 (sum of peaks 50.0 MiB)")
