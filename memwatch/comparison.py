@@ -151,6 +151,11 @@ class Comparison:
         return (self.total, *pss, self.per_process, *self.groups)
 
     @property
+    def group_by(self) -> str:
+        """By what the groups are, in all runs: as groups.group_key() takes it."""
+        return self.base[0].group_by
+
+    @property
     def gating(self) -> tuple[Change, ...]:
         return tuple(each for each in self.changes if each.gates)
 
@@ -185,7 +190,7 @@ class Comparison:
 def compare(
     base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds
 ) -> Comparison:
-    """Both have one profile at least: of one run, or of repeats of it."""
+    """Both have one profile at least: of one run, or of repeats of it. All group by the same."""
     sides = tuple(base), tuple(candidate)
 
     def change(name: str, read: Callable[[Profile], int | None], *, gates: bool = False) -> Change:
@@ -216,7 +221,7 @@ def _groups(
     base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds
 ) -> tuple[Change, ...]:
     def peaks(profile: Profile) -> dict[str, int | None]:
-        return {each.name: each.peak_rss if each.known else None for each in profile.groups}
+        return {each.name: each.peak_rss if each.peak_known else None for each in profile.groups}
 
     before, after = [*map(peaks, base)], [*map(peaks, candidate)]
     names = {name for side in (before, after) for run in side for name in run}

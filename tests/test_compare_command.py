@@ -177,6 +177,30 @@ def test_refused(folder, words, why):
     assert why in line
 
 
+def test_groups_of_another_kind(folder):
+    words = ["before.0", "after.0"]
+    done = memwatch(*words, "--group-by", "exe", "--threshold", "/bin/cc1=8%", cwd=folder)
+    assert done.returncode == 1
+    assert "\n  /bin/cc1   980.0 MiB " in done.stdout
+    assert "/bin/cc1: 10.2 % more: a regression (allowed: 8 %)" in done.stdout
+    document = json.loads(memwatch(*words, "--group-by", "(c+)1?", "--json", cwd=folder).stdout)
+    assert document["group_by"] == "(c+)1?"
+    assert [each["name"] for each in document["groups"]] == ["cc", "(no match)"]
+
+
+def test_groups_that_cannot_be_compared(folder):
+    by_source = ["run", "--json", "--group-by", "source", "--", "true"]
+    with open(folder / "source.json", "wb") as out:
+        argv = [sys.executable, "-m", "memwatch", *by_source]
+        subprocess.run(argv, cwd=folder, stdout=out, check=True)
+    done = memwatch("before.0", "source.json", cwd=folder)
+    assert done.returncode == 1
+    assert "files are grouped by command and by source: choose one with" in done.stderr
+    done = memwatch("before.0", "after.0", "--group-by", "ppid", cwd=folder)
+    assert done.returncode == 1
+    assert "groups by ppid are of one run" in done.stderr
+
+
 def test_no_verdict_is_an_error(folder, story):
     told = story("unseen", "make")
     told.start(1, 0, "make")

@@ -60,6 +60,7 @@ class FilesAfterOption(click.Command):
     help="What may be more without being a regression: of the total, or of one group, which "
     "then counts, too. Can be given several times.  [default: 5 %, at least 1 MiB]",
 )
+@options.GROUP_BY
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown.")
 @click.argument("files", metavar="[BASE CANDIDATE]", nargs=-1)
@@ -67,6 +68,7 @@ def command(
     base: tuple[str, ...],
     candidate: tuple[str, ...],
     thresholds: Thresholds,
+    group_by: str | None,
     as_json: bool,
     as_markdown: bool,
     files: tuple[str, ...],
@@ -89,7 +91,7 @@ def command(
     if as_json and as_markdown:
         raise click.UsageError("--json and --markdown both go to stdout: choose one")
     sides = _sides(base, candidate, files)
-    comparison = _compare(sides, thresholds)
+    comparison = _compare(sides, thresholds, group_by)
     _write(comparison, sides, as_json=as_json, as_markdown=as_markdown)
     return _exit_code(comparison, is_told=not (as_json or as_markdown))
 
@@ -123,13 +125,26 @@ def _sides(
     return base, candidate
 
 
-def _compare(sides: tuple[Sequence[str], Sequence[str]], thresholds: Thresholds) -> Comparison:
+def _compare(
+    sides: tuple[Sequence[str], Sequence[str]], thresholds: Thresholds, group_by: str | None
+) -> Comparison:
     from memwatch.comparison import compare
+    from memwatch.groups import PARENT
 
     def profiles(paths: Sequence[str]) -> list[Profile]:
-        return [load_results(path).profile for path in paths]
+        return [load_results(path, group_by=group_by).profile for path in paths]
 
-    return compare(profiles(sides[0]), profiles(sides[1]), thresholds)
+    base, candidate = map(profiles, sides)
+    keys = list(dict.fromkeys(profile.group_by for profile in (*base, *candidate)))
+    if len(keys) > 1:
+        raise click.UsageError(
+            f"files are grouped by {keys[0]} and by {keys[1]}: choose one with --group-by"
+        )
+    if keys[0] == PARENT:
+        raise click.UsageError(
+            f"groups by {PARENT} are of one run, as its pids are: choose another with --group-by"
+        )
+    return compare(base, candidate, thresholds)
 
 
 def _write(

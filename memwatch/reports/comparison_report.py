@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from memwatch.comparison import Change, ClassChange, Comparison, Verdict
 from memwatch.confidence import LEVEL
+from memwatch.groups import KINDS
 from memwatch.profile import Profile
 from memwatch.units import count, format_size, kib, printable, unicode_text
 
@@ -206,8 +207,17 @@ def _counts(change: ClassChange) -> str:
 
 
 def _name(text: str) -> str:
+    """As a column has room for. Of a path the end says more than the beginning."""
     text = printable(text)
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
+    if len(text) <= LONGEST_NAME:
+        return text
+    return "…" + text[1 - LONGEST_NAME :] if "/" in text else text[: LONGEST_NAME - 1] + "…"
+
+
+def _key(comparison: Comparison) -> str:
+    """By what the groups are."""
+    by = comparison.group_by
+    return by if by in KINDS else "match"
 
 
 def _side(profiles: Sequence[Profile], files: Sequence[str]) -> str:
@@ -273,7 +283,7 @@ def lines(
     if rows:
         yield ""
         yield bold("Groups, peak at one time:")
-        yield from _table(header._replace(name="command"), rows, bold, dim, indent="  ")
+        yield from _table(header._replace(name=_key(comparison)), rows, bold, dim, indent="  ")
         if more:
             yield dim(f"  … and {count(more, 'group')} that changed less (--json has all)")
     counted, more = _classes(comparison)
@@ -332,7 +342,7 @@ def markdown(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
         yield ""
         yield f"<details><summary>Groups, peak at one time{_and_more(more)}</summary>"
         yield ""
-        yield from _markdown_table(["command", *columns[:3], "", *columns[3:], ""], rows)
+        yield from _markdown_table([_key(comparison), *columns[:3], "", *columns[3:], ""], rows)
         yield ""
         yield "</details>"
     counted, more = _classes(comparison)
@@ -387,6 +397,7 @@ def document(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
         "total_rss": _json_change(comparison.total),
         "total_pss": _json_change(comparison.pss) if comparison.pss else None,
         "largest_process": _json_change(comparison.per_process),
+        "group_by": unicode_text(comparison.group_by),
         "groups": [_json_change(each) for each in comparison.groups],
         "process_classes": [
             {
