@@ -23,8 +23,7 @@ ROWS = 15
 LONGEST_NAME = 40
 
 PLAIN = (
-    "One run each: a plain comparison, that knows nothing of how much runs differ by themselves. "
-    "memwatch run --repeat 5 makes several."
+    "One run each: a plain comparison. How much runs differ by themselves: run --repeat 5 tells."
 )
 
 
