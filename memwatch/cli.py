@@ -12,7 +12,7 @@ import click
 from memwatch import __version__
 from memwatch.outputs import complain, hold_standard_descriptors
 
-COMMANDS = ("run", "report", "view", "export", "doctor")
+COMMANDS = ("run", "report", "view", "export", "plan", "doctor")
 
 
 class LazyGroup(click.Group):

@@ -20,6 +20,7 @@ LAYERS = (
         "memwatch.commands.live_line",
         "memwatch.commands.report",
         "memwatch.commands.export",
+        "memwatch.commands.plan",
         "memwatch.commands.view",
         "memwatch.commands.reporting",
         "memwatch.commands.files",
@@ -59,7 +60,10 @@ LAYERS = (
         "memwatch.reports.json_report",
         "memwatch.reports.csv_report",
         "memwatch.reports.doctor_report",
+        "memwatch.reports.plan_report",
     ),
+    ("memwatch.plan",),
+    ("memwatch.workload",),
     ("memwatch.filters", "memwatch.json_profile"),
     ("memwatch.profile", "memwatch.live"),
     ("memwatch.job",),
@@ -91,6 +95,9 @@ WITHIN = {
     ("memwatch.commands.reporting", "memwatch.commands.options"),
     ("memwatch.commands.reporting", "memwatch.commands.terminal"),
     ("memwatch.commands.doctor", "memwatch.commands.terminal"),
+    ("memwatch.commands.plan", "memwatch.commands.options"),
+    ("memwatch.commands.plan", "memwatch.commands.files"),
+    ("memwatch.commands.plan", "memwatch.commands.terminal"),
 }
 
 # Not a layer but a name: everything may ask for the version.
@@ -101,6 +108,8 @@ PURE = (
     "memwatch.view.payload",
     "memwatch.view.thinning",
     "memwatch.reports",
+    "memwatch.plan",
+    "memwatch.workload",
     "memwatch.filters",
     "memwatch.json_profile",
     "memwatch.profile",
