@@ -440,7 +440,10 @@ def _waits(
                 free_since = last_end
         if len(running) < at_once:
             by_end = last_end > before
-            if begin - max(free_since, before) > shortest:
+            # What begins last and alone, like a link, most likely needs all others; where it does
+            # not, little is lost.
+            is_final = not running and number == len(lives) - 1 and at_once > 1
+            if is_final or begin - max(free_since, before) > shortest:
                 # One at a time they had to wait, whether or not they needed each other.
                 after_begin = not by_end or at_once == 1
                 pause = begin - (last_end if by_end else before)
