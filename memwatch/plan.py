@@ -120,7 +120,7 @@ class Plan:
         first begin."""
         work = self._work
         starts = []
-        slots = [(0, -1)] * min(jobs, len(order))
+        slots = [(-work.delay, -1)] * min(jobs, len(order))
         now = -work.delay
         for place, number in enumerate(order):
             delay = work.delay

@@ -95,6 +95,7 @@ WITHIN = {
     ("memwatch.commands.reporting", "memwatch.commands.options"),
     ("memwatch.commands.reporting", "memwatch.commands.terminal"),
     ("memwatch.commands.doctor", "memwatch.commands.terminal"),
+    ("memwatch.reports.plan_report", "memwatch.reports.summary"),
     ("memwatch.commands.plan", "memwatch.commands.options"),
     ("memwatch.commands.plan", "memwatch.commands.files"),
     ("memwatch.commands.plan", "memwatch.commands.terminal"),

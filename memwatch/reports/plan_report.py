@@ -169,8 +169,11 @@ def _dependencies(work: Workload) -> Iterator[str]:
         )
         return
     if work.waits:
-        waits = count(len(work.waits), "time")
-        yield f"Tasks began late {waits} although a slot was free: they are taken to need others."
+        late = len(work.waits)
+        yield (
+            f"{count(late, 'task')} began late although a slot was free: "
+            f"{'it is' if late == 1 else 'they are'} taken to need those that had ended by then."
+        )
     yield (
         f"With more than {work.at_once} at once, tasks may need others that {work.at_once} slots "
         "did not tell: then the peak is lower, and the duration longer."
