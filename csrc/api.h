@@ -167,6 +167,12 @@ typedef struct mw_sampler_options {
                                  MW_CONNECTOR and MW_PERF one is enough */
     int32_t pss;              /* mw_pss_mode */
     mw_hook *hook;            /* whose guardian to hear; NULL: none */
+    /* Sizes: the reader is woken at once when one is exceeded for the first
+       time. 0: none. */
+    uint64_t total_limit;   /* of the sum of resident sizes, and so of the peak
+                               of any process, too */
+    uint64_t process_limit; /* of the resident size or peak of one process */
+    uint64_t pss_limit;     /* of the sum of proportional set sizes */
 } mw_sampler_options;
 
 /* Counters since the sampler was made. */
@@ -215,6 +221,18 @@ int mw_sampler_wait(mw_sampler *sampler, int other_fd, int timeout_ms);
 int mw_sampler_read(mw_sampler *sampler, mw_observation *out, size_t capacity,
                     char *text, size_t text_capacity, size_t *count,
                     size_t *text_count);
+
+/*
+ * Sends a signal to every living process below the adopter, wherever it has
+ * gone, but for children that the adopter had before the sampler was made; 0
+ * only looks. At most `capacity` of their pids are written to `out`; `*count`
+ * is how many there were. From any thread. Once the job's first process has
+ * ended, takes the wait status of other orphans that have ended, and returns
+ * how many there were. -ENOTSUP without an adopter, or when it has other
+ * children, which this would strike.
+ */
+int mw_sampler_signal(mw_sampler *sampler, int number, int32_t *out,
+                      size_t capacity, size_t *count);
 
 void mw_sampler_stats_read(mw_sampler *sampler, mw_sampler_stats *out);
 

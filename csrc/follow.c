@@ -65,6 +65,11 @@ static void schedule_inspection(mw_slot *slot, int64_t time) {
     slot->inspection_gap *= 2;
 }
 
+static void note_size(mw_follower *f, uint64_t size) {
+    if (size > f->largest)
+        f->largest = size;
+}
+
 static mw_observation *report_rss(mw_follower *f, mw_slot *slot, int64_t time,
                                   uint64_t rss) {
     mw_observation *record = observe(f, time, MW_MEMORY, slot);
@@ -72,6 +77,7 @@ static mw_observation *report_rss(mw_follower *f, mw_slot *slot, int64_t time,
         record->value = slot->rss = rss;
         record->valid = MW_HAS_RSS;
         slot->has_rss = 1;
+        note_size(f, rss);
         if (slot->next_inspection > time + LIVELY_INSPECTION) {
             slot->next_inspection = time + LIVELY_INSPECTION;
             slot->inspection_gap = LIVELY_INSPECTION;
@@ -88,6 +94,7 @@ static int report_watermark(mw_follower *f, mw_slot *slot, int64_t time,
     record->value = mw_platform_roughness(f->platform);
     record->second = peak;
     record->valid = MW_HAS_WATERMARK | final;
+    note_size(f, peak);
     return 0;
 }
 
@@ -1074,6 +1081,7 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
     if (raised) {
         record->second = slot->watermark = seen.watermark;
         record->valid |= MW_HAS_WATERMARK;
+        note_size(f, seen.watermark);
     }
     return 0;
 }

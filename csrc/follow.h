@@ -18,6 +18,7 @@ typedef struct mw_follower {
     mw_queue said;       /* what was observed: the caller takes it */
     mw_table table;      /* every process followed */
     uint64_t total;      /* sum of resident sizes at the last tick */
+    uint64_t largest;    /* resident size or peak of one process, ever */
     uint64_t unreadable; /* processes whose memory could not be read */
     int root_ended;
 

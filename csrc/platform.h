@@ -111,6 +111,12 @@ void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
 /* Takes the wait status of an ended child of ours: 1 and *status, else 0. */
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status);
 
+/* Sends a signal to every living process of the job, as mw_sampler_signal() has
+   it, and adds it to `found`; with `reap`, takes the wait status of orphans,
+   and returns how many had ended. From any thread. */
+int mw_platform_signal(const mw_platform *platform, int number, int reap,
+                       mw_pids *found);
+
 /* Names the calling thread, for debuggers and lists of threads. */
 void mw_platform_name_thread(const char *name);
 

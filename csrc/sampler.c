@@ -30,6 +30,8 @@ static const size_t MOST_UNREAD = 1 << 20;
 static const int64_t NEWS_SHARE = 20;
 static const int64_t MOST_CREDIT = 20000000;
 
+enum { TOTAL, PROCESS, PSS, LIMITS };
+
 struct mw_sampler {
     mw_platform *platform;
     mw_follower follower; /* the ticking thread's own, as what follows */
@@ -42,6 +44,8 @@ struct mw_sampler {
     int64_t next_wake;   /* of the reader, at the latest */
     int64_t credit;      /* time that looks outside the ticks may take */
     int64_t credit_from; /* when it was last added to */
+    uint64_t limits[LIMITS];
+    int exceeded[LIMITS]; /* the reader was told */
 
     pthread_t thread;
     int has_thread;
@@ -66,9 +70,25 @@ static void wake(mw_sampler *s) {
         ;
 }
 
+/* Whether something has become more than a limit for the first time. */
+static int exceeds(mw_sampler *s, int which, uint64_t size) {
+    if (!s->limits[which] || s->exceeded[which] || size <= s->limits[which])
+        return 0;
+    s->exceeded[which] = 1;
+    return 1;
+}
+
+static int exceeds_any(mw_sampler *s) {
+    const mw_follower *f = &s->follower;
+    int total =
+        exceeds(s, TOTAL, f->total > f->largest ? f->total : f->largest);
+    return exceeds(s, PROCESS, f->largest) || total;
+}
+
 /* Hands over what was observed. Returns whether the reader lags. */
-static int publish(mw_sampler *s, int64_t time, int error) {
+static int publish(mw_sampler *s, int64_t time, int alarm, int error) {
     mw_queue *said = &s->follower.said;
+    alarm |= exceeds_any(s);
     pthread_mutex_lock(&s->lock);
     if (!error)
         error = mw_queue_move(&s->unread, said);
@@ -80,7 +100,8 @@ static int publish(mw_sampler *s, int64_t time, int error) {
     mw_platform_stats(s->platform, &s->stats);
     s->stats.unreadable = s->follower.unreadable;
     s->stats.error = s->error;
-    if (time >= s->next_wake || s->unread.count * 2 > s->unread.capacity) {
+    if (alarm || time >= s->next_wake ||
+        s->unread.count * 2 > s->unread.capacity) {
         wake(s);
         s->next_wake = time + s->batch;
     }
@@ -91,19 +112,22 @@ static int publish(mw_sampler *s, int64_t time, int error) {
 /* Makes one tick and hands it over. Returns whether the reader lags. */
 static int make_tick(mw_sampler *s, int64_t time, uint32_t flags, int closing) {
     int error = mw_follow_tick(&s->follower, time, flags, s->skipped, closing);
+    int alarm = 0;
     s->skipped = 0;
     if (!error && s->pss) {
         mw_pss_offer(s->pss, time, s->follower.total, &s->follower.table);
         mw_observation sum;
         if (mw_pss_take(s->pss, &sum)) {
             mw_observation *record = mw_queue_add(&s->follower.said);
+            /* Where it is an upper bound it proves nothing. */
+            alarm = !sum.second && exceeds(s, PSS, sum.value);
             if (record)
                 *record = sum;
             else
                 error = -ENOMEM;
         }
     }
-    return publish(s, time, error);
+    return publish(s, time, alarm, error);
 }
 
 /* Whether there is time to look at what was executed at once. */
@@ -125,7 +149,7 @@ static int64_t used_time(void) {
 /* Looks at what was executed just now. */
 static int hear_news(mw_sampler *s, int64_t time) {
     int64_t before = used_time();
-    int lags = publish(s, time, mw_follow_news(&s->follower, time));
+    int lags = publish(s, time, 0, mw_follow_news(&s->follower, time));
     s->credit -= used_time() - before;
     return lags;
 }
@@ -232,6 +256,9 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
     s->interval = options->interval;
     s->batch = options->batch;
     s->burst = options->burst;
+    s->limits[TOTAL] = options->total_limit;
+    s->limits[PROCESS] = options->process_limit;
+    s->limits[PSS] = options->pss_limit;
     s->credit = MOST_CREDIT;
     s->follower.adopter_pid = options->adopter_pid;
     s->follower.has_other_children = options->has_other_children;
@@ -327,6 +354,20 @@ int mw_sampler_read(mw_sampler *s, mw_observation *out, size_t capacity,
     }
     pthread_mutex_unlock(&s->lock);
     return error;
+}
+
+int mw_sampler_signal(mw_sampler *s, int number, int32_t *out, size_t capacity,
+                      size_t *count) {
+    mw_pids found = {0};
+    pthread_mutex_lock(&s->lock);
+    int ended = s->ended; /* until then the sampling thread reaps them */
+    pthread_mutex_unlock(&s->lock);
+    int result = mw_platform_signal(s->platform, number, ended, &found);
+    *count = found.count;
+    for (size_t i = 0; i < found.count && i < capacity; i++)
+        out[i] = found.pid[i];
+    free(found.pid);
+    return result;
 }
 
 void mw_sampler_stats_read(mw_sampler *s, mw_sampler_stats *out) {

@@ -38,6 +38,12 @@ int mw_signals_next(int fd, mw_signal *out) {
     return -ENOTSUP;
 }
 
+int mw_platform_signal(const mw_platform *platform, int number, int reap,
+                       mw_pids *found) {
+    (void)platform, (void)number, (void)reap, (void)found;
+    return -ENOTSUP;
+}
+
 int mw_own_usage(mw_usage *out) {
     *out = (mw_usage){0};
     return -ENOTSUP;

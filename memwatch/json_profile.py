@@ -14,6 +14,7 @@ from typing import Any
 
 from memwatch.groups import Group
 from memwatch.job import Holder, PssPeak, Timeline
+from memwatch.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import ImageText
 from memwatch.processes import NO_PEAK, UNKNOWN, Image, Peak, Process, ProcessTable, Usage
@@ -85,10 +86,7 @@ def _profile(document: dict[str, Any]) -> Profile:
         max_total_time=_time(document["max_total_rss_time"] or document["start_time"]),
         max_total_processes=document["max_total_rss_processes"],
         max_total_pss=_pss(document),
-        at_peak=tuple(
-            Holder(0, each["pid"], each["command"], each["rss_kib"] * 1024)
-            for each in document["at_peak"]
-        ),
+        at_peak=_holders(document["at_peak"]),
         processes=processes,
         largest=largest,
         groups=tuple(_group(each) for each in document["groups"]),
@@ -98,6 +96,34 @@ def _profile(document: dict[str, Any]) -> Profile:
             _nanoseconds(usage["cpu_seconds"]),
             _bytes(usage["max_rss_kib"]),
         ),
+        limits=document["limits"] and _limits(document["limits"]),
+    )
+
+
+def _holders(items: list[dict[str, Any]]) -> tuple[Holder, ...]:
+    return tuple(Holder(0, each["pid"], each["command"], each["rss_kib"] * 1024) for each in items)
+
+
+def _limits(fields: dict[str, Any]) -> Outcome:
+    return Outcome(
+        Limits(*(_bytes(fields[f"{name}_kib"]) for name in (TOTAL_RSS, PROCESS_RSS, TOTAL_PSS))),
+        fields["on_limit"] == "kill",
+        tuple(
+            Breach(
+                limit=each["limit"],
+                allowed=each["limit_kib"] * 1024,
+                size=each["size_kib"] * 1024,
+                time=_time(each["time"]),
+                processes=each["processes"],
+                serial=each["serial"],
+                pid=each["pid"],
+                command=each["command"],
+                holders=_holders(each["holders"]),
+            )
+            for each in fields["exceeded"]
+        ),
+        tuple(fields["killed_pids"]),
+        tuple(fields["surviving_pids"]),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from memwatch.job import Job
 from memwatch.observations import Batch
 
 WAKE_ENDED = 2
@@ -19,19 +18,25 @@ class Source(Protocol):
     def read(self) -> Batch: ...
 
 
+class Accounts(Protocol):
+    """What observations are applied to: a `Job`, or a `Guard` of one."""
+
+    def apply(self, batch: Batch) -> None: ...
+
+
 def watch(
     source: Source,
-    job: Job,
+    accounts: Accounts,
     *,
     other_fd: int = -1,
     on_other: Callable[[], None] = lambda: None,
     on_batch: Callable[[Batch], None] = lambda _batch: None,
-    timeout: float | None = None,
+    timeout: Callable[[], float | None] = lambda: None,
 ) -> Exception | None:
     """Returns when the job's first process has ended and all is applied.
 
-    `on_batch` is called for each batch that was applied, an empty one after
-    `timeout` seconds without any; `on_other` when `other_fd` is readable: the
+    `on_batch` is called for each batch that was applied, an empty one when there
+    was none for as many seconds as `timeout` then says; `on_other` when `other_fd` is readable: the
     command's signals.
     An error in applying is returned, not raised: it stops the accounts, but the
     command goes on and its signals with it.
@@ -39,12 +44,12 @@ def watch(
     failure: Exception | None = None
     ended = False
     while not ended:
-        reasons = source.wait(timeout, other_fd)
+        reasons = source.wait(timeout(), other_fd)
         ended = bool(reasons & WAKE_ENDED)
         batch = source.read()
         if failure is None:
             try:
-                job.apply(batch)
+                accounts.apply(batch)
                 on_batch(batch)
             except Exception as error:
                 failure = error

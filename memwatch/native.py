@@ -204,6 +204,15 @@ class Hook:
         ffi.release(self.handle)
 
 
+class Struck(NamedTuple):
+    """Whom a signal has reached."""
+
+    living: list[int]
+    """Pids."""
+    ended: int
+    """Orphans that had ended since the last time; none while the sampler runs, which reaps them."""
+
+
 class SamplerStats(NamedTuple):
     unkept: int
     """Processes read without a kept descriptor: the limit on open files was reached."""
@@ -239,6 +248,9 @@ class Sampler:
         sources: int = 0,
         pss: int = PSS_OFF,
         hook: Hook | None = None,
+        total_limit: int = 0,
+        process_limit: int = 0,
+        pss_limit: int = 0,
     ) -> None:
         root = ffi.new("char[]", os.fsencode(proc_root))
         options = ffi.new(
@@ -254,6 +266,9 @@ class Sampler:
                 "sources": sources,
                 "pss": pss,
                 "hook": hook.handle if hook else ffi.NULL,
+                "total_limit": total_limit,
+                "process_limit": process_limit,
+                "pss_limit": pss_limit,
             },
         )
         made = ffi.new("mw_sampler **")
@@ -299,6 +314,19 @@ class Sampler:
         # Copied: a list of tuples must not hold on to a buffer that is used again.
         records = list(_RECORD.iter_unpack(ffi.buffer(self._records, size)[:]))
         return Batch(records, ffi.buffer(self._text, text_count)[:])
+
+    def signal(self, number: int) -> Struck:
+        """Sends a signal to every living process of the job, 0 to none."""
+        capacity = 64
+        while True:
+            pids = ffi.new("int32_t[]", capacity)
+            result = lib.mw_sampler_signal(self._sampler, number, pids, capacity, self._count)
+            ended = _check(result)
+            count = self._count[0]
+            if count <= capacity:
+                return Struck(list(pids[0:count]), ended)
+            # They have been struck by now, so the next list is a new one.
+            capacity = count * 2
 
     def stats(self) -> SamplerStats:
         stats = ffi.new("mw_sampler_stats *")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from memwatch.groups import Group
 from memwatch.job import Holder, Job, PssPeak, Timeline
+from memwatch.limits import Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.processes import EXACT, FOUND_BY, PEAK_SOURCES, Process, ProcessTable
 
@@ -126,6 +127,8 @@ class Profile:
     timeline: Timeline | None
     memory_limit: MemoryLimit
     overhead: Overhead
+    limits: Outcome | None = None
+    """Those that were set for this run; None where there were none."""
 
     @property
     def duration(self) -> float:
@@ -209,6 +212,7 @@ class Ending:
     unreadable: int = 0
     scanning: bool = False
     error: str | None = None
+    limits: Outcome | None = None
 
 
 def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
@@ -252,4 +256,5 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         timeline=job.timeline,
         memory_limit=ending.memory_limit,
         overhead=ending.overhead,
+        limits=ending.limits,
     )

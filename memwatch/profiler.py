@@ -7,12 +7,14 @@ import stat
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memwatch import cgroup, native, tiers
+from memwatch.enforcer import Enforcer
 from memwatch.job import Job
 from memwatch.launcher import Launcher
-from memwatch.monitor import watch
+from memwatch.limits import NO_LIMITS, Guard, Limits
+from memwatch.monitor import Accounts, watch
 from memwatch.observations import Batch
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
 
@@ -104,6 +106,8 @@ def watch_command(
     timeline: bool = False,
     recorder: Recorder | None = None,
     on_look: Callable[[Job, Batch], None] | None = None,
+    limits: Limits = NO_LIMITS,
+    kill_after: float | None = None,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
@@ -113,7 +117,10 @@ def watch_command(
 
     Without `has_other_children` every child of this process is taken for the job's.
     `on_look` is called some times a second with the job as it is, and with what
-    was observed since the last call.
+    was observed since the last call. When one of `limits` is exceeded the job is
+    ended, by SIGTERM and after `kill_after` seconds by SIGKILL; unless that is
+    None: then the profile tells of it only. That needs `has_other_children` to be
+    false.
     """
     if not command:
         raise ValueError("the command is empty")
@@ -133,15 +140,19 @@ def watch_command(
         adopter_pid=os.getpid(),
         has_other_children=has_other_children,
         max_descriptors=launcher.spare_descriptors,
+        total_limit=limits.total_rss or 0,
+        process_limit=limits.process_rss or 0,
+        pss_limit=limits.total_pss or 0,
     )
+    enforcer = Enforcer(limits, kill_after, sampler.signal)
 
     def on_batch(batch: Batch) -> None:
+        enforcer.look()
         if recorder:
             recorder.add(batch)
         if on_look:
             on_look(job, batch)
 
-    failure: Exception | None = None
     limit = cgroup.Watch()
     try:
         clock = Clock(time.time_ns(), native.now())
@@ -150,22 +161,16 @@ def watch_command(
             recorder.begin(beginning)
         launcher.spawn(command, env=env, stdout=stdout, stderr=stderr, hook=hook.hook)
         hook.look_at(launcher.pid)
-        # From here on the command runs, and nothing may keep its exit status from the caller.
-        try:
-            sampler.start(launcher.pid)
-            failure = watch(
-                sampler,
-                job,
-                other_fd=launcher.signal_fd,
-                on_batch=on_batch,
-                on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
-                timeout=1.0 if on_look else None,
-            )
-        except (OSError, MemoryError) as error:
-            failure = error
-        except BaseException:
-            launcher.kill()
-            raise
+        failure = _follow(
+            launcher,
+            sampler,
+            Guard(job, limits, enforcer.on_breach) if limits.any else job,
+            on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
+            on_batch=on_batch,
+            timeout=lambda: enforcer.timeout or (1.0 if on_look else None),
+        )
+        end = native.now()
+        outcome = enforcer.finish()
         stats = sampler.stats()
     finally:
         sampler.close()
@@ -173,7 +178,7 @@ def watch_command(
     status = job.root_status
     if status is None:
         status = launcher.wait_status()
-    end = native.now()
+        end = native.now()
     if stats.error:
         failure = OSError(stats.error, os.strerror(stats.error))
     usage = native.own_usage()
@@ -191,10 +196,26 @@ def watch_command(
         unreadable=stats.unreadable,
         scanning=stats.scanning,
         error=repr(failure) if failure else None,
+        limits=outcome,
     )
     if recorder:
         recorder.end(ending)
     return from_job(job, beginning, ending)
+
+
+def _follow(
+    launcher: Launcher, sampler: native.Sampler, accounts: Accounts, **watching: Any
+) -> Exception | None:
+    """From here on the command runs, and nothing may keep its exit status from the caller: what
+    goes wrong is returned."""
+    try:
+        sampler.start(launcher.pid)
+        return watch(sampler, accounts, other_fd=launcher.signal_fd, **watching)
+    except (OSError, MemoryError) as error:
+        return error
+    except BaseException:
+        launcher.kill()
+        raise
 
 
 class _Hook:

@@ -23,6 +23,8 @@ from dataclasses import asdict
 from typing import Any
 
 from memwatch import __version__, observations
+from memwatch.job import Holder
+from memwatch.limits import Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import Batch
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Source
@@ -163,7 +165,21 @@ def _ending(fields: dict[str, Any]) -> Ending:
             "memory_limit": MemoryLimit(**fields["memory_limit"]),
             "sources": tuple(Source(**source) for source in fields["sources"]),
             "held_back": tuple(fields["held_back"]),
+            "limits": fields["limits"] and _outcome(fields["limits"]),
         }
+    )
+
+
+def _outcome(fields: dict[str, Any]) -> Outcome:
+    return Outcome(
+        Limits(*fields["limits"]),
+        fields["kill"],
+        tuple(
+            Breach(**{**breach, "holders": tuple(Holder(*each) for each in breach["holders"])})
+            for breach in fields["breaches"]
+        ),
+        tuple(fields["killed"]),
+        tuple(fields["survivors"]),
     )
 
 

@@ -15,11 +15,20 @@ def parse_interval(text: str) -> float:
 
     Raises ValueError for anything else.
     """
+    return _seconds(text, "ms")
+
+
+def parse_duration(text: str) -> float:
+    """The same, but a bare number is seconds."""
+    return _seconds(text, "s")
+
+
+def _seconds(text: str, default_unit: str) -> float:
     match = _INTERVAL.fullmatch(text.strip())
     if not match:
         raise ValueError(text)
     number, unit = match.groups()
-    return float(number) * _UNITS[(unit or "ms").lower()] / 1e9
+    return float(number) * _UNITS[(unit or default_unit).lower()] / 1e9
 
 
 _SIZE = re.compile(r"(\d*)(?:\.(\d*))?\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE | re.ASCII)

@@ -29,7 +29,7 @@ LAYERS = (
     ),
     ("memwatch",),
     ("memwatch.profiler",),
-    ("memwatch.monitor", "memwatch.launcher"),
+    ("memwatch.monitor", "memwatch.launcher", "memwatch.enforcer"),
     ("memwatch.exports.formats",),
     (
         "memwatch.exports",
@@ -64,8 +64,10 @@ LAYERS = (
     ),
     ("memwatch.plan",),
     ("memwatch.workload",),
+    ("memwatch.reports.limit_lines",),
     ("memwatch.filters", "memwatch.json_profile"),
     ("memwatch.profile", "memwatch.live"),
+    ("memwatch.limits",),
     ("memwatch.job",),
     ("memwatch.processes",),
     ("memwatch.groups",),
@@ -122,6 +124,7 @@ PURE = (
     "memwatch.observations",
     "memwatch.tiers",
     "memwatch.memory_limit",
+    "memwatch.limits",
     "memwatch.units",
     "memwatch.output_names",
 )

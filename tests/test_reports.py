@@ -20,6 +20,7 @@ import pytest
 
 from memwatch.filters import Filter, Shown, apply
 from memwatch.job import Job
+from memwatch.limits import NO_LIMITS, Breach, Guard, Limits, Outcome
 from memwatch.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.observations import (
     BY_EVENT,
@@ -75,17 +76,20 @@ NOBODY = (
 class Story:
     """A job told step by step. Times are milliseconds since its start, sizes MiB."""
 
-    def __init__(self, *command: str, interval: float = 10) -> None:
+    def __init__(self, *command: str, interval: float = 10, limits: Limits = NO_LIMITS) -> None:
         self.command = command
         self.interval = interval
         self.job = Job(timeline=True)
+        self.limits = limits
+        self.breaches: list[Breach] = []
+        self.accounts = Guard(self.job, limits, self.breaches.append)
         self.now = START
         self.rss: dict[int, float] = {}
         self.parents: dict[int, int] = {}
         self.status: int | None = None
 
     def _tell(self, record: Observation, text: bytes = b"") -> None:
-        self.job.apply(Batch([record], text))
+        self.accounts.apply(Batch([record], text))
 
     def start(
         self, serial: int, parent: int | None = None, *, known: bool = True, found_by: int = 0
@@ -169,7 +173,11 @@ class Story:
         held_back: tuple[str, ...] = (),
         advice: str | None = "memwatch run --exact",
         memory_limit: MemoryLimit = NO_LIMIT,
+        kill: bool = True,
+        killed: tuple[int, ...] = (),
+        survivors: tuple[int, ...] = (),
     ) -> Profile:
+        outcome = Outcome(self.limits, kill, tuple(self.breaches), killed, survivors)
         return from_job(
             self.job,
             # 2025-11-20T18:02:34.123Z
@@ -191,6 +199,7 @@ class Story:
                 unreadable=unreadable,
                 scanning=scanning,
                 error=error,
+                limits=outcome if self.limits.any else None,
             ),
         )
 
@@ -578,6 +587,55 @@ def pss_later() -> Profile:
     return story.profile(sources=(CONNECTOR, TASKSTATS), advice=None)
 
 
+def limit_of_total() -> Profile:
+    """Too much together; some did not heed SIGTERM, and one not even SIGKILL."""
+    story = Story("make", "-j8", limits=Limits(total_rss=400 * MIB))
+    story.new(1, None, 2, "make", "-j8")
+    story.tick(10)
+    for serial in range(2, 10):
+        story.new(serial, 1, 60, f"cc{serial}")
+    story.tick(20)
+    story.memory(2, 70)
+    story.tick(30)
+    for serial in range(1, 10):
+        story.end(serial, 15)
+    story.tick(40)
+    return story.profile(killed=(8003, 8004), survivors=(8004,))
+
+
+def limit_of_each() -> Profile:
+    """A peak that no sample saw, when the job was not to be ended; many hold something."""
+    story = Story("make", limits=Limits(total_rss=800 * MIB, process_rss=500 * MIB))
+    story.new(1, None, 2, "make")
+    story.new(2, 1, 100, "ld\n")
+    story.tick(10)
+    story.final(2, 900)
+    story.end(2, 0, known=True)
+    story.tick(20)
+    story.end(1, 0)
+    story.tick(30)
+    return story.profile(kill=False, sources=(CONNECTOR, TASKSTATS), advice=None)
+
+
+def limit_of_sum() -> Profile:
+    story = Story("pool", limits=Limits(total_pss=100 * MIB))
+    story.new(1, None, 90, "pool")
+    story.tick(10)
+    story.pss(110, rss=90, at=0)
+    story.end(1, 15)
+    story.tick(20)
+    return story.profile()
+
+
+def limits_kept() -> Profile:
+    story = Story("work", limits=Limits(400 * MIB, 200 * MIB, 300 * MIB))
+    story.new(1, None, 90, "work")
+    story.tick(10)
+    story.end(1, 0)
+    story.tick(20)
+    return story.profile()
+
+
 JOBS: dict[str, Callable[[], Profile]] = {
     job.__name__.replace("_", "-"): job
     for job in (
@@ -611,6 +669,10 @@ JOBS: dict[str, Callable[[], Profile]] = {
         pss_at_most,
         pss_elsewhere,
         pss_later,
+        limit_of_total,
+        limit_of_each,
+        limit_of_sum,
+        limits_kept,
     )
 }
 
@@ -710,6 +772,7 @@ def test_timeline_csv(name: str) -> None:
 JSON_OF = (
     *("build", "nothing-seen", "unreadable", "hostile", "killed"),
     *("exact", "no-sample", "mixed", "pss-elsewhere"),
+    *("limit-of-total", "limit-of-each", "limit-of-sum", "limits-kept"),
 )
 
 

@@ -221,6 +221,10 @@ static int contains(const mw_pids *pids, int32_t pid) {
     return 0;
 }
 
+int mw_is_other_child(const mw_platform *p, int32_t pid) {
+    return contains(&p->not_ours, pid);
+}
+
 static int discover_orphans(mw_platform *p, mw_pids *found) {
     size_t before = found->count;
     int error = mw_procfs_children(p->adopter_children_fd, found);
@@ -228,7 +232,7 @@ static int discover_orphans(mw_platform *p, mw_pids *found) {
         return error;
     size_t kept = before;
     for (size_t i = before; i < found->count; i++)
-        if (!contains(&p->not_ours, found->pid[i]))
+        if (!mw_is_other_child(p, found->pid[i]))
             found->pid[kept++] = found->pid[i];
     found->count = kept;
     return 0;
@@ -246,7 +250,7 @@ static int discover_by_scan(mw_platform *p,
         for (size_t i = 0; !error && i < count; i++) {
             int32_t pid = p->scan[i].pid, ppid = p->scan[i].ppid;
             int orphan =
-                ppid == p->adopter_pid && ppid && !contains(&p->not_ours, pid);
+                ppid == p->adopter_pid && ppid && !mw_is_other_child(p, pid);
             if ((orphan || is_member(members, ppid) || contains(found, ppid)) &&
                 !is_member(members, pid) && !contains(found, pid))
                 error = mw_pids_add(found, pid);

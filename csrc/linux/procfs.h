@@ -37,6 +37,9 @@ struct mw_platform {
     int skip_children; /* in this pass: events tell of every fork */
 };
 
+/* Whether a child of the adopter was there before the job. */
+int mw_is_other_child(const mw_platform *p, int32_t pid);
+
 /* Reads up to `capacity` bytes of a file from its start: how many, or -errno.
  */
 ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,

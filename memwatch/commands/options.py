@@ -6,7 +6,7 @@ import re
 
 import click
 
-from memwatch.units import parse_interval, parse_size
+from memwatch.units import parse_duration, parse_interval, parse_size
 
 SHORTEST_INTERVAL = 1e-4
 LONGEST_INTERVAL = 3600.0
@@ -23,6 +23,16 @@ def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 0.1ms to 3600s.")
     return seconds
+
+
+def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Seconds, from "5", "1.5s", "500ms" or "2min"."""
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not a duration: write 5 (seconds), 500ms or 2min."
+        ) from None
 
 
 def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:

@@ -12,11 +12,13 @@ from memwatch.commands import options
 from memwatch.commands.files import cannot_write, exists
 from memwatch.commands.reporting import Reports, report_options
 from memwatch.launcher import Launcher
+from memwatch.limits import Limits
 from memwatch.outputs import complain
 from memwatch.profiler import watch_command
 
 if TYPE_CHECKING:
     from memwatch.commands.live_line import LiveLine
+    from memwatch.profile import Profile
     from memwatch.recording import Recorder
 
 
@@ -73,6 +75,40 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show on stderr, while the command runs, how much it holds. Not with --quiet.",
 )
+@click.option(
+    "--max-total-rss",
+    callback=options.size,
+    metavar="SIZE",
+    help="End the job when all processes together hold more: bytes, 512M or 1.5GiB (of 1024), "
+    "8GB (of 1000).",
+)
+@click.option(
+    "--max-per-proc-rss",
+    callback=options.size,
+    metavar="SIZE",
+    help="The same when one process holds more.",
+)
+@click.option(
+    "--max-total-pss",
+    callback=options.size,
+    metavar="SIZE",
+    help="The same for the total with shared pages counted once, each time that --pss measures it.",
+)
+@click.option(
+    "--on-limit",
+    type=click.Choice(["kill", "report"]),
+    default="kill",
+    show_default=True,
+    help="End the job, or only report that a limit was exceeded.",
+)
+@click.option(
+    "--kill-after",
+    callback=options.duration,
+    default="5s",
+    show_default=True,
+    metavar="TIME",
+    help="How long a job that is ended has between SIGTERM and SIGKILL.",
+)
 @report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
 @click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
@@ -85,6 +121,11 @@ def command(
     output: str | None,
     force: bool,
     live: bool,
+    max_total_rss: int | None,
+    max_per_proc_rss: int | None,
+    max_total_pss: int | None,
+    on_limit: str,
+    kill_after: float,
     silent: bool,
     words: tuple[str, ...],
     **wanted: Any,
@@ -93,7 +134,8 @@ def command(
 
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
-    signal N killed it; 1 if it could not be started.
+    signal N killed it; 1 if it could not be started; 10 if the job exceeded a
+    limit on its total, 11 if a process exceeded the limit on each.
 
     \b
     Examples:
@@ -103,6 +145,9 @@ def command(
     """
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
+    if max_total_pss and pss == "off":
+        raise click.UsageError("--max-total-pss needs the sums that --pss off leaves out")
+    limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
     reports = Reports(**wanted)
     try:
         recorder = _recorder(output, reports, overwrite=force)
@@ -126,6 +171,8 @@ def command(
                 timeline=reports.needs_timeline,
                 recorder=recorder,
                 on_look=line.show if line else None,
+                limits=limits,
+                kill_after=kill_after if on_limit == "kill" else None,
                 stdout=stdout,
                 stderr=stderr,
                 has_other_children=False,
@@ -142,8 +189,17 @@ def command(
         if recorder and recorder.error:
             complain(f"the recording {recorder.path!r} is incomplete: {recorder.error.strerror}")
         is_written = reports.write(profile)
+    return _exit_code(profile, is_written=is_written)
+
+
+def _exit_code(profile: Profile, *, is_written: bool) -> int:
+    outcome = profile.limits
+    exceeded = outcome.exit_code if outcome else 0
+    if outcome and outcome.kill and exceeded:
+        return exceeded
+    # A command that failed by itself keeps its code.
     code = profile.exit_code
-    return code or 1 if not is_written or code is None else code
+    return (1 if code is None else code) or exceeded or int(not is_written)
 
 
 def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Recorder | None:

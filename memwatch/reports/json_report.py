@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from memwatch.filters import Shown
+from memwatch.job import Holder
 from memwatch.processes import UNKNOWN, Image, Process
 from memwatch.profile import Profile
 from memwatch.units import format_date, kib, unicode_text
@@ -55,10 +56,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "max_total_pss_rss_kib": kib(pss.rss) if pss else None,
         "max_total_pss_unread": pss.unread if pss else None,
         "process_count": len(profile.processes),
-        "at_peak": [
-            {"pid": each.pid, "command": each.group, "rss_kib": kib(each.rss)}
-            for each in profile.at_peak
-        ],
+        "at_peak": _holders(profile.at_peak),
         "groups": [
             {
                 "command": group.name,
@@ -70,6 +68,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
             for group in profile.groups
         ],
         "memory_limit": _memory_limit(profile),
+        "limits": _limits(profile),
         "accuracy": _accuracy(profile),
         "memwatch": {
             "cpu_seconds": _seconds(profile.overhead.cpu),
@@ -87,6 +86,10 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
     return head
 
 
+def _holders(holders: tuple[Holder, ...]) -> list[dict[str, Any]]:
+    return [{"pid": each.pid, "command": each.group, "rss_kib": kib(each.rss)} for each in holders]
+
+
 def _memory_limit(profile: Profile) -> dict[str, Any]:
     limit = profile.memory_limit
     return {
@@ -97,6 +100,34 @@ def _memory_limit(profile: Profile) -> dict[str, Any]:
         "headroom_kib": _kib(profile.headroom),
         "oom_kills": limit.oom_kills,
         "machine_oom_kills": limit.machine_oom_kills,
+    }
+
+
+def _limits(profile: Profile) -> dict[str, Any] | None:
+    outcome = profile.limits
+    if not outcome:
+        return None
+    return {
+        "max_total_rss_kib": _kib(outcome.limits.total_rss),
+        "max_per_proc_rss_kib": _kib(outcome.limits.process_rss),
+        "max_total_pss_kib": _kib(outcome.limits.total_pss),
+        "on_limit": "kill" if outcome.kill else "report",
+        "exceeded": [
+            {
+                "limit": breach.limit,
+                "limit_kib": kib(breach.allowed),
+                "size_kib": kib(breach.size),
+                "time": _date(profile, breach.time),
+                "processes": breach.processes,
+                "serial": breach.serial,
+                "pid": breach.pid,
+                "command": breach.command,
+                "holders": _holders(breach.holders),
+            }
+            for breach in outcome.breaches
+        ],
+        "killed_pids": outcome.killed,
+        "surviving_pids": outcome.survivors,
     }
 
 

@@ -11,6 +11,7 @@ from memwatch.groups import Group
 from memwatch.memory_limit import MACHINE
 from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.profile import Overhead, Profile
+from memwatch.reports import limit_lines
 from memwatch.units import count, format_duration, format_interval, format_size, printable
 
 Style = Callable[[str], str]
@@ -32,6 +33,7 @@ def lines(
     yield f"{bold('Job:')} {_cut(shlex.join(map(printable, profile.command)), width - 5)}"
     yield from _facts(profile, bold)
     yield from _limit(profile, bold)
+    yield from limit_lines.lines(profile, bold, dim)
     if profile.max_total_rss is None and profile.largest is None:
         yield ""
         yield _nothing_seen(profile)

@@ -132,6 +132,12 @@ void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
     *out = (mw_image){.length = 3, .valid = MW_HAS_ARGV};
 }
 
+int mw_platform_signal(const mw_platform *p, int number, int reap,
+                       mw_pids *found) {
+    (void)p, (void)number, (void)reap, (void)found;
+    return -ENOTSUP;
+}
+
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
     (void)platform, (void)handle;
     *status = 42 << 8;

@@ -19,6 +19,8 @@
  *                    to do comes from the environment
  *   storm N          N children, one after the other, that exit at once
  *   orphans N        N grandchildren that exit at once, orphaned
+ *   chain            fork a child that does so in turn, and end: for a minute
+ *   breed            fork a child that waits, each time that SIGTERM arrives
  *   leave            end this thread, and not the process
  *   wait             wait for all children
  *   root             be root and nothing else, in a setuid program
@@ -44,6 +46,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +312,34 @@ static void storm(int count, int orphaned) {
     }
 }
 
+static int64_t seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+static void chain(void) {
+    int64_t end = seconds() + PATIENCE_MS / 1000;
+    while (!check(fork(), "fork") && seconds() < end)
+        ;
+    _exit(0);
+}
+
+static void breeder(int number) {
+    (void)number;
+    if (fork() == 0) {
+        struct timespec left = {.tv_sec = PATIENCE_MS / 1000};
+        while (nanosleep(&left, &left) && errno == EINTR)
+            ;
+        _exit(0);
+    }
+}
+
+static void breed(void) {
+    struct sigaction action = {.sa_handler = breeder, .sa_flags = SA_RESTART};
+    check(sigaction(SIGTERM, &action, NULL), "sigaction");
+}
+
 static void die(int number) {
     struct rlimit none = {0};
     setrlimit(RLIMIT_CORE, &none);
@@ -364,6 +395,10 @@ static void run(char **words) {
             storm(number_in(&words), 0);
         else if (!strcmp(what, "orphans"))
             storm(number_in(&words), 1);
+        else if (!strcmp(what, "chain"))
+            chain();
+        else if (!strcmp(what, "breed"))
+            breed();
         else if (!strcmp(what, "leave"))
             pthread_exit(NULL);
         else if (!strcmp(what, "wait"))

@@ -1,0 +1,274 @@
+"""Limits on real jobs: noticed, told, and nobody is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+OPTIONS = ("-i", "5")
+MIB = 1024  # KiB, the unit of the reports
+
+
+def one_breach(report):
+    (breach,) = report["limits"]["exceeded"]
+    return breach
+
+
+@pytest.mark.both_users
+def test_total(memwatch):
+    watch = memwatch.burn(
+        *("mark", "root", "fork", 2, "[", "mark", "up", "until", "go", "touch", 30, "gate", "]"),
+        *("until", "go", "touch", 20, "wait"),
+        options=(*OPTIONS, "--max-total-rss", "60M"),
+    )
+    pids = {watch.mark("root"), *watch.marks("up", 2)}
+    (memwatch.room / "go").touch()
+    assert watch.process.wait(60) == 10
+    report = watch.end().json
+    assert report["signal"] == signal.SIGTERM
+    limits = report["limits"]
+    assert limits["max_total_rss_kib"] == 60 * MIB
+    assert limits["max_per_proc_rss_kib"] is None
+    assert (limits["on_limit"], limits["killed_pids"], limits["surviving_pids"]) == ("kill", [], [])
+    breach = one_breach(report)
+    assert (breach["limit"], breach["limit_kib"]) == ("max_total_rss", 60 * MIB)
+    assert (breach["pid"], breach["serial"]) == (None, None)
+    assert 60 * MIB < breach["size_kib"] <= report["max_total_rss_kib"]
+    assert breach["processes"] == 3
+    assert {each["pid"] for each in breach["holders"]} == pids
+    held = sum(each["rss_kib"] for each in breach["holders"])
+    assert abs(held - breach["size_kib"]) <= 3
+    assert report["start_time"] < breach["time"] <= report["end_time"]
+
+
+@pytest.mark.both_users
+def test_one_process(memwatch):
+    """Larger processes together do not matter; the first that is too large does."""
+    watch = memwatch.burn(
+        *("fork", 3, "[", "touch", 30, "mark", "small", "gate", "]"),
+        *("until", "go", "fork", 1, "[", "mark", "large", "touch", 60, "gate", "]", "wait"),
+        options=(*OPTIONS, "--max-per-proc-rss", "50M"),
+    )
+    watch.marks("small", 3)
+    watch.ticks()
+    (memwatch.room / "go").touch()
+    large = watch.mark("large")
+    assert watch.process.wait(60) == 11
+    result = watch.end()
+    breach = one_breach(result.json)
+    assert (breach["limit"], breach["pid"]) == ("max_per_proc_rss", large)
+    assert breach["command"] == "burner"
+    assert result.by_pid(large)["serial"] == breach["serial"]
+    assert result.by_pid(large)["max_rss_kib"] >= breach["size_kib"] > 50 * MIB
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize("options", [[], ["--sources", "none"], ["--exact"]], ids=str)
+def test_nobody_gets_away(memwatch, needs, state_of, options):
+    """Deaf to SIGTERM, gone into other sessions, forking as they are ended, and passed on from fork
+    to fork: `no_survivors` looks for them."""
+    if "--exact" in options:
+        needs("hook")
+    watch = memwatch.burn(
+        *("fork", 1, "[", "mark", "heeds", "gate", "]"),
+        *("trap", 15, "fork", 2, "[", "setsid", "mark", "deaf", "gate", "]"),
+        *("daemon", "[", "mark", "deaf", "gate", "]"),
+        *("fork", 2, "[", "breed", "mark", "deaf", "gate", "]"),
+        *("fork", 1, "[", "setsid", "chain", "]"),
+        *("until", "go", "touch", 60, "mark", "root", "gate"),
+        options=(*OPTIONS, *options, "--max-total-rss", "50M", "--kill-after", "300ms"),
+    )
+    deaf = watch.marks("deaf", 5)
+    heeds = watch.mark("heeds")
+    (memwatch.room / "go").touch()
+    root = watch.mark("root")
+    watch.process.wait(60)
+    result = watch.end()
+    assert result.code == 10, result.text
+    limits = result.json["limits"]
+    assert {root, *deaf} <= set(limits["killed_pids"])
+    assert heeds not in limits["killed_pids"]
+    assert limits["surviving_pids"] == []
+    assert root in watch.marked()["sig15"]  # it was asked first
+    for pid in (root, heeds, *deaf, *limits["killed_pids"]):
+        assert state_of(pid) in ("", "Z")
+
+
+def test_the_job_s_own_children_only(memwatch, burner, wait_until):
+    """A child that memwatch had before, as a shell's that became memwatch, is not the job's."""
+    memwatch_words = " ".join(
+        [sys.executable, "-m", "memwatch", "run", *OPTIONS, "--max-total-rss", "20M", "--"]
+    )
+    script = f'"$0" mark other trap 15 gate & exec {memwatch_words} "$0" touch 40 gate'
+    watch = memwatch.popen([*memwatch.user.prefix, "sh", "-c", script, str(burner)])
+    other = watch.mark("other")
+    watch.process.wait(60)
+    assert watch.process.returncode == 10
+    os.kill(other, 0)
+    os.kill(other, signal.SIGKILL)
+    assert "sig15" not in watch.marked()
+
+
+@pytest.mark.both_users
+def test_a_process_that_is_stopped_ends_as_well(memwatch, state_of, wait_until):
+    watch = memwatch.burn(
+        *("fork", 1, "[", "mark", "stopped", "gate", "]", "until", "go", "touch", 40, "gate"),
+        options=(*OPTIONS, "--max-total-rss", "30M", "--kill-after", "60s"),
+    )
+    pid = watch.mark("stopped")
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: state_of(pid) == "T", "the stop")
+    (memwatch.room / "go").touch()
+    assert watch.process.wait(60) == 10
+    assert watch.end().json["limits"]["killed_pids"] == []
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize(("own", "code"), [(0, 11), (3, 3)])
+def test_only_reported(memwatch, own, code):
+    """The job goes on to its own end. Where that was well, the exit code tells of the limit."""
+    watch = memwatch.burn(
+        *("touch", 40, "mark", "up", "gate", "mark", "done", "exit", own),
+        options=(
+            *(*OPTIONS, "--max-total-rss", "30M", "--max-per-proc-rss", "20M"),
+            *("--on-limit", "report"),
+        ),
+    )
+    watch.mark("up")
+    watch.ticks()
+    result = watch.end()
+    assert result.code == code, result.text
+    assert "done" in watch.marked()
+    report = result.json
+    assert report["exit_code"] == own
+    assert report["limits"]["on_limit"] == "report"
+    assert {each["limit"] for each in report["limits"]["exceeded"]} == {
+        "max_total_rss",
+        "max_per_proc_rss",
+    }
+
+
+def test_a_peak_that_no_sample_saw(memwatch, burner, needs):
+    """The kernel's record of a process tells of it, when it has ended."""
+    needs("taskstats")
+    result = memwatch.run(
+        *("run", "-i", "60s", "--json", "--max-per-proc-rss", "30M", "--"),
+        *("sh", "-c", 'for i in 1 2 3; do "$0" touch 10; done; "$0" touch 50; sleep 60', burner),
+    )
+    assert result.code == 11, result.text
+    breach = one_breach(result.json)
+    assert breach["size_kib"] > 30 * MIB
+    assert breach["command"] == "burner"
+
+
+@pytest.mark.both_users
+def test_shared_pages_counted_once(memwatch):
+    """Two processes share 40 MiB: too much for the one sum, not for the other."""
+    words = ("touch", 40, "fork", 1, "[", "read", "mark", "up", "gate", "]", "mark", "up", "gate")
+    options = (*OPTIONS, "--pss", "always", "--max-total-rss", "70M")
+    watch = memwatch.burn(*words, options=options)
+    assert watch.process.wait(60) == 10
+    options = (*OPTIONS, "--pss", "always", "--max-total-pss", "70M")
+    watch = memwatch.burn(*words, options=options)
+    watch.marks("up", 2)
+    watch.ticks(20)
+    result = watch.end()
+    assert result.code == 0, result.text
+    assert result.json["limits"]["exceeded"] == []
+    options = (*OPTIONS, "--pss", "always", "--max-total-pss", "20M")
+    watch = memwatch.burn(*words, options=options)
+    assert watch.process.wait(60) == 10
+    assert one_breach(watch.end().json)["limit"] == "max_total_pss"
+
+
+@pytest.mark.both_users
+def test_a_limit_that_is_kept(memwatch, burner):
+    result = memwatch.run("run", "--max-total-rss", "8G", "--", burner, "touch", 5, "exit", 4)
+    assert result.code == 4
+    assert "Limits:          total RSS 8.0 GiB: not exceeded in any sample" in result.text
+
+
+def test_what_is_said(memwatch, burner, wait_until):
+    words = (
+        burner,
+        "trap",
+        15,
+        "touch",
+        30,
+        "fork",
+        1,
+        "[",
+        "touch",
+        40,
+        "until",
+        "x",
+        "]",
+        "wait",
+    )
+    path = memwatch.room / "job.jsonl"
+    result = memwatch.run(
+        *("run", *OPTIONS, "-o", path, "--max-total-rss", "50M", "--kill-after", "0.2", "--"),
+        *words,
+    )
+    assert result.code == 10
+    text = result.text
+    assert "Limit exceeded:  total RSS " in text
+    assert ", limit 50.0 MiB  (at " in text
+    assert "the job was ended by SIGTERM" in text
+    assert "When the limit was exceeded, as last sampled:" in text
+    again = memwatch.run("report", path)
+    assert again.code == 0
+    assert again.text == text
+    json = memwatch.run("report", "--json", path)
+    from_json = memwatch.room / "job.json"
+    from_json.write_bytes(json.out)
+    third = memwatch.run("report", from_json)
+    assert [line for line in third.text.splitlines() if "imit" in line] == [
+        line for line in text.splitlines() if "imit" in line
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-total-rss", "lots"], "'lots' is not a size"),
+        (["--max-total-rss", "0"], "'0' is not a size"),
+        (["--max-per-proc-rss", "-5M"], "'-5M' is not a size"),
+        (["--max-total-pss", "5M", "--pss", "off"], "--pss off"),
+        (["--kill-after", "soon"], "'soon' is not a duration"),
+    ],
+)
+def test_bad_limits(memwatch, options, message):
+    result = memwatch.run("run", *options, "--", "true")
+    assert result.code == 1
+    assert message in result.one_line()
+
+
+def test_ctrl_c_while_the_job_is_being_ended(memwatch, burner):
+    """The time between the two signals may be long; the report comes all the same."""
+    watch = memwatch.burn(
+        *("trap", 15, "touch", 40, "mark", "up", "gate"),
+        options=(*OPTIONS, "--max-total-rss", "30M", "--kill-after", "60s"),
+    )
+    watch.marks("sig15")
+    os.kill(watch.pid, signal.SIGINT)
+    assert watch.process.wait(60) == 10
+    assert watch.end().json["signal"] == signal.SIGINT
+
+
+def test_a_full_signal_mask(memwatch, burner):
+    """A job that blocks SIGTERM gets SIGKILL."""
+    program = (
+        "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {15}); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    result = memwatch.run(
+        *("run", "--json", *OPTIONS, "--max-total-rss", "30M", "--kill-after", "100ms", "--"),
+        *(sys.executable, "-c", program, burner, "touch", 40, "wait", "until", "never"),
+    )
+    assert result.code == 10
+    assert result.json["signal"] == signal.SIGKILL
+    assert len(result.json["limits"]["killed_pids"]) == 1
