@@ -27,6 +27,7 @@ LAYERS = (
         "memwatch.commands.options",
         "memwatch.commands.terminal",
     ),
+    ("memwatch.settings",),
     ("memwatch",),
     ("memwatch.profiler",),
     ("memwatch.monitor", "memwatch.launcher", "memwatch.enforcer"),
@@ -129,7 +130,7 @@ PURE = (
     "memwatch.output_names",
 )
 IMPURE_PARTS = {
-    *("native", "launcher", "monitor", "profiler", "outputs", "_native"),
+    *("native", "launcher", "monitor", "profiler", "outputs", "settings", "_native"),
     *("cgroup", "facts", "kernel_files", "recording", "results"),
 }
 # What reaches the outside, of the standard library.

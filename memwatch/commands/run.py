@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from memwatch import settings
 from memwatch.commands import options
 from memwatch.commands.files import cannot_write, exists
 from memwatch.commands.reporting import Reports, report_options
@@ -111,6 +112,11 @@ if TYPE_CHECKING:
 )
 @report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
+@click.option(
+    "--show-settings",
+    is_flag=True,
+    help="Show the value of each option and where it comes from, and run nothing.",
+)
 @click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
 def command(
     interval: float,
@@ -127,6 +133,7 @@ def command(
     on_limit: str,
     kill_after: float,
     silent: bool,
+    show_settings: bool,
     words: tuple[str, ...],
     **wanted: Any,
 ) -> int:
@@ -143,6 +150,9 @@ def command(
       memwatch run -i 10 -- make -j8
       memwatch run --json -- pytest > memory.json
     """
+    if show_settings:
+        click.echo("\n".join(settings.lines(click.get_current_context())))
+        return 0
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
     if max_total_pss and pss == "off":
