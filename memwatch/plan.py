@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from heapq import heappop, heappush, heapreplace
-from itertools import pairwise
+from heapq import heapreplace
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from memwatch.workload import Task, Workload
+from memwatch.workload import Workload
 
 MARGIN = 0.1
 """Part of the memory that a plan leaves free: for what is not in the recording, such as the page
@@ -19,8 +18,8 @@ BAND = 0.95
 MOST_ORDERS = 300
 FEWEST_ORDERS = 20
 
-# Tasks to replay for one band: about a second.
-EFFORT = 200_000
+# Changes of memory to replay for one band: about a second.
+EFFORT = 600_000
 
 # The same orders each time.
 SEED = 1
@@ -48,9 +47,12 @@ class Plan:
     def __init__(self, work: Workload) -> None:
         self._work = work
         self._forecasts: dict[int, Forecast] = {}
-        self._levels = self._rest_during(work.tasks)
+        self._changes = [_differences(task.memory.sizes) for task in work.tasks]
+        self._levels = _differences(self._rest_during())
         bounds = [0, *work.waits, len(work.tasks)]
         self._stretches = [range(*pair) for pair in pairwise(bounds)]
+        steps = len(work.rest.times) if work.side_by_side else len(work.tasks)
+        self._effort = steps + sum(map(len, self._changes))
 
     def forecast(self, jobs: int) -> Forecast:
         """With so many slots, or so many workers side by side."""
@@ -64,7 +66,8 @@ class Plan:
 
     def fits(self, jobs: int, memory: int) -> bool:
         """With MARGIN of the memory left free, at the upper end of the band."""
-        return self.forecast(jobs).high <= (1 - MARGIN) * memory
+        size = (1 - MARGIN) * memory
+        return self._at_most(jobs) <= size or self.forecast(jobs).high <= size
 
     def most_that_fit(self, memory: int) -> int:
         """The largest number of jobs that fits; 0 when not even one does."""
@@ -81,19 +84,29 @@ class Plan:
                 high = middle
         return low
 
+    def _at_most(self, jobs: int) -> int:
+        """Were the largest to reach their peaks together: more than that is not possible."""
+        work = self._work
+        peaks = sorted((task.peak for task in work.tasks), reverse=True)
+        if work.side_by_side:
+            peaks *= -(-jobs // len(peaks))
+        return sum(peaks[:jobs]) + max(work.rest.sizes, default=0)
+
     def _forecast(self, jobs: int) -> Forecast:
         work = self._work
         pick = random.Random(SEED)
-        tried = jobs if work.side_by_side else len(work.tasks)
-        orders = max(FEWEST_ORDERS, min(MOST_ORDERS, EFFORT // tried))
+        number = len(work.tasks)
+        effort = self._effort
+        if work.side_by_side:
+            effort += effort * jobs // number
+        orders = max(FEWEST_ORDERS, min(MOST_ORDERS, EFFORT // effort))
         duration = None
         if work.side_by_side:
-            workers = [work.tasks[number % len(work.tasks)] for number in range(jobs)]
-            peak = self._side_by_side(workers)
+            peak = self._side_by_side([each % number for each in range(jobs)])
             peaks = [self._side_by_side(self._draw(pick, jobs)) for _ in range(orders)]
         else:
-            starts = self._starts(range(len(work.tasks)), jobs)
-            peak = self._peak(work.tasks, starts, self._levels)
+            starts = self._starts(range(number), jobs)
+            peak = self._peak(range(number), starts, starts, self._levels)
             last = max(start + task.length for start, task in zip(starts, work.tasks, strict=True))
             busy_until = max(task.begin + task.length for task in work.tasks)
             before, after = work.tasks[0].begin - work.begin, work.end - busy_until
@@ -105,8 +118,8 @@ class Plan:
         return Forecast(jobs, peak, low, high, orders, duration)
 
     def _replay(self, order: Sequence[int], jobs: int) -> int:
-        tasks = [self._work.tasks[number] for number in order]
-        return self._peak(tasks, self._starts(order, jobs), self._levels)
+        starts = self._starts(order, jobs)
+        return self._peak(order, starts, starts, self._levels)
 
     def _shuffled(self, pick: random.Random) -> list[int]:
         """Tasks that waited stay behind those that they may have waited for."""
@@ -137,75 +150,44 @@ class Plan:
 
     def _peak(
         self,
-        tasks: Sequence[Task],
+        order: Sequence[int],
         starts: Sequence[int],
-        levels: Sequence[int],
-        rest: Task | None = None,
+        rest_times: Sequence[int],
+        rest_changes: Sequence[int],
     ) -> int:
-        """The highest sum of the tasks and the rest: of the highest that this was from each start
-        on, or of what it was at each time, where it was not moved in time."""
-        best = self._work.rest_alone
-        running: list[tuple[int, int]] = []
-        at_most = 0
-        last = len(starts) - 1
-        for place, start in enumerate(starts):
-            while running and running[0][0] <= start:
-                at_most -= tasks[heappop(running)[1]].peak
-            task = tasks[place]
-            if task.peak:
-                heappush(running, (start + task.memory.times[-1], place))
-                at_most += task.peak
-            if at_most + levels[place] > best:
-                until = starts[place + 1] if place < last else max(running)[0]
-                present = [(starts[other], tasks[other]) for _, other in running]
-                if rest:
-                    best = max(best, _highest_sum([*present, (0, rest)], start, until))
-                else:
-                    best = max(best, levels[place] + _highest_sum(present, start, until))
-        return best
+        """The highest sum of tasks, each from its start on, and the rest."""
+        times, changes = list(rest_times), list(rest_changes)
+        for start, number in zip(starts, order, strict=True):
+            times.extend(map(start.__add__, self._work.tasks[number].memory.times))
+            changes.extend(self._changes[number])
+        # Of those at one time what becomes less comes first: then the last is the sum.
+        ordered = sorted(zip(times, changes, strict=True))
+        return max(self._work.rest_alone, *accumulate(change for _, change in ordered))
+
+    def _rest_during(self) -> list[int]:
+        """The most that the rest held in the recording from each begin to the next, while any
+        task ran."""
+        tasks = self._work.tasks
+        levels = []
+        busy = 0
+        for task, after in zip(tasks, (*tasks[1:], None), strict=True):
+            busy = max(busy, task.begin + task.length)
+            until = min(after.begin, busy) if after else busy
+            levels.append(self._work.rest.most(task.begin, max(until, task.begin + 1)))
+        return levels
 
     # Workers side by side: all as they were recorded, some of them more than once
 
-    def _draw(self, pick: random.Random, jobs: int) -> list[Task]:
-        tasks = self._work.tasks
-        return pick.sample(tasks, jobs) if jobs <= len(tasks) else pick.choices(tasks, k=jobs)
+    def _draw(self, pick: random.Random, jobs: int) -> list[int]:
+        numbers = range(len(self._work.tasks))
+        return pick.sample(numbers, jobs) if jobs <= len(numbers) else pick.choices(numbers, k=jobs)
 
-    def _side_by_side(self, workers: Sequence[Task]) -> int:
-        workers = sorted(workers)
-        rest = self._work.rest
-        present = Task(0, 0, rest, max(rest.sizes, default=0))
-        return self._peak(
-            workers, [task.begin for task in workers], self._rest_during(workers), present
-        )
-
-    def _rest_during(self, tasks: Sequence[Task]) -> list[int]:
-        """The most that the rest held in the recording from each begin to the next, while any of
-        these tasks ran."""
-        levels = []
-        busy = 0
-        for place, task in enumerate(tasks):
-            busy = max(busy, task.begin + task.length)
-            until = tasks[place + 1].begin if place + 1 < len(tasks) else busy
-            levels.append(self._work.rest.most(task.begin, max(min(until, busy), task.begin + 1)))
-        return levels
+    def _side_by_side(self, workers: Sequence[int]) -> int:
+        work = self._work
+        starts = [work.tasks[number].begin for number in workers]
+        return self._peak(workers, starts, work.rest.times, _differences(work.rest.sizes))
 
 
-def _highest_sum(present: Sequence[tuple[int, Task]], begin: int, end: int) -> int:
-    """Of (start, task) from `begin` on, until before `end`."""
-    total = 0
-    changes = []
-    for start, task in present:
-        times, sizes = task.memory
-        first = bisect_right(times, begin - start)
-        last = bisect_left(times, end - start)
-        size = sizes[first - 1] if first else 0
-        total += size
-        for place in range(first, last):
-            changes.append((start + times[place], sizes[place] - size))
-            size = sizes[place]
-    changes.sort()
-    highest = total
-    for _, difference in changes:
-        total += difference
-        highest = max(highest, total)
-    return highest
+def _differences(sizes: Sequence[int]) -> list[int]:
+    """Of each from the one before; of the first, from 0."""
+    return [size - before for before, size in pairwise((0, *sizes))]

@@ -32,7 +32,7 @@ SHORTEST_WAIT = 10_000_000
 WAIT_PART = 0.1
 
 # In the memory of a task: with more, the highest of several neighbours stands for them.
-MOST_STEPS = 256
+MOST_STEPS = 64
 
 # How much of the time so many tasks must have run at once, for that to be what the job was given:
 # the end of one may be seen after the start of the next.
