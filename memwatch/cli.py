@@ -12,7 +12,7 @@ import click
 from memwatch import __version__, settings
 from memwatch.outputs import complain, hold_standard_descriptors
 
-COMMANDS = ("run", "report", "view", "export", "plan", "doctor")
+COMMANDS = ("run", "report", "view", "compare", "ci-check", "plan", "export", "doctor")
 
 
 class LazyGroup(click.Group):
@@ -24,7 +24,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"memwatch.commands.{cmd_name}")
+        module = import_module(f"memwatch.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -27,6 +27,9 @@ FORWARDED = (
     signal.SIGWINCH,
 )
 
+# Of these, what asks for an end.
+ENDING = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
+
 # Python ignores these; a command expects them at their default.
 DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -35,10 +38,12 @@ RESERVED_DESCRIPTORS = 32
 
 
 class Launcher:
-    """Runs one command; use it in a `with` statement."""
+    """Runs one command, or several after each other; use it in a `with` statement."""
 
     def __init__(self) -> None:
         self.pid = 0
+        self.told_to_end = 0
+        """The signal that asked for it, from outside the job; 0: none."""
         self._signals: native.SignalQueue | None = None
         self._blocked: set[int] = set()
         self._sigchld: object = None
@@ -111,12 +116,25 @@ class Launcher:
         reached the command already.
         """
         while self._signals and (taken := self._signals.next()):
+            if taken.sender in job:
+                continue
+            self._note(taken)
             # Of a terminal that goes away only the leader of the session is told.
             from_terminal = taken.from_kernel and not (
                 taken.number == signal.SIGHUP and os.getsid(0) == os.getpid()
             )
-            if not from_terminal and taken.sender not in job:
+            if not from_terminal:
                 self.send(taken.number)
+
+    def take_signals(self) -> None:
+        """What came since the command ended goes to nobody."""
+        while self._signals and (taken := self._signals.next()):
+            if taken.sender != self.pid:
+                self._note(taken)
+
+    def _note(self, taken: native.Signal) -> None:
+        if taken.number in ENDING:
+            self.told_to_end = taken.number
 
     def send(self, number: int) -> None:
         try:

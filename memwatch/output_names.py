@@ -15,6 +15,8 @@ class Place(NamedTuple):
     realtime: float
     """Seconds since 1970."""
     environment: Mapping[str, str]
+    number: int = 1
+    """Of the run, where one command is run several times."""
 
 
 # What launchers tell a rank: Open MPI, PMIx, MPICH and Intel MPI, Slurm. In this order: an mpirun
@@ -24,7 +26,8 @@ _JOB = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
 
 
 def expand(template: str, place: Place) -> str:
-    """Replaces %h host, %r rank, %p process id of memwatch, %j job id, %t start time (UTC), %%.
+    """Replaces %h host, %r rank, %p process id of memwatch, %j job id, %t start time (UTC), %n
+    number of the run, %%.
 
     Raises ValueError, with the reason and the remedy, for anything else after a "%", and where
     there is no such thing.
@@ -35,6 +38,7 @@ def expand(template: str, place: Place) -> str:
         "p": lambda: str(place.pid),
         "j": lambda: _told(place, _JOB, "%j", "job id: submit it to a batch system"),
         "t": lambda: _date(place.realtime),
+        "n": lambda: str(place.number),
         "%": lambda: "%",
     }
 
@@ -42,7 +46,7 @@ def expand(template: str, place: Place) -> str:
         found = values.get(match[1])
         if not found:
             raise ValueError(
-                f"%{match[1]} means nothing: write %h, %r, %p, %j or %t, and %% for a %"
+                f"%{match[1]} means nothing: write %h, %r, %p, %j, %t or %n, and %% for a %"
             )
         return found()
 

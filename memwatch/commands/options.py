@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from memwatch.units import parse_duration, parse_interval, parse_size
+
+if TYPE_CHECKING:
+    from memwatch.thresholds import Thresholds
 
 SHORTEST_INTERVAL = 1e-4
 LONGEST_INTERVAL = 3600.0
@@ -100,3 +104,13 @@ def top(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
     if not value.isascii() or not value.isdigit() or len(value) > 18:
         raise click.BadParameter(f"{value!r} is neither a number of processes nor 'all'.")
     return int(value)
+
+
+def thresholds(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> Thresholds:
+    """From "5%", "50M" and "GROUP=5%"."""
+    from memwatch.thresholds import parse_thresholds
+
+    try:
+        return parse_thresholds(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None

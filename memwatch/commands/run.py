@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,10 +68,17 @@ if TYPE_CHECKING:
     "--output",
     metavar="FILE",
     help="Record everything in FILE as it happens, for `memwatch report` and `view`. "
-    "%h, %r, %p, %j, %t stand for host, rank, process id, job id, start time. "
-    "Gzipped when the name ends in .gz.",
+    "%h, %r, %p, %j, %t, %n stand for host, rank, process id, job id, start time, number of "
+    "the run. Gzipped when the name ends in .gz.",
 )
 @click.option("--force", is_flag=True, help="Let --output overwrite a file.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 100),
+    default=1,
+    metavar="N",
+    help="Run the command N times, one after the other, and summarise how the runs differ.",
+)
 @click.option(
     "--live",
     is_flag=True,
@@ -126,6 +134,7 @@ def command(
     sources: tuple[str, ...],
     output: str | None,
     force: bool,
+    repeat: int,
     live: bool,
     max_total_rss: int | None,
     max_per_proc_rss: int | None,
@@ -142,13 +151,15 @@ def command(
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
     signal N killed it; 1 if it could not be started; 10 if the job exceeded a
-    limit on its total, 11 if a process exceeded the limit on each.
+    limit on its total, 11 if a process exceeded the limit on each. With --repeat
+    the first run that does not end with 0 is the last.
 
     \b
     Examples:
       memwatch run -- cargo build --release
       memwatch run -i 10 -- make -j8
       memwatch run --json -- pytest > memory.json
+      memwatch run --repeat 5 -o 'before.%n.jsonl' -- ./job.sh
     """
     if show_settings:
         click.echo("\n".join(settings.lines(click.get_current_context())))
@@ -158,19 +169,22 @@ def command(
     if max_total_pss and pss == "off":
         raise click.UsageError("--max-total-pss needs the sums that --pss off leaves out")
     limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
+    if repeat > 1:
+        from memwatch.commands.repeats import refuse_reports_of_one_run, run_series
+
+        refuse_reports_of_one_run(click.get_current_context(), wanted)
     reports = Reports(**wanted)
     try:
-        recorder = _recorder(output, reports, overwrite=force)
+        recorders = _recorders(output, reports, repeat, overwrite=force)
     except click.ClickException:
         reports.abandon()
         raise
     stdout, stderr = _streams(silent=silent, stdout_is_ours=reports.as_json)
 
-    line = _live_line() if live and not reports.quiet else None
-
-    with Launcher() as launcher:
+    def once(recorder: Recorder | None, has_other_children: bool = False) -> Profile:
+        line = _live_line() if live and not reports.quiet else None
         try:
-            profile = watch_command(
+            return watch_command(
                 launcher,
                 words,
                 interval=interval,
@@ -185,7 +199,8 @@ def command(
                 kill_after=kill_after if on_limit == "kill" else None,
                 stdout=stdout,
                 stderr=stderr,
-                has_other_children=False,
+                # Limits need to know the job's processes from all others.
+                has_other_children=has_other_children and not limits.any,
             )
         except OSError as error:
             reports.abandon()
@@ -195,9 +210,22 @@ def command(
         finally:
             if line:
                 line.close(wait=not reports.as_json)
+            if recorder and recorder.error:
+                why = recorder.error.strerror
+                complain(f"the recording {recorder.path!r} is incomplete: {why}")
+
+    with Launcher() as launcher:
+        if repeat > 1:
+            return run_series(
+                launcher,
+                once,
+                recorders,
+                partial(_exit_code, is_written=True),
+                as_json=reports.as_json,
+                quiet=reports.quiet,
+            )
+        profile = once(recorders[0])
         # Still inside: a late signal to memwatch must not cost the user the report.
-        if recorder and recorder.error:
-            complain(f"the recording {recorder.path!r} is incomplete: {recorder.error.strerror}")
         is_written = reports.write(profile)
     return _exit_code(profile, is_written=is_written)
 
@@ -212,13 +240,36 @@ def _exit_code(profile: Profile, *, is_written: bool) -> int:
     return (1 if code is None else code) or exceeded or int(not is_written)
 
 
-def _recorder(template: str | None, reports: Reports, *, overwrite: bool) -> Recorder | None:
+def _recorders(
+    template: str | None, reports: Reports, repeat: int, *, overwrite: bool
+) -> list[Recorder | None]:
+    """One for each run, all opened before the first: what cannot be written is found at once."""
     if template is None:
-        return None
+        return [None] * repeat
+    if repeat > 1 and "%n" not in template.replace("%%", ""):
+        folder, slash, name = template.rpartition("/")
+        start, dot, end = name.partition(".")
+        raise click.UsageError(
+            "--repeat makes a recording of each run: write %n for its number, as in "
+            f"{folder + slash + start + '.%n' + dot + end!r}"
+        )
+    recorders: list[Recorder | None] = []
+    try:
+        for number in range(1, repeat + 1):
+            recorders.append(_recorder(template, reports, number, overwrite=overwrite))
+    except click.ClickException:
+        for recorder in recorders:
+            if recorder:
+                recorder.abandon()
+        raise
+    return recorders
+
+
+def _recorder(template: str, reports: Reports, number: int, *, overwrite: bool) -> Recorder:
     from memwatch.output_names import Place, expand
     from memwatch.recording import Recorder
 
-    place = Place(os.uname().nodename, os.getpid(), time.time(), os.environ)
+    place = Place(os.uname().nodename, os.getpid(), time.time(), os.environ, number)
     try:
         path = expand(template, place)
     except ValueError as error:

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs memwatch where nothing else sees its Python: only the program itself is put on the PATH.
+set -euo pipefail
+
+home=$RUNNER_TEMP/memwatch
+python3 -m venv "$home/venv"
+if [ -n "$VERSION" ]; then
+    "$home/venv/bin/pip" install --quiet "memwatch==$VERSION"
+else
+    "$home/venv/bin/pip" install --quiet "$GITHUB_ACTION_PATH/../../.."
+fi
+mkdir -p "$home/bin"
+ln -sf "$home/venv/bin/memwatch" "$home/bin/memwatch"
+echo "$home/bin" >> "$GITHUB_PATH"

@@ -1,0 +1,142 @@
+/*
+ * Jobs that exceed a limit.
+ *
+ *   grow MIB FILE      with 10 idle children; a MiB more each millisecond.
+ *                      On SIGTERM writes to FILE when it held more than MIB
+ *                      for the first time, and when the signal came, in
+ *                      nanoseconds of CLOCK_BOOTTIME.
+ *   stubborn MIB       holds MIB when there are children that ignore SIGTERM,
+ *                      have sessions of their own, fork when SIGTERM comes,
+ *                      fork all the time, and pass themselves on from fork to
+ *                      fork.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const size_t MIB = 1 << 20;
+static const char *file;
+static volatile int64_t crossed;
+
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_BOOTTIME, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static void sleep_ms(long ms) {
+    struct timespec time = {.tv_sec = ms / 1000,
+                            .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static void wait_long(void) {
+    for (int i = 0; i < 60; i++)
+        sleep_ms(1000);
+    _exit(0);
+}
+
+static int64_t resident(void) {
+    char text[256];
+    int fd = open("/proc/self/statm", O_RDONLY);
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    char *end;
+    strtoll(text, &end, 10);
+    return strtoll(end, NULL, 10) * sysconf(_SC_PAGESIZE);
+}
+
+static void hold(size_t mib) {
+    char *at = mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(at, 1, mib * MIB);
+}
+
+static void on_term(int number) {
+    (void)number;
+    char text[64];
+    int n = snprintf(text, sizeof text, "%lld %lld\n", (long long)crossed,
+                     (long long)now());
+    int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (write(fd, text, (size_t)n) != n)
+        _exit(1);
+    _exit(0);
+}
+
+static void grow(size_t limit) {
+    for (int i = 0; i < 10; i++)
+        if (!fork())
+            wait_long();
+    signal(SIGTERM, on_term);
+    for (size_t held = 0; held < 4 * limit; held++) {
+        hold(1);
+        if (!crossed && resident() > (int64_t)(limit * MIB))
+            crossed = now();
+        sleep_ms(1);
+    }
+    wait_long();
+}
+
+static void on_term_fork(int number) {
+    (void)number;
+    if (!fork())
+        wait_long();
+}
+
+static void stubborn(size_t mib) {
+    signal(SIGTERM, SIG_IGN);
+    for (int i = 0; i < 3; i++)
+        if (!fork()) {
+            if (i == 1)
+                setsid();
+            if (i == 2) {
+                setsid();
+                if (fork())
+                    _exit(0); /* a daemon */
+            }
+            wait_long();
+        }
+    if (!fork()) {
+        signal(SIGTERM, on_term_fork);
+        wait_long();
+    }
+    if (!fork()) {
+        setsid();
+        for (int64_t end = now() + 60000000000; now() < end;)
+            if (fork())
+                _exit(0);
+    }
+    if (!fork())
+        for (int64_t end = now() + 60000000000; now() < end; sleep_ms(5)) {
+            if (!fork()) {
+                sleep_ms(50);
+                _exit(0);
+            }
+            while (waitpid(-1, NULL, WNOHANG) > 0)
+                ;
+        }
+    sleep_ms(100);
+    hold(mib);
+    wait_long();
+}
+
+int main(int argc, char **argv) {
+    if (argc < 3)
+        return 2;
+    size_t mib = (size_t)atol(argv[2]);
+    if (!strcmp(argv[1], "grow") && argc > 3) {
+        file = argv[3];
+        grow(mib);
+    } else {
+        stubborn(mib);
+    }
+    return 0;
+}

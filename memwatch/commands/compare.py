@@ -1,0 +1,171 @@
+"""`memwatch compare`: did the memory grow from one set of runs to another?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from memwatch.commands import options, terminal
+from memwatch.commands.files import load_results
+from memwatch.outputs import complain, write_stdout
+
+if TYPE_CHECKING:
+    from memwatch.comparison import Comparison
+    from memwatch.profile import Profile
+    from memwatch.thresholds import Thresholds
+
+_SIDES = ("--base", "--candidate")
+
+MOST_RUNS = 100
+"""Of a side: more do not tell more, and the confidence interval takes its time."""
+
+
+class FilesAfterOption(click.Command):
+    """`--base` and `--candidate` take all words up to the next option, as a shell's glob gives."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words: list[str] = []
+        side = ""
+        for place, word in enumerate(args):
+            if word == "--":
+                words += args[place:]
+                break
+            name, equals, _ = word.partition("=")
+            if name in _SIDES:
+                side = name
+                if equals:
+                    words.append(word)
+                elif not args[place + 1 :] or args[place + 1].startswith("-"):
+                    raise click.UsageError(f"{name} needs a file", ctx)
+            elif word.startswith("-"):
+                side = ""
+                words.append(word)
+            else:
+                words += [side, word] if side else [word]
+        return super().parse_args(ctx, words)
+
+
+@click.command("compare", cls=FilesAfterOption)
+@click.option("--base", metavar="FILE...", multiple=True, help="Repeats of the run before.")
+@click.option("--candidate", metavar="FILE...", multiple=True, help="Repeats of the run after.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    callback=options.thresholds,
+    multiple=True,
+    metavar="[GROUP=]5%|50M",
+    help="What may be more without being a regression: of the total, or of one group, which "
+    "then counts, too. Can be given several times.  [default: 5 %, at least 1 MiB]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown.")
+@click.argument("files", metavar="[BASE CANDIDATE]", nargs=-1)
+def command(
+    base: tuple[str, ...],
+    candidate: tuple[str, ...],
+    thresholds: Thresholds,
+    as_json: bool,
+    as_markdown: bool,
+    files: tuple[str, ...],
+) -> int:
+    """Compare the memory of CANDIDATE with that of BASE, recordings or JSON of runs.
+
+    With repeats (--base, --candidate) it says how sure that is: a regression is
+    more than what is allowed, and more than how the runs differ by themselves.
+    Total RSS decides, and each group that has a threshold of its own.
+
+    The exit code is 0 when there is no regression. It is 1 when there is one, as
+    the verdict then says, and for an error, which is told in one line on stderr.
+
+    \b
+    Examples:
+      memwatch compare before.jsonl after.jsonl
+      memwatch compare --threshold 50M --threshold rustc=10% before.jsonl after.jsonl
+      memwatch compare --base before.*.jsonl --candidate after.*.jsonl
+    """
+    if as_json and as_markdown:
+        raise click.UsageError("--json and --markdown both go to stdout: choose one")
+    sides = _sides(base, candidate, files)
+    comparison = _compare(sides, thresholds)
+    _write(comparison, sides, as_json=as_json, as_markdown=as_markdown)
+    return _exit_code(comparison, is_told=not (as_json or as_markdown))
+
+
+def _sides(
+    base: tuple[str, ...], candidate: tuple[str, ...], files: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The files of either side."""
+    if files and (base or candidate):
+        raise click.UsageError(
+            f"{files[0]!r} belongs to neither side: write it after --base or --candidate"
+        )
+    if files:
+        if len(files) != 2:
+            given = "one file" if len(files) == 1 else f"{len(files)} files"
+            raise click.UsageError(
+                f"{given} given: write BASE CANDIDATE, or repeats: --base FILES --candidate FILES"
+            )
+        return files[:1], files[1:]
+    if not base or not candidate:
+        raise click.UsageError(
+            "nothing to compare: write BASE CANDIDATE, or repeats: --base FILES --candidate FILES"
+        )
+    for side in (base, candidate):
+        if len(side) > MOST_RUNS:
+            raise click.UsageError(f"{len(side)} files of one side: give {MOST_RUNS} at most")
+        seen: dict[str, str] = {}
+        for path in side:
+            if seen.setdefault(os.path.realpath(path), path) is not path:
+                raise click.UsageError(f"{path!r} is given twice: each file is one run")
+    return base, candidate
+
+
+def _compare(sides: tuple[Sequence[str], Sequence[str]], thresholds: Thresholds) -> Comparison:
+    from memwatch.comparison import compare
+
+    def profiles(paths: Sequence[str]) -> list[Profile]:
+        return [load_results(path).profile for path in paths]
+
+    return compare(profiles(sides[0]), profiles(sides[1]), thresholds)
+
+
+def _write(
+    comparison: Comparison,
+    sides: tuple[Sequence[str], Sequence[str]],
+    *,
+    as_json: bool,
+    as_markdown: bool,
+) -> None:
+    from memwatch.reports import comparison_report as report
+
+    if as_json:
+        text = report.to_json(comparison, sides)
+    elif as_markdown:
+        text = "\n".join(report.markdown(comparison, sides)) + "\n"
+    else:
+        bold, dim = terminal.styles(1)
+        width = terminal.width(1)
+        lines = report.lines(comparison, sides, width=width, bold=bold, dim=dim)
+        text = "\n".join(lines) + "\n"
+
+    try:
+        write_stdout(lambda out: print(text, end="", file=out))
+    except OSError as error:
+        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _exit_code(comparison: Comparison, *, is_told: bool) -> int:
+    """`is_told`: a person has read the verdict already."""
+    from memwatch.comparison import Verdict
+    from memwatch.reports.comparison_report import verdict_line
+
+    if comparison.verdict is Verdict.UNKNOWN:
+        raise click.ClickException(f"no verdict: {verdict_line(comparison)}")
+    if not comparison.regressions:
+        return 0
+    if not is_told:
+        complain(f"regression: {verdict_line(comparison)}")
+    return 1

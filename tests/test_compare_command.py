@@ -1,0 +1,211 @@
+"""`memwatch compare` as a command: how files are given, exit codes, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "memwatch", "compare", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(story, tmp_path) -> Path:
+    """Recordings before.N and after.N, the latter of a job that needs 10 % more."""
+    for side, size in (("before", 1000), ("after", 1100)):
+        for number in range(5):
+            told = story(f"{side}.{number}", "make", "-j8")
+            told.start(1, 0, "make", "-j8")
+            told.start(2, 0, "cc1", "a.c")
+            told.memory(1, 1, 20 * 1024)
+            told.memory(2, 1, (size - 20 + number) * 1024)
+            told.tick(1)
+            told.exit(2, 2)
+            told.exit(1, 3)
+            told.tick(3)
+            told.end(4)
+    return tmp_path
+
+
+def verdict(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["before.0", "after.0"], 1, "total RSS: 10.0 % more: a regression"),
+        (["after.0", "before.0"], 0, "total RSS: 9.1 % less: an improvement"),
+        (["before.0", "before.1"], 0, "total RSS: 0.1 % more: no regression"),
+        (["before.0", "before.0"], 0, "total RSS: the same: no regression"),
+        (["--threshold", "12%", "before.0", "after.0"], 0, "no regression (allowed: 12 %)"),
+        (["before.0", "after.0", "--threshold", "101M"], 0, "no regression (allowed: 101.0 MiB)"),
+        (["--threshold=99M", "before.0", "after.0"], 1, "a regression (allowed: 99.0 MiB)"),
+        (
+            ["--threshold", "20%", "--threshold", "cc1=8%", "before.0", "after.0"],
+            1,
+            "cc1: 10.2 % more: a regression (allowed: 8 %)",
+        ),
+        (
+            ["--threshold", "20%", "--threshold", "make=8%", "before.0", "after.0"],
+            0,
+            "total RSS: 10.0 % more: no regression (allowed: 20 %); make: the same: no regression",
+        ),
+    ],
+)
+def test_two_files(folder, words, code, said):
+    done = memwatch(*words, cwd=folder)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert said in verdict(done)
+    assert verdict(done).startswith("Verdict: ")
+    assert "One run each: a plain comparison" in done.stdout
+
+
+BEFORE = [f"before.{number}" for number in range(5)]
+AFTER = [f"after.{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--base", *BEFORE, "--candidate", *AFTER],
+        ["--candidate", *AFTER, "--base", *BEFORE],
+        ["--base", *BEFORE, "--threshold", "5%", "--candidate", *AFTER],
+        ["--threshold=5%", f"--base={BEFORE[0]}", *BEFORE[1:], "--candidate", *AFTER],
+        [*(word for name in BEFORE for word in ("--base", name)), "--candidate", *AFTER],
+        ["--base", *BEFORE[:2], "--candidate", *AFTER, "--base", *BEFORE[2:]],
+    ],
+)
+def test_repeats(folder, words):
+    done = memwatch(*words, cwd=folder)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "Base:       5 runs of make -j8  (before.0 … before.4)" in done.stdout
+    assert verdict(done).startswith(
+        "Verdict: total RSS: between 9.7 % and 10.3 % more, 95 % confidence: a regression"
+    )
+
+
+def test_as_a_shell_gives_it(folder):
+    words = f"{sys.executable} -m memwatch compare --base before.* --candidate after.* --json"
+    done = subprocess.run(["sh", "-c", words], cwd=folder, capture_output=True, check=False)
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert (len(document["base"]), len(document["candidate"])) == (5, 5)
+    assert document["verdict"] == "regression"
+
+
+def test_one_file_of_a_side(folder):
+    done = memwatch("--base", *BEFORE, "--candidate", "after.0", cwd=folder)
+    assert done.returncode == 1
+    assert "67 % confidence: a regression" in verdict(done)
+    assert "5 and 1 runs allow for no more than 67 % confidence" in done.stdout
+
+
+def test_forms(folder):
+    done = memwatch("--json", "before.0", "after.0", cwd=folder)
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    assert document["verdict"] == "regression"
+    assert document["base"][0]["file"] == "before.0"
+    assert done.stderr == f"memwatch: regression: {document['verdict_text']}\n"
+    done = memwatch("--markdown", "before.0", "before.1", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("### Memory: total RSS")
+
+
+def test_json_of_runs_will_do(folder):
+    """With what a recording says."""
+    for name in ("before.0", "after.0"):
+        with open(folder / f"{name}.json", "wb") as out:
+            argv = [sys.executable, "-m", "memwatch", "report", "--json", name]
+            subprocess.run(argv, cwd=folder, stdout=out, check=True)
+    mixed = memwatch("before.0.json", "after.0", "--json", cwd=folder)
+    recordings = memwatch("before.0", "after.0", "--json", cwd=folder)
+    one, other = json.loads(mixed.stdout), json.loads(recordings.stdout)
+    assert one["base"][0].pop("file") != other["base"][0].pop("file")
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "nothing to compare: write BASE CANDIDATE, or repeats: --base FILES"),
+        (["before.0"], "one file given: write BASE CANDIDATE"),
+        (["before.0", "before.1", "after.0"], "3 files given: write BASE CANDIDATE"),
+        (["--base", "before.0"], "nothing to compare"),
+        (["--candidate", "before.0"], "nothing to compare"),
+        (["--base"], "--base needs a file"),
+        (["--base", "--candidate", "after.0"], "--base needs a file"),
+        (["before.0", "--base", "before.1", "--candidate", "after.0"], "'before.0' belongs to nei"),
+        (["--base", "before.0", "--", "after.0"], "'after.0' belongs to neither side"),
+        (
+            ["--base", "before.0", "./before.0", "--candidate", "after.0"],
+            "'./before.0' is given tw",
+        ),
+        (["--base", *map(str, range(101)), "--candidate", "x"], "101 files of one side: give 100"),
+        (
+            ["--json", "--markdown", "before.0", "after.0"],
+            "--json and --markdown both go to stdout",
+        ),
+        (["--threshold", "5", "--threshold", "x", "a", "b"], "'x' is no threshold: write 5%, 50M"),
+        (
+            ["--threshold", "5%", "--threshold", "6%", "a", "b"],
+            "the threshold for all is there alr",
+        ),
+        (["--thresh", "5%", "before.0", "after.0"], "No such option"),
+        (["before.0", "nothing"], "cannot read 'nothing': No such file or directory"),
+        (["before.0", "notes.txt"], "'notes.txt' holds no results"),
+    ],
+)
+def test_refused(folder, words, why):
+    (folder / "notes.txt").write_text("hello")
+    done = memwatch(*words, cwd=folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("memwatch: ")
+    assert why in line
+
+
+def test_no_verdict_is_an_error(folder, story):
+    told = story("unseen", "make")
+    told.start(1, 0, "make")
+    told.exit(1, 1)
+    told.end(2)
+    done = memwatch("before.0", "unseen", cwd=folder)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "memwatch: no verdict: total RSS: unknown in candidate, so there is no verdict "
+        "(one run each)\n"
+    )
+    assert "candidate: its memory was not seen." in done.stdout
+
+
+def test_a_recording_that_was_cut_short_is_told(folder, story):
+    told = story("cut", "make", "-j8")
+    told.start(1, 0, "make", "-j8")
+    told.memory(1, 1, 990 * 1024)
+    told.tick(1)
+    told.cut_short()
+    done = memwatch("before.0", "cut", cwd=folder)
+    assert done.returncode == 0
+    assert "candidate: a part only, so its peaks are lower bounds: the recording" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_under_stdout(folder):
+    with open("/dev/full", "wb") as full:
+        argv = [sys.executable, "-m", "memwatch", "compare", "before.0", "before.1"]
+        done = subprocess.run(argv, cwd=folder, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr == b"memwatch: cannot write to standard output: No space left on device\n"

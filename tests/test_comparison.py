@@ -1,0 +1,412 @@
+"""Two sets of runs compared: what counts, what informs, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped, unused-ignore]
+import pytest
+
+from memwatch.comparison import Comparison, Verdict, class_of, compare, judge
+from memwatch.confidence import Interval
+from memwatch.observations import ImageText
+from memwatch.processes import NO_PEAK, SAMPLING, Image, Process, Usage
+from memwatch.profile import Profile
+from memwatch.reports import comparison_report as report
+from memwatch.results import load
+from memwatch.thresholds import DEFAULT, Threshold, Thresholds
+
+GOLDEN = Path(__file__).parent / "golden"
+MIB = 1 << 20
+SCHEMA: dict[str, Any] = json.loads(
+    files("memwatch").joinpath("schema/comparison.schema.json").read_text(encoding="utf-8")
+)
+
+
+# -- One change ----------------------------------------------------------------------------------
+
+
+def verdict_of(base, candidate, threshold=DEFAULT) -> Verdict:
+    return judge("x", base, candidate, threshold, gates=True).verdict
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "verdict"),
+    [
+        ([100], [105], Verdict.NO_CHANGE),
+        ([100], [106], Verdict.REGRESSION),
+        ([100], [94], Verdict.IMPROVEMENT),
+        ([100], [95], Verdict.NO_CHANGE),
+        # Certain, and by more than is allowed.
+        ([100, 101, 102, 101, 100], [109, 110, 111, 110, 112], Verdict.REGRESSION),
+        ([109, 110, 111, 110, 112], [100, 101, 102, 101, 100], Verdict.IMPROVEMENT),
+        # Certain, but less than is allowed.
+        ([100, 101, 100, 101, 100], [103, 104, 103, 104, 103], Verdict.NO_CHANGE),
+        # The interval reaches below what is allowed, and leaves zero out.
+        ([100, 101, 102, 103, 104], [105, 107, 109, 111, 113], Verdict.REGRESSION),
+        # By more than is allowed in the middle, and yet it may be nothing.
+        ([100, 120, 100, 120, 100], [120, 100, 120, 100, 120], Verdict.UNCERTAIN),
+        # Their middle does not exceed it.
+        ([100, 100, 100, 100, 100], [100, 100, 100, 150, 150], Verdict.NO_CHANGE),
+        # One run beside five: outside all of them.
+        ([100, 101, 102, 103, 104], [115], Verdict.REGRESSION),
+        ([100, 101, 102, 103, 120], [115], Verdict.UNCERTAIN),
+        ([], [100], Verdict.UNKNOWN),
+        ([None, None], [100, 100], Verdict.UNKNOWN),
+        ([None, 100], [120, 120], Verdict.REGRESSION),
+        # A group that is new.
+        ([0], [1], Verdict.REGRESSION),
+        ([1], [0], Verdict.IMPROVEMENT),
+        ([0], [0], Verdict.NO_CHANGE),
+    ],
+)
+def test_verdict(base, candidate, verdict):
+    assert verdict_of(base, candidate, Threshold(relative=0.05)) is verdict
+
+
+def test_figures_of_a_change():
+    change = judge("x", [100, None, 104], [120, 130, 0], DEFAULT, gates=False)
+    assert change.base_values == (100, 104)
+    assert (change.base, change.candidate, change.difference) == (102, 120, 18)
+    assert change.relative == pytest.approx(18 / 102)
+    assert change.part(51) == 0.5
+    new = judge("x", [0], [MIB], DEFAULT, gates=False)
+    assert new.is_new
+    assert (new.difference, new.relative, new.part(1)) == (MIB, None, None)
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "words"),
+    [
+        ([100], [110], "x: 10.0 % more: a regression (allowed: 5 %)"),
+        ([100], [90], "x: 10.0 % less: an improvement (allowed: 5 %)"),
+        ([100], [103], "x: 3.0 % more: no regression (allowed: 5 %)"),
+        ([100], [100], "x: the same: no regression (allowed: 5 %)"),
+        ([0], [MIB], "x: 1.0 MiB more: a regression (allowed: 5 %)"),
+        (
+            [100, 101, 102, 103, 104],
+            [110, 111, 112, 113, 114],
+            "x: between 6.9 % and 12.7 % more, 95 % confidence: a regression (allowed: 5 %)",
+        ),
+        (
+            [110, 111, 112, 113, 114],
+            [100, 101, 102, 103, 104],
+            "x: between 6.2 % and 11.6 % less, 95 % confidence: an improvement (allowed: 5 %)",
+        ),
+        (
+            [100, 102, 104, 106, 108],
+            [101, 103, 105, 107, 109],
+            "x: between 4.8 % less and 6.7 % more, 95 % confidence: no regression (allowed: 5 %)",
+        ),
+        ([5] * 5, [6] * 5, "x: 20.0 % more, 95 % confidence: a regression (allowed: 5 %)"),
+        ([5] * 3, [5] * 3, "x: the same, 90 % confidence: no regression (allowed: 5 %)"),
+        (
+            [100, 120, 100, 120, 100],
+            [120, 100, 120, 100, 120],
+            "x: 20.0 % more by the medians, but between 20.0 % less and 20.0 % more, 95 % "
+            "confidence: uncertain, more runs would tell (allowed: 5 %)",
+        ),
+        ([None], [5], "x: unknown in base, so there is no verdict"),
+    ],
+)
+def test_words(base, candidate, words):
+    change = judge("x", base, candidate, Threshold(relative=0.05), gates=True)
+    assert report.in_words(change) == words
+
+
+# -- Classes of processes ------------------------------------------------------------------------
+
+
+def process(name: str, *argv: str) -> Process:
+    image = Image(ImageText(name, None, argv or None, False), 0, False, NO_PEAK)
+    return Process(1, 1, 1, None, 0, 0, 0, 0, False, (image,), SAMPLING, True, True, Usage())
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "expected"),
+    [
+        ("cc1", ["cc1", "-quiet", "a.c"], "cc1"),
+        ("cc1", [], "cc1"),
+        ("python3", [], "python3"),
+        ("python3", ["python3"], "python3"),
+        ("python3", ["python3", "-u", "/srv/worker.py", "7"], "python3 worker.py"),
+        ("python3.11", ["python3.11", "-m", "pytest", "-q"], "python3.11 -m pytest"),
+        ("python3", ["python3", "-m"], "python3 -m"),
+        ("python3", ["python3", "-c", "print(1)", "x.py"], "python3 -c"),
+        ("java", ["java", "-Xmx1g", "-jar", "/opt/app.jar"], "java -jar /opt/app.jar"),
+        ("sh", ["/bin/sh", "-e", "build.sh"], "sh build.sh"),
+        ("bash", ["bash", "-ec", "make all"], "bash -ec"),
+        ("perl", ["perl", "-w", "-ne", "print"], "perl -ne"),
+        ("node", ["node", "--eval", "1"], "node 1"),
+        ("java", ["java", "-Xms1g", "Main"], "java Main"),
+        ("pip", ["pip", "install", "x"], "pip"),
+    ],
+)
+def test_class(name, argv, expected):
+    assert class_of(process(name, *argv)) == expected
+
+
+# -- Runs ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(story: Callable[..., Any]) -> Callable[..., Profile]:
+    """run(make=3, cc1=(40, 50)): a job of these processes at one time, sizes in MiB."""
+    numbers = count()
+
+    def make(*command: str, exact: bool = True, tail: bool = True, **programs: Any) -> Profile:
+        told = story(f"{next(numbers)}.jsonl", *(command or ("make",)))
+        serial = 0
+        held = {}
+        for name, sizes in programs.items():
+            for size in sizes if isinstance(sizes, tuple) else (sizes,):
+                serial += 1
+                told.start(serial, serial / 100, *([name] if serial > 1 else command or [name]))
+                told.memory(serial, 1, size * 1024)
+                held[serial] = size
+        told.tick(1)
+        told.pss(1, sum(held.values()) * 512)
+        for serial in sorted(held, reverse=True):
+            if exact:
+                told.exact(serial, 5, held[serial] * 1024)
+            told.exit(serial, 5)
+        told.tick(6)
+        return load(str(told.end(10) if tail else told.cut_short())).profile
+
+    return make
+
+
+def groups_of(comparison: Comparison) -> dict[str, tuple[int | None, int | None, Verdict]]:
+    return {each.name: (each.base, each.candidate, each.verdict) for each in comparison.groups}
+
+
+def test_total_process_and_groups(run):
+    base = run(make=4, cc1=(40, 50), ld=30)
+    candidate = run(make=4, cc1=(40, 50, 20), cp=2)
+    comparison = compare([base], [candidate], Thresholds())
+    assert (comparison.total.base, comparison.total.candidate) == (124 * MIB, 116 * MIB)
+    assert comparison.total.verdict is comparison.verdict is Verdict.IMPROVEMENT
+    assert comparison.pss
+    assert (comparison.pss.base, comparison.pss.candidate) == (62 * MIB, 58 * MIB)
+    assert comparison.per_process.base == comparison.per_process.candidate == 50 * MIB
+    assert groups_of(comparison) == {
+        "make": (4 * MIB, 4 * MIB, Verdict.NO_CHANGE),
+        "cc1": (90 * MIB, 110 * MIB, Verdict.REGRESSION),
+        "ld": (30 * MIB, 0, Verdict.IMPROVEMENT),
+        "cp": (0, 2 * MIB, Verdict.REGRESSION),
+    }
+    # The greatest change first.
+    assert [each.name for each in comparison.groups] == ["ld", "cc1", "cp", "make"]
+    assert [each.name for each in comparison.new_groups] == ["cp"]
+    assert [each.name for each in comparison.vanished_groups] == ["ld"]
+    classes = {each.name: each for each in comparison.classes}
+    assert (classes["cc1"].base_count, classes["cc1"].candidate_count) == (2, 3)
+    assert classes["cc1"].peak.difference == 0
+    # Groups inform.
+    assert comparison.gating == (comparison.total,)
+    assert not comparison.regressions
+    assert comparison.is_plain
+
+
+def test_a_group_with_a_threshold_of_its_own_counts(run):
+    base, candidate = run(make=400, cc1=40), run(make=400, cc1=44)
+    assert compare([base], [candidate], Thresholds()).verdict is Verdict.NO_CHANGE
+    strict = Thresholds(groups={"cc1": Threshold(0.05), "make": Threshold(0.05)})
+    comparison = compare([base], [candidate], strict)
+    assert comparison.verdict is Verdict.REGRESSION
+    assert [each.name for each in comparison.regressions] == ["cc1"]
+    assert report.verdict_line(comparison) == (
+        "cc1: 10.0 % more: a regression (allowed: 5 %) (one run each)"
+    )
+    loose = Thresholds(groups={"cc1": Threshold(0.2)})
+    assert compare([base], [candidate], loose).verdict is Verdict.NO_CHANGE
+
+
+def test_a_group_that_nobody_ran_is_told(run):
+    comparison = compare([run(make=4)], [run(make=4)], Thresholds(groups={"rsutc": Threshold(0.1)}))
+    assert comparison.verdict is Verdict.NO_CHANGE
+    (note,) = [note for note in comparison.notes if "rsutc" in note]
+    assert "check the spelling" in note
+
+
+def test_repeats(run):
+    base = [run(make=size) for size in (100, 101, 102, 103, 104)]
+    candidate = [run(make=size) for size in (110, 111, 112, 113, 114)]
+    comparison = compare(base, candidate, Thresholds())
+    assert comparison.total.interval == Interval(7 * MIB, 13 * MIB, 0.95)
+    assert comparison.verdict is Verdict.REGRESSION
+    assert not comparison.is_plain
+    assert compare(base, base, Thresholds()).verdict is Verdict.NO_CHANGE
+
+
+def test_memory_that_was_not_seen_is_no_verdict(run):
+    seen = run(make=100)
+    unseen = replace(seen, max_total_rss=None, largest=None, max_total_pss=None, groups=())
+    comparison = compare([seen], [unseen], Thresholds())
+    assert comparison.verdict is Verdict.UNKNOWN
+    assert comparison.pss is None
+    assert "candidate: its memory was not seen." in comparison.notes
+    assert "unknown in candidate" in report.verdict_line(comparison)
+    document = report.document(comparison, (["a"], ["b"]))
+    assert document["total_rss"]["candidate_kib"] is None
+    assert document["total_pss"] is None
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    # Of repeats the others count.
+    assert compare([seen, seen], [unseen, seen], Thresholds()).verdict is Verdict.NO_CHANGE
+
+
+def test_what_limits_it_is_told(run):
+    base = run(make=100)
+    sampling = replace(base.sampling, interval=base.sampling.interval * 50, unreadable=2)
+    other = replace(base, command=("make", "-j8"), sampling=sampling, exit_status=2 << 8)
+    notes = compare([base], [other], Thresholds()).notes
+    assert "candidate: the command failed (exit code 2); it may not have done all." in notes
+    assert any("2 processes could not be read" in note for note in notes)
+    assert "The commands differ." in notes
+    assert any(note.startswith("The intervals differ (10 ms, 500 ms)") for note in notes)
+    assert not compare([base], [base], Thresholds()).notes
+
+
+def test_bounds_and_parts_are_told(run):
+    whole, sampled, part = run(make=9), run(make=9, exact=False), run(make=9, tail=False)
+    notes = compare([whole], [sampled], Thresholds()).notes
+    assert notes == (
+        "All peaks of processes are exact in base, those of candidate are in part lower bounds.",
+    )
+    assert compare([sampled], [sampled], Thresholds()).notes == (
+        "Peaks of processes are in part lower bounds.",
+    )
+    notes = compare([whole, part], [whole], Thresholds()).notes
+    assert notes[0].startswith("base run 2: a part only, so its peaks are lower bounds: ")
+    alone = replace(whole, max_total_rss=5 * MIB)
+    notes = compare([whole], [alone], Thresholds()).notes
+    assert notes == (
+        "In 1 of 2 runs one process alone held more than any sample of all shows: its peak counts "
+        "as the total.",
+    )
+
+
+# -- Reports -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repeats(run):
+    """A comparison of five runs each, and the names of their files."""
+    base = [run("make", "-j8", make=4, cc1=(40, 50 + n), ld=30) for n in range(5)]
+    candidate = [run("make", "-j8", make=4, cc1=(46, 58 + n, 9), **{"a|b\n": 2}) for n in range(5)]
+    comparison = compare(base, candidate, Thresholds(groups={"cc1": Threshold(0.1)}))
+    return comparison, tuple([f"{side}.{n}.jsonl" for n in range(5)] for side in "ab")
+
+
+def check_golden(name: str, text: str) -> None:
+    """As in test_reports.py: MEMWATCH_WRITE_GOLDEN=1 writes the files anew."""
+    path = GOLDEN / name
+    if os.environ.get("MEMWATCH_WRITE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def plain(text: str) -> str:
+    return text
+
+
+def test_text(repeats):
+    lines = report.lines(*repeats, width=100, bold=plain, dim=plain)
+    check_golden("comparison.txt", "\n".join(lines) + "\n")
+
+
+def test_text_of_one_run_each(run):
+    comparison = compare([run(make=40)], [run(make=44)], Thresholds())
+    lines = [*report.lines(comparison, (["a"], ["b"]), width=30, bold=plain, dim=plain)]
+    assert lines[0] == "Base:       make  (a)"
+    assert not any("confidence" in line for line in lines)
+    assert report.PLAIN in lines
+    assert lines[-1] == (
+        "Verdict: total RSS: 10.0 % more: a regression (allowed: 5 %, at least 1.0 MiB) "
+        "(one run each)"
+    )
+
+
+def test_few_repeats_are_told(run):
+    sides = [run(make=40), run(make=41)], [run(make=44), run(make=45), run(make=46)]
+    comparison = compare(*sides, Thresholds())
+    lines = [
+        *report.lines(comparison, (["a", "b"], ["c", "d", "e"]), width=99, bold=plain, dim=plain)
+    ]
+    assert lines[1] == "Candidate:  3 runs of make  (c … e)"
+    assert "2 and 3 runs allow for no more than 80 % confidence; 5 and 5 give 95 %." in lines
+
+
+def test_rows_that_do_not_fit_are_counted(run):
+    programs = {f"p{n}": 100 + n for n in range(20)}
+    grown = {f"p{n}": 120 + 2 * n for n in range(20)}
+    thresholds = Thresholds(groups={"p0": Threshold(0.05)})
+    comparison = compare([run(**programs)], [run(**grown)], thresholds)
+    lines = [*report.lines(comparison, (["a"], ["b"]), width=99, bold=plain, dim=plain)]
+    assert any(line.startswith("  p0 ") and line.endswith("  regression") for line in lines)
+    markdown = "\n".join(report.markdown(comparison, (["a"], ["b"])))
+    shown = [line for line in lines if line.startswith("  p") and "process" not in line]
+    more = [line for line in lines if "that changed less" in line]
+    assert len(shown) == 16
+    assert more == ["  … and 4 groups that changed less (--json has all)"]
+    assert "Groups, peak at one time (4 more in the JSON)" in markdown
+
+
+def test_markdown(repeats):
+    text = "\n".join(report.markdown(*repeats)) + "\n"
+    check_golden("comparison.md", text)
+    for table in text.split("\n\n"):
+        if table.startswith("|"):
+            # A name cannot break a table.
+            bars = {line.count("|") - line.count("\\|") for line in table.splitlines()}
+            assert len(bars) == 1, table
+
+
+def test_json(repeats):
+    document = json.loads(report.to_json(*repeats))
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert document["verdict"] == "regression"
+    assert document["regressions"] == ["cc1"]
+    assert document["plain"] is False
+    assert [each["file"] for each in document["base"]] == [f"a.{n}.jsonl" for n in range(5)]
+    total = document["total_rss"]
+    assert total["base_values_kib"] == [1024 * (124 + n) for n in range(5)]
+    assert total["confidence_interval"] == {
+        "level": 0.95,
+        "low_kib": -8 * 1024,
+        "high_kib": -2 * 1024,
+        "low_relative": pytest.approx(-8 / 126, abs=1e-6),
+        "high_relative": pytest.approx(-2 / 126, abs=1e-6),
+    }
+    groups = {each["name"]: each for each in document["groups"]}
+    assert groups["ld"]["presence"] == "gone"
+    assert groups["a|b\n"]["presence"] == "new"
+    assert groups["cc1"]["threshold"] == {"relative": 0.1, "kib": None}
+    assert groups["cc1"]["gates"] is True
+
+
+def test_schema_describes_each_key(repeats):
+    """And nothing is written that it does not describe."""
+
+    def keys(schema: dict[str, Any], value: Any) -> None:
+        if reference := schema.get("$ref"):
+            schema = SCHEMA["$defs"][reference.rpartition("/")[2]] | schema
+        if "oneOf" in schema:
+            keys(schema["oneOf"][0], value)
+        elif isinstance(value, dict):
+            described = schema["properties"]
+            assert set(value) == set(described) == set(schema["required"])
+            for key, each in value.items():
+                assert described[key].get("description") or "$ref" in described[key], key
+                keys(described[key], each)
+        elif isinstance(value, list) and value and "items" in schema:
+            keys(schema["items"], value[0])
+
+    keys(SCHEMA, report.document(*repeats))

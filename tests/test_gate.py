@@ -1,0 +1,354 @@
+"""Which limits and changes fail, which pass, and what is said of how far that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memwatch.comparison import compare
+from memwatch.gate import (
+    EXIT_CODES,
+    FAILED,
+    INCONCLUSIVE,
+    PASSED,
+    PROCESS_LIMIT,
+    REGRESSION,
+    SKIPPED,
+    TOTAL_LIMIT,
+    UNPROVEN,
+    Check,
+    Judgment,
+    check_changes,
+    check_limits,
+    without_baseline,
+)
+from memwatch.job import PssPeak
+from memwatch.limits import TOTAL_RSS, Breach, Limits, Outcome
+from memwatch.processes import Peak
+from memwatch.profile import Profile, Source
+from memwatch.reports.verdict import HEADLINES, line
+from memwatch.results import load
+from memwatch.thresholds import parse_thresholds
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def run(story) -> Callable[..., Profile]:
+    """A job of 1 MiB that starts a program, which holds `size` MiB: 10 MiB when not told."""
+
+    def make(size: int = 10, *, program: str = "cc1", cut: bool = False) -> Profile:
+        told = story(f"{program}-{size}-{cut}.jsonl", "make", "all")
+        told.start(1, 0, "make", "all")
+        told.memory(1, 1, 1 << 10)
+        told.start(2, 10, program, "x.c")
+        told.memory(2, 12, size << 10)
+        for at in range(20, 100, 10):
+            told.tick(at)
+        told.exit(2, 95)
+        path = told.cut_short() if cut else told.end(100)
+        return load(str(path)).profile
+
+    return make
+
+
+def judged(profile: Profile, **wanted: int) -> Check:
+    (check,) = check_limits(profile, Limits(**wanted))
+    return check
+
+
+def test_a_total_within_its_limit_is_a_lower_bound(run):
+    check = judged(run(), total_rss=11 * MIB)
+    assert check.outcome == PASSED
+    assert check.sentence == (
+        "max total RSS at least 11.0 MiB (sampled every 10 ms), limit 11.0 MiB"
+    )
+
+
+def test_a_total_over_its_limit_says_when_and_who(run):
+    check = judged(run(), total_rss=11 * MIB - 1024)
+    assert (check.outcome, check.breach) == (FAILED, TOTAL_LIMIT)
+    assert check.sentence == (
+        "max total RSS 11.0 MiB is 1 KiB over the limit of 11.0 MiB "
+        "(at 0.02 s: cc1 10.0 MiB, make 1.0 MiB)"
+    )
+
+
+def test_one_process_can_be_over_the_limit_of_all(run):
+    """Between two samples, by the kernel's own mark."""
+    profile = run()
+    largest = profile.largest
+    peak = Peak(50 * MIB, 0, "exact")
+    image = largest.images[-1]._replace(peak=peak)
+    profile = replace(profile, largest=largest._replace(images=(image,)))
+    check = judged(profile, total_rss=40 * MIB)
+    assert check.outcome == FAILED
+    assert "one process alone" in check.finding
+    check = judged(profile, total_rss=60 * MIB)
+    assert check.outcome == PASSED
+    assert "at least 50.0 MiB (one process alone" in check.finding
+
+
+def test_a_process_over_its_limit_is_named(run):
+    check = judged(run(), process_rss=4 * MIB)
+    assert (check.outcome, check.breach) == (FAILED, PROCESS_LIMIT)
+    assert check.sentence == (
+        "max per process 10.0 MiB is 6.0 MiB over the limit of 4.0 MiB "
+        "(pid 102 cc1 10.0 MiB, sampled)"
+    )
+
+
+def test_only_a_few_of_many_are_named(story):
+    told = story("many.jsonl", "make")
+    told.start(1, 0, "make")
+    told.memory(1, 1, 1024)
+    for serial in range(2, 12):
+        told.start(serial, 1, f"cc{serial}")
+        told.memory(serial, 2, 1024 * serial)
+    told.tick(10)
+    profile = load(str(told.end(20))).profile
+    check = judged(profile, process_rss=4 * MIB)
+    assert "pid 111 cc11 11.0 MiB, sampled; pid 110 cc10" in check.finding
+    assert check.finding.endswith("; 4 more)")
+    assert judged(profile, total_rss=MIB).finding.endswith(", 8 other programs)")
+
+
+def test_a_process_limit_kept_says_what_is_not_exact(run):
+    profile = run()
+    check = judged(profile, process_rss=12 * MIB)
+    assert check.outcome == PASSED
+    assert "at least 10.0 MiB (2 of 2 peaks are lower bounds, short-lived" in check.finding
+    peaks = MappingProxyType({"unknown": 1, "sampled": 0, "watermark": 0, "exact": 1})
+    known = replace(profile.accuracy, peaks=peaks, sources=(Source("taskstats", True, None),))
+    check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
+    assert check.outcome == PASSED
+    assert "at least 10.0 MiB (1 of 2 peaks is unknown)" in check.finding
+    known = replace(known, peaks=MappingProxyType({**peaks, "unknown": 0, "exact": 2}))
+    check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
+    assert check.sentence == "max per process 10.0 MiB (exact), limit 12.0 MiB"
+
+
+@pytest.mark.parametrize("kind", Limits._fields)
+def test_unknown_memory_is_no_pass(run, kind):
+    profile = replace(
+        run(), max_total_rss=None, largest=None, max_total_pss=None, at_peak=(), max_total_time=0
+    )
+    check = judged(profile, **{kind: 1 << 40})
+    assert check.outcome == UNPROVEN
+    assert "unknown (no sample saw the job)" in check.finding
+    judgment = Judgment(profile, (check,), None)
+    assert (judgment.result, judgment.exit_code) == (INCONCLUSIVE, 1)
+
+
+@pytest.mark.parametrize("kind", Limits._fields)
+def test_what_was_not_watched_to_its_end_is_no_pass(run, kind):
+    profile = run(cut=True)
+    check = judged(profile, **{kind: 1 << 40})
+    assert check.outcome == UNPROVEN
+    assert "but only a part of the job was seen: the recording ends here" in check.finding
+
+
+@pytest.mark.parametrize("kind", ["total_rss", "process_rss"])
+def test_a_breach_before_the_end_is_one(run, kind):
+    assert judged(run(cut=True), **{kind: MIB}).outcome == FAILED
+
+
+def test_a_job_that_was_ended_at_a_limit_keeps_no_other(run):
+    profile = run()
+    breach = Breach(TOTAL_RSS, 9 * MIB, 11 * MIB, profile.start, 2, None, None, None, ())
+    told = replace(profile, limits=Outcome(Limits(9 * MIB), True, (breach,)))
+    check = judged(told, total_rss=20 * MIB)
+    assert check.outcome == UNPROVEN
+    assert check.finding.endswith(
+        "a part of the job was seen: memwatch ended it at its limit of 9.0 MiB"
+    )
+    assert judged(told, total_rss=9 * MIB).outcome == FAILED
+    assert changes(run(29), told)[0].outcome == UNPROVEN
+    # It was only told of, or nothing happened.
+    for outcome in (Outcome(Limits(9 * MIB), False, (breach,)), Outcome(Limits(9 * MIB), True, ())):
+        check = judged(replace(profile, limits=outcome), total_rss=20 * MIB)
+        assert check.outcome == PASSED
+
+
+def test_unreadable_memory_is_told(run):
+    profile = run()
+    profile = replace(profile, sampling=replace(profile.sampling, unreadable=2))
+    check = judged(profile, total_rss=20 * MIB)
+    assert check.outcome == PASSED
+    assert check.finding.endswith("but the memory of 2 processes was unreadable")
+
+
+def with_pss(profile: Profile, total: int, *, rss: int = 11, unread: int = 0) -> Profile:
+    return replace(profile, max_total_pss=PssPeak(total * MIB, profile.start, rss * MIB, unread))
+
+
+def test_pss(run):
+    profile = with_pss(run(), 8)
+    check = judged(profile, total_pss=8 * MIB)
+    assert (check.outcome, check.subject) == (PASSED, "max total PSS")
+    assert "at least 8.0 MiB (summed when RSS was 11.0 MiB)" in check.finding
+    check = judged(profile, total_pss=7 * MIB)
+    assert (check.outcome, check.breach) == (FAILED, TOTAL_LIMIT)
+    assert "8.0 MiB is 1.0 MiB over the limit of 7.0 MiB" in check.finding
+
+
+def test_pss_of_what_was_read_in_part_proves_no_breach(run):
+    profile = with_pss(run(), 8, unread=1)
+    check = judged(profile, total_pss=7 * MIB)
+    assert check.outcome == UNPROVEN
+    assert "at most 8.0 MiB" in check.finding
+    assert "--pss always" in check.finding
+    assert judged(profile, total_pss=8 * MIB).outcome == PASSED
+
+
+def test_pss_is_no_more_than_rss(run):
+    profile = run()
+    assert profile.max_total_pss is None
+    check = judged(profile, total_pss=11 * MIB)
+    assert check.outcome == PASSED
+    assert "no more than the max total RSS, 11.0 MiB" in check.finding
+    check = judged(profile, total_pss=10 * MIB)
+    assert check.outcome == UNPROVEN
+    assert "not measured: record with --pss peaks" in check.finding
+
+
+# -- Against a baseline --------------------------------------------------------------------------
+
+
+def changes(base: Profile, candidate: Profile, *thresholds: str) -> list[Check]:
+    return [*check_changes(compare([base], [candidate], parse_thresholds(thresholds)))]
+
+
+def test_an_increase_beyond_the_threshold_fails(run):
+    (check,) = changes(run(19), run(29))
+    assert (check.outcome, check.breach) == (FAILED, REGRESSION)
+    assert check.sentence == (
+        "total RSS +10.0 MiB (+50.0 %) from 20.0 MiB in the baseline, allowed +1.0 MiB"
+    )
+
+
+def test_a_decrease_and_no_change_pass(run):
+    (check,) = changes(run(19), run(9))
+    assert check.outcome == PASSED
+    assert "−10.0 MiB (−50.0 %) from 20.0 MiB" in check.finding
+    (check,) = changes(run(19), run(19))
+    assert check.outcome == PASSED
+    assert check.finding == "unchanged from 20.0 MiB in the baseline"
+
+
+def test_a_group_with_a_threshold_is_a_check(run):
+    total, group = changes(run(19), run(29), "90%", "cc1=10%")
+    assert (total.outcome, group.outcome) == (PASSED, FAILED)
+    assert group.name == "group cc1 against the baseline"
+    assert group.sentence.startswith("group cc1 +10.0 MiB (+52.6 %) from 19.0 MiB in the baseline")
+
+
+def test_a_new_group_has_no_percentage(run):
+    _, group = changes(run(19), run(19, program="ld"), "ld=1M")
+    assert group.outcome == FAILED
+    assert group.finding == "+19.0 MiB from 0 KiB in the baseline, allowed +1.0 MiB"
+
+
+def test_a_group_that_nobody_ran_is_not_passed(run):
+    _, group = changes(run(19), run(19), "cc2=1M")
+    assert (group.outcome, group.finding) == (SKIPPED, "is in neither run: check the spelling")
+
+
+def test_what_is_cut_short_proves_increases_only(run):
+    whole, part = run(19), run(19, cut=True)
+    assert changes(run(9), part)[0].outcome == FAILED
+    assert changes(run(29), part)[0].outcome == UNPROVEN
+    assert changes(part, whole)[0].outcome == PASSED
+    (check,) = changes(part, run(29))
+    assert check.outcome == UNPROVEN
+    assert "but only a part of the baseline was seen: the recording" in check.finding
+
+
+def test_an_unknown_total_cannot_be_compared(run):
+    unseen = replace(run(), max_total_rss=None, largest=None)
+    (check,) = changes(run(), unseen)
+    assert check.outcome == UNPROVEN
+    assert check.sentence == "total RSS cannot be compared: baseline 11.0 MiB, now unknown"
+
+
+def test_no_baseline_is_said(run):
+    check = without_baseline(run(), "no\nwhere")
+    assert check.outcome == SKIPPED
+    assert check.sentence == r"total RSS 11.0 MiB, not compared: no baseline 'no\nwhere'"
+    assert Judgment(run(), (check,), None).exit_code == 0
+
+
+# -- Verdicts ------------------------------------------------------------------------------------
+
+checks = st.lists(
+    st.builds(
+        Check,
+        st.text(max_size=20),
+        st.sampled_from([PASSED, FAILED, UNPROVEN, SKIPPED]),
+        st.text(max_size=20),
+        st.sampled_from([TOTAL_LIMIT, PROCESS_LIMIT, REGRESSION]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def test_the_first_result_that_applies_decides(run):
+    profile = run()
+
+    @given(checks)
+    def decide(found: list[Check]) -> None:
+        judgment = Judgment(profile, tuple(found), None)
+        failed = {check.breach for check in found if check.outcome == FAILED}
+        unproven = any(check.outcome == UNPROVEN for check in found)
+        expected = (
+            10
+            if TOTAL_LIMIT in failed
+            else 11
+            if PROCESS_LIMIT in failed
+            else 1
+            if REGRESSION in failed or unproven
+            else 0
+        )
+        assert judgment.exit_code == expected == EXIT_CODES[judgment.result]
+        said = line(judgment)
+        assert said.isprintable()
+        assert said.startswith(f"{HEADLINES[judgment.result]}: ")
+        # A verdict that is not "ok" begins with what made it so.
+        if expected:
+            first = judgment.of(FAILED, UNPROVEN)[0]
+            assert first.sentence in said
+            assert judgment.result in (first.breach, INCONCLUSIVE)
+
+    decide()
+
+
+def test_a_failed_command_is_told_and_not_judged(run):
+    profile = replace(run(), exit_status=3 << 8)
+    judgment = Judgment(profile, (judged(profile, total_rss=1 << 40),), None)
+    assert judgment.exit_code == 0
+    assert line(judgment).startswith("ok: ")
+    assert line(judgment).endswith("; the command itself failed (exit code 3)")
+    assert judgment.notes == ("the command itself failed (exit code 3)",)
+
+
+def test_another_command_and_a_failed_one_are_told_of_the_baseline(run):
+    base, profile = replace(run(), exit_status=3 << 8, command=("make", "other")), run()
+    comparison = compare([base], [profile], parse_thresholds(()))
+    judgment = Judgment(profile, (*check_changes(comparison),), comparison)
+    assert judgment.exit_code == 0
+    assert line(judgment).endswith(
+        "; the baseline's command failed (exit code 3); the baseline is of another command"
+    )
+
+
+def test_a_line_has_an_end(run):
+    check = Check("group x", FAILED, "is too large", REGRESSION)
+    said = line(Judgment(run(), (check,) * 9, None))
+    assert said.count("is too large") == 4
+    assert said.endswith("; 5 more")

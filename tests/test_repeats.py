@@ -1,0 +1,291 @@
+"""`memwatch run --repeat`: one run after the other, a recording of each, and how they spread."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped, unused-ignore]
+import pytest
+
+from memwatch.repeats import Run, Series
+from memwatch.reports import repeats_report as report
+
+MIB = 1 << 20
+SCHEMA: dict[str, Any] = json.loads(
+    files("memwatch").joinpath("schema/repeats.schema.json").read_text(encoding="utf-8")
+)
+
+# Counts its runs in the file "count", and holds as many times 10 MiB.
+COUNTING = """
+import pathlib, sys, time
+count = pathlib.Path("count")
+number = len(count.read_text()) + 1 if count.exists() else 1
+count.write_text("x" * number)
+held = bytearray(number * 10 << 20)
+time.sleep(0.05)
+"""
+
+
+def counting(*more: str) -> list[str]:
+    return ["--", sys.executable, "-c", COUNTING + "\n".join(more)]
+
+
+# -- A series --------------------------------------------------------------------------------------
+
+
+def run_of(number: int, size: int | None = 100, code: int = 0, **more: Any) -> Run:
+    total = None if size is None else size * MIB
+    fields = {"pss": None, "largest": total, "processes": 3, "duration": 2.0, "exact": True} | more
+    return Run(number, code, total, *fields.values(), None)
+
+
+def series_of(*runs: Run, wanted: int = 5, **more: Any) -> Series:
+    fields = {"signal": 0, "left_behind": ()} | more
+    return Series(("make",), 10**7, wanted, runs, **fields)
+
+
+def plain(text: str) -> str:
+    return text
+
+
+def text_of(series: Series) -> str:
+    return "\n".join(report.lines(series, width=80, bold=plain, dim=plain))
+
+
+def test_summary():
+    sizes = (100, 104, 98, 102, 101)
+    runs = [run_of(n, size, duration=n / 4, pss=50 * MIB) for n, size in enumerate(sizes, 1)]
+    assert (
+        text_of(series_of(*runs))
+        == """
+Job: make
+Runs:  5, a sample every 10 ms
+
+                     median       least        most    apart
+Total RSS         101.0 MiB    98.0 MiB   104.0 MiB    5.9 %
+Total PSS          50.0 MiB    50.0 MiB    50.0 MiB    0.0 %
+Largest process   101.0 MiB    98.0 MiB   104.0 MiB    5.9 %
+Processes                 3           3           3    0.0 %
+Duration             0.75 s      0.25 s      1.25 s  133.3 %
+
+Total RSS is the highest sum at one sample, or the peak of one process where that is more.
+All peaks of single processes are exact."""
+    )
+
+
+def test_what_is_unknown_is_not_counted():
+    runs = [run_of(1, None), run_of(2, 80), run_of(3, 100, exact=False)]
+    text = text_of(series_of(*runs, wanted=3))
+    assert "Total RSS          90.0 MiB    80.0 MiB   100.0 MiB   22.2 %  (of 2 runs)" in text
+    assert "Total PSS" not in text
+    assert "Peaks of single processes are in part lower bounds in 1 run." in text
+
+
+def test_a_run_that_failed_is_not_counted():
+    series = series_of(run_of(1), run_of(2), run_of(3, 10, code=7))
+    assert [run.number for run in series.counted] == [1, 2]
+    assert series.exit_code == 7
+    text = text_of(series)
+    assert "Runs:  2 of 5, a sample every 10 ms" in text
+    assert "Run 3 ended with exit code 7: it is not counted, and was the last." in text
+
+
+def test_a_run_that_a_signal_ended_is_not_counted():
+    """Whatever its exit code."""
+    series = series_of(run_of(1), run_of(2), signal=signal.SIGINT)
+    assert [run.number for run in series.counted] == [1]
+    assert series.exit_code == 130
+    assert "Ended by SIGINT: run 2 is not counted." in text_of(series)
+    series = series_of(run_of(1, code=9), signal=signal.SIGTERM)
+    assert (series.counted, series.exit_code) == ((), 9)
+
+
+def test_processes_left_behind_are_told():
+    text = text_of(series_of(run_of(1), run_of(2), wanted=2, left_behind=(1,)))
+    assert "Run 1 left processes behind" in text
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        series_of(*(run_of(n, 100 + n, pss=MIB * n) for n in range(1, 6))),
+        series_of(run_of(1, None), run_of(2, code=3), left_behind=(1,)),
+        series_of(run_of(1), signal=signal.SIGTERM),
+    ],
+)
+def test_json_is_as_described(series):
+    document = json.loads(report.to_json(series))
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert set(document) == set(SCHEMA["properties"])
+    for run in document["runs"]:
+        assert set(run) == set(SCHEMA["properties"]["runs"]["items"]["properties"])
+    assert set(document["spread"]) == set(SCHEMA["properties"]["spread"]["properties"])
+
+
+# -- As a command ----------------------------------------------------------------------------------
+
+
+def test_each_run_is_recorded(memwatch):
+    words = ["--repeat", "3", "-i", "5", "--json", "-o", "out.%n.jsonl.gz"]
+    result = memwatch.run("run", *words, *counting())
+    assert (result.code, result.text) == (0, "")
+    document = result.json
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert document["command"][0] == sys.executable
+    assert [run["number"] for run in document["runs"]] == [1, 2, 3]
+    names = [run["recording"] for run in document["runs"]]
+    assert names == ["out.1.jsonl.gz", "out.2.jsonl.gz", "out.3.jsonl.gz"]
+    totals = [run["total_rss_kib"] for run in document["runs"]]
+    steps = [after - before for before, after in pairwise(totals)]
+    assert all(8 * 1024 < step < 12 * 1024 for step in steps)
+    assert document["spread"]["total_rss_kib"] == {
+        "median": totals[1], "min": totals[0], "max": totals[2], "runs": 3,
+    }  # fmt: skip
+    for name, total in zip(names, totals, strict=True):
+        again = memwatch.run("report", "--json", name).json
+        largest = max(each["max_rss_kib"] for each in again["processes"])
+        assert max(again["max_total_rss_kib"] or 0, largest) == total
+
+
+def test_summary_and_progress_go_to_stderr(memwatch):
+    result = memwatch.run("run", "--repeat", "2", "-i", "5", *counting("print('hello')"))
+    assert (result.code, result.out) == (0, b"hello\nhello\n")
+    lines = result.text.splitlines()
+    assert lines[0].startswith("memwatch: run 1 of 2: total RSS ")
+    assert lines[1].startswith("memwatch: run 2 of 2: total RSS ")
+    assert "Runs:  2, a sample every 5 ms" in lines
+    quiet = memwatch.run("run", "--repeat", "2", "--quiet", "--", "true")
+    assert (quiet.code, quiet.text) == (0, "")
+
+
+def test_once_is_as_without(memwatch):
+    result = memwatch.run("run", "--repeat", "1", "--json", "-o", "a.%n.jsonl", "--", "true")
+    assert (memwatch.room / "a.1.jsonl").exists()
+    assert result.json["command"] == ["true"]
+    assert "runs" not in result.json
+
+
+def test_the_first_run_that_fails_is_the_last(memwatch):
+    fails = "sys.exit(7 if number == 2 else 0)"
+    words = ["--repeat", "4", "-o", "r.%n.jsonl", "--json"]
+    result = memwatch.run("run", *words, *counting(fails))
+    assert result.code == result.json["exit_code"] == 7
+    assert [run["exit_code"] for run in result.json["runs"]] == [0, 7]
+    assert [run["counted"] for run in result.json["runs"]] == [True, False]
+    # Of runs that were not made there are no recordings.
+    assert sorted(path.name for path in memwatch.room.glob("r.*")) == ["r.1.jsonl", "r.2.jsonl"]
+
+
+def test_a_run_that_exceeds_a_limit_is_the_last(memwatch):
+    words = ["--repeat", "9", "-i", "5", "--max-total-rss", "45M"]
+    result = memwatch.run("run", *words, *counting("time.sleep(60 if number > 5 else 0)"))
+    assert result.code == 10
+    assert "Limit exceeded:  total RSS" in result.text
+    assert "ended with exit code 10: it is not counted, and was the last." in result.text
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("code", [0, 5])
+def test_a_signal_ends_the_series(memwatch, burner, name, code):
+    """Of a command, too, that takes it and ends well."""
+    number = getattr(signal, name)
+    job = ["trap", str(int(number)), "mark", "run", "gate", "exit", str(code)]
+    words = ["run", "--repeat", "3", "--json", "-o", "s.%n.jsonl", "--", burner, *job]
+    watch = memwatch.start(*words)
+    (pid,) = watch.marks("run")
+    os.kill(watch.pid, number)
+    assert watch.marks(f"sig{int(number):02}") == [pid]
+    result = watch.end()
+    assert watch.marks("run") == [pid]
+    document = result.json
+    assert document["ended_by_signal"] == number
+    assert (len(document["runs"]), document["counted"]) == (1, 0)
+    assert result.code == document["exit_code"] == (code or 128 + number)
+    assert [path.name for path in memwatch.room.glob("s.*")] == ["s.1.jsonl"]
+
+
+def test_ctrl_c_at_a_terminal_ends_the_series(memwatch, terminal, burner):
+    job = [burner, "trap", "2", "mark", "run", "gate", "exit", "0"]
+    started = terminal(memwatch.argv("run", "--repeat", "3", "--", *job))
+    pid = started.watch.mark("run")
+    started.type(b"\x03")
+    assert started.watch.marks("sig02") == [pid]
+    os.write(started.master, b"\n\x04")
+    assert started.end() == 130
+    assert any("Ended by SIGINT: run 1 is not counted." in line for line in started.lines())
+
+
+def test_processes_left_behind_are_no_part_of_the_next_run(memwatch, burner):
+    # The parent ends when its child is there; the child when nobody holds standard input.
+    job = ["fork", "1", "[", "touch", "30", "mark", "left", "gate", "]", "until", "go"]
+    watch = memwatch.start("run", "--repeat", "2", "-i", "5", "--json", "--", burner, *job)
+    watch.mark("left")
+    watch.ticks()
+    (memwatch.room / "go").touch()
+    watch.process.wait(60)
+    document = watch.end().json
+    assert document["left_processes_behind"] == [1]
+    first, second = document["runs"]
+    assert first["processes"] == 2
+    assert second["processes"] <= 2  # the second child may come too late
+    assert (second["total_rss_kib"] or 0) < first["total_rss_kib"] + 20 * 1024
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--repeat", "0"], "0 is not in the range 1<=x<=100"),
+        (["--repeat", "101"], "101 is not in the range 1<=x<=100"),
+        (["--repeat", "two"], "'two' is not a valid integer"),
+        (
+            ["--repeat", "2", "-o", "a/b.c/x.jsonl.gz"],
+            "write %n for its number, as in 'a/b.c/x.%n.j",
+        ),
+        (["--repeat", "2", "-o", "a.%%n.jsonl"], "write %n for its number"),
+        (["--repeat", "2", "--csv", "x.csv"], "--csv is of one run"),
+        (["--repeat", "2", "--timeline", "x.csv"], "--timeline is of one run"),
+        (["--repeat", "2", "--top", "10"], "--top is of one run"),
+        (["--repeat", "2", "--include", "x"], "--include is of one run"),
+        (["--repeat", "3", "-o", "there.%n.jsonl"], "'there.2.jsonl' exists: choose another"),
+        (["--repeat", "3", "-o", "no/%n.jsonl"], "cannot write 'no/1.jsonl': No such file"),
+    ],
+)
+def test_refused(memwatch, words, why):
+    (memwatch.room / "there.2.jsonl").write_text("kept")
+    result = memwatch.run("run", *words, "--", "touch", "ran")
+    assert (result.code, result.out) == (1, b"")
+    assert why in result.one_line()
+    assert [path.name for path in memwatch.room.iterdir()] == ["there.2.jsonl"]
+    assert (memwatch.room / "there.2.jsonl").read_text() == "kept"
+
+
+def test_a_command_that_cannot_be_started(memwatch):
+    result = memwatch.run("run", "--repeat", "3", "-o", "x.%n", "--", "no-such-command")
+    assert result.code == 1
+    assert "cannot run 'no-such-command'" in result.one_line()
+    assert not list(memwatch.room.iterdir())
+
+
+def test_a_command_that_can_be_started_once_only(memwatch):
+    script = memwatch.room / "once"
+    script.write_text("#!/bin/sh\nrm once\n")
+    script.chmod(0o755)
+    result = memwatch.run("run", "--repeat", "3", "-o", "x.%n", "--", "./once")
+    assert result.code == 1
+    assert "Runs:  1 of 3" in result.text
+    assert result.text.splitlines()[-1].startswith("memwatch: run 2 of 3: cannot run './once'")
+    assert [path.name for path in memwatch.room.glob("x.*")] == ["x.1"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_full_disk_under_stdout(memwatch):
+    with open("/dev/full", "wb") as full:
+        result = memwatch.run("run", "--repeat", "2", "--json", "--", "true", stdout=full)
+    assert result.code == 1
+    assert result.one_line() == "memwatch: cannot write to standard output: No space left on device"
