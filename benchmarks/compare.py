@@ -1,6 +1,6 @@
 """How often `memwatch compare` is right, about real runs and about made-up noise.
 
-python benchmarks/compare.py [--quick] [--parts real,noise] [--jobs data,tree]
+python benchmarks/compare.py [--quick] [--parts real,noise] [--jobs data,pool,loose]
 
 Of real runs: sets of 5 of a program, compared with sets of 5 of the same program, and of the same
 program with 10 % more memory. Of made-up noise: how often the interval of two sets of one
@@ -38,8 +38,26 @@ rows = [[random.random()] * random.randrange(16) for _ in range(size // 3)]
 rows.sort(key=len)
 """
 
-# Four processes at once, each with some 40 MiB of its own, that start and end when they like.
-TREE = """
+# Four workers, each with some 40 MiB of its own, that hold it until all have done their part.
+POOL = """
+import random, subprocess, sys
+part = '''
+import random, sys
+kept = [bytearray(random.randrange(1, 20_000)) for _ in range(int(4_000 * float(sys.argv[1])))]
+print("done", flush=True)
+sys.stdin.read()
+'''
+command = [sys.executable, "-c", part, sys.argv[1]]
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+workers = [subprocess.Popen(command, **pipes) for _ in range(4)]
+for worker in workers:
+    worker.stdout.readline()
+for worker in workers:
+    worker.communicate()
+"""
+
+# The same, but each ends when it likes: on a busy machine one may be over before the last begins.
+LOOSE = """
 import random, subprocess, sys
 part = '''
 import random, sys, time
@@ -51,7 +69,7 @@ for worker in [subprocess.Popen(command) for _ in range(4)]:
     worker.wait()
 """
 
-JOBS = {"data": DATA, "tree": TREE}
+JOBS = {"data": DATA, "pool": POOL, "loose": LOOSE}
 
 
 def part_real(directory: Path, chosen: argparse.Namespace) -> None:

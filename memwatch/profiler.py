@@ -106,6 +106,7 @@ def watch_command(
     timeline: bool = False,
     recorder: Recorder | None = None,
     on_look: Callable[[Job, Batch], None] | None = None,
+    on_batch: Callable[[Batch], None] | None = None,
     limits: Limits = NO_LIMITS,
     kill_after: float | None = None,
     env: Mapping[str, str] | None = None,
@@ -117,10 +118,10 @@ def watch_command(
 
     Without `has_other_children` every child of this process is taken for the job's.
     `on_look` is called some times a second with the job as it is, and with what
-    was observed since the last call. When one of `limits` is exceeded the job is
-    ended, by SIGTERM and after `kill_after` seconds by SIGKILL; unless that is
-    None: then the profile tells of it only. That needs `has_other_children` to be
-    false.
+    was observed since the last call; `on_batch` with all that was observed. When one
+    of `limits` is exceeded the job is ended, by SIGTERM and after `kill_after` seconds
+    by SIGKILL; unless that is None: then the profile tells of it only. That needs
+    `has_other_children` to be false.
     """
     if not command:
         raise ValueError("the command is empty")
@@ -146,10 +147,12 @@ def watch_command(
     )
     enforcer = Enforcer(limits, kill_after, sampler.signal)
 
-    def on_batch(batch: Batch) -> None:
+    takers = [take for take in (recorder.add if recorder else None, on_batch) if take]
+
+    def on_each(batch: Batch) -> None:
         enforcer.look()
-        if recorder:
-            recorder.add(batch)
+        for take in takers:
+            take(batch)
         if on_look:
             on_look(job, batch)
 
@@ -166,7 +169,7 @@ def watch_command(
             sampler,
             Guard(job, limits, enforcer.on_breach) if limits.any else job,
             on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
-            on_batch=on_batch,
+            on_batch=on_each,
             timeout=lambda: enforcer.timeout or (1.0 if on_look else None),
         )
         end = native.now()

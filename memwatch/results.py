@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from memwatch.job import Job
 from memwatch.json_profile import BadProfile, from_json
 from memwatch.memory_limit import MemoryLimit
+from memwatch.observations import Batch
 from memwatch.profile import Ending, Overhead, Profile, from_job
 from memwatch.recording import CUT_SHORT, BadRecording, Recording, is_recording
 from memwatch.tracks import Tracks
@@ -27,18 +29,30 @@ class Results:
     tracks: Tracks | None
     """Every sample of every process; None when not asked for, or when the file has none."""
 
+    @property
+    def has_samples(self) -> bool:
+        """It is from a recording, which has all that was observed."""
+        return self.host is not None
 
-def load(path: str, *, timeline: bool = False, tracks: bool = False) -> Results:
+
+def load(
+    path: str,
+    *,
+    timeline: bool = False,
+    tracks: bool = False,
+    on_batch: Callable[[Batch], None] | None = None,
+) -> Results:
     """Reads a recording or the JSON of `memwatch run --json`.
 
     The profile of a recording has a timeline only when it is asked for; that of JSON when the
-    file has one. Raises BadResults, and OSError when the file cannot be read.
+    file has one. `on_batch` is called for each batch of a recording, as it was when the job ran.
+    Raises BadResults, and OSError when the file cannot be read.
     """
     with open(path, "rb") as file:
         start = file.read(32)
     try:
         if is_recording(start):
-            return _replay(Recording(path), timeline=timeline, tracks=tracks)
+            return _replay(Recording(path), timeline, tracks, on_batch)
         with open(path, encoding="utf-8") as file:
             return Results(path, from_json(json.load(file)), None, None)
     except BadRecording as error:
@@ -54,7 +68,12 @@ def load(path: str, *, timeline: bool = False, tracks: bool = False) -> Results:
         ) from None
 
 
-def _replay(recording: Recording, *, timeline: bool, tracks: bool) -> Results:
+def _replay(
+    recording: Recording,
+    timeline: bool,
+    tracks: bool,
+    on_batch: Callable[[Batch], None] | None,
+) -> Results:
     job = Job(timeline=timeline)
     collected = Tracks() if tracks else None
     last = recording.beginning.start
@@ -62,6 +81,8 @@ def _replay(recording: Recording, *, timeline: bool, tracks: bool) -> Results:
         job.apply(batch)
         if collected:
             collected.apply(batch)
+        if on_batch:
+            on_batch(batch)
         if batch.records:
             last = max(last, batch.records[-1][0])
     ending = recording.ending or Ending(

@@ -31,6 +31,17 @@ def _seconds(text: str, default_unit: str) -> float:
     return float(number) * _UNITS[(unit or default_unit).lower()] / 1e9
 
 
+_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%?", re.ASCII)
+
+
+def parse_percent(text: str) -> float:
+    """0.5 from "50" or "50%". Raises ValueError for anything else."""
+    match = _PERCENT.fullmatch(text.strip())
+    if not match:
+        raise ValueError(text)
+    return float(match[1]) / 100
+
+
 _SIZE = re.compile(r"(\d*)(?:\.(\d*))?\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE | re.ASCII)
 _MOST = 1 << 63
 

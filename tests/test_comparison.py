@@ -352,7 +352,7 @@ def test_rows_that_do_not_fit_are_counted(run):
     lines = [*report.lines(comparison, (["a"], ["b"]), width=99, bold=plain, dim=plain)]
     assert any(line.startswith("  p0 ") and line.endswith("  regression") for line in lines)
     markdown = "\n".join(report.markdown(comparison, (["a"], ["b"])))
-    shown = [line for line in lines if line.startswith("  p") and "process" not in line]
+    shown = [line for line in lines if line.startswith("  p") and " MiB  " in line]
     more = [line for line in lines if "that changed less" in line]
     assert len(shown) == 16
     assert more == ["  … and 4 groups that changed less (--json has all)"]

@@ -17,6 +17,7 @@ import pytest
 
 from memwatch.filters import Filter, apply
 from memwatch.job import Job
+from memwatch.leaks import Leak, Leaks, Subject
 from memwatch.memory_limit import CGROUP_V1, MemoryLimit
 from memwatch.observations import (
     BY_EVENT,
@@ -41,6 +42,7 @@ from memwatch.observations import (
     TICK,
     TICK_PARTIAL,
     Batch,
+    ImageText,
 )
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
 from memwatch.reports import json_report
@@ -278,16 +280,21 @@ def finish(job: Job, status: int | None, error: str | None = None, **known: Any)
     )
 
 
-def to_json(profile: Profile, chosen: Filter | None = None) -> Any:
+def to_json(profile: Profile, chosen: Filter | None = None, leaks: Leaks | None = None) -> Any:
     out = io.StringIO()
-    json_report.write(profile, apply(profile.processes, chosen or Filter()), out)
+    json_report.write(profile, apply(profile.processes, chosen or Filter()), out, leaks)
     return json.loads(out.getvalue(), parse_constant=pytest.fail)
 
+
+LEAKY = Subject(2, 102, ImageText("caf\udce9", None, ("caf\udce9", "x"), False))
+LEAKS = Leaks(
+    0.5, 60, 1, False, (Leak(LEAKY, 1000, 2000, 5, 9, 0.987), Leak(None, 1000, 2000, 5, 9, 1.0))
+)
 
 EVERY_FILTER = Filter(re.compile("."), re.compile("orphan"))
 
 SYNTHETIC: dict[str, Callable[[], Any]] = {
-    "everything": lambda: to_json(synthetic(full=True), EVERY_FILTER),
+    "everything": lambda: to_json(synthetic(full=True), EVERY_FILTER, LEAKS),
     "killed": lambda: to_json(synthetic(root_status=11 | 128)),
     "exit status unknown": lambda: to_json(synthetic(root_status=None)),
     "nothing seen": lambda: to_json(finish(Job(timeline=True), 0)),

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from memwatch.observations import Batch
     from memwatch.results import Results
 
 
-def load_results(path: str, *, timeline: bool = False, tracks: bool = False) -> Results:
+def load_results(
+    path: str,
+    *,
+    timeline: bool = False,
+    tracks: bool = False,
+    on_batch: Callable[[Batch], None] | None = None,
+) -> Results:
     """results.load(), for the command line."""
     from memwatch.results import BadResults, load
 
     try:
-        return load(path, timeline=timeline, tracks=tracks)
+        return load(path, timeline=timeline, tracks=tracks, on_batch=on_batch)
     except BadResults as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memwatch.units import parse_duration, parse_interval, parse_size
+from memwatch.units import parse_duration, parse_interval, parse_percent, parse_size
 
 if TYPE_CHECKING:
     from memwatch.thresholds import Thresholds
 
 SHORTEST_INTERVAL = 1e-4
 LONGEST_INTERVAL = 3600.0
+LONGEST_WATCH = 6e6
+SMALLEST_GROWTH = 0.01
+LARGEST_GROWTH = 100.0
 
 
 def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
@@ -66,6 +69,25 @@ def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> fl
     return seconds
 
 
+def watched(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """As duration(), of a length that makes sense for a look at a trend."""
+    seconds = duration(ctx, param, value)
+    if not 1 <= seconds <= LONGEST_WATCH:
+        raise click.BadParameter(f"{value!r} is out of range: write 1s to 100000min.")
+    return seconds
+
+
+def growth(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """A part, 0.5 from "50%" or "50"."""
+    try:
+        part = parse_percent(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a percentage: write 50% or 50.") from None
+    if not SMALLEST_GROWTH <= part <= LARGEST_GROWTH:
+        raise click.BadParameter(f"{value!r} is out of range: write 1% to 10000%.")
+    return part
+
+
 def sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
     """Names out of profiler.SOURCES."""
     from memwatch.profiler import SOURCES
@@ -82,6 +104,13 @@ def sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[s
                 f"{name!r} is no source: write auto, none, or some of {known}."
             )
     return names
+
+
+def shell_command(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Anything but nothing: what a variable holds that was never set."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("the command is empty: write one, or leave the option out.")
+    return value
 
 
 def regex(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memwatch.recording import Recorder
 
 
-def refuse_reports_of_one_run(context: click.Context, reports: dict[str, Any]) -> None:
+def refuse_reports_of_one_run(context: click.Context, reports: Container[str]) -> None:
     """A series has a summary and JSON; the other options of a report are of one run."""
     for parameter in context.command.params:
         name = parameter.name or ""

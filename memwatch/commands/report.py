@@ -28,7 +28,13 @@ def command(path: str, **wanted: Any) -> int:
     """
     reports = Reports(**wanted)
     try:
-        profile = load_results(path, timeline=reports.needs_timeline).profile
+        results = load_results(path, timeline=reports.needs_timeline, on_batch=reports.on_batch)
+        profile = results.profile
+        if reports.on_batch and not results.has_samples:
+            raise click.ClickException(
+                f"{path!r} has no samples of single processes, which --leaks needs: give a "
+                "recording (memwatch run -o)"
+            )
         if reports.needs_timeline and profile.timeline is None:
             raise click.ClickException(
                 f"{path!r} has no timeline: give a recording, or JSON of run --json --timeline"
@@ -36,4 +42,5 @@ def command(path: str, **wanted: Any) -> int:
     except click.ClickException:
         reports.abandon()
         raise
-    return 0 if reports.write(profile) else 1
+    code = 0 if reports.write(profile) else 1
+    return reports.leak_code or code

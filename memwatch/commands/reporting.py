@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -15,7 +15,13 @@ from memwatch.commands.files import cannot_write
 from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
 
+if TYPE_CHECKING:
+    from memwatch.leaks import Leaks
+    from memwatch.observations import Batch
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+Fill = Callable[[TextIO], None]
+KeepJson = Callable[[Fill], "str | None"]
 
 _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, not a summary."),
@@ -44,6 +50,26 @@ _OPTIONS = (
         metavar="N|all",
         help="How many processes the summary lists.",
     ),
+    click.option("--leaks", is_flag=True, help="Look for processes that seem to leak."),
+    click.option(
+        "--leak-min-growth",
+        callback=options.growth,
+        default="50%",
+        show_default=True,
+        metavar="PERCENT",
+        help="Growth that --leaks reports: of what was held after the warm-up.",
+    ),
+    click.option(
+        "--leak-min-duration",
+        callback=options.watched,
+        default="60s",
+        show_default=True,
+        metavar="TIME",
+        help="How long a process must run for --leaks: 60 (seconds), 90s, 5min.",
+    ),
+    click.option(
+        "--fail-on-leak", is_flag=True, help="Exit with 12 if one seems to leak. Implies --leaks."
+    ),
 )
 
 
@@ -52,6 +78,9 @@ def report_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+EXIT_LEAK = 12
 
 
 class Reports:
@@ -67,6 +96,10 @@ class Reports:
         include: re.Pattern[str] | None,
         exclude: re.Pattern[str] | None,
         top: int | None,
+        leaks: bool,
+        leak_min_growth: float,
+        leak_min_duration: float,
+        fail_on_leak: bool,
     ) -> None:
         if csv_path and timeline_path and _are_one_file(csv_path, timeline_path):
             raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
@@ -82,6 +115,18 @@ class Reports:
             if self._csv_file:
                 self._csv_file.abandon()
             raise
+        self.leaks: Leaks | None = None
+        """What was found, once the reports are written; None when nothing was looked for."""
+        self.on_batch: Callable[[Batch], None] | None = None
+        """Has to be called with all that was observed, when it is not None."""
+        self._fail_on_leak = fail_on_leak
+        self._find_leaks: Callable[[], Leaks] | None = None
+        if leaks or fail_on_leak:
+            from memwatch.leaks import LeakSearch
+
+            search = LeakSearch(leak_min_growth, round(leak_min_duration * 1e9))
+            self.on_batch = search.apply
+            self._find_leaks = search.finish
 
     def writes(self, path: str) -> bool:
         """Whether one of them goes to the same file."""
@@ -98,9 +143,17 @@ class Reports:
             if file:
                 file.abandon()
 
-    def write(self, profile: Profile) -> bool:
-        """Writes all of them. Whether that could be done: one that cannot is not the end."""
-        writer = _Writer(profile, self._include, self._exclude)
+    def write(self, profile: Profile, keep: KeepJson | None = None) -> bool:
+        """Writes all of them. Whether that could be done: one that cannot is not the end.
+
+        `keep` is told first how to write the JSON. It may answer with the path of a file that has
+        it, so that it need not be made twice.
+        """
+        if self._find_leaks:
+            self.leaks = self._find_leaks()
+        writer = _Writer(profile, self._include, self._exclude, self.leaks)
+        if keep:
+            writer.made = keep(writer.json)
         for file, fill in (
             (self._csv_file, writer.processes_csv),
             (self._timeline_file, writer.timeline_csv),
@@ -113,15 +166,27 @@ class Reports:
             writer.print_summary(self._top)
         return not writer.failed
 
+    @property
+    def leak_code(self) -> int:
+        """The exit code when something was found and that is to fail; else 0."""
+        return EXIT_LEAK if self._fail_on_leak and self.leaks and self.leaks.found else 0
+
 
 class _Writer:
     def __init__(
-        self, profile: Profile, include: re.Pattern[str] | None, exclude: re.Pattern[str] | None
+        self,
+        profile: Profile,
+        include: re.Pattern[str] | None,
+        exclude: re.Pattern[str] | None,
+        leaks: Leaks | None,
     ) -> None:
         from memwatch.filters import Filter, apply
 
         self.profile = profile
         self.shown = apply(profile.processes, Filter(include, exclude))
+        self.leaks = leaks
+        self.made: str | None = None
+        """A file that has the JSON already."""
         self.failed = False
 
     def processes_csv(self, out: TextIO) -> None:
@@ -135,9 +200,15 @@ class _Writer:
         write_timeline(self.profile, out)
 
     def json(self, out: TextIO) -> None:
+        if self.made:
+            from shutil import copyfileobj
+
+            with open(self.made, encoding="utf-8", newline="") as file:
+                copyfileobj(file, out)
+            return
         from memwatch.reports.json_report import write
 
-        write(self.profile, self.shown, out)
+        write(self.profile, self.shown, out, self.leaks)
 
     def write(self, where: str, write: Callable[[], None]) -> None:
         """Calls `write`; if that fails, says so and saves the whole result elsewhere, once."""
@@ -165,6 +236,7 @@ class _Writer:
                 width=terminal.width(2),
                 bold=bold,
                 dim=dim,
+                leaks=self.leaks,
             )
         )
         try:

@@ -121,6 +121,15 @@ if TYPE_CHECKING:
 @report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
 @click.option(
+    "--post-run-cmd",
+    callback=options.shell_command,
+    metavar="CMD",
+    help="Run CMD in a shell after the report. {} is the path of the JSON, as is $MEMWATCH_RESULT.",
+)
+@click.option(
+    "--post-run-strict", is_flag=True, help="Exit with 1 if CMD fails and the command did not."
+)
+@click.option(
     "--show-settings",
     is_flag=True,
     help="Show the value of each option and where it comes from, and run nothing.",
@@ -142,6 +151,8 @@ def command(
     on_limit: str,
     kill_after: float,
     silent: bool,
+    post_run_cmd: str | None,
+    post_run_strict: bool,
     show_settings: bool,
     words: tuple[str, ...],
     **wanted: Any,
@@ -151,8 +162,9 @@ def command(
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
     signal N killed it; 1 if it could not be started; 10 if the job exceeded a
-    limit on its total, 11 if a process exceeded the limit on each. With --repeat
-    the first run that does not end with 0 is the last.
+    limit on its total, 11 if a process exceeded the limit on each; 12 if it
+    seems to leak and --fail-on-leak is given. With --repeat the first run that
+    does not end with 0 is the last.
 
     \b
     Examples:
@@ -172,7 +184,7 @@ def command(
     if repeat > 1:
         from memwatch.commands.repeats import refuse_reports_of_one_run, run_series
 
-        refuse_reports_of_one_run(click.get_current_context(), wanted)
+        refuse_reports_of_one_run(click.get_current_context(), {*wanted, "post_run_cmd"})
     reports = Reports(**wanted)
     try:
         recorders = _recorders(output, reports, repeat, overwrite=force)
@@ -195,6 +207,7 @@ def command(
                 timeline=reports.needs_timeline,
                 recorder=recorder,
                 on_look=line.show if line else None,
+                on_batch=reports.on_batch,
                 limits=limits,
                 kill_after=kill_after if on_limit == "kill" else None,
                 stdout=stdout,
@@ -220,24 +233,43 @@ def command(
                 launcher,
                 once,
                 recorders,
-                partial(_exit_code, is_written=True),
+                partial(_exit_code, leaks=0, went_well=True),
                 as_json=reports.as_json,
                 quiet=reports.quiet,
             )
         profile = once(recorders[0])
         # Still inside: a late signal to memwatch must not cost the user the report.
-        is_written = reports.write(profile)
-    return _exit_code(profile, is_written=is_written)
+        if post_run_cmd is None:
+            went_well = reports.write(profile)
+        else:
+            went_well = _write_and_run(post_run_cmd, post_run_strict, reports, profile, launcher)
+    return _exit_code(profile, leaks=reports.leak_code, went_well=went_well)
 
 
-def _exit_code(profile: Profile, *, is_written: bool) -> int:
+def _write_and_run(
+    command: str, strict: bool, reports: Reports, profile: Profile, launcher: Launcher
+) -> bool:
+    """The reports, then the user's command. Whether all that counts went well."""
+    from memwatch.commands.post_run import PostRun
+
+    with PostRun(command) as hook:
+        is_written = reports.write(profile, hook.keep)
+        stdout = 2 if reports.as_json else -1
+        succeeded = hook.run(launcher, profile, reports.leaks, stdout=stdout)
+    return is_written and (succeeded or not strict)
+
+
+def _exit_code(profile: Profile, *, leaks: int, went_well: bool) -> int:
     outcome = profile.limits
     exceeded = outcome.exit_code if outcome else 0
     if outcome and outcome.kill and exceeded:
         return exceeded
+    # What leaks is often ended from outside, so that this says more than how it ended.
+    if leaks:
+        return leaks
     # A command that failed by itself keeps its code.
     code = profile.exit_code
-    return (1 if code is None else code) or exceeded or int(not is_written)
+    return (1 if code is None else code) or exceeded or int(not went_well)
 
 
 def _recorders(

@@ -33,11 +33,14 @@ PLAIN = (
 
 def verdict_line(comparison: Comparison) -> str:
     """The verdict in a sentence: of all that regressed, else of what decides."""
-    told = [
-        change for change in comparison.gating if change.verdict is comparison.verdict
-    ] or comparison.gating[:1]
-    line = "; ".join(in_words(change) for change in told)
+    line = "; ".join(in_words(change) for change in _decisive(comparison))
     return f"{line} (one run each)" if comparison.is_plain else line
+
+
+def _decisive(comparison: Comparison) -> Sequence[Change]:
+    """What has the verdict of the whole."""
+    gating = comparison.gating
+    return [each for each in gating if each.verdict is comparison.verdict] or gating[:1]
 
 
 def in_words(change: Change) -> str:
@@ -168,8 +171,13 @@ def _word(change: Change) -> str:
     if not change.gates:
         words = {Verdict.REGRESSION: "more", Verdict.IMPROVEMENT: "less", Verdict.NO_CHANGE: ""}
         return presence or words.get(change.verdict, change.verdict.value)
-    word = "no regression" if change.verdict is Verdict.NO_CHANGE else change.verdict.value
+    word = _decision(change.verdict)
     return f"{word}, {presence}" if presence else word
+
+
+def _decision(verdict: Verdict) -> str:
+    """Of what decides, in a word or two."""
+    return "no regression" if verdict is Verdict.NO_CHANGE else verdict.value
 
 
 def _groups(comparison: Comparison) -> tuple[list[Row], int]:
@@ -281,7 +289,13 @@ def lines(
             yield dim(f"  … and {more:,} more (--json has all)")
     yield ""
     yield from _remarks(comparison)
-    yield bold(f"Verdict: {verdict_line(comparison)}")
+    decisive = _decisive(comparison)
+    if len(decisive) == 1:
+        yield bold(f"Verdict: {verdict_line(comparison)}")
+        return
+    yield bold(f"Verdict: {_decision(comparison.verdict)}")
+    for each in decisive:
+        yield bold(f"  {in_words(each)}")
 
 
 def _table(

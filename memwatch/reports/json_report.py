@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from memwatch.filters import Shown
 from memwatch.job import Holder
@@ -12,10 +12,17 @@ from memwatch.processes import UNKNOWN, Image, Process
 from memwatch.profile import Profile
 from memwatch.units import format_date, kib, unicode_text
 
+if TYPE_CHECKING:
+    from memwatch.leaks import Leaks
 
-def write(profile: Profile, shown: Shown, out: TextIO) -> None:
+
+def write(profile: Profile, shown: Shown, out: TextIO, leaks: Leaks | None = None) -> None:
     """Writes the document. Processes go out one by one: there may be half a million."""
     head = _head(profile, shown)
+    if leaks:
+        from memwatch.reports import leak_report
+
+        head["leaks"] = leak_report.document(leaks, profile)
     out.write("{\n")
     for key, value in head.items():
         out.write(f"  {json.dumps(key)}: {json.dumps(value)},\n")

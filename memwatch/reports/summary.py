@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from memwatch.filters import Shown
 from memwatch.groups import Group
@@ -13,6 +14,9 @@ from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.profile import Overhead, Profile
 from memwatch.reports import limit_lines
 from memwatch.units import count, format_duration, format_interval, format_size, printable
+
+if TYPE_CHECKING:
+    from memwatch.leaks import Leaks
 
 Style = Callable[[str], str]
 
@@ -26,7 +30,14 @@ LONGEST_NAME = 40
 
 
 def lines(
-    profile: Profile, shown: Shown, *, top: int | None, width: int, bold: Style, dim: Style
+    profile: Profile,
+    shown: Shown,
+    *,
+    top: int | None,
+    width: int,
+    bold: Style,
+    dim: Style,
+    leaks: Leaks | None = None,
 ) -> Iterator[str]:
     """The summary line by line. `top` limits the list of processes; None shows all."""
     yield ""
@@ -41,6 +52,10 @@ def lines(
         yield from _holders(profile, bold, dim)
         yield from _processes(shown, top, width, bold, dim)
         yield from _groups(profile, shown, bold, dim)
+    if leaks:
+        from memwatch.reports import leak_report
+
+        yield from leak_report.lines(leaks, width=width, bold=bold, dim=dim)
     yield ""
     yield from notes(profile, dim)
 

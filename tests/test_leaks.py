@@ -1,0 +1,545 @@
+"""`--leaks`: what it makes of observations and of programs, and that a recording gives the same."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped, unused-ignore]
+import pytest
+
+from memwatch.job import Job
+from memwatch.leaks import FEWEST_SAMPLES, Leaks, LeakSearch
+from memwatch.memory_limit import MemoryLimit
+from memwatch.observations import (
+    EXITED,
+    FINAL,
+    HAS_ARGV,
+    HAS_RSS,
+    HAS_WATERMARK,
+    IMAGE,
+    INHERITED,
+    MEMORY,
+    SAME_IMAGE,
+    STARTED,
+    TICK,
+    Batch,
+)
+from memwatch.profile import Beginning, Clock, Ending, Overhead, from_job
+from memwatch.recording import Recorder
+from memwatch.reports import leak_report
+from memwatch.results import load
+
+MIB = 1 << 20
+SECOND = 1_000_000_000
+SCHEMA = json.loads(
+    files("memwatch").joinpath("schema/profile.schema.json").read_text(encoding="utf-8")
+)
+
+
+def grows(t: float) -> float:
+    """Of seconds: MiB."""
+    return 50 + t
+
+
+class Script:
+    """Observations of a job, written down second by second."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, ...]] = []
+        self.text = b""
+
+    def image(self, time: float, serial: int, name: str, valid: int = 0) -> None:
+        text = f"{name}\0/bin/{name}\0{name}\0--option\0".encode()
+        at = len(self.text)
+        self.text += text
+        now = round(time * SECOND)
+        self.records.append((now, serial, at, len(text), IMAGE, HAS_ARGV | valid, 100 + serial, 0))
+
+    def start(self, time: float, serial: int, name: str = "program") -> None:
+        now = round(time * SECOND)
+        self.records.append((now, serial, 0, now, STARTED, 0, 100 + serial, 0))
+        self.image(time, serial, name)
+
+    def memory(self, time: float, serial: int, mib: float) -> None:
+        now = round(time * SECOND)
+        size = round(mib * MIB)
+        self.records.append((now, serial, size, 0, MEMORY, HAS_RSS, 100 + serial, 0))
+
+    def tick(self, time: float, total: float = 0) -> None:
+        now = round(time * SECOND)
+        self.records.append((now, 0, round(total * MIB), 1, TICK, HAS_RSS, 0, 0))
+
+    def exit(self, time: float, serial: int) -> None:
+        now = round(time * SECOND)
+        self.records.append((now, serial, 0, 0, EXITED, 0, 100 + serial, 0))
+
+    def life(
+        self, serial: int, start: int, end: int, shape: Callable[[float], float] = grows
+    ) -> None:
+        """With a tick every second, at which all that the job holds is this."""
+        for time in range(start, end):
+            self.memory(time, serial, shape(time - start))
+            self.tick(time, shape(time - start))
+
+    @property
+    def batch(self) -> Batch:
+        return Batch(self.records, self.text)  # type: ignore[arg-type]
+
+    def judge(self, *, growth: float = 0.5, seconds: float = 60) -> Leaks:
+        search = LeakSearch(growth, round(seconds * SECOND))
+        search.apply(self.batch)
+        return search.finish()
+
+
+# -- What is found -------------------------------------------------------------------------------
+
+
+def test_it_names_the_process_and_the_rate():
+    script = Script()
+    script.start(10, 1, "leaky")
+    script.life(1, 10, 210)
+    found = script.judge()
+    assert found.judged == 1
+    (leak,) = found.found
+    assert leak.process
+    assert (leak.process.serial, leak.process.pid) == (1, 101)
+    assert leak.process.program.name == "leaky"
+    assert leak.process.program.argv == ("leaky", "--option")
+    # A MiB a second. A stretch has the value at its beginning, so the line is a little late.
+    assert leak.rate == pytest.approx(3600 * MIB, rel=0.01)
+    assert leak.fit > 0.99
+    assert leak.low == pytest.approx(grows(leak.start / SECOND - 10) * MIB, rel=0.03)
+    assert leak.high == pytest.approx(grows(leak.end / SECOND - 10) * MIB, rel=0.03)
+    assert leak.growth == (leak.high - leak.low) / leak.low
+    assert 10 + 200 * 0.1 < leak.start / SECOND < leak.end / SECOND < 10 + 200 * 0.95
+
+
+def test_thresholds():
+    script = Script()
+    script.start(0, 1)
+    script.life(1, 0, 100)
+    (leak,) = script.judge().found
+    assert script.judge(growth=leak.growth * 0.99).found
+    assert not script.judge(growth=leak.growth * 1.01).found
+    # From its first sample to its last, and that is a second less.
+    assert script.judge(seconds=99).found
+    assert not script.judge(seconds=99.1).found
+    assert script.judge(seconds=99.1).judged == 0
+
+
+def test_it_is_not_judged_by_a_few_samples():
+    script = Script()
+    script.start(0, 1)
+    for number in range(FEWEST_SAMPLES):
+        script.memory(number * 60, 1, 50 * (number + 1))
+        script.tick(number * 60)
+    assert script.judge().found
+    del script.records[-1]
+    assert script.judge().judged == 0
+
+
+def test_less_than_a_mib_is_no_leak():
+    script = Script()
+    script.start(0, 1)
+    script.life(1, 0, 100, lambda t: 0.5 + t / 100)
+    assert not script.judge().found
+    script.life(1, 100, 400, lambda t: 1.5 + t / 100)
+    assert script.judge().found
+
+
+def test_memory_that_stands_still_is_not_said_again():
+    """A value holds until the next, and until the end: here it is a plateau."""
+    script = Script()
+    script.start(0, 1)
+    script.life(1, 0, 50)
+    assert script.judge(seconds=30).found
+    for time in range(50, 100):
+        script.tick(time, grows(49))
+    assert not script.judge(seconds=30).found
+
+
+def test_the_fastest_is_first():
+    script = Script()
+    for serial in (1, 2, 3):
+        script.start(0, serial)
+    for time in range(100):
+        for serial, pace in ((1, 2), (2, 5), (3, 1)):
+            script.memory(time, serial, 20 + pace * time)
+        script.tick(time)
+    assert [leak.process.pid for leak in script.judge().found if leak.process] == [102, 101, 103]
+
+
+# -- Programs and processes ------------------------------------------------------------------------
+
+
+def test_each_program_is_judged_by_itself():
+    """A shell that becomes a large program, and then another, has not leaked."""
+    script = Script()
+    script.start(0, 1, "small")
+    script.life(1, 0, 100, lambda t: 10)
+    script.image(100, 1, "leaky")
+    script.life(1, 100, 200)
+    script.image(200, 1, "large")
+    script.life(1, 200, 300, lambda t: 500)
+    found = script.judge()
+    assert found.judged == 3
+    (leak,) = found.found
+    assert leak.process
+    assert leak.process.program.name == "leaky"
+
+
+def test_more_that_is_learnt_of_a_program_does_not_begin_another():
+    script = Script()
+    script.start(0, 1, "early")
+    script.life(1, 0, 50)
+    script.image(50, 1, "late", SAME_IMAGE)
+    # When it was executed: it has no text.
+    script.records.append((50 * SECOND, 1, 0, 0, IMAGE, SAME_IMAGE, 101, 0))
+    script.life(1, 50, 100, lambda t: 100 + t)
+    (leak,) = script.judge().found
+    assert leak.process
+    assert leak.process.program.name == "late"
+
+
+def test_a_fork_is_a_process_of_its_own():
+    script = Script()
+    script.start(0, 1)
+    script.image(0, 2, "worker", INHERITED)
+    script.life(2, 0, 100)
+    script.exit(100, 2)
+    (leak,) = script.judge().found
+    assert leak.process
+    assert leak.process.serial == 2
+
+
+def test_a_pid_that_is_used_again_is_another_process():
+    script = Script()
+    for serial in range(1, 11):
+        start = serial * 12
+        script.start(start, serial)
+        script.life(serial, start, start + 12, lambda t, first=start: first + t)
+        script.records = [(*r[:6], 100, 0) if r[4] != TICK else r for r in script.records]
+        script.exit(start + 12, serial)
+    assert script.judge().judged == 0
+
+
+def test_memory_that_is_given_up_before_the_end_is_no_sample():
+    """What exits has none left, but is still there."""
+    script = Script()
+    script.start(0, 1)
+    script.life(1, 0, 100)
+    script.memory(100, 1, 0)
+    for time in range(100, 200):
+        script.tick(time)
+    script.exit(200, 1)
+    assert script.judge().found
+
+
+def test_a_watermark_is_no_sample():
+    script = Script()
+    script.start(0, 1)
+    for time in range(100):
+        script.memory(time, 1, grows(time))
+        script.records.append((time * SECOND, 1, 0, 1, MEMORY, HAS_WATERMARK | FINAL, 101, 0))
+        script.tick(time)
+    assert script.judge().found
+
+
+def test_a_program_that_could_not_be_looked_at():
+    script = Script()
+    for time in range(100):
+        script.memory(time, 1, grows(time))
+        script.tick(time)
+    (leak,) = script.judge().found
+    assert leak.process
+    assert leak.process.program.name == "?"
+
+
+# -- The job's total -------------------------------------------------------------------------------
+
+
+def fleet() -> Script:
+    """Workers that stay, and of which there are more and more; each for itself stands still."""
+    script = Script()
+    for time in range(120):
+        script.start(time, time + 1)
+        script.memory(time, time + 1, 10)
+        script.tick(time, 10 * (time + 1))
+    return script
+
+
+def test_total_that_grows():
+    found = fleet().judge()
+    assert found.total_judged
+    (leak,) = found.found
+    assert leak.process is None
+    assert leak.rate == pytest.approx(36000 * MIB, rel=0.02)
+
+
+def test_total_is_left_out_where_a_process_explains_it():
+    script = Script()
+    script.start(0, 1)
+    script.life(1, 0, 100)
+    found = script.judge()
+    assert [bool(leak.process) for leak in found.found] == [True]
+    assert not found.total_judged
+
+
+def test_the_end_of_the_job_is_not_in_its_total():
+    script = fleet()
+    script.tick(120, 0)
+    assert script.judge(seconds=110).found
+
+
+# -- Cost ----------------------------------------------------------------------------------------
+
+
+def test_what_has_ended_takes_no_memory():
+    search = LeakSearch(0.5, 60 * SECOND)
+    life = Script()
+    life.start(0, 1, "x" * 4000)
+    life.memory(0, 1, 10)
+    life.tick(0, 10)
+    life.exit(0, 1)
+
+    def run(first: int, number: int) -> int:
+        for serial in range(first, first + number):
+            records = [(r[0], serial if r[4] != TICK else 0, *r[2:]) for r in life.records]
+            search.apply(Batch(records, life.text))  # type: ignore[arg-type]
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = run(1, 100)
+        after = run(200, 5000)
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20_000
+
+
+def test_a_long_life_takes_no_more_memory_than_a_short_one():
+    search = LeakSearch(0.5, 60 * SECOND)
+
+    def run(first: int, last: int) -> None:
+        script = Script()
+        script.life(1, first, last)
+        search.apply(script.batch)
+
+    tracemalloc.start()
+    try:
+        run(0, 10_000)  # Python keeps some tuples for later
+        before, _ = tracemalloc.get_traced_memory()
+        run(10_000, 20_000)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 20_000
+
+
+# -- Reports -------------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    return text
+
+
+def summary(leaks: Leaks, width: int = 100) -> list[str]:
+    return list(leak_report.lines(leaks, width=width, bold=plain, dim=plain))
+
+
+def test_summary_of_a_leak():
+    script = Script()
+    script.start(0, 1, "leaky")
+    script.life(1, 0, 200)
+    assert summary(script.judge()) == [
+        "",
+        "Possible leaks:  (a heuristic: sampled RSS that grew steadily and was not given back)",
+        "     3.5 GiB/h  pid 101  leaky --option",
+        "                from 79.4 MiB to 228.6 MiB (+188 %) in 00:02:29.1; "
+        "a straight line explains 99 % of that",
+    ]
+    assert max(map(len, summary(script.judge(), width=40)[2:3])) <= 40
+
+
+def test_summary_of_a_total():
+    lines = summary(fleet().judge())
+    assert lines[2].endswith("GiB/h  the job's total")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "line"),
+    [
+        (
+            60,
+            "Leak check: nothing found: of 1 process that ran for 60 s or longer none grew "
+            "steadily by 50 % or more (a heuristic).",
+        ),
+        (
+            900,
+            "Leak check: not possible: nothing ran for 900 s or longer and was in 20 samples.",
+        ),
+    ],
+)
+def test_summary_of_nothing(seconds, line):
+    script = Script()
+    script.start(0, 1)
+    script.life(1, 0, 100, lambda t: 10)
+    assert summary(script.judge(seconds=seconds)) == ["", line]
+
+
+def test_summary_of_a_total_that_does_not_leak():
+    script = Script()
+    for time in range(100):
+        script.tick(time, 10)
+    assert summary(script.judge()) == [
+        "",
+        "Leak check: nothing found: no process ran for 60 s or longer, and the job's total did not "
+        "grow steadily by 50 % or more (a heuristic).",
+    ]
+
+
+@pytest.mark.parametrize("script", [fleet, Script], ids=["total", "nothing"])
+def test_json_is_what_the_schema_says(script):
+    job = Job()
+    nothing = MemoryLimit(*(None,) * 6)
+    beginning = Beginning(("x",), Clock(0, 0), 0, 1)
+    profile = from_job(job, beginning, Ending(1, 0, Overhead(None, None), nothing))
+    document = leak_report.document(script().judge(), profile)
+    schema = {**SCHEMA["properties"]["leaks"], "$defs": SCHEMA["$defs"]}
+    jsonschema.Draft202012Validator(schema).validate(document)
+    assert set(document) == set(schema["properties"]) == set(schema["required"])
+    for leak in document["found"]:
+        described = SCHEMA["$defs"]["leak"]
+        assert set(leak) == set(described["properties"]) == set(described["required"])
+
+
+# -- The commands --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "leaky.jsonl"
+    recorder = Recorder(str(path))
+    recorder.begin(Beginning(("leaky",), Clock(0, 0), 0, SECOND))
+    script = Script()
+    script.start(0, 1, "leaky")
+    script.life(1, 0, 200)
+    script.exit(200, 1)
+    recorder.add(script.batch)
+    nothing = MemoryLimit(*(None,) * 6)
+    recorder.end(Ending(200 * SECOND, 0, Overhead(0, 0), nothing))
+    path.chmod(0o644)
+    tmp_path.chmod(0o755)
+    return path
+
+
+def test_report(memwatch, recording):
+    result = memwatch.run("report", "--leaks", recording)
+    assert result.code == 0
+    assert "3.5 GiB/h  pid 101  leaky --option" in result.text
+    result = memwatch.run("report", recording)
+    assert "leak" not in result.text.replace("leaky", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--fail-on-leak",), 12),
+        (("--fail-on-leak", "--leak-min-growth", "190%"), 0),
+        (("--fail-on-leak", "--leak-min-duration", "10min"), 0),
+        (("--leaks",), 0),
+    ],
+)
+def test_exit_code_of_report(memwatch, recording, options, code):
+    result = memwatch.run("report", "--json", *options, recording)
+    assert result.code == code
+    jsonschema.Draft202012Validator(SCHEMA).validate(result.json)
+    found = result.json["leaks"]["found"]
+    assert len(found) == (len(options) == 1)
+
+
+def test_json_has_no_samples(memwatch, recording):
+    path = memwatch.room / "run.json"
+    path.write_bytes(memwatch.run("report", "--json", recording).out)
+    result = memwatch.run("report", "--leaks", path)
+    assert result.code == 1
+    line = result.one_line()
+    assert repr(str(path)) in line
+    assert "has no samples" in line
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--leak-min-duration", "1d", "is not a duration"),
+        ("--leak-min-duration", "0.5s", "out of range"),
+        ("--leak-min-duration", "200000min", "out of range"),
+        ("--leak-min-duration", "1e9", "is not a duration"),
+        ("--leak-min-growth", "half", "is not a percentage"),
+        ("--leak-min-growth", "0.5", "out of range: write 1% to 10000%"),
+        ("--leak-min-growth", "-5%", "is not a percentage"),
+    ],
+)
+def test_bad_values(memwatch, recording, option, value, why):
+    result = memwatch.run("report", "--leaks", option, value, recording)
+    assert result.code == 1
+    line = result.one_line()
+    assert repr(value) in line
+    assert why in line
+
+
+LEAKY = """
+import mmap, time
+kept, end = [], time.monotonic() + 3
+while time.monotonic() < end:
+    kept.append(mmap.mmap(-1, 1 << 19))
+    kept[-1].write(b"x" * (1 << 19))
+    time.sleep(0.02)
+"""
+
+
+def test_run_and_its_recording_say_the_same(memwatch):
+    options = ("--leak-min-duration", "1s", "--fail-on-leak", "--json")
+    path = memwatch.room / "r.jsonl"
+    result = memwatch.run("run", "-i", "5", "-o", path, *options, "--", sys.executable, "-c", LEAKY)
+    assert result.code == 12
+    jsonschema.Draft202012Validator(SCHEMA).validate(result.json)
+    (leak,) = result.json["leaks"]["found"]
+    assert leak["argv"] == [sys.executable, "-c", LEAKY]
+    assert leak["pid"] == result.json["processes"][0]["pid"]
+    again = memwatch.run("report", *options, path)
+    assert again.code == 12
+    assert again.json["leaks"] == result.json["leaks"]
+
+
+def test_commands_code_where_nothing_leaks(memwatch):
+    result = memwatch.run("run", "--fail-on-leak", "--", "sh", "-c", "exit 3")
+    assert result.code == 3
+    assert "Leak check: not possible" in result.text
+
+
+def test_a_run_without_it_does_not_pay_for_it(memwatch):
+    code = (
+        "import os, sys; from memwatch import cli; os._exit = lambda code: print("
+        "*sorted(name for name in sys.modules if name.startswith('memwatch.')), sep='\\n'); "
+        "sys.argv[1:] = ['run', '--quiet', *sys.argv[1:], '--', 'true']; cli.main()"
+    )
+    shown = {}
+    for options in ((), ("--leaks",)):
+        program = [*memwatch.user.prefix, sys.executable, "-c", code, *options]
+        shown[options] = memwatch.popen(program).end().out.decode().split()
+    mine = {"memwatch.leaks", "memwatch.trend", "memwatch.commands.post_run"}
+    assert not mine & set(shown[()])
+    assert {"memwatch.leaks", "memwatch.trend"} <= set(shown[("--leaks",)])
+
+
+def test_load_hands_out_all_batches(recording):
+    batches: list[Batch] = []
+    results = load(str(recording), on_batch=batches.append)
+    assert results.has_samples
+    assert sum(len(batch.records) for batch in batches) == 403

@@ -1,0 +1,275 @@
+"""`memwatch run --post-run-cmd`: what it is given, when it runs, and what its failure means."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shlex
+import signal
+import tempfile
+
+import pytest
+
+from memwatch.commands import post_run
+from memwatch.commands.post_run import PostRun
+from memwatch.job import Job
+from memwatch.launcher import Launcher
+from memwatch.memory_limit import MemoryLimit
+from memwatch.profile import Beginning, Clock, Ending, Overhead, from_job
+
+HOOK = "--post-run-cmd"
+CTRL_C = b"\x03"
+
+# What it finds in its environment, less the path itself.
+FIGURES = {
+    *("EXIT_CODE", "DURATION_SECONDS", "SAMPLES", "PROCESS_COUNT"),
+    *("MAX_TOTAL_RSS_KIB", "MAX_TOTAL_PSS_KIB", "MAX_PROCESS_RSS_KIB"),
+}
+
+# Nothing was seen of it.
+PROFILE = from_job(
+    Job(),
+    Beginning(("true",), Clock(0, 0), 0, 1),
+    Ending(1_500_000_000, None, Overhead(None, None), MemoryLimit(*(None,) * 6)),
+)
+
+
+def figures(text: str) -> dict[str, str]:
+    found = re.findall(r"^MEMWATCH_RESULT_(\w+)=(.*)$", text, re.MULTILINE)
+    return dict(found)
+
+
+def leftovers(memwatch):
+    return list(memwatch.room.glob("memwatch-*"))
+
+
+@pytest.mark.both_users
+def test_it_finds_the_json_and_the_figures(memwatch, burner):
+    hook = "cp {} copy.json; cp $MEMWATCH_RESULT second.json; env > env"
+    watch = memwatch.start(
+        *("run", "-i", "5", "--pss", "always", HOOK, hook),
+        *("--", burner, "touch", "20", "mark", "root", "gate", "exit", "3"),
+    )
+    watch.mark("root")
+    watch.ticks()
+    result = watch.end()
+    assert result.code == 3
+    assert result.out == b""
+    copy = json.loads((memwatch.room / "copy.json").read_text())
+    assert copy == json.loads((memwatch.room / "second.json").read_text())
+    largest = copy["processes"][0]["max_rss_kib"]
+    assert largest >= 20 * 1024
+    told = figures((memwatch.room / "env").read_text())
+    keys = {name: name.lower() for name in FIGURES - {"MAX_PROCESS_RSS_KIB"}}
+    known = {name: str(copy[key]) for name, key in keys.items() if copy[key] is not None}
+    assert told == known | {"MAX_PROCESS_RSS_KIB": str(largest)}
+    assert told["EXIT_CODE"] == "3"
+    assert leftovers(memwatch) == []
+
+
+def test_it_runs_after_the_report(memwatch):
+    result = memwatch.run("run", HOOK, "echo the hook; echo of it >&2", "--", "echo", "the job")
+    assert result.code == 0
+    assert result.out == b"the job\nthe hook\n"
+    assert result.text.splitlines()[-1] == "of it"
+    assert "Job: echo 'the job'" in result.text
+
+
+def test_what_is_not_known_is_not_there():
+    assert post_run.figures(PROFILE, None) == {
+        "MEMWATCH_RESULT_DURATION_SECONDS": "1.5",
+        "MEMWATCH_RESULT_SAMPLES": "0",
+        "MEMWATCH_RESULT_PROCESS_COUNT": "0",
+    }
+
+
+def test_what_another_memwatch_told_its_own_hook_is_not_passed_on(memwatch):
+    env = {"MEMWATCH_RESULT": "/theirs", "MEMWATCH_RESULT_MAX_TOTAL_PSS_KIB": "1"}
+    result = memwatch.run("run", "--pss", "off", "--quiet", HOOK, "env", "--", "true", env=env)
+    assert "MAX_TOTAL_PSS_KIB" not in figures(result.out.decode())
+    assert b"/theirs" not in result.out
+
+
+def test_it_is_told_the_signal_and_the_leaks(memwatch):
+    result = memwatch.run("run", "--leaks", "--quiet", HOOK, "env", "--", "sh", "-c", "kill -9 $$")
+    assert result.code == 137
+    told = figures(result.out.decode())
+    assert told["SIGNAL"] == "9"
+    assert told["EXIT_CODE"] == "137"
+    assert told["LEAKS"] == "0"
+
+
+def test_it_is_told_which_limit_ended_the_job(memwatch, burner):
+    result = memwatch.run(
+        *("run", "-i", "5", "--max-total-rss", "10M", "--quiet", HOOK, "env; false"),
+        *("--post-run-strict", "--fail-on-leak", "--", burner, "touch", "20", "gate"),
+    )
+    assert result.code == 10
+    assert figures(result.out.decode())["LIMIT"] == "max_total_rss"
+
+
+def test_the_environment_is_the_users(memwatch):
+    result = memwatch.run(
+        "run", "--quiet", HOOK, 'echo "$HELLO"', "--", "true", env={"HELLO": "it's me"}
+    )
+    assert result.out == b"it's me\n"
+
+
+def test_path_is_quoted(memwatch):
+    """For it may have blanks in it, and worse."""
+    folder = memwatch.room / "a b;$(touch oops)'\"{}"
+    folder.mkdir()
+    os.chmod(folder, 0o777)
+    result = memwatch.run(
+        *("run", "--quiet", HOOK, 'cat {} && test {} = "$MEMWATCH_RESULT"', "--post-run-strict"),
+        *("--", "true"),
+        env={"TMPDIR": str(folder)},
+    )
+    assert result.code == 0, result.text
+    assert result.json["command"] == ["true"]
+    assert not (memwatch.room / "oops").exists()
+    assert list(folder.iterdir()) == []
+
+
+def test_with_json_stdout_is_json(memwatch):
+    result = memwatch.run("run", "--json", HOOK, "cat {}; echo and more", "--", "echo", "the job")
+    assert result.code == 0
+    assert result.json["command"] == ["echo", "the job"]
+    assert result.err == b"the job\n" + result.out + b"and more\n"
+
+
+def test_json_is_the_filtered_one(memwatch):
+    """The same as --json would give."""
+    result = memwatch.run("run", "--quiet", "--exclude", "true", HOOK, "cat {}", "--", "true")
+    assert result.json["processes"] == []
+    assert result.json["filtered_process_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("hook", "how"),
+    [
+        ("exit 7", "failed: exit code 7"),
+        ("kill -TERM $$", "was killed by SIGTERM"),
+        ("no-such-program 2> /dev/null", "failed: exit code 127"),
+    ],
+)
+def test_failure_is_a_warning(memwatch, hook, how):
+    result = memwatch.run("run", "--quiet", HOOK, hook, "--", "true")
+    assert result.code == 0
+    assert result.one_line() == f"memwatch: the post-run command {how}"
+    assert leftovers(memwatch) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "hook", "code"),
+    [("exit 0", "false", 1), ("exit 4", "false", 4), ("exit 0", "true", 0), ("exit 4", "true", 4)],
+)
+def test_strict(memwatch, command, hook, code):
+    result = memwatch.run(
+        "run", "--quiet", HOOK, hook, "--post-run-strict", "--", "sh", "-c", command
+    )
+    assert result.code == code
+    assert bool(result.err) == (hook == "false")
+
+
+def test_no_job_no_hook(memwatch):
+    result = memwatch.run("run", HOOK, "touch ran", "--", "/no/such/command")
+    assert result.code == 1
+    result.one_line()
+    assert not (memwatch.room / "ran").exists()
+
+
+def test_empty_command(memwatch):
+    result = memwatch.run("run", HOOK, " ", "--", "touch", "ran")
+    assert result.code == 1
+    assert "the command is empty" in result.one_line()
+    assert not (memwatch.room / "ran").exists()
+
+
+def test_no_room_for_the_json(tmp_path, monkeypatch, capfd):
+    """It is left out: there is nothing to give it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def fill(out):
+        out.write("{")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Launcher() as launcher, PostRun("touch ran") as hook:
+        assert hook.keep(fill) is None
+        assert hook.run(launcher, PROFILE, None, stdout=-1) is False
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr().err == (
+        "memwatch: the post-run command is left out: its JSON cannot be written: "
+        "No space left on device\n"
+    )
+
+
+def test_its_signals_are_at_their_default(memwatch):
+    hook = "grep -E '^Sig(Blk|Ign)' /proc/self/status"
+    result = memwatch.run("run", "--quiet", HOOK, hook, "--", "true")
+    assert re.fullmatch(rb"(Sig\w+:\t0+\n){2}", result.out)
+
+
+def test_signal_goes_on_to_it(memwatch, wait_until):
+    """And the exit code stays the command's."""
+    hook = "trap 'echo taken; exit 0' TERM; touch waits; while :; do sleep 0.02; done"
+    watch = memwatch.start("run", "--quiet", HOOK, hook, "--", "sh", "-c", "exit 6")
+    wait_until((memwatch.room / "waits").exists, "the hook")
+    os.kill(watch.pid, signal.SIGTERM)
+    result = watch.end()
+    assert result.code == 6
+    assert result.out == b"taken\n"
+    assert result.err == b""
+
+
+def test_stdin_is_its_own(memwatch):
+    result = memwatch.run("run", "--quiet", HOOK, "read a; echo $a", "--", "true", stdin=b"line\n")
+    assert result.out == b"line\n"
+
+
+def test_what_it_leaves_behind_does_not_hold_memwatch_up(memwatch, wait_until):
+    hook = "(until test -e go; do sleep 0.02; done; touch gone) & echo done"
+    result = memwatch.run("run", "--quiet", HOOK, hook, "--", "true")
+    assert result.code == 0
+    assert result.out == b"done\n"
+    (memwatch.room / "go").touch()
+    wait_until((memwatch.room / "gone").exists, "the end of what it left behind")
+
+
+# -- At a terminal -------------------------------------------------------------------------------
+
+
+def test_at_a_terminal(terminal, memwatch):
+    hook = "test -t 0 && test -t 1 && echo at $((40 + 2)); echo type:; read a; echo got $a"
+    screen = terminal(memwatch.argv("run", HOOK, hook, "--", "true"))
+    screen.expect(b"type:")
+    screen.type(b"word\r")
+    screen.expect(b"got word")
+    assert screen.end() == 0
+    assert b"at 42" in screen.shown
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_ctrl_c_ends_it(terminal, memwatch, strict):
+    hook = "echo ready; exec sleep 1000"
+    options = ["--post-run-strict"] if strict else []
+    argv = memwatch.argv("run", "--quiet", HOOK, hook, *options, "--", "sh", "-c", "exit 5")
+    screen = terminal(argv)
+    screen.expect(b"ready")
+    screen.type(CTRL_C)
+    assert screen.end() == 5
+    assert any("the post-run command was killed by SIGINT" in line for line in screen.lines())
+    assert leftovers(memwatch) == []
+
+
+def test_after_a_job_that_ctrl_c_ended(terminal, memwatch):
+    hook = f"echo {shlex.quote('after all')}"
+    screen = terminal(
+        memwatch.argv("run", HOOK, hook, "--", "sh", "-c", "echo on; exec sleep 1000")
+    )
+    screen.expect(b"on\r")
+    screen.type(CTRL_C)
+    assert screen.end() == 130
+    assert b"after all" in screen.shown
