@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from memwatch import __version__
+from memwatch import __version__, settings
 from memwatch.outputs import complain, hold_standard_descriptors
 
-COMMANDS = ("run", "report", "view", "compare", "ci-check", "export", "doctor")
+COMMANDS = ("run", "report", "view", "compare", "ci-check", "plan", "export", "doctor")
 
 
 class LazyGroup(click.Group):
@@ -27,6 +27,21 @@ class LazyGroup(click.Group):
         module = import_module(f"memwatch.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, words = super().resolve_command(ctx, args)
+        if command and words[:1] not in (["--help"], ["-h"]):
+            settings.apply(ctx, command, words, COMMANDS)
+        return name, command, words
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.BadParameter as error:
+            settings.name_origin(error)
+            raise
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:

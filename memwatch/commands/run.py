@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from memwatch import settings
 from memwatch.commands import options
 from memwatch.commands.files import cannot_write, exists
 from memwatch.commands.reporting import Reports, report_options
@@ -128,6 +129,11 @@ if TYPE_CHECKING:
 @click.option(
     "--post-run-strict", is_flag=True, help="Exit with 1 if CMD fails and the command did not."
 )
+@click.option(
+    "--show-settings",
+    is_flag=True,
+    help="Show the value of each option and where it comes from, and run nothing.",
+)
 @click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
 def command(
     interval: float,
@@ -147,6 +153,7 @@ def command(
     silent: bool,
     post_run_cmd: str | None,
     post_run_strict: bool,
+    show_settings: bool,
     words: tuple[str, ...],
     **wanted: Any,
 ) -> int:
@@ -166,6 +173,9 @@ def command(
       memwatch run --json -- pytest > memory.json
       memwatch run --repeat 5 -o 'before.%n.jsonl' -- ./job.sh
     """
+    if show_settings:
+        click.echo("\n".join(settings.lines(click.get_current_context())))
+        return 0
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
     if max_total_pss and pss == "off":

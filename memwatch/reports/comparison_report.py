@@ -380,7 +380,7 @@ def _markdown_table(header: Sequence[str], rows: Any) -> Iterator[str]:
 
 def _escape(text: str) -> str:
     """So that a name is shown as it is, and not as a table's end, a tag or a mention."""
-    return re.sub(r"([\\`*_{}\[\]<>|#@~&])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_{}\[\]<>|#@~&$])", r"\\\1", printable(text))
 
 
 # As JSON ------------------------------------------------------------------------------------------

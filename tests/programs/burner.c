@@ -4,6 +4,7 @@
  *
  *   touch N          use N MiB more, for good
  *   read             read all of it
+ *   hold N           do nothing for N milliseconds
  *   mark NAME        append "NAME PID" to the file $BURNER_MARKS
  *   gate             wait for the end of file on standard input
  *   until FILE       wait until FILE exists
@@ -124,6 +125,13 @@ static void read_all(void) {
     for (size_t b = 0; b < block_count; b++)
         for (size_t i = 0; i < blocks[b].size; i += PAGE)
             sum += blocks[b].at[i];
+}
+
+static void hold(long ms) {
+    struct timespec time = {.tv_sec = ms / 1000,
+                            .tv_nsec = ms % 1000 * 1000000};
+    while (nanosleep(&time, &time))
+        ;
 }
 
 static void gate(void) {
@@ -359,6 +367,8 @@ static void run(char **words) {
             touch((size_t)number_in(&words));
         else if (!strcmp(what, "read"))
             read_all();
+        else if (!strcmp(what, "hold"))
+            hold(number_in(&words));
         else if (!strcmp(what, "mark"))
             mark(word_in(&words));
         else if (!strcmp(what, "gate"))

@@ -1,0 +1,169 @@
+"""`memwatch plan`: what a job would need with another number of jobs at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TextIO
+
+import click
+
+from memwatch.commands import options, terminal
+from memwatch.commands.files import load_results
+from memwatch.memory_limit import MACHINE, MemoryLimit
+from memwatch.outputs import write_stdout
+from memwatch.plan import Plan
+from memwatch.reports.plan_report import HERE, OPTION, RECORDING, Memory, Planned, document, lines
+from memwatch.results import Results
+from memwatch.units import format_size, printable
+from memwatch.workload import NoTasks, Workload, workload
+
+MOST_JOBS = 4096
+USUAL_JOBS = (1, 2, 4, 8, 16)
+
+
+def numbers(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Those of "4,8,16", in order."""
+    if value is None:
+        return None
+    found = set()
+    for word in value.split(","):
+        text = word.strip()
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
+            raise click.BadParameter(f"{value!r} is no list of numbers: write 4 or 4,8,16.")
+        number = int(text)
+        if not 1 <= number <= MOST_JOBS:
+            raise click.BadParameter(f"{text} is out of range: write 1 to {MOST_JOBS}.")
+        found.add(number)
+    return tuple(sorted(found))
+
+
+@click.command("plan")
+@click.option(
+    "--jobs",
+    callback=numbers,
+    metavar="N,...",
+    help="Numbers of jobs at once.  [default: 1,2,4,8,16 and as recorded]",
+)
+@click.option(
+    "--memory",
+    callback=options.size,
+    metavar="SIZE",
+    help="Memory that it must fit in: 32G, 1.5GiB, 8GB.  [default: the recorded limit, or that of "
+    "this machine]",
+)
+@click.option(
+    "--worker",
+    callback=options.regex,
+    metavar="REGEX",
+    help="Tasks are the processes that match (name or command line), each with all it starts.  "
+    "[default: those of the widest fan-out]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.argument("path", metavar="FILE")
+def command(
+    jobs: tuple[int, ...] | None,
+    memory: int | None,
+    worker: re.Pattern[str] | None,
+    as_json: bool,
+    path: str,
+) -> int:
+    """Tell how much memory FILE's job is expected to need with other numbers of jobs at once.
+
+    FILE is a recording (`memwatch run -o FILE`), or the JSON of a run. Its
+    tasks (compilers that make started, workers of a pool) are replayed, N at a
+    time: expected peak, with a 95 % band, expected duration, and the largest N
+    that fits the memory with 10 % left free.
+
+    \b
+    Examples:
+      memwatch run -i 10 -o build.jsonl -- make -j2
+      memwatch plan build.jsonl
+      memwatch plan build.jsonl --jobs 4,8,16 --memory 32G
+      memwatch plan tests.jsonl --worker 'pytest.*gw'
+    """
+    results = load_results(path, tracks=True)
+    try:
+        work = workload(results.profile, results.tracks, worker)
+    except NoTasks as error:
+        raise click.ClickException(f"{path!r}: {error}") from None
+    if not any(task.peak for task in work.tasks):
+        raise click.ClickException(
+            f"{path!r}: the memory of its tasks is not known; record with --exact, or at a "
+            "shorter interval"
+        )
+    planned = _plan(results, work, worker, jobs, _memory(results, memory))
+
+    def write(out: TextIO) -> None:
+        if as_json:
+            import json
+
+            out.write(json.dumps(document(planned), indent=2) + "\n")
+            return
+        bold, dim = terminal.styles(1)
+        for line in lines(planned, width=terminal.width(1), bold=bold, dim=dim):
+            out.write(line + "\n")
+
+    try:
+        write_stdout(write)
+    except OSError as error:
+        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+    return 0
+
+
+def _plan(
+    results: Results,
+    work: Workload,
+    worker: re.Pattern[str] | None,
+    jobs: tuple[int, ...] | None,
+    memory: Memory | None,
+) -> Planned:
+    plan = Plan(work)
+    chosen = jobs or tuple(sorted({*USUAL_JOBS, work.at_once}))
+    forecasts = tuple(map(plan.forecast, chosen))
+    return Planned(
+        path=results.path,
+        profile=results.profile,
+        work=work,
+        pattern=worker.pattern if worker else None,
+        forecasts=forecasts,
+        memory=memory,
+        fitting=tuple(bool(memory and plan.fits(number, memory.size)) for number in chosen),
+        most=plan.most_that_fit(memory.size) if memory else None,
+        most_tried=plan.most_jobs(),
+        cpus=_cpus(),
+    )
+
+
+def _memory(results: Results, given: int | None) -> Memory | None:
+    """The first of: what was asked for, what the job had where it ran, what there is here."""
+    if given is not None:
+        return Memory(given, OPTION, "--memory")
+    recorded = results.profile.memory_limit
+    if recorded.limit_bytes is not None:
+        return _limit(recorded, recorded.limit_bytes, RECORDING)
+    from memwatch import cgroup
+
+    here = cgroup.Watch().end()
+    return None if here.limit_bytes is None else _limit(here, here.limit_bytes, HERE)
+
+
+def _limit(limit: MemoryLimit, size: int, origin: str) -> Memory:
+    if limit.source != MACHINE:
+        where = "where it was recorded" if origin == RECORDING else "here"
+        path = f" {printable(limit.path)}" if limit.path else ""
+        return Memory(size, origin, f"limit of {limit.source}{path} {where}")
+    # What others hold there cannot be had. In a control group most of it is page cache, and can.
+    used = limit.usage_bytes or 0
+    what = "the machine it was recorded on" if origin == RECORDING else "this machine"
+    less = f", less {format_size(used)} in use before it" if used else ""
+    return Memory(max(size - used, 1), origin, f"{what} has {format_size(size)}{less}")
+
+
+def _cpus() -> int | None:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()

@@ -1,0 +1,279 @@
+"""A plan, as a person or a program reads it."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from memwatch.plan import BAND, MARGIN, Forecast
+from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
+from memwatch.profile import Profile
+from memwatch.reports.summary import duration
+from memwatch.units import (
+    count,
+    format_duration,
+    format_interval,
+    format_size,
+    kib,
+    printable,
+    unicode_text,
+)
+from memwatch.workload import Workload
+
+Style = Callable[[str], str]
+
+OPTION = "option"
+RECORDING = "recording"
+HERE = "here"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What there is for the job, in bytes."""
+
+    size: int
+    origin: str
+    """OPTION, RECORDING (of where the job ran), HERE (of this machine)."""
+    limit: str
+    """What sets it, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    path: str
+    profile: Profile
+    work: Workload
+    pattern: str | None
+    """That the tasks were chosen by."""
+    forecasts: tuple[Forecast, ...]
+    memory: Memory | None
+    """None: unknown, and then so is what fits."""
+    fitting: tuple[bool, ...]
+    """Of each forecast."""
+    most: int | None
+    """The largest number of jobs that fits; 0: not even one does."""
+    most_tried: int
+    cpus: int | None
+    """Of this machine."""
+
+
+def lines(planned: Planned, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
+    profile = planned.profile
+    command = printable(shlex.join(profile.command))
+    yield ""
+    yield f"{bold('Plan for:')} {_cut(command, width - 10)}"
+    yield f"Tasks:    {_tasks(planned)}"
+    total = profile.max_total_rss
+    most = "memory unknown" if total is None else f"{format_size(total)} at most"
+    yield f"Recorded: {most}, {duration(profile)}"
+    if planned.memory:
+        yield f"Memory:   {format_size(planned.memory.size)}  ({planned.memory.limit})"
+    yield ""
+    yield from _table(planned, bold, dim)
+    if planned.memory:
+        yield ""
+        yield bold(_conclusion(planned))
+    yield ""
+    for note in notes(planned):
+        yield from map(dim, textwrap.wrap(note, max(width, 20)))
+
+
+def _tasks(planned: Planned) -> str:
+    work = planned.work
+    number = len(work.tasks)
+    noun, plural = ("worker", "workers") if work.side_by_side else ("process", "processes")
+    if planned.pattern is not None:
+        which = f"that match {printable(planned.pattern)!r}"
+    else:
+        names = [
+            printable(name) if processes == 1 else f"{printable(name)} × {processes}"
+            for name, processes in work.supervisors.items()
+        ]
+        which = f"that {', '.join(names)} started"
+    at_once = f"{work.at_once} at once ({work.average:.1f} on average)"
+    if work.side_by_side:
+        at_once = "all at once"
+    return f"{count(number, noun, plural)} {which}, {at_once}"
+
+
+def _table(planned: Planned, bold: Style, dim: Style) -> Iterator[str]:
+    yield dim(f"  {'jobs':>5}  {'expected peak':>13}  {f'{BAND:.0%} band':>21}  expected duration")
+    for forecast, fits in zip(planned.forecasts, planned.fitting, strict=True):
+        band = f"{format_size(forecast.low):>9} – {format_size(forecast.high):>9}"
+        peak = f"{format_size(forecast.peak):>13}"
+        remark = "" if fits or not planned.memory else "  does not fit"
+        yield f"  {forecast.jobs:>5}  {bold(peak)}  {band}  {_time(forecast):>17}{remark}"
+
+
+def _time(forecast: Forecast) -> str:
+    if forecast.duration is None:
+        return "unknown"
+    seconds = forecast.duration / 1e9
+    return (format_interval if seconds < 1 else format_duration)(seconds)
+
+
+def _conclusion(planned: Planned) -> str:
+    most = planned.most
+    free = f"with {MARGIN:.0%} of the memory left free"
+    if not most:
+        return f"Not even one job is expected to fit {free}."
+    if most < planned.most_tried:
+        return f"Up to {count(most, 'job')} are expected to fit {free}."
+    if planned.work.side_by_side:
+        return f"{count(most, 'job')} are expected to fit {free}; more were not tried."
+    return f"All {count(most, 'task')} at once are expected to fit {free}."
+
+
+def notes(planned: Planned) -> Iterator[str]:
+    """How the figures came about, and how far they hold."""
+    profile, work = planned.profile, planned.work
+    orders = min((each.orders for each in planned.forecasts), default=0)
+    if work.side_by_side:
+        yield (
+            "Expected, not measured. All ran side by side and none took the place of another: they "
+            "are taken as workers, each as recorded, however many there are. The band is where "
+            f"{BAND:.0%} of {orders} random choices of them end up. How they would share the work "
+            "is not in a recording."
+        )
+    else:
+        yield (
+            "Expected, not measured: the recorded tasks in their order, each as soon as a slot is "
+            f"free, with what the rest of the job held. The band is where {BAND:.0%} of {orders} "
+            "random orders end up."
+        )
+        yield from _dependencies(work)
+        yield from _durations(planned)
+    yield from _doubts(planned)
+    yield _shared_pages(profile)
+
+
+def _shared_pages(profile: Profile) -> str:
+    text = "Peaks are sums of RSS, which count a page that several processes share once for each."
+    pss = profile.max_total_pss
+    if pss and profile.pss_at_peak and pss.total < pss.rss:
+        less = f"{'at least ' if pss.unread else ''}{1 - pss.total / pss.rss:.0%} less"
+        text += f" At the recorded peak the sum that counts it once (PSS) was {less}."
+    return text
+
+
+def _dependencies(work: Workload) -> Iterator[str]:
+    if len(work.tasks) == 1:
+        return
+    if work.at_once == 1:
+        yield (
+            "Recorded one at a time: which tasks need others first cannot be seen, so none is "
+            "taken to. Record two at a time, or more, to see it."
+        )
+        return
+    if work.waits:
+        late = len(work.waits)
+        yield (
+            f"{count(late, 'task')} began late although a slot was free: "
+            f"{'it is' if late == 1 else 'they are'} taken to need those that had ended by then."
+        )
+    yield (
+        f"With more than {work.at_once} at once, tasks may need others that {work.at_once} slots "
+        "did not tell: then the peak is lower, and the duration longer."
+    )
+
+
+def _durations(planned: Planned) -> Iterator[str]:
+    text = "Durations assume that tasks run as fast as they were recorded, and so a CPU for each."
+    usage = [process.usage for process in planned.profile.processes]
+    cpu = sum((each.user or 0) + (each.system or 0) for each in usage) / 1e9
+    if cpu >= 1 and planned.cpus:
+        known = all(each.user is not None for each in usage)
+        used = f"used {'' if known else 'at least '}{cpu:.1f} s of CPU"
+        at_least = format_duration(cpu / planned.cpus)
+        text += f" The job {used}: the {count(planned.cpus, 'CPU')} here need {at_least} at least."
+    yield text
+
+
+def _doubts(planned: Planned) -> Iterator[str]:
+    profile, work = planned.profile, planned.work
+    if not work.sampled:
+        yield (
+            "The file has no samples: each process is taken to have held its peak all its life, "
+            "so that the peaks are too high rather than too low. A recording (memwatch run -o) "
+            "gives better ones."
+        )
+    if profile.sampling.error:
+        yield f"The recording is not whole: {profile.sampling.error}."
+    if work.unended:
+        yield (
+            f"{count(work.unended, 'task')} still ran when the recording ended: how long and how "
+            "large they would have been is not known."
+        )
+    if work.unknown:
+        unknown = count(work.unknown, "process", "processes")
+        yield f"The memory of {unknown} is not known and counts as none: the peaks are too low."
+    peaks = profile.accuracy.peaks
+    bounds = peaks.get(SAMPLED, 0) + peaks.get(WATERMARK, 0)
+    if bounds and bounds > peaks.get(EXACT, 0) + peaks.get(UNKNOWN, 0):
+        yield (
+            "Most recorded peaks are lower bounds, from samples: record with --exact, or at a "
+            "shorter interval, for better ones."
+        )
+    if not profile.complete:
+        yield "Processes that were too short to be seen are missing."
+
+
+# As JSON ------------------------------------------------------------------------------------------
+
+
+def document(planned: Planned) -> dict[str, Any]:
+    """What schema/plan.schema.json describes."""
+    profile, work, memory = planned.profile, planned.work, planned.memory
+    total = profile.max_total_rss
+    return {
+        "file": unicode_text(planned.path),
+        "command": [unicode_text(word) for word in profile.command],
+        "recorded": {
+            "max_total_rss_kib": None if total is None else kib(total),
+            "duration_seconds": round(profile.duration, 6),
+            "jobs": work.at_once,
+            "mean_jobs": round(work.average, 3),
+        },
+        "tasks": {
+            "count": len(work.tasks),
+            "side_by_side": work.side_by_side,
+            "pattern": None if planned.pattern is None else unicode_text(planned.pattern),
+            "supervisors": [
+                {"command": name, "processes": processes}
+                for name, processes in work.supervisors.items()
+            ],
+            "waits": len(work.waits),
+            "unended": work.unended,
+            "unknown_processes": work.unknown,
+            "sampled": work.sampled,
+        },
+        "memory": {
+            "size_kib": kib(memory.size) if memory else None,
+            "origin": memory.origin if memory else None,
+            "margin": MARGIN,
+        },
+        "plans": [
+            {
+                "jobs": forecast.jobs,
+                "expected_peak_kib": kib(forecast.peak),
+                "band_low_kib": kib(forecast.low),
+                "band_high_kib": kib(forecast.high),
+                "orders": forecast.orders,
+                "expected_duration_seconds": (
+                    None if forecast.duration is None else round(forecast.duration / 1e9, 6)
+                ),
+                "fits": fits if memory else None,
+            }
+            for forecast, fits in zip(planned.forecasts, planned.fitting, strict=True)
+        ],
+        "most_jobs": planned.most,
+        "most_jobs_tried": planned.most_tried,
+        "notes": list(notes(planned)),
+    }
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(width - 1, 1)] + "…"

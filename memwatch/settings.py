@@ -1,0 +1,257 @@
+"""Options from the environment and the project: MEMWATCH_RUN_INTERVAL, [tool.memwatch.run].
+
+The command line comes first, then the environment, then the nearest pyproject.toml, then the
+default. Values go the same way as those of the command line, and are refused with the same words.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import click
+from click.core import ParameterSource
+
+from memwatch.outputs import complain
+from memwatch.units import printable
+
+PROJECT = "pyproject.toml"
+
+# Not settings but questions.
+QUESTIONS = ("help", "show-settings")
+
+# What writes files, or runs programs: a project that was only looked into must not do that by
+# naming it, nor must a memwatch within the job write to the same file.
+NOT_IN_PROJECTS = frozenset({"output", "force", "csv", "timeline", "html", "junit", "post-run-cmd"})
+
+_META = "memwatch.settings"
+
+
+class Setting(NamedTuple):
+    value: str | bool | list[str]
+    text: str
+    """As it was given."""
+    origin: str
+    """An environment variable, or a key and its file."""
+
+
+class _Applied(NamedTuple):
+    settings: Mapping[str, Setting]
+    """By the parameter's name."""
+    words: Sequence[str]
+    """The command line."""
+
+
+def apply(
+    ctx: click.Context, command: click.Command, words: Sequence[str], commands: Collection[str]
+) -> None:
+    """Makes the settings of a subcommand its defaults. Raises ClickException.
+
+    `ctx` is that of the group, `commands` are all its subcommands.
+    """
+    name = command.name or ""
+    options = {
+        _name(param): param
+        for param in command.params
+        if isinstance(param, click.Option) and _name(param) not in QUESTIONS
+    }
+    settings = {**_of_project(name, options, commands), **_of_environment(name, options)}
+    found = {str(options[key].name): setting for key, setting in settings.items()}
+    ctx.meta[_META] = _Applied(found, tuple(words))
+    ctx.default_map = {name: {key: setting.value for key, setting in found.items()}}
+
+
+def name_origin(error: click.BadParameter) -> None:
+    """Lets it tell where a bad value comes from, where that is not the command line."""
+    if error.ctx and error.param and error.param.name:
+        source = error.ctx.get_parameter_source(error.param.name)
+        if source == ParameterSource.DEFAULT_MAP:
+            error.param_hint = error.ctx.meta[_META].settings[error.param.name].origin
+
+
+def lines(ctx: click.Context) -> Iterator[str]:
+    """Each option of the subcommand, its value and where that comes from."""
+    applied: _Applied = ctx.meta[_META]
+    given, _, _ = ctx.command.make_parser(ctx).parse_args(list(applied.words))
+    rows = []
+    for param in ctx.command.params:
+        if not isinstance(param, click.Option) or _name(param) in QUESTIONS:
+            continue
+        name = str(param.name)
+        source = ctx.get_parameter_source(name)
+        if source == ParameterSource.COMMANDLINE:
+            text, origin = _text(given[name]), "command line"
+        elif source == ParameterSource.DEFAULT_MAP:
+            _, text, origin = applied.settings[name]
+        else:
+            text, origin = _text(param.to_info_dict()["default"]), "default"
+        rows.append((_name(param), printable(text), origin))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, text, origin in rows:
+        yield f"{name:<{widths[0]}}  {text:<{widths[1]}}  {origin}"
+
+
+def _name(option: click.Option) -> str:
+    """As it is written, without the dashes."""
+    return next((opt[2:] for opt in option.opts if opt.startswith("--")), str(option.name))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
+
+
+# The environment ----------------------------------------------------------------------------------
+
+
+def _of_environment(command: str, options: Mapping[str, click.Option]) -> dict[str, Setting]:
+    """Takes them out of it: they are for this memwatch, not for one that the job runs, which would
+    write to the same files."""
+    prefix = f"MEMWATCH_{_upper(command)}_"
+    names = {prefix + _upper(key): key for key in options}
+    found = {}
+    for variable in [each for each in os.environ if each.startswith(prefix)]:
+        text = os.environ.pop(variable)
+        key = names.get(variable)
+        if key is None:
+            name = printable(variable)
+            complain(f"{name} is no setting, and ignored{_meant(variable, names)}")
+        elif text:
+            value = text.split() if options[key].multiple else text
+            found[key] = Setting(value, text, f"environment variable {variable}")
+    return found
+
+
+def _upper(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+# The project --------------------------------------------------------------------------------------
+
+
+def _of_project(
+    command: str, options: Mapping[str, click.Option], commands: Collection[str]
+) -> dict[str, Setting]:
+    path, tables = _read_project()
+    for key, table in tables.items():
+        if key not in commands:
+            where = f"; write it under [tool.memwatch.{command}]" if key in options else ""
+            raise click.ClickException(
+                f"{path!r}: [tool.memwatch] has no {key!r}{where or _meant(key, commands)}"
+            )
+        if not isinstance(table, dict):
+            raise click.ClickException(
+                f"{path!r}: {key!r} in [tool.memwatch] is no table: write [tool.memwatch.{key}]"
+            )
+    place = f"[tool.memwatch.{command}] of {path!r}"
+    found = {}
+    for key, value in tables.get(command, {}).items():
+        if key in NOT_IN_PROJECTS:
+            raise click.ClickException(
+                f"{key!r} in {place}: what writes files or runs programs can only be set by an "
+                "environment variable or on the command line; remove it there"
+            )
+        if key not in options:
+            raise click.ClickException(f"{place} has no setting {key!r}{_meant(key, options)}")
+        checked = _checked(value, options[key])
+        if checked is None:
+            raise click.ClickException(
+                f"{key!r} in {place} is {_kind(value)}: write {_example(key, options[key])}"
+            )
+        found[key] = Setting(checked, _text(checked), f"{key!r} in {place}")
+    return found
+
+
+def _checked(value: Any, option: click.Option) -> str | bool | list[str] | None:
+    """As click takes it; None when it is of the wrong type."""
+    if option.is_flag:
+        return value if isinstance(value, bool) else None
+    if option.multiple:
+        return [str(each) for each in value] if _is_list(value) else None
+    return str(value) if _is_plain(value) else None
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_plain, value))
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "a boolean", dict: "a table", list: "an array", str: "a string"}
+    numbers = {int: "a number", float: "a number"}
+    return (kinds | numbers).get(type(value), "a date or time")
+
+
+def _example(key: str, option: click.Option) -> str:
+    if option.is_flag:
+        return f"{key} = true"
+    return f'{key} = ["…"]' if option.multiple else f'{key} = "…"'
+
+
+def _read_project() -> tuple[str, dict[str, Any]]:
+    """The nearest pyproject.toml upward, and what [tool.memwatch] in it has; ("", {}) for none."""
+    for path in _candidates():
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                continue
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            # In a folder that may not be looked into there is none, as far as we can know.
+            if not os.path.lexists(path):
+                continue
+            raise click.ClickException(
+                f"cannot read {path!r}, which may have settings: {error.strerror}; make it "
+                "readable, or work elsewhere"
+            ) from None
+        # Most projects say nothing of memwatch: a parser for them costs more than the rest of it.
+        return (path, _parse(path, data)) if b"tool.memwatch" in data else ("", {})
+    return "", {}
+
+
+def _candidates() -> Iterator[str]:
+    try:
+        folder = os.getcwd()
+    except OSError:  # it was removed
+        return
+    while True:
+        yield os.path.join(folder, PROJECT)
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder = above
+
+
+def _parse(path: str, data: bytes) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise click.ClickException(f"{path!r} is not valid TOML: {error}; correct it") from None
+    tool = document.get("tool")
+    tables = tool.get("memwatch", {}) if isinstance(tool, dict) else {}
+    if not isinstance(tables, dict):
+        raise click.ClickException(
+            f"{path!r}: 'memwatch' in [tool] is no table: write [tool.memwatch.run]"
+        )
+    return tables
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(known))}"

@@ -1,0 +1,485 @@
+"""Plans: which processes are tasks, what they held, and what a replay of them makes of it."""
+
+from __future__ import annotations
+
+import io
+import re
+from array import array
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memwatch.filters import Filter, apply
+from memwatch.observations import INHERITED
+from memwatch.plan import MARGIN, Plan
+from memwatch.reports import json_report
+from memwatch.results import load
+from memwatch.workload import MOST_STEPS, NoTasks, Steps, Task, Wait, Workload, workload
+
+MS = 1_000_000
+MIB = 1 << 20
+
+
+def read(path: Any, worker: str | None = None) -> Workload:
+    results = load(str(path), tracks=True)
+    pattern = re.compile(worker) if worker is not None else None
+    return workload(results.profile, results.tracks, pattern)
+
+
+def peaks(work: Workload) -> list[int]:
+    """Of the tasks, in KiB."""
+    return [task.peak >> 10 for task in work.tasks]
+
+
+class Build:
+    """A recorded job of processes that hold one size all their life. Times are ms, sizes KiB."""
+
+    def __init__(self, story: Callable[..., Any], name: str = "x.jsonl") -> None:
+        self._story = story(name)
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._next = 1
+        self.ends: dict[int, float] = {}
+
+    def run(
+        self, begin: float, end: float, size: int, *argv: str, parent: int = 1, sampled: bool = True
+    ) -> int:
+        serial = self._next
+        self._next += 1
+        told = self._story
+
+        def start() -> None:
+            told.start(serial, begin, *argv, parent=parent)
+            if sampled:
+                told.memory(serial, begin, size)
+
+        def stop() -> None:
+            told.exact(serial, end, size)
+            told.exit(serial, end)
+
+        self._events += [(begin, 1, start), (end, 0, stop)]
+        self.ends[serial] = end
+        return serial
+
+    def finish(self) -> Any:
+        whole = max(self.ends.values())
+        self._events += [(at, 2, lambda at=at: self._story.tick(at)) for at in range(0, int(whole))]
+        for _, _, tell in sorted(self._events, key=lambda event: event[:2]):
+            tell()
+        return self._story.end(whole)
+
+
+def make(build: Build, tasks: list[tuple[float, float, int]], until: float) -> None:
+    build.run(0, until, 1000, "make")
+    for begin, end, size in tasks:
+        build.run(begin, end, size, "cc")
+
+
+# Which processes are tasks ------------------------------------------------------------------------
+
+
+def test_tasks_are_what_make_started(story):
+    build = Build(story)
+    build.run(0, 500, 500, "sh", "-c", "make")
+    top = build.run(0, 500, 1000, "make", parent=1)
+    for number in range(5):
+        begin = 100 * number
+        driver = build.run(begin, begin + 100, 2000, "cc", f"{number}.c", parent=top)
+        build.run(begin + 10, begin + 80, 30_000, "cc1", parent=driver)
+        build.run(begin + 80, begin + 95, 4000, "as", parent=driver)
+    work = read(build.finish())
+    assert work.supervisors == Counter({"make": 1})
+    assert peaks(work) == [32_000] * 5
+    assert (work.at_once, work.average) == (1, 1.0)
+    assert [task.length for task in work.tasks] == [100 * MS] * 5
+    assert work.rest.most(work.begin, work.end) == 1500 << 10
+
+
+def test_makes_that_make_started_are_no_tasks(story):
+    build = Build(story)
+    top = build.run(0, 400, 1000, "make")
+    for begin in (0, 200):
+        shell = build.run(begin, begin + 200, 800, "sh", "-c", "make -C x", parent=top)
+        sub = build.run(begin, begin + 200, 1000, "make", parent=shell)
+        for number in range(4):
+            build.run(begin + 50 * number, begin + 50 * number + 50, 20_000, "cc", parent=sub)
+    work = read(build.finish())
+    assert peaks(work) == [20_000] * 8
+    assert work.supervisors == Counter({"make": 3})
+
+
+def test_a_supervisor_that_holds_more_than_its_workers_start_is_a_worker(story):
+    build = Build(story)
+    top = build.run(0, 400, 50_000, "python")
+    for _ in range(3):
+        worker = build.run(10, 390, 100_000, "python", "worker", parent=top)
+        for number in range(4):
+            build.run(20 + 80 * number, 90 + 80 * number, 5000, "git", parent=worker)
+    work = read(build.finish())
+    assert peaks(work) == [105_000] * 3
+    assert work.side_by_side
+
+
+def test_many_small_processes_are_not_the_widest_fan_out(story):
+    build = Build(story)
+    build.run(0, 1000, 500, "sh")
+    configure = build.run(0, 400, 1000, "configure")
+    for number in range(100):
+        build.run(4 * number, 4 * number + 3, 500, "sed", parent=configure)
+    top = build.run(400, 1000, 1000, "make")
+    for number in range(6):
+        build.run(400 + 100 * number, 500 + 100 * number, 30_000, "cc", parent=top)
+    work = read(build.finish())
+    assert peaks(work) == [30_000] * 6
+    # What came before them is in the peak and the duration, too.
+    assert Plan(work).forecast(6).duration == 500 * MS
+    assert work.rest_alone == 2000 << 10
+
+
+def test_workers_chosen_by_their_command_lines(story):
+    build = Build(story)
+    make(build, [(0, 100, 2000), (100, 200, 2000)], 300)
+    driver = build.run(200, 300, 2000, "cc", "-flto")
+    build.run(210, 240, 9000, "lto1", "--first", parent=driver)
+    build.run(240, 290, 8000, "lto1", "--second", parent=driver)
+    path = build.finish()
+    assert peaks(read(path, "lto1")) == [9000, 8000]
+    assert peaks(read(path, "--second")) == [8000]
+    assert peaks(read(path, "^cc")) == [2000, 2000, 11_000]
+    # The job's first process is nobody's worker.
+    with pytest.raises(NoTasks, match="'make'"):
+        read(path, "make")
+    with pytest.raises(NoTasks, match="--top all"):
+        read(path, "nowhere")
+
+
+def test_a_job_without_a_fan_out(story):
+    build = Build(story)
+    build.run(0, 100, 500, "sh")
+    build.run(10, 90, 900, "sleep", "1")
+    path = build.finish()
+    with pytest.raises(NoTasks, match="--worker"):
+        read(path)
+    # One worker is enough where it is named.
+    work = read(path, "sleep")
+    assert work.side_by_side
+    assert Plan(work).forecast(3).peak == (500 + 3 * 900) << 10
+
+
+# What they held -----------------------------------------------------------------------------------
+
+
+def test_a_process_that_no_sample_saw_held_its_peak_all_its_life(story):
+    build = Build(story)
+    build.run(0, 40, 1000, "make")
+    for begin in (0, 10, 20, 30):
+        build.run(begin, begin + 8, 5000, "cc", sampled=False)
+    work = read(build.finish())
+    assert [list(task.memory.times) for task in work.tasks] == [[0, 8 * MS]] * 4
+    assert [list(task.memory.sizes) for task in work.tasks] == [[5000 << 10, 0]] * 4
+    assert work.unknown == 0
+
+
+@pytest.mark.parametrize("executes", [True, False])
+def test_memory_between_fork_and_exec_is_the_parents(story, executes):
+    told = story("x.jsonl")
+    told.start(1, 0, "python")
+    told.memory(1, 0, 900_000)
+    for serial, begin in ((2, 10), (3, 60)):
+        told.start(serial, begin, "python", parent=1)
+        *fields, valid, pid, ppid = told._records[-1]
+        told._records[-1] = (*fields, valid | INHERITED, pid, ppid)
+        told.memory(serial, begin, 900_000)
+        if executes:
+            told.execute(serial, begin + 5, "cc")
+        told.memory(serial, begin + 5, 1000)
+        told.memory(serial, begin + 20, 3000)
+        told.exit(serial, begin + 40)
+    told.tick(110)
+    told.exit(1, 120)
+    # Without an exec it is the worker's own, as far as RSS goes.
+    assert peaks(read(told.end(120))) == [3000 if executes else 900_000] * 2
+
+
+def test_the_highest_sample_is_raised_to_the_peak(story):
+    told = story("x.jsonl")
+    told.start(1, 0, "make")
+    for serial in (2, 3):
+        told.start(serial, 0, "cc", parent=1)
+        for at, size in ((2, 100), (10, 700), (20, 500)):
+            told.memory(serial, at, size)
+        told.exact(serial, 30, 900)
+        told.exit(serial, 30)
+    told.tick(30)
+    told.exit(1, 30)
+    first, _ = read(told.end(30)).tasks
+    assert [time // MS for time in first.memory.times] == [0, 10, 20, 30]
+    assert [size >> 10 for size in first.memory.sizes] == [100, 900, 500, 0]
+
+
+def test_what_a_task_left_behind_is_not_the_tasks(story):
+    """A daemon that lives on to the end, such as a compiler cache's server."""
+    build = Build(story)
+    build.run(0, 200, 1000, "make")
+    first = build.run(0, 100, 2000, "cc")
+    build.run(100, 200, 2000, "cc")
+    told = build._story
+    build._events.append((5, 1, lambda: told.start(50, 5, "server", parent=first)))
+    build._events.append((6, 1, lambda: told.memory(50, 6, 7000)))
+    work = read(build.finish())
+    assert peaks(work) == [2000, 2000]
+    assert work.rest.most(work.begin, work.end) == 8000 << 10
+
+
+def test_tasks_that_had_not_ended(story):
+    build = Build(story)
+    make(build, [(0, 50, 900), (50, 100, 900)], 100)
+    told = build._story
+    build._events.append((60, 1, lambda: told.start(50, 60, "cc", parent=1)))
+    work = read(build.finish())
+    assert work.unended == 1
+    assert work.unknown == 1
+    assert work.tasks[-1].length == 40 * MS
+
+
+def test_json_without_samples(story):
+    build = Build(story)
+    make(build, [(100 * n, 100 * n + 100, 5000 + n) for n in range(4)], 400)
+    path = build.finish()
+    profile = load(str(path)).profile
+    out = io.StringIO()
+    json_report.write(profile, apply(profile.processes, Filter()), out)
+    as_json = path.with_suffix(".json")
+    as_json.write_text(out.getvalue())
+    work = read(as_json)
+    assert not work.sampled
+    assert peaks(work) == [5000, 5001, 5002, 5003]
+    assert Plan(work).forecast(1).peak == Plan(read(path)).forecast(1).peak
+
+
+def test_long_series_are_thinned_to_their_highest(story):
+    told = story("x.jsonl")
+    told.start(1, 0, "make")
+    for serial in (2, 3):
+        told.start(serial, 0, "cc", parent=1)
+        for at in range(2000):
+            told.memory(serial, at, 1000 + at * 37 % 1000)
+        told.exit(serial, 2000)
+    told.tick(2000)
+    told.exit(1, 2000)
+    task, _ = read(told.end(2000)).tasks
+    assert len(task.memory.times) <= MOST_STEPS + 1
+    assert task.memory.sizes[-1] == 0
+    assert task.peak == max(task.memory.sizes) == (1000 + 999) << 10
+
+
+def test_steps_between_two_times():
+    steps = Steps(array("q", [10, 20, 30]), array("q", [5, 9, 0]))
+    assert steps.most(0, 10) == 0
+    assert steps.most(0, 11) == 5
+    assert steps.most(10, 20) == 5
+    assert steps.most(15, 21) == 9
+    assert steps.most(25, 99) == 9
+    assert steps.most(30, 99) == 0
+    assert Steps(array("q"), array("q")).most(0, 9) == 0
+
+
+# Dependencies -------------------------------------------------------------------------------------
+
+
+def test_a_link_waits_for_all_objects(story):
+    build = Build(story)
+    make(build, [(0, 100, 900), (0, 150, 900), (100, 200, 900), (200, 300, 5000)], 300)
+    work = read(build.finish())
+    assert list(work.waits) == [3]
+    assert work.waits[3] == Wait(frozenset(), 0, after_begin=False)
+    plan = Plan(work)
+    assert plan.forecast(3).peak == (1000 + 5000) << 10
+    assert plan.forecast(3).duration == 250 * MS
+
+
+def test_a_wait_for_one_while_another_goes_on(story):
+    build = Build(story)
+    make(
+        build,
+        [(0, 1000, 900), (0, 100, 900), (0, 400, 900), (400, 500, 900), (400, 600, 900)],
+        1000,
+    )
+    work = read(build.finish())
+    assert work.at_once == 3
+    assert work.waits == {3: Wait(frozenset({0}), 0, after_begin=False)}
+    assert Plan(work).forecast(5).duration == 1000 * MS
+
+
+def test_equal_tasks_in_waves_do_not_wait(story):
+    """Both slots are free at one time: that is no dependency."""
+    build = Build(story)
+    tasks = [(100 * (n // 2) + n % 2, 100 * (n // 2) + 100, 900) for n in range(10)]
+    make(build, tasks, 500)
+    work = read(build.finish())
+    assert work.at_once == 2
+    assert work.waits == {}
+    assert Plan(work).forecast(5).duration < 250 * MS
+
+
+def test_a_supervisor_that_takes_its_time(story):
+    build = Build(story)
+    make(build, [(300 * n, 300 * n + 100, 900) for n in range(4)], 1000)
+    work = read(build.finish())
+    assert work.at_once == 1
+    assert set(work.waits) == {1, 2, 3}
+    # It takes its 200 ms between two begins, however many slots there are.
+    assert Plan(work).forecast(4).duration == 700 * MS
+
+
+def test_the_time_from_one_task_to_the_next(story):
+    build = Build(story)
+    make(build, [(53 * n, 53 * n + 50, 900) for n in range(5)], 53 * 5)
+    work = read(build.finish())
+    assert work.delay == 3 * MS
+    assert not work.waits
+    assert Plan(work).forecast(1).duration == 53 * 5 * MS
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 4])
+def test_a_replay_as_recorded_gives_what_was_recorded(story, slots):
+    """Tasks of many lengths and sizes, started as make would."""
+    free, tasks = [0.0] * slots, []
+    for number in range(24):
+        begin = min(free)
+        end = begin + 40 + number * 29 % 83
+        free[free.index(begin)] = end
+        tasks.append((begin, end, 1000 + number * 7919 % 5000))
+    build = Build(story)
+    make(build, tasks, max(free))
+    path = build.finish()
+    work = read(path)
+    profile = load(str(path)).profile
+    assert work.at_once == slots
+    assert Plan(work).forecast(slots).peak == profile.max_total_rss
+    assert Plan(work).forecast(slots).duration == profile.end - profile.start
+
+
+# Replays, against the plainest way to do it -------------------------------------------------------
+
+sizes = st.integers(0, 50).map(lambda size: size * MIB)
+
+
+# Each is some hundreds of replays.
+replays = settings(deadline=None, max_examples=40)
+
+
+@st.composite
+def tasks(draw: st.DrawFn) -> Task:
+    length = draw(st.integers(1, 60))
+    times = sorted(draw(st.sets(st.integers(0, length - 1), min_size=1, max_size=5)))
+    values = [draw(sizes) for _ in times]
+    memory = Steps(array("q", [*times, length]), array("q", [*values, 0]))
+    return Task(draw(st.integers(0, 100)), length, memory, max(values))
+
+
+def workload_of(chosen: list[Task], rest: int = 0, **other: Any) -> Workload:
+    chosen = sorted(chosen)
+    end = max(task.begin + task.length for task in chosen)
+    known = {
+        "tasks": tuple(chosen),
+        "supervisors": Counter(make=1),
+        "at_once": 1,
+        "average": 1.0,
+        "side_by_side": False,
+        "waits": {},
+        "delay": 0,
+        "rest": Steps(array("q", [0, end]), array("q", [rest, 0])),
+        "rest_alone": rest,
+        "begin": chosen[0].begin,
+        "end": end,
+        "unknown": 0,
+        "unended": 0,
+        "sampled": True,
+    }
+    return Workload(**(known | other))
+
+
+def held(placed: list[tuple[int, Task]]) -> int:
+    """The highest sum, looked for at each time at which it could be."""
+    moments = {start + time for start, task in placed for time in task.memory.times}
+    return max(
+        sum(task.memory.most(at - start, at - start + 1) for start, task in placed)
+        for at in moments
+    )
+
+
+def in_slots(chosen: list[Task], slots: int) -> list[tuple[int, Task]]:
+    free = [0] * slots
+    placed = []
+    for task in chosen:
+        slot = free.index(min(free))
+        placed.append((free[slot], task))
+        free[slot] += task.length
+    return placed
+
+
+@replays
+@given(st.lists(tasks(), min_size=1, max_size=12), st.integers(1, 6), sizes)
+def test_a_replay_is_that_of_the_plainest_way(chosen, slots, rest):
+    work = workload_of(chosen, rest)
+    forecast = Plan(work).forecast(slots)
+    placed = in_slots(list(work.tasks), slots)
+    assert forecast.peak == held(placed) + rest
+    assert forecast.duration == max(start + task.length for start, task in placed)
+    assert forecast.low <= forecast.peak <= forecast.high
+    largest = sorted((task.peak for task in chosen), reverse=True)[:slots]
+    assert forecast.high <= sum(largest) + rest
+
+
+@replays
+@given(st.lists(tasks(), min_size=1, max_size=6), st.integers(1, 9), sizes)
+def test_workers_side_by_side_are_as_recorded(chosen, number, rest):
+    work = workload_of(chosen, rest, side_by_side=True)
+    forecast = Plan(work).forecast(number)
+    workers = [work.tasks[each % len(work.tasks)] for each in range(number)]
+    assert forecast.peak == max(held([(task.begin, task) for task in workers]) + rest, rest)
+    assert forecast.duration is None
+
+
+@replays
+@given(st.lists(tasks(), min_size=1, max_size=10), st.integers(1, 700))
+def test_the_most_that_fits(chosen, size):
+    plan = Plan(workload_of(chosen))
+    memory = size * MIB
+    most = plan.most_that_fit(memory)
+    assert 0 <= most <= len(chosen)
+    if most:
+        assert plan.forecast(most).high <= (1 - MARGIN) * memory
+    if most < len(chosen):
+        assert plan.forecast(most + 1).high > (1 - MARGIN) * memory
+
+
+def test_a_plan_is_the_same_each_time():
+    chosen = [
+        Task(n, 10 + n, Steps(array("q", [0, 10 + n]), array("q", [n * MIB, 0])), n * MIB)
+        for n in range(1, 30)
+    ]
+    assert Plan(workload_of(chosen)).forecast(4) == Plan(workload_of(chosen)).forecast(4)
+
+
+def test_random_orders_keep_behind_what_they_waited_for():
+    """However the first three are shuffled, the last runs alone."""
+    chosen = [
+        Task(n, 10 + n, Steps(array("q", [0, 10 + n]), array("q", [MIB, 0])), MIB) for n in range(3)
+    ]
+    memory = Steps(array("q", [0, 9]), array("q", [5 * MIB, 0]))
+    waits = {3: Wait(frozenset(), 0, after_begin=False)}
+    work = workload_of([*chosen, Task(50, 9, memory, 5 * MIB)], at_once=2, waits=waits)
+    forecast = Plan(work).forecast(4)
+    assert (forecast.low, forecast.peak, forecast.high) == (5 * MIB,) * 3
+    assert forecast.duration == 12 + 9
+
+
+def test_the_rest_alone_can_be_the_peak():
+    task = Task(5, 9, Steps(array("q", [0, 9]), array("q", [MIB, 0])), MIB)
+    work = workload_of([task], rest_alone=99 * MIB)
+    assert Plan(work).forecast(3).peak == 99 * MIB

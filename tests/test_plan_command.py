@@ -1,0 +1,234 @@
+"""`memwatch plan` as a command: its figures beside those of a real build, and bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import files
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped, unused-ignore]
+import pytest
+
+from memwatch.commands.plan import MOST_JOBS
+
+SCHEMA: dict[str, Any] = json.loads(
+    files("memwatch").joinpath("schema/plan.schema.json").read_text(encoding="utf-8")
+)
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+
+
+@pytest.fixture
+def plan(memwatch):
+    """The document of `memwatch plan --json WORDS...`, which follows the schema."""
+
+    def run(*words: object) -> dict[str, Any]:
+        result = memwatch.run("plan", "--json", *map(str, words))
+        assert (result.code, result.err) == (0, b""), result.text
+        document: dict[str, Any] = result.json
+        jsonschema.Draft202012Validator(SCHEMA).validate(document)
+        return document
+
+    return run
+
+
+@pytest.fixture
+def recorded(story):
+    """Six tasks of a make, two at a time; with a limit or without, whole or not."""
+
+    def make(limit: int | None = None, *, cut: bool = False, busy: bool = True) -> str:
+        told = story("build.jsonl", "make", "-j2")
+        told.start(1, 0, "make")
+        told.memory(1, 0, 2000)
+        for number in range(0, 6, 2):
+            for each in (number, number + 1):
+                told.start(2 + each, 50 * number, "cc", parent=1)
+                if busy:
+                    told.memory(2 + each, 50 * number, 10_000)
+            told.tick(50 * number + 10)
+            for each in (number, number + 1):
+                told.exit(2 + each, 50 * number + 100)
+        told.exit(1, 300)
+        return str(told.cut_short() if cut else told.end(300, limit))
+
+    return make
+
+
+# A real build -------------------------------------------------------------------------------------
+
+
+@needs_make
+def test_j4_is_as_expected_from_j1_and_j2(memwatch, burner, plan):
+    """Tasks that hold known memory for a known time. How near it is, benchmarks/plan.py tells."""
+    names = [f"t{number}" for number in range(8)]
+    rules = "".join(
+        f"{name}:\n\t@{burner} spawn [ touch {30 + number % 3} hold 250 ] wait\n"
+        for number, name in enumerate(names)
+    )
+    (memwatch.room / "Makefile").write_text(f"all: {' '.join(names)}\n{rules}")
+    measured = {}
+    for jobs in (1, 2, 4):
+        words = ["--json", "-i", "10", "-o", f"j{jobs}.jsonl", "--", "make", "-s", f"-j{jobs}"]
+        measured[jobs] = memwatch.run("run", *words).json
+    for jobs in (1, 2):
+        document = plan(f"j{jobs}.jsonl", "--jobs", "1,2,4")
+        assert document["tasks"]["count"] == 8
+        assert document["tasks"]["supervisors"] == [{"command": "make", "processes": 1}]
+        assert document["recorded"]["jobs"] == jobs
+        expected = {each["jobs"]: each for each in document["plans"]}
+        for at_once, run in measured.items():
+            peak = expected[at_once]["expected_peak_kib"]
+            assert peak == pytest.approx(run["max_total_rss_kib"], rel=0.3), (jobs, at_once)
+        assert expected[4]["expected_duration_seconds"] < expected[2]["expected_duration_seconds"]
+        assert expected[1]["expected_duration_seconds"] > 8 * 0.25
+
+
+# What it says -------------------------------------------------------------------------------------
+
+
+def test_the_document(recorded, plan):
+    document = plan(recorded(limit=100_000), "--jobs", "3,1,3")
+    assert document["command"] == ["make", "-j2"]
+    assert document["recorded"]["max_total_rss_kib"] == 22_000
+    assert [each["jobs"] for each in document["plans"]] == [1, 3]
+    assert [each["expected_peak_kib"] for each in document["plans"]] == [12_000, 32_000]
+    assert [each["fits"] for each in document["plans"]] == [True, True]
+    assert document["plans"][1]["expected_duration_seconds"] == pytest.approx(0.2)
+    assert document["memory"] == {"size_kib": 100_000, "origin": "recording", "margin": 0.1}
+    assert document["most_jobs"] == document["most_jobs_tried"] == 6
+
+
+def test_the_most_jobs_leave_a_tenth_free(recorded, plan):
+    path = recorded(limit=100_000)
+    # Four need 42,000 KiB: that is nine tenths of 46,667.
+    for size, most in ((46_667, 4), (46_666, 3), (13_000, 0)):
+        document = plan(path, "--memory", f"{size * 1024}", "--jobs", "4")
+        assert document["memory"]["origin"] == "option"
+        assert document["most_jobs"] == most
+        assert [each["fits"] for each in document["plans"]] == [most == 4]
+
+
+def test_the_numbers_of_jobs_by_default(recorded, plan):
+    assert [each["jobs"] for each in plan(recorded())["plans"]] == [1, 2, 4, 8, 16]
+
+
+def test_memory_of_this_machine_where_the_recording_has_none(recorded, plan):
+    document = plan(recorded(cut=True))
+    assert document["memory"]["origin"] == "here"
+    assert document["memory"]["size_kib"] > 0
+    assert any("not whole" in note for note in document["notes"])
+
+
+def test_the_text(memwatch, recorded):
+    result = memwatch.run("plan", recorded(limit=50_000), "--jobs", "2,4,8")
+    assert (result.code, result.err) == (0, b"")
+    text = result.out.decode()
+    assert "Plan for: make -j2\n" in text
+    assert "6 processes that make started, 2 at once (2.0 on average)" in text
+    assert "Recorded: 21.5 MiB at most, 300 ms" in text
+    assert "limit of cgroup v2 where it was recorded" in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("   ")}
+    assert lines["2"].endswith(" 300 ms")
+    assert "41.0 MiB" in lines["4"]
+    assert lines["8"].endswith(" 100 ms  does not fit")
+    assert "Up to 4 jobs are expected to fit with 10% of the memory left free." in text
+    assert "Expected, not measured" in text
+
+
+def test_workers_side_by_side(memwatch, story, plan):
+    told = story("pool.jsonl", "python", "-m", "pool")
+    told.start(1, 0, "python")
+    told.memory(1, 0, 5000)
+    for serial in (2, 3, 4):
+        told.start(serial, 5, "python", "worker", parent=1)
+        told.memory(serial, 5, 50_000)
+    told.tick(20)
+    for serial in (2, 3, 4, 1):
+        told.exit(serial, 100)
+    path = told.end(100, 1_000_000)
+    document = plan(path, "--jobs", "3,10")
+    assert document["tasks"]["side_by_side"]
+    assert [each["expected_peak_kib"] for each in document["plans"]] == [155_000, 505_000]
+    assert [each["expected_duration_seconds"] for each in document["plans"]] == [None, None]
+    assert document["most_jobs"] == 17
+    text = memwatch.run("plan", path).out.decode()
+    assert "3 workers that python started, all at once" in text
+    assert "unknown" in text
+    assert "Up to 17 jobs" in text
+
+
+# Bad input ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--jobs", ""], "'' is no list of numbers: write 4 or 4,8,16"),
+        (["--jobs", "4,"], "'4,' is no list"),
+        (["--jobs", "four"], "'four' is no list"),
+        (["--jobs", "-1"], "'-1' is no list"),
+        (["--jobs", "²"], "is no list"),
+        (["--jobs", "0"], f"write 1 to {MOST_JOBS}"),
+        (["--jobs", "4,99999"], f"write 1 to {MOST_JOBS}"),
+        (["--jobs", "9" * 5000], "is no list"),
+        (["--memory", "much"], "'much' is not a size"),
+        (["--worker", "a(b"], "regular expression"),
+        (["--worker", "nobody"], "no process below the first matches 'nobody'"),
+    ],
+)
+def test_bad_options(memwatch, recorded, words, why):
+    result = memwatch.run("plan", recorded(), *words)
+    assert (result.code, result.out) == (1, b"")
+    assert why in result.one_line()
+
+
+def test_files_that_are_no_use(memwatch, recorded):
+    (memwatch.room / "text").write_text("no results")
+    for path, why in (("nowhere", "cannot read 'nowhere'"), ("text", "'text' holds no results")):
+        result = memwatch.run("plan", path)
+        assert result.code == 1
+        assert why in result.one_line()
+    result = memwatch.run("plan", recorded(busy=False))
+    assert result.code == 1
+    assert "the memory of its tasks is not known" in result.one_line()
+
+
+def test_a_job_without_tasks(memwatch):
+    memwatch.run("run", "-o", "x.jsonl", "--", "true")
+    result = memwatch.run("plan", "x.jsonl")
+    assert result.code == 1
+    assert "'x.jsonl': no process of this job started two others" in result.one_line()
+
+
+def test_standard_output_that_is_closed(memwatch, recorded):
+    result = memwatch.run("plan", recorded(), preexec_fn=lambda: __import__("os").close(1))
+    assert result.code == 1
+    assert "cannot write to standard output" in result.one_line()
+
+
+# The schema ---------------------------------------------------------------------------------------
+
+
+def described(schema: dict[str, Any], at: str = "") -> set[str]:
+    found = set()
+    for key, each in schema.get("properties", {}).items():
+        assert each["description"].endswith("."), f"{at}{key}"
+        found |= {at + key} | described(each, f"{at}{key}.")
+    return found | (described(schema["items"], at) if "items" in schema else set())
+
+
+def written(document: Any, at: str = "") -> set[str]:
+    found = set()
+    if isinstance(document, dict):
+        for key, each in document.items():
+            found |= {at + key} | written(each, f"{at}{key}.")
+    elif isinstance(document, list):
+        for each in document:
+            found |= written(each, at)
+    return found
+
+
+def test_the_schema_describes_every_key(recorded, plan):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert described(SCHEMA) == written(plan(recorded()))
