@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from memwatch.comparison import Change, ClassChange, Comparison, Verdict
 from memwatch.confidence import LEVEL
-from memwatch.groups import KINDS
 from memwatch.profile import Profile
 from memwatch.units import count, format_size, kib, printable, unicode_text
 
@@ -214,12 +213,6 @@ def _name(text: str) -> str:
     return "…" + text[1 - LONGEST_NAME :] if "/" in text else text[: LONGEST_NAME - 1] + "…"
 
 
-def _key(comparison: Comparison) -> str:
-    """By what the groups are."""
-    by = comparison.group_by
-    return by if by in KINDS else "match"
-
-
 def _side(profiles: Sequence[Profile], files: Sequence[str]) -> str:
     """As "5 runs of make -j8 (a.1.jsonl … a.5.jsonl)"."""
     commands = list(dict.fromkeys(each.command for each in profiles))
@@ -283,7 +276,9 @@ def lines(
     if rows:
         yield ""
         yield bold("Groups, peak at one time:")
-        yield from _table(header._replace(name=_key(comparison)), rows, bold, dim, indent="  ")
+        yield from _table(
+            header._replace(name=_name(comparison.group_by)), rows, bold, dim, indent="  "
+        )
         if more:
             yield dim(f"  … and {count(more, 'group')} that changed less (--json has all)")
     counted, more = _classes(comparison)
@@ -342,7 +337,9 @@ def markdown(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
         yield ""
         yield f"<details><summary>Groups, peak at one time{_and_more(more)}</summary>"
         yield ""
-        yield from _markdown_table([_key(comparison), *columns[:3], "", *columns[3:], ""], rows)
+        yield from _markdown_table(
+            [_escape(comparison.group_by), *columns[:3], "", *columns[3:], ""], rows
+        )
         yield ""
         yield "</details>"
     counted, more = _classes(comparison)
