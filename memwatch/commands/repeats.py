@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from memwatch.recording import Recorder
 
 
+# What does more than to shape the summary: that it is left out must be known.
+EFFECTS = ("csv_path", "timeline_path", "leaks", "fail_on_leak", "post_run_cmd")
+
+
 def refuse_reports_of_one_run(context: click.Context, reports: Container[str]) -> None:
-    """A series has a summary and JSON; the other options of a report are of one run."""
+    """A series has a summary and JSON; the other options of a report are of one run.
+
+    Settings of a user or a project that only shape the summary do no harm.
+    """
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name in reports and name not in ("as_json", "quiet"):
+        if not (given or (name in EFFECTS and context.params[name])):
+            continue
+        if name in reports and name not in ("as_json", "quiet"):
             raise click.UsageError(
                 f"{parameter.opts[-1]} is of one run, not of a series: record each with "
                 "-o FILE.%n.jsonl, and use memwatch report"
