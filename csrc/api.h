@@ -57,7 +57,8 @@ enum mw_valid {
         32768,          /* STARTED: found by the kernel's record of its exit */
     MW_BY_HOOK = 65536, /* STARTED: found as it passed the exit hook */
     MW_HAS_CPU = 131072,
-    MW_HAS_IO = 262144
+    MW_HAS_IO = 262144,
+    MW_HAS_CWD = 524288 /* IMAGE: working directory, as it was looked at */
 };
 
 /* Ways to learn what looking now and then cannot tell. A set is an or. */
@@ -94,7 +95,8 @@ void mw_hook_free(mw_hook *hook);
  * One fact about the job. `process` is a serial number: the first process is
  * 1, a serial is never used twice, and a reused pid gets a new serial.
  *
- * The text of an image is `name NUL exe NUL argv[0] NUL argv[1] NUL ...`.
+ * The text of an image is `name NUL exe NUL argv[0] NUL argv[1] NUL ...`; with
+ * MW_HAS_CWD there is a `cwd NUL` before the argv[0].
  */
 typedef struct mw_observation {
     int64_t time;

@@ -13,7 +13,7 @@ static const int64_t LIVELY_INSPECTION = 1000000000;
 
 /* Longest text of an image: the kernel's limit for one argument (128 KiB), and
    the path and the name before it. */
-enum { IMAGE_TEXT = (128 << 10) + 4096 + 64 };
+enum { IMAGE_TEXT = (128 << 10) + 2 * 4096 + 64 };
 
 /* How often the command line of a process in the middle of execve is looked
    for again. */
@@ -773,8 +773,9 @@ static int see_image(mw_follower *f, mw_slot *slot, const mw_news *n) {
     const char *text = f->news.text + n->text;
     mw_image image = {.mark = n->mark,
                       .length = n->text_length,
-                      .valid = n->valid & (MW_HAS_EXE | MW_HAS_ARGV |
-                                           MW_ARGV_CUT | MW_INHERITED)};
+                      .valid =
+                          n->valid & (MW_HAS_EXE | MW_HAS_CWD | MW_HAS_ARGV |
+                                      MW_ARGV_CUT | MW_INHERITED)};
     const mw_attempt *tried = &slot->attempt;
     int64_t since = tried->time ? tried->time : n->time;
     if (slot->executed) {

@@ -216,7 +216,7 @@ def _groups(
     base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds
 ) -> tuple[Change, ...]:
     def peaks(profile: Profile) -> dict[str, int | None]:
-        return {each.name: each.peak_rss if each.known else None for each in profile.groups}
+        return {each.name: each.peak_rss if each.peak_known else None for each in profile.groups}
 
     before, after = [*map(peaks, base)], [*map(peaks, candidate)]
     names = {name for side in (before, after) for run in side for name in run}

@@ -13,7 +13,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from memwatch.groups import Group, GroupKey, RunningGroup, by_command
+from memwatch.groups import (
+    COMMAND,
+    NO_PARENT,
+    PARENT,
+    BySource,
+    Group,
+    RunningGroup,
+    group_key,
+    parent_name,
+)
 from memwatch.observations import (
     BY_EVENT,
     BY_HOOK,
@@ -128,7 +137,8 @@ class Ticks:
 class Job:
     """The state of one job, and what is known of it so far."""
 
-    def __init__(self, *, timeline: bool = False, group_key: GroupKey = by_command) -> None:
+    def __init__(self, *, timeline: bool = False, group_by: str = COMMAND) -> None:
+        """`group_by` is as groups.group_key() takes it; raises ValueError, too."""
         self.processes = ProcessTable()
         self.live: dict[int, LiveProcess] = {}
         self.ticks = Ticks()
@@ -150,18 +160,23 @@ class Job:
         """Paths of all programs that ran, as far as they could be read."""
         self.root_status: int | None = None
         self._ticked = (Numbers(), Numbers(), Numbers()) if timeline else None
-        self._group_key = group_key
+        self.group_by = group_by
+        self._key = group_key(group_by)
+        self._by_command = group_by == COMMAND
+        self._by_parent = group_by == PARENT
+        self._by_source = self._key if isinstance(self._key, BySource) else None
+        self._parents: dict[int, str] = {}
+        """Names for the groups of children of ended processes; where groups are by parent."""
         self._groups: dict[str, RunningGroup] = {}
         self._last_tick = 0
         self._largest_peak = 0
         # Kept in step by what changed, not by walking all processes at each new peak.
-        self._at_peak: dict[int, Holder] = {}
+        self._at_peak: dict[int, tuple[int, RunningGroup, int]] = {}
         self._changed: set[int] = set()
         self._changed_groups: set[RunningGroup] = set()
         self._forks: list[LiveProcess] = []
         self._older_forks: list[LiveProcess] = []
-        nameless = group_key(UNREADABLE)
-        self._nameless = self._groups[nameless] = RunningGroup(nameless)
+        self._nameless = self._group_of(UNREADABLE, None)
 
     def apply(self, batch: Batch) -> None:
         live, changed, groups = self.live, self._changed, self._changed_groups
@@ -221,20 +236,23 @@ class Job:
                 known.parent = parent
             if valid & HAS_START:
                 known.start = start
+            if self._by_parent and known.image:
+                self._regroup(known, known.image)
             return
         found_by = SAMPLING
         for flag, name in ((BY_EVENT, EVENTS), (BY_RECORD, RECORD), (BY_HOOK, HOOK)):
             if valid & flag:
                 found_by = name
         self.found_by[found_by] += 1
+        known_parent = parent if valid & HAS_PARENT else None
         self.live[serial] = LiveProcess(
             serial,
             pid,
             ppid,
-            parent if valid & HAS_PARENT else None,
+            known_parent,
             start if valid & HAS_START else None,
             time,
-            self._nameless,
+            self._group_of(UNREADABLE, known_parent) if self._by_parent else self._nameless,
             found_by,
         )
 
@@ -264,7 +282,7 @@ class Job:
         for serial in self._changed:
             process = self.live.get(serial)
             if process:
-                self._at_peak[serial] = Holder(serial, process.pid, process.group.name, process.rss)
+                self._at_peak[serial] = (process.pid, process.group, process.rss)
             else:
                 self._at_peak.pop(serial, None)
         self._changed.clear()
@@ -308,8 +326,13 @@ class Job:
         if valid & SAME_IMAGE and counted and process.settled_at < self.ticks.count:
             # It stays in the group in which a tick has counted it, whatever its name is now.
             process.image = image
+            if not self._by_command:
+                # Where it belongs may be known only now: its command line had not been there yet.
+                self._regroup(process, image)
             return
         self._unsettle(process)
+        if self._by_source and process.serial == 1 and not self._by_source.base:
+            self._by_source.base = image.cwd
         if valid & SAME_IMAGE:
             process.image = image
             process.inherited = bool(valid & INHERITED)
@@ -317,12 +340,49 @@ class Job:
             if process.image is not None:
                 self._end_image(process, counted)
             process.begin_image(image, time, inherited=bool(valid & INHERITED))
-        key = self._group_key(image)
-        process.group = self._groups.setdefault(key, RunningGroup(key))
+        group = self._group_of(image, process.parent)
+        if group is not process.group:
+            self._move(process, group)
         self._changed.add(process.serial)
         if process.inherited:
             self._forks.append(process)
         else:
+            self._settle(process)
+
+    def _group_of(self, image: ImageText, parent: int | None) -> RunningGroup:
+        key = self._key(image, parent)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = RunningGroup(key)
+            if self._by_parent and parent:
+                self._name_after_parent(group, parent)
+        return group
+
+    def _name_after_parent(self, group: RunningGroup, serial: int) -> None:
+        parent = self.live.get(serial)
+        if parent:
+            group.name = parent_name((parent.image or UNREADABLE).name, parent.pid)
+        else:
+            group.name = self._parents.get(serial, NO_PARENT)
+
+    def _move(self, process: LiveProcess, group: RunningGroup) -> None:
+        """It belongs to that group from now on. Programs that it ran in the other, one after the
+        other, count there as one."""
+        if process.highest:
+            process.group.add(*process.highest)
+            process.highest = None
+        process.group = group
+
+    def _regroup(self, process: LiveProcess, image: ImageText) -> None:
+        """More is known of a process than when it was put into a group."""
+        group = self._group_of(image, process.parent)
+        if group is process.group:
+            return
+        settled = process.settled
+        self._unsettle(process)
+        self._move(process, group)
+        self._changed.add(process.serial)
+        if settled:
             self._settle(process)
 
     def _unseen(self, process: LiveProcess, image: ImageText, valid: int) -> ImageText:
@@ -338,8 +398,9 @@ class Job:
 
     def _end_image(self, process: LiveProcess, counted: bool) -> None:
         peak = process.end_image()
-        if counted:
-            process.group.add(peak.rss, peak.time)
+        before = process.highest
+        if counted and (before is None or peak.rss > before[0]):
+            process.highest = (peak.rss, peak.time)
 
     def _exited(
         self,
@@ -352,6 +413,8 @@ class Job:
         self._unsettle(process)
         self._changed.add(process.serial)
         self._end_image(process, counted=True)
+        if process.highest:
+            process.group.add(*process.highest)
         ended = process.end(
             self._last_tick if end is None else end,
             status,
@@ -359,6 +422,11 @@ class Job:
             end_known=end is not None,
         )
         self.processes.add(ended)
+        if self._by_parent:
+            name = self._parents[process.serial] = parent_name(ended.command, ended.pid)
+            children = self._groups.get(str(process.serial))
+            if children:
+                children.name = name
         peak = ended.peak
         self.peaks[peak.source] += 1
         if peak.rss > self._largest_peak:
@@ -390,4 +458,8 @@ class Job:
 
     def at_peak(self) -> tuple[Holder, ...]:
         """Who held what at the highest total, largest first."""
-        return tuple(sorted(self._at_peak.values(), key=lambda h: (-h.rss, h.serial)))
+        holders = (
+            Holder(serial, pid, group.name, rss)
+            for serial, (pid, group, rss) in self._at_peak.items()
+        )
+        return tuple(sorted(holders, key=lambda h: (-h.rss, h.serial)))

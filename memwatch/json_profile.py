@@ -12,7 +12,7 @@ import time
 from array import array
 from typing import Any
 
-from memwatch.groups import Group
+from memwatch.groups import COMMAND, Group, group_key
 from memwatch.job import Holder, PssPeak, Timeline
 from memwatch.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
@@ -52,6 +52,8 @@ def _profile(document: dict[str, Any]) -> Profile:
         processes.add(process)
         if process.peak.rss > (largest.peak.rss if largest else 0):
             largest = process
+    group_by = document.get("group_by", COMMAND)
+    group_key(group_by)
     accuracy = document["accuracy"]
     usage = document["memwatch"]
     return Profile(
@@ -96,7 +98,8 @@ def _profile(document: dict[str, Any]) -> Profile:
             _nanoseconds(usage["cpu_seconds"]),
             _bytes(usage["max_rss_kib"]),
         ),
-        limits=document["limits"] and _limits(document["limits"]),
+        group_by=group_by,
+        limits=document.get("limits") and _limits(document["limits"]),
     )
 
 
@@ -164,9 +167,10 @@ def _image(process: dict[str, Any], number: int) -> Image:
         peak = Peak(fields["max_rss_kib"] * 1024, at, fields["peak_source"])
     text = ImageText(
         fields["command"],
-        process["exe"] if is_last else None,
+        process["exe"] if is_last else fields.get("exe"),
         argv,
         is_last and process["argv_cut"],
+        fields.get("cwd"),
     )
     return Image(text, _time(fields["since"]), fields["inherited"], peak)
 
@@ -183,12 +187,14 @@ def _pss(document: dict[str, Any]) -> PssPeak | None:
 
 
 def _group(fields: dict[str, Any]) -> Group:
+    peak, sum_of_peaks = fields["max_rss_kib"], fields["sum_of_max_rss_kib"]
     return Group(
         fields["command"],
         fields["processes"],
-        (fields["max_rss_kib"] or 0) * 1024,
+        (peak or 0) * 1024,
         _time(fields["peak_time"]) if fields["peak_time"] else 0,
-        (fields["sum_of_max_rss_kib"] or 0) * 1024,
+        (sum_of_peaks or 0) * 1024,
+        added_up=peak is not None or sum_of_peaks is None,
     )
 
 

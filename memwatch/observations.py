@@ -9,7 +9,7 @@ cost more than everything else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
@@ -43,6 +43,7 @@ BY_RECORD = 32768
 BY_HOOK = 65536
 HAS_CPU = 131072
 HAS_IO = 262144
+HAS_CWD = 524288
 
 
 class Batch(NamedTuple):
@@ -50,6 +51,10 @@ class Batch(NamedTuple):
 
     records: Sequence[Observation]
     text: bytes
+
+
+Observer: TypeAlias = Callable[[Batch], None]
+"""What takes all that is observed, batch after batch."""
 
 
 class ImageText(NamedTuple):
@@ -63,6 +68,9 @@ class ImageText(NamedTuple):
     """The command line; None when it was not there to be read (a zombie)."""
     argv_cut: bool
     """The command line goes on, but only its beginning was read."""
+    cwd: str | None = None
+    """Its working directory when it was looked at: it may have changed it since. None when that
+    may not be read."""
 
 
 # Length at which Linux cuts a process's name (TASK_COMM_LEN, less the NUL).
@@ -76,6 +84,10 @@ def decode_image(text: bytes, valid: int) -> ImageText:
     name_bytes, exe_bytes, argv_bytes = text.split(b"\0", 2)
     name = _decode(name_bytes)
     exe = _decode(exe_bytes) if valid & HAS_EXE else None
+    cwd = None
+    if valid & HAS_CWD:
+        cwd_bytes, argv_bytes = argv_bytes.split(b"\0", 1)
+        cwd = _decode(cwd_bytes)
     argv = None
     if valid & HAS_ARGV:
         # Titles set by programs (setproctitle) end in any number of NULs, or none.
@@ -88,7 +100,7 @@ def decode_image(text: bytes, valid: int) -> ImageText:
             if base.startswith(name_bytes):
                 name = _decode(base)
                 break
-    return ImageText(name, exe, argv, bool(valid & ARGV_CUT))
+    return ImageText(name, exe, argv, bool(valid & ARGV_CUT), cwd)
 
 
 def _decode(text: bytes) -> str:

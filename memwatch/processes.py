@@ -146,6 +146,7 @@ class LiveProcess:
         "first_seen",
         "found_by",
         "group",
+        "highest",
         "image",
         "images",
         "inherited",
@@ -187,6 +188,8 @@ class LiveProcess:
         self.sampled = False
         self.usage = NO_USAGE
         self.group = group
+        self.highest: tuple[int, int] | None = None
+        """Of the programs that it ran in its group before: the highest peak, and when."""
         self.settled = False
         """Its memory counts in its group; see Job."""
         self.settled_at = 0
@@ -266,9 +269,9 @@ class ProcessTable(Sequence[Process]):
     # serial, pid, ppid, parent, start, first_seen, last_seen, exit_status, alive, number of
     # images, how it was found, end known, sampled, usage
     _ROW = struct.Struct("=qiiqqqqiBiBBBqqqqq")
-    # Of each image: bytes of its name, exe and argv, argv_cut, since, inherited, peak, peak_time,
-    # source. The three texts follow.
-    _IMAGE = struct.Struct("=iiiBqBqqB")
+    # Of each image: bytes of its name, exe, cwd and argv, argv_cut, since, inherited, peak,
+    # peak_time, source. The four texts follow.
+    _IMAGE = struct.Struct("=iiiiBqBqqB")
     _NONE = -1
 
     def __init__(self) -> None:
@@ -302,12 +305,14 @@ class ProcessTable(Sequence[Process]):
         text = image.text
         name = _encode(text.name)
         exe = None if text.exe is None else _encode(text.exe)
+        cwd = None if text.cwd is None else _encode(text.cwd)
         argv = None if text.argv is None else _encode("\0".join(text.argv))
         return b"".join(
             (
                 self._IMAGE.pack(
                     len(name),
                     self._NONE if exe is None else len(exe),
+                    self._NONE if cwd is None else len(cwd),
                     self._NONE if argv is None else len(argv),
                     text.argv_cut,
                     image.since,
@@ -318,6 +323,7 @@ class ProcessTable(Sequence[Process]):
                 ),
                 name,
                 exe or b"",
+                cwd or b"",
                 argv or b"",
             )
         )
@@ -382,10 +388,9 @@ class ProcessTable(Sequence[Process]):
                 else:
                     texts.append(row[at : at + length].decode("utf-8", "surrogatepass"))
                     at += length
-            name, exe, argv = texts
-            text = ImageText(
-                name or "", exe, None if argv is None else tuple(argv.split("\0")), bool(cut)
-            )
+            name, exe, cwd, argv = texts
+            words = None if argv is None else tuple(argv.split("\0"))
+            text = ImageText(name or "", exe, words, bool(cut), cwd)
             yield Image(text, since, bool(inherited), Peak(peak, peak_time, PEAK_SOURCES[source]))
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memwatch.groups import Group
+from memwatch.groups import COMMAND, Group
 from memwatch.job import Holder, Job, PssPeak, Timeline
 from memwatch.limits import Outcome
 from memwatch.memory_limit import MemoryLimit
@@ -127,6 +127,8 @@ class Profile:
     timeline: Timeline | None
     memory_limit: MemoryLimit
     overhead: Overhead
+    group_by: str = COMMAND
+    """What `groups`, and the groups of `at_peak`, are made by: see groups.group_key()."""
     limits: Outcome | None = None
     """Those that were set for this run; None where there were none."""
 
@@ -256,5 +258,6 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         timeline=job.timeline,
         memory_limit=ending.memory_limit,
         overhead=ending.overhead,
+        group_by=job.group_by,
         limits=ending.limits,
     )

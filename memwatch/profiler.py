@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from memwatch import cgroup, native, tiers
 from memwatch.enforcer import Enforcer
+from memwatch.groups import COMMAND
 from memwatch.job import Job
 from memwatch.launcher import Launcher
 from memwatch.limits import NO_LIMITS, Guard, Limits
 from memwatch.monitor import Accounts, watch
-from memwatch.observations import Batch
+from memwatch.observations import Batch, Observer
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def run(
     pss: str = "peaks",
     sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
+    group_by: str = COMMAND,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
@@ -61,7 +63,8 @@ def run(
     `exact` stops each process for a moment before it exits or executes, to read
     its peak. `pss` is one of PSS_MODES, `sources` some of SOURCES. `stdout` and
     `stderr` are descriptors for the command; -1 lets it have this process's own.
-    With `timeline` the profile keeps every tick (24 bytes each).
+    With `timeline` the profile keeps every tick (24 bytes each). `group_by` is what
+    its groups are made by, as `--group-by` takes it.
 
     Called from the main thread, signals sent to this process meanwhile go on
     to the command. Orphans of the command become children of this process. So a
@@ -70,7 +73,7 @@ def run(
     one run at a time: a second one raises RuntimeError.
 
     Raises OSError when the command cannot be started, and ValueError for an empty
-    command or an interval that is none. An exception that strikes meanwhile
+    command, an interval or a `group_by` that is none. An exception that strikes meanwhile
     (KeyboardInterrupt) kills the command, as in subprocess.run().
     """
     if not _running.acquire(blocking=False):
@@ -86,6 +89,7 @@ def run(
                 pss=pss,
                 sources=sources,
                 timeline=timeline,
+                group_by=group_by,
                 env=env,
                 stdout=stdout,
                 stderr=stderr,
@@ -104,9 +108,10 @@ def watch_command(
     pss: str = "peaks",
     sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
+    group_by: str | None = None,
     recorder: Recorder | None = None,
     on_look: Callable[[Job, Batch], None] | None = None,
-    on_batch: Callable[[Batch], None] | None = None,
+    observers: Sequence[Observer] = (),
     limits: Limits = NO_LIMITS,
     kill_after: float | None = None,
     env: Mapping[str, str] | None = None,
@@ -118,7 +123,7 @@ def watch_command(
 
     Without `has_other_children` every child of this process is taken for the job's.
     `on_look` is called some times a second with the job as it is, and with what
-    was observed since the last call; `on_batch` with all that was observed. When one
+    was observed since the last call; each of `observers` with every batch. When one
     of `limits` is exceeded the job is ended, by SIGTERM and after `kill_after` seconds
     by SIGKILL; unless that is None: then the profile tells of it only. That needs
     `has_other_children` to be false.
@@ -129,7 +134,7 @@ def watch_command(
         raise ValueError(f"the interval is {interval!r}: give seconds, from 1e-6 to 1e6")
     interval_ns = round(interval * 1e9)
     cpu_before = native.own_usage().cpu
-    job = Job(timeline=timeline)
+    job = Job(timeline=timeline, group_by=group_by or COMMAND)
     hook = _Hook(exact)
     sampler = native.Sampler(
         interval_ns,
@@ -147,7 +152,7 @@ def watch_command(
     )
     enforcer = Enforcer(limits, kill_after, sampler.signal)
 
-    takers = [take for take in (recorder.add if recorder else None, on_batch) if take]
+    takers = [*([recorder.add] if recorder else []), *observers]
 
     def on_each(batch: Batch) -> None:
         enforcer.look()

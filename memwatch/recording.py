@@ -29,8 +29,12 @@ from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import Batch
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Source
 
-FORMAT = 1
-"""Raised when a reader of the format before would misunderstand a file."""
+FORMAT = 2
+"""Raised when a reader of the format before would misunderstand a file.
+
+1: no working directories in the text of images. What is written otherwise has a bit of its own,
+so that both are read alike.
+"""
 
 COLUMNS = ("time", "process", "value", "second", "kind", "valid", "pid", "ppid")
 
@@ -127,7 +131,7 @@ class Recording:
             raise BadRecording(
                 f"{path!r} is not a recording: give a file made with 'memwatch run -o'"
             )
-        if head["memwatch_recording"] != FORMAT:
+        if head["memwatch_recording"] not in range(1, FORMAT + 1):
             raise BadRecording(
                 f"{path!r} was written by memwatch {head.get('memwatch_version')}: "
                 "a newer one is needed to read it"
@@ -165,7 +169,7 @@ def _ending(fields: dict[str, Any]) -> Ending:
             "memory_limit": MemoryLimit(**fields["memory_limit"]),
             "sources": tuple(Source(**source) for source in fields["sources"]),
             "held_back": tuple(fields["held_back"]),
-            "limits": fields["limits"] and _outcome(fields["limits"]),
+            "limits": fields.get("limits") and _outcome(fields["limits"]),
         }
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memwatch.groups import COMMAND, group_key
 from memwatch.job import Job
 from memwatch.json_profile import BadProfile, from_json
+from memwatch.membership import regrouped
 from memwatch.memory_limit import MemoryLimit
-from memwatch.observations import Batch
+from memwatch.observations import Observer
 from memwatch.profile import Ending, Overhead, Profile, from_job
 from memwatch.recording import CUT_SHORT, BadRecording, Recording, is_recording
 from memwatch.tracks import Tracks
@@ -40,21 +42,34 @@ def load(
     *,
     timeline: bool = False,
     tracks: bool = False,
-    on_batch: Callable[[Batch], None] | None = None,
+    group_by: str | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Results:
     """Reads a recording or the JSON of `memwatch run --json`.
 
     The profile of a recording has a timeline only when it is asked for; that of JSON when the
-    file has one. `on_batch` is called for each batch of a recording, as it was when the job ran.
-    Raises BadResults, and OSError when the file cannot be read.
+    file has one. `group_by` is as groups.group_key() takes it; None groups by command, or as the
+    JSON is grouped. Where JSON is grouped otherwise, what a group held at one time is not known.
+    `observers` are called with each batch of a recording, as when the job ran.
+    Raises BadResults, OSError when the file cannot be read, ValueError for a bad `group_by`.
     """
+    if group_by is not None:
+        group_key(group_by)
     with open(path, "rb") as file:
         start = file.read(32)
     try:
         if is_recording(start):
-            return _replay(Recording(path), timeline, tracks, on_batch)
+            return _replay(
+                Recording(path),
+                Job(timeline=timeline, group_by=group_by or COMMAND),
+                Tracks() if tracks else None,
+                observers,
+            )
         with open(path, encoding="utf-8") as file:
-            return Results(path, from_json(json.load(file)), None, None)
+            profile = from_json(json.load(file))
+        if group_by is not None:
+            profile = regrouped(profile, group_by)
+        return Results(path, profile, None, None)
     except BadRecording as error:
         raise BadResults(str(error)) from None
     except BadProfile as error:
@@ -69,20 +84,14 @@ def load(
 
 
 def _replay(
-    recording: Recording,
-    timeline: bool,
-    tracks: bool,
-    on_batch: Callable[[Batch], None] | None,
+    recording: Recording, job: Job, tracks: Tracks | None, observers: Sequence[Observer]
 ) -> Results:
-    job = Job(timeline=timeline)
-    collected = Tracks() if tracks else None
+    takers = [*([tracks.apply] if tracks else []), *observers]
     last = recording.beginning.start
     for batch in recording.batches():
         job.apply(batch)
-        if collected:
-            collected.apply(batch)
-        if on_batch:
-            on_batch(batch)
+        for take in takers:
+            take(batch)
         if batch.records:
             last = max(last, batch.records[-1][0])
     ending = recording.ending or Ending(
@@ -93,4 +102,4 @@ def _replay(
         error=CUT_SHORT,
     )
     profile = from_job(job, recording.beginning, ending)
-    return Results(recording.path, profile, recording.host, collected)
+    return Results(recording.path, profile, recording.host, tracks)

@@ -124,6 +124,17 @@ def test_forms(folder):
     assert done.stdout.startswith("### Memory: total RSS")
 
 
+def test_groups_of_another_kind(folder):
+    done = memwatch(
+        "before.0", "after.0", "--group-by", r"(\w)\.c", "--threshold", "a=5%", cwd=folder
+    )
+    assert done.returncode == 1
+    assert r"  (\w)\.c" in done.stdout
+    assert "a: 10.2 % more: a regression (allowed: 5 %)" in done.stdout
+    document = memwatch("before.0", "after.0", "--group-by", "exe", "--json", cwd=folder).stdout
+    assert json.loads(document)["group_by"] == "exe"
+
+
 def test_json_of_runs_will_do(folder):
     """With what a recording says."""
     for name in ("before.0", "after.0"):

@@ -24,6 +24,7 @@ from memwatch.observations import (
     ARGV_CUT,
     EXITED,
     HAS_ARGV,
+    HAS_CWD,
     HAS_EXE,
     HAS_PARENT,
     HAS_RSS,
@@ -47,7 +48,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 CLOCK_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 MS = 1_000_000
 FORKNOEXEC = 0x40
-IMAGE_TEXT = (128 << 10) + 4096 + 64
+IMAGE_TEXT = (128 << 10) + 2 * 4096 + 64
 
 # Above the kernel's largest pid (4,194,304), so that none of them is anyone's here.
 ROOT = 5_000_001
@@ -72,6 +73,7 @@ class Fake:
     """Pages."""
     argv: tuple[bytes, ...] | None = (b"sh", b"-c", b"x")
     exe: str | None = "/bin/sh"
+    cwd: str | None = None
     tids: tuple[int, ...] = ()
     """Threads beside the first."""
     missing: frozenset[str] = field(default_factory=frozenset)
@@ -180,10 +182,10 @@ class Tree:
                 (where / name).unlink(missing_ok=True)
             else:
                 (where / name).write_bytes(text)
-        exe = where / "exe"
-        exe.unlink(missing_ok=True)
-        if fake.exe is not None:
-            exe.symlink_to(fake.exe)
+        for name, target in {"exe": fake.exe, "cwd": fake.cwd}.items():
+            (where / name).unlink(missing_ok=True)
+            if target is not None:
+                (where / name).symlink_to(target)
         self._write_threads(fake)
 
     def _write_threads(self, fake: Fake) -> None:
@@ -640,6 +642,29 @@ def test_first_seen_in_the_middle_of_an_exec_is_one_program(tree: Tree, watch: W
     assert process.image is not None
     assert process.image.argv == ("sh",)
     assert process.peak == 100 * PAGE
+
+
+@both
+def test_the_working_directory(tree: Tree, watch: Watcher, kept: bool) -> None:
+    tree.add(ROOT, cwd="/home/x/a project")
+    seen = watch(tree, kept=kept)
+    seen.tick(0)
+    image = seen.one(IMAGE)
+    assert image.valid == HAS_EXE | HAS_CWD | HAS_ARGV
+    assert image.image == ImageText("sh", "/bin/sh", ("sh", "-c", "x"), False, "/home/x/a project")
+    # It goes elsewhere, and nothing is said of that.
+    tree.change(ROOT, cwd="/")
+    assert seen.tick(1) == [seen.end]
+
+
+@both
+def test_a_directory_without_a_command_line(tree: Tree, watch: Watcher, kept: bool) -> None:
+    tree.add(ROOT, cwd="/" + "d" * 4000, exe=None, argv=None)
+    seen = watch(tree, kept=kept)
+    seen.tick(0)
+    image = seen.one(IMAGE)
+    assert image.valid == HAS_CWD
+    assert image.image == ImageText("sh", None, None, False, "/" + "d" * 4000)
 
 
 @both

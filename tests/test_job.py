@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -1103,9 +1104,10 @@ def check_processes(job: Job, machine: Machine) -> None:
 def check_groups(job: Job, machine: Machine) -> None:
     members: dict[str, list[Peak]] = {}
     for each in machine.everyone:
-        for ran in each.ran or [Ran("?", 0, False)]:
-            if ran.counted:
-                members.setdefault(ran.name, []).append(ran.peak)
+        counted = [ran for ran in each.ran or [Ran("?", 0, False)] if ran.counted]
+        for name, one_after_the_other in itertools.groupby(counted, lambda ran: ran.name):
+            peaks = [ran.peak for ran in one_after_the_other]
+            members.setdefault(name, []).append(max(peaks, key=lambda peak: (peak.rss, -peak.time)))
     assert {group.name for group in job.groups()} == set(members)
     for group in job.groups():
         peaks = members[group.name]

@@ -540,6 +540,6 @@ def test_a_run_without_it_does_not_pay_for_it(memwatch):
 
 def test_load_hands_out_all_batches(recording):
     batches: list[Batch] = []
-    results = load(str(recording), on_batch=batches.append)
+    results = load(str(recording), observers=[batches.append])
     assert results.has_samples
     assert sum(len(batch.records) for batch in batches) == 403

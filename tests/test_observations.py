@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from memwatch import monitor, native, observations, tiers
 from memwatch._native import ffi, lib
-from memwatch.observations import ARGV_CUT, HAS_ARGV, HAS_EXE, ImageText, decode_image
+from memwatch.observations import (
+    ARGV_CUT,
+    HAS_ARGV,
+    HAS_CWD,
+    HAS_EXE,
+    ImageText,
+    decode_image,
+)
 
 BOTH = HAS_EXE | HAS_ARGV
 
@@ -27,6 +34,18 @@ def test_what_could_not_be_read_is_none() -> None:
     assert image(b"cc", valid=0) == ImageText("cc", None, None, False)
     assert image(b"cc", argv=b"cc\0", valid=HAS_ARGV) == ImageText("cc", None, ("cc",), False)
     assert image(b"cc", b"/bin/cc", valid=HAS_EXE) == ImageText("cc", "/bin/cc", None, False)
+
+
+def test_the_working_directory_is_there_with_its_bit() -> None:
+    text = b"cc\0/bin/cc\0/work\0cc\0-c\0"
+    assert decode_image(text, BOTH | HAS_CWD) == ImageText(
+        "cc", "/bin/cc", ("cc", "-c"), False, "/work"
+    )
+    assert decode_image(text, BOTH) == ImageText("cc", "/bin/cc", ("/work", "cc", "-c"), False)
+    assert decode_image(b"cc\0\0/\0", HAS_CWD) == ImageText("cc", None, None, False, "/")
+    # The name is completed from the command line all the same.
+    long = b"a-name-of-15-ch\0\0/w\0/opt/a-name-of-15-characters\0"
+    assert decode_image(long, HAS_CWD | HAS_ARGV).name == "a-name-of-15-characters"
 
 
 def test_an_empty_word_is_a_word() -> None:
@@ -97,12 +116,20 @@ def test_fifteen_letters_are_not_fifteen_bytes() -> None:
 words = st.binary(max_size=20).map(lambda word: word.replace(b"\0", b""))
 
 
-@given(words, words, st.lists(words, min_size=1), st.sampled_from((0, HAS_EXE, HAS_ARGV, BOTH)))
+@given(
+    words,
+    words,
+    st.none() | words,
+    st.lists(words, min_size=1),
+    st.sampled_from((0, HAS_EXE, HAS_ARGV, BOTH)),
+)
 def test_any_bytes_become_printable_utf_8(
-    name: bytes, exe: bytes, argv: list[bytes], valid: int
+    name: bytes, exe: bytes, cwd: bytes | None, argv: list[bytes], valid: int
 ) -> None:
-    text = image(name, exe, b"".join(word + b"\0" for word in argv), valid)
-    everything = (text.name, text.exe or "", *(text.argv or ()))
+    parts = [name, exe, *([] if cwd is None else [cwd]), b"".join(word + b"\0" for word in argv)]
+    text = decode_image(b"\0".join(parts), valid | (0 if cwd is None else HAS_CWD))
+    assert (text.cwd is None) == (cwd is None)
+    everything = (text.name, text.exe or "", text.cwd or "", *(text.argv or ()))
     for each in everything:
         each.encode("utf-8")
         assert "\0" not in each

@@ -41,6 +41,7 @@ texts = st.builds(
     # A command line that could be read has a word at least, if an empty one.
     argv=st.none() | st.lists(words, min_size=1, max_size=5).map(tuple),
     argv_cut=st.booleans(),
+    cwd=st.none() | words,
 )
 peaks = st.builds(Peak, rss=times, time=times, source=st.sampled_from(PEAK_SOURCES))
 images = st.builds(Image, text=texts, since=times, inherited=st.booleans(), peak=peaks)

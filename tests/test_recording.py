@@ -18,6 +18,7 @@ from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import (
     EXITED,
     HAS_ARGV,
+    HAS_CWD,
     HAS_EXE,
     HAS_PARENT,
     HAS_RSS,
@@ -116,7 +117,7 @@ def test_what_was_written_is_read(name, tmp_path):
 def test_it_describes_itself(tmp_path):
     record(tmp_path / "a.jsonl")
     head, *batches, end = map(json.loads, (tmp_path / "a.jsonl").read_text().splitlines())
-    assert head["memwatch_recording"] == 1
+    assert head["memwatch_recording"] == 2
     assert head["columns"] == list(COLUMNS)
     assert head["kinds"]["memory"] == MEMORY
     assert head["bits"]["has_rss"] == HAS_RSS
@@ -172,8 +173,33 @@ def test_damage_is_told_of(data, tmp_path_factory):
     loaded(folder / "b.jsonl")
 
 
+def test_the_format_before_is_read(tmp_path):
+    """It had no working directories, and no limits."""
+    record(tmp_path / "new.jsonl")
+    head, *batches, end = map(json.loads, (tmp_path / "new.jsonl").read_text().splitlines())
+    head["memwatch_recording"] = 1
+    del head["bits"]["has_cwd"], end["end"]["limits"]
+    old = "".join(json.dumps(line) + "\n" for line in (head, *batches, end))
+    (tmp_path / "old.jsonl").write_text(old)
+    new, old = (load(str(tmp_path / name)).profile for name in ("new.jsonl", "old.jsonl"))
+    assert list(old.processes) == list(new.processes)
+    assert old.processes[-1].images[0].text.cwd is None
+
+
+def test_the_working_directory_is_recorded(tmp_path):
+    recorder = Recorder(str(tmp_path / "a.jsonl"))
+    recorder.begin(BEGINNING)
+    text = b"make\0/usr/bin/make\0/work\0make\0-j8\0"
+    image = (1000, 1, 0, len(text), IMAGE, HAS_EXE | HAS_CWD | HAS_ARGV, 101, 0)
+    recorder.add(Batch([BATCHES[0].records[0], image], text))
+    recorder.end(ENDING)
+    (process,) = load(str(tmp_path / "a.jsonl")).profile.processes
+    assert process.images[0].text.cwd == "/work"
+    assert process.argv == ("make", "-j8")
+
+
 def test_a_newer_format_is_refused(tmp_path):
-    (tmp_path / "new.jsonl").write_text('{"memwatch_recording":2,"memwatch_version":"9.9"}\n')
+    (tmp_path / "new.jsonl").write_text('{"memwatch_recording":3,"memwatch_version":"9.9"}\n')
     with pytest.raises(BadRecording, match=r"new.jsonl.*9\.9.*newer"):
         Recording(str(tmp_path / "new.jsonl"))
 

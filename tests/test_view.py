@@ -147,8 +147,8 @@ def build(story) -> Path:
     return told.end(40, limit=65536)
 
 
-def described(path: Path, **limits: int):
-    results = load(str(path), timeline=True, tracks=True)
+def described(path: Path, group_by: str | None = None, **limits: int):
+    results = load(str(path), timeline=True, tracks=True, group_by=group_by)
     page = page_of(results.profile, results.tracks, path.name, results.host, **limits)
     return page, {column.name: list(column.values) for column in page.columns}
 
@@ -179,6 +179,30 @@ def test_columns(build):
     assert columns["pss_total"] == [29000 << 10]
     assert page.document["limit"] == 65536 << 10
     assert page.document["duration"] == 40000
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("command", ["make", "sh", "cc1", "true"]),
+        ("exe", ["/bin/make", "/bin/sh", "/bin/cc1", "/bin/true"]),
+        ("ppid", ["(no parent in the job)", *["make (pid 101)"] * 3]),
+        (r"(\w)\.c", ["(no match)", "a", "a", "(no match)"]),
+        ("source", [*["(not a compiler)"] * 2, "a.c", "(not a compiler)"]),
+    ],
+)
+def test_each_program_has_its_group(build, by, names):
+    page, columns = described(build, by)
+    assert [page.document["groups"][g][0] for g in columns["image_group"]] == names
+    assert page.document["group_by"] == (by if by.isalpha() else "match")
+
+
+def test_the_static_page_says_what_it_is_grouped_by(memwatch, build):
+    words = ("--no-open", "--group-by", "exe", "--html", "out.html")
+    assert memwatch.run("view", *words, build).code == 0
+    text = (memwatch.room / "out.html").read_text("utf-8")
+    assert "group (by exe)" in text
+    assert "/bin/cc1" in text
 
 
 def test_what_is_unknown_is_not_zero(story):
@@ -406,10 +430,11 @@ def test_a_browser_that_fails_is_no_failure_of_the_page(memwatch, build):
     assert (memwatch.room / "out.html").exists()
 
 
-def test_run_does_not_load_the_viewer():
+def test_run_does_not_load_what_it_does_not_need():
     code = (
         "import sys, memwatch.commands.run, memwatch.profiler; "
-        "sys.exit(any(name.startswith('memwatch.view') for name in sys.modules))"
+        "parts = ('view', 'tree', 'compilers', 'membership', 'results'); "
+        "sys.exit(any(f'memwatch.{name}' in sys.modules for name in parts))"
     )
     # Not in the checkout, whose package has no C module.
     assert subprocess.run([sys.executable, "-c", code], cwd="/", check=False).returncode == 0

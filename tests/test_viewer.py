@@ -113,8 +113,8 @@ def show(browser, tmp_path) -> Iterator[Callable[..., Page]]:
     """show(PATH...): the page of these files. Nothing may have gone wrong in it in the end."""
     opened: list[Page] = []
 
-    def show(*paths: Path, **how: Any) -> Page:
-        results = [load(str(path), timeline=True, tracks=True) for path in paths]
+    def show(*paths: Path, group_by: str | None = None, **how: Any) -> Page:
+        results = [load(str(path), timeline=True, tracks=True, group_by=group_by) for path in paths]
         out = tmp_path / f"page{len(opened)}.html"
         out.write_text(
             render(
@@ -268,6 +268,25 @@ def test_nothing_is_out_of_a_screen_readers_reach(page):
     )
     assert unnamed == []
     assert page.tab.get_attribute("#chart", "tabindex") == "0"
+
+
+def test_groups_by_another_key(show, story):
+    told = story("by.jsonl", "make")
+    told.start(1, 0, "make")
+    told.memory(1, 1, 2 * MIB)
+    for serial, name in ((2, "a.c"), (3, "b.c")):
+        told.start(serial, 5 * serial, "cc1", name)
+        told.memory(serial, 20, 10 * serial * MIB)
+    told.tick(20)
+    page = show(told.end(40), group_by="source")
+    assert page.text("#by-command") == "By source"
+    assert page.hover(25_000)["b.c"] == "30.0 MiB"
+    assert page.hover(25_000)["(not a compiler)"] == "2.0 MiB"
+    page.tab.click("#tab-groups")
+    assert page.column("group-table", 0) == ["b.c", "a.c", "(not a compiler)"]
+    page.tab.locator("#group-table .rows .line").first.click()
+    page.settle()
+    assert page.get("lanes") == 1
 
 
 # -- Hovering ------------------------------------------------------------------------------------

@@ -468,11 +468,13 @@ static void read_image(const mw_platform *p, mw_handle *h, char *text,
     has_new_image(h, &stat);
     if (stat.flags & PF_FORKNOEXEC)
         out->valid |= MW_INHERITED;
-    char exe[MW_PATH], cmdline[MW_PATH];
+    char exe[MW_PATH], cwd[MW_PATH], cmdline[MW_PATH];
     path_of(exe, h->pid, "exe");
+    path_of(cwd, h->pid, "cwd");
     path_of(cmdline, h->pid, "cmdline");
     out->mark = mw_image_mark(&stat);
-    out->length = mw_procfs_image(p->proc_fd, stat.comm, exe, cmdline, text,
+    out->length = mw_procfs_image(p->proc_fd, stat.comm,
+                                  &(mw_image_paths){exe, cwd, cmdline}, text,
                                   capacity, &out->valid);
 }
 

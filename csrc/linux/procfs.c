@@ -35,20 +35,30 @@ ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,
     return result;
 }
 
-size_t mw_procfs_image(int dir_fd, const char *comm, const char *exe,
-                       const char *cmdline, char *text, size_t capacity,
+/* Adds where a link of /proc leads: whether it could be read. */
+static int add_link(int dir_fd, const char *path, char *text, size_t *length) {
+    /* readlink never writes more than a page of path. */
+    ssize_t n = readlinkat(dir_fd, path, text + *length, 4095);
+    if (n > 0)
+        *length += (size_t)n;
+    return n > 0;
+}
+
+size_t mw_procfs_image(int dir_fd, const char *comm,
+                       const mw_image_paths *paths, char *text, size_t capacity,
                        uint32_t *valid) {
     size_t length = strlen(comm);
     memcpy(text, comm, length);
     text[length++] = '\0';
-    /* readlink never writes more than a page of path. */
-    ssize_t n = readlinkat(dir_fd, exe, text + length, 4095);
-    if (n > 0) {
+    if (add_link(dir_fd, paths->exe, text, &length))
         *valid |= MW_HAS_EXE;
-        length += (size_t)n;
-    }
     text[length++] = '\0';
-    n = mw_procfs_read(dir_fd, cmdline, text + length, capacity - length);
+    if (add_link(dir_fd, paths->cwd, text, &length)) {
+        *valid |= MW_HAS_CWD;
+        text[length++] = '\0';
+    }
+    ssize_t n = mw_procfs_read(dir_fd, paths->cmdline, text + length,
+                               capacity - length);
     if (n > 0) {
         *valid |= MW_HAS_ARGV;
         length += (size_t)n;

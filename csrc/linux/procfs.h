@@ -48,11 +48,18 @@ ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,
 /* Does the same with a descriptor that stays open. */
 ssize_t mw_procfs_reread(int fd, char *text, size_t capacity);
 
-/* Writes the text of an image (see mw_observation) of the process named `comm`,
-   from its files `exe` and `cmdline`: its length, at most `capacity`, which has
-   room for more than a path. Adds what could be read to `valid`. */
-size_t mw_procfs_image(int dir_fd, const char *comm, const char *exe,
-                       const char *cmdline, char *text, size_t capacity,
+/* Files of a process that tell what it runs. */
+typedef struct mw_image_paths {
+    const char *exe;
+    const char *cwd;
+    const char *cmdline;
+} mw_image_paths;
+
+/* Writes the text of an image (see mw_observation) of the process named `comm`:
+   its length, at most `capacity`, which has room for more than two paths. Adds
+   what could be read to `valid`. */
+size_t mw_procfs_image(int dir_fd, const char *comm,
+                       const mw_image_paths *paths, char *text, size_t capacity,
                        uint32_t *valid);
 
 /* A folder of /proc to read with readdir(3), or NULL and errno. */

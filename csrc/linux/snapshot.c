@@ -115,7 +115,8 @@ bool mw_snapshot_numbers(mw_snapshot *s, int32_t tid, bool executing,
 void mw_snapshot_image(mw_snapshot *s, mw_news *out) {
     if (s->dir < 0)
         return;
-    s->text_length = mw_procfs_image(s->dir, s->name, "exe", "cmdline", s->text,
+    static const mw_image_paths paths = {"exe", "cwd", "cmdline"};
+    s->text_length = mw_procfs_image(s->dir, s->name, &paths, s->text,
                                      sizeof s->text, &out->valid);
     close_dir(s);
 }

@@ -10,8 +10,8 @@
 #include "news.h"
 #include "procfs.h"
 
-/* The text of an image: a name, a path, a command line of 128 KiB. */
-enum { MW_SNAPSHOT_TEXT = 64 + 4096 + (128 << 10) };
+/* The text of an image: a name, two paths, a command line of 128 KiB. */
+enum { MW_SNAPSHOT_TEXT = 64 + 2 * 4096 + (128 << 10) };
 
 typedef struct mw_snapshot {
     int proc_fd;

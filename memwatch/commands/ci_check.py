@@ -127,7 +127,7 @@ def _judge(
     allow_missing: bool,
     thresholds: Thresholds,
 ) -> Judgment:
-    profile = load_results(path).profile
+    profile = load_results(path, group_by="command").profile
     checks: list[Check] = [*check_limits(profile, limits)]
     if baseline is None:
         return Judgment(profile, tuple(checks), None)
@@ -141,7 +141,7 @@ def _judge(
         return Judgment(profile, tuple(checks), None)
     from memwatch.comparison import compare
 
-    before = load_results(baseline).profile
+    before = load_results(baseline, group_by="command").profile
     comparison = compare([before], [profile], thresholds)
     return Judgment(profile, (*checks, *check_changes(comparison)), comparison)
 

@@ -60,6 +60,7 @@ class FilesAfterOption(click.Command):
     help="What may be more without being a regression: of the total, or of one group, which "
     "then counts, too. Can be given several times.  [default: 5 %, at least 1 MiB]",
 )
+@options.GROUP_BY
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown.")
 @click.argument("files", metavar="[BASE CANDIDATE]", nargs=-1)
@@ -67,6 +68,7 @@ def command(
     base: tuple[str, ...],
     candidate: tuple[str, ...],
     thresholds: Thresholds,
+    group_by: str | None,
     as_json: bool,
     as_markdown: bool,
     files: tuple[str, ...],
@@ -89,7 +91,7 @@ def command(
     if as_json and as_markdown:
         raise click.UsageError("--json and --markdown both go to stdout: choose one")
     sides = _sides(base, candidate, files)
-    comparison = _compare(sides, thresholds)
+    comparison = _compare(sides, thresholds, group_by)
     _write(comparison, sides, as_json=as_json, as_markdown=as_markdown)
     return _exit_code(comparison, is_told=not (as_json or as_markdown))
 
@@ -123,13 +125,21 @@ def _sides(
     return base, candidate
 
 
-def _compare(sides: tuple[Sequence[str], Sequence[str]], thresholds: Thresholds) -> Comparison:
+def _compare(
+    sides: tuple[Sequence[str], Sequence[str]], thresholds: Thresholds, group_by: str | None
+) -> Comparison:
     from memwatch.comparison import compare
 
     def profiles(paths: Sequence[str]) -> list[Profile]:
-        return [load_results(path).profile for path in paths]
+        return [load_results(path, group_by=group_by).profile for path in paths]
 
-    return compare(profiles(sides[0]), profiles(sides[1]), thresholds)
+    base, candidate = map(profiles, sides)
+    kinds = dict.fromkeys(each.group_by for each in (*base, *candidate))
+    if len(kinds) > 1:
+        raise click.UsageError(
+            f"the files are grouped in different ways, {' and '.join(kinds)}: choose by --group-by"
+        )
+    return compare(base, candidate, thresholds)
 
 
 def _write(

@@ -67,7 +67,8 @@ def command(format_name: str, output: str, force: bool, path: str) -> None:
 
 def _load(path: str, format_name: str) -> Results:
     chosen = FORMATS[format_name]
-    results = load_results(path, timeline=chosen.uses_samples, tracks=chosen.uses_samples)
+    samples = chosen.uses_samples
+    results = load_results(path, timeline=samples, tracks=samples, group_by="command")
     if chosen.needs_samples and results.tracks is None:
         raise click.ClickException(
             f"{path!r} has no samples, only peaks: {format_name} needs a recording "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from memwatch.observations import Batch
+    from memwatch.observations import Observer
     from memwatch.results import Results
 
 
@@ -17,13 +17,14 @@ def load_results(
     *,
     timeline: bool = False,
     tracks: bool = False,
-    on_batch: Callable[[Batch], None] | None = None,
+    group_by: str | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Results:
     """results.load(), for the command line."""
     from memwatch.results import BadResults, load
 
     try:
-        return load(path, timeline=timeline, tracks=tracks, on_batch=on_batch)
+        return load(path, timeline=timeline, tracks=tracks, group_by=group_by, observers=observers)
     except BadResults as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

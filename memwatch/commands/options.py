@@ -125,6 +125,28 @@ def regex(
         raise click.BadParameter(f"{value!r} is not a regular expression: {error}.") from None
 
 
+def group_by(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """What groups.group_key() takes. None: not said."""
+    if value is None:
+        return None
+    from memwatch.groups import group_key
+
+    try:
+        group_key(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is {error}.") from None
+    return value
+
+
+GROUP_BY = click.option(
+    "--group-by",
+    callback=group_by,
+    metavar="KEY",
+    help="Group processes by command (the default), exe, ppid, cwd, source (what a compiler "
+    "compiles), or a REGEX whose first group is the key.",
+)
+
+
 def top(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
     """A number of rows, or None for "all"."""
     if value == "all":

@@ -24,13 +24,19 @@ def command(path: str, **wanted: Any) -> int:
     Examples:
       memwatch report build.jsonl
       memwatch report build.jsonl --top all --include cc1
+      memwatch report build.jsonl --group-by source --tree
       memwatch report build.jsonl.gz --json --timeline totals.csv > build.json
     """
     reports = Reports(**wanted)
     try:
-        results = load_results(path, timeline=reports.needs_timeline, on_batch=reports.on_batch)
+        results = load_results(
+            path,
+            timeline=reports.needs_timeline,
+            group_by=reports.group_by,
+            observers=reports.observers,
+        )
         profile = results.profile
-        if reports.on_batch and not results.has_samples:
+        if reports.needs_samples and not results.has_samples:
             raise click.ClickException(
                 f"{path!r} has no samples of single processes, which --leaks needs: give a "
                 "recording (memwatch run -o)"
@@ -42,5 +48,5 @@ def command(path: str, **wanted: Any) -> int:
     except click.ClickException:
         reports.abandon()
         raise
-    code = 0 if reports.write(profile) else 1
+    code = 0 if reports.write(profile, has_samples=results.has_samples) else 1
     return reports.leak_code or code

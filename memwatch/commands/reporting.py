@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -16,8 +16,12 @@ from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_s
 from memwatch.profile import Profile
 
 if TYPE_CHECKING:
-    from memwatch.leaks import Leaks
-    from memwatch.observations import Batch
+    from memwatch.leaks import Leaks, LeakSearch
+    from memwatch.observations import Observer
+    from memwatch.tree import Subtrees
+
+# Lines of the tree for each process of the list.
+TREE_LINES = 4
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Fill = Callable[[TextIO], None]
@@ -42,13 +46,19 @@ _OPTIONS = (
         metavar="REGEX",
         help="Do not show processes that match.",
     ),
+    options.GROUP_BY,
+    click.option(
+        "--tree",
+        is_flag=True,
+        help="Show the tree of processes in the summary, with the peak of each subtree.",
+    ),
     click.option(
         "--top",
         callback=options.top,
         default="10",
         show_default=True,
         metavar="N|all",
-        help="How many processes the summary lists.",
+        help="How many processes the summary lists; of the tree, four times as many.",
     ),
     click.option("--leaks", is_flag=True, help="Look for processes that seem to leak."),
     click.option(
@@ -95,6 +105,8 @@ class Reports:
         timeline_path: str | None,
         include: re.Pattern[str] | None,
         exclude: re.Pattern[str] | None,
+        group_by: str | None,
+        tree: bool,
         top: int | None,
         leaks: bool,
         leak_min_growth: float,
@@ -105,6 +117,9 @@ class Reports:
             raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
         self.as_json = as_json
         self.quiet = quiet
+        self.group_by = group_by
+        """None: by command, or as the file has them."""
+        self._shows_tree = tree and not (as_json or quiet)
         self._include = include
         self._exclude = exclude
         self._top = top
@@ -117,21 +132,31 @@ class Reports:
             raise
         self.leaks: Leaks | None = None
         """What was found, once the reports are written; None when nothing was looked for."""
-        self.on_batch: Callable[[Batch], None] | None = None
-        """Has to be called with all that was observed, when it is not None."""
+        self.observers: list[Observer] = []
+        """Have to take all that is observed."""
         self._fail_on_leak = fail_on_leak
-        self._find_leaks: Callable[[], Leaks] | None = None
+        self._leak_search: LeakSearch | None = None
+        self._subtrees: Subtrees | None = None
         if leaks or fail_on_leak:
             from memwatch.leaks import LeakSearch
 
-            search = LeakSearch(leak_min_growth, round(leak_min_duration * 1e9))
-            self.on_batch = search.apply
-            self._find_leaks = search.finish
+            self._leak_search = LeakSearch(leak_min_growth, round(leak_min_duration * 1e9))
+            self.observers.append(self._leak_search.apply)
+        if self._shows_tree:
+            from memwatch.tree import Subtrees
+
+            self._subtrees = Subtrees()
+            self.observers.append(self._subtrees.apply)
 
     def writes(self, path: str) -> bool:
         """Whether one of them goes to the same file."""
         files = (self._csv_file, self._timeline_file)
         return any(file and _are_one_file(file.path, path) for file in files)
+
+    @property
+    def needs_samples(self) -> bool:
+        """A profile is not enough."""
+        return self._leak_search is not None
 
     @property
     def needs_timeline(self) -> bool:
@@ -143,14 +168,17 @@ class Reports:
             if file:
                 file.abandon()
 
-    def write(self, profile: Profile, keep: KeepJson | None = None) -> bool:
+    def write(
+        self, profile: Profile, keep: KeepJson | None = None, *, has_samples: bool = True
+    ) -> bool:
         """Writes all of them. Whether that could be done: one that cannot is not the end.
 
         `keep` is told first how to write the JSON. It may answer with the path of a file that has
-        it, so that it need not be made twice.
+        it, so that it need not be made twice. Without `has_samples` nothing was observed, and the
+        profile is all there is.
         """
-        if self._find_leaks:
-            self.leaks = self._find_leaks()
+        if self._leak_search:
+            self.leaks = self._leak_search.finish()
         writer = _Writer(profile, self._include, self._exclude, self.leaks)
         if keep:
             writer.made = keep(writer.json)
@@ -163,7 +191,8 @@ class Reports:
         if self.as_json:
             writer.write("standard output", partial(write_stdout, writer.json))
         elif not self.quiet:
-            writer.print_summary(self._top)
+            subtrees = self._subtrees if has_samples else None
+            writer.print_summary(self._top, tree=self._shows_tree, subtrees=subtrees)
         return not writer.failed
 
     @property
@@ -224,18 +253,34 @@ class _Writer:
             except OSError as second:
                 complain(f"nor could the result be saved elsewhere: {second.strerror}")
 
-    def print_summary(self, top: int | None) -> None:
+    def print_summary(self, top: int | None, *, tree: bool, subtrees: Subtrees | None) -> None:
         from memwatch.reports.summary import lines
 
         bold, dim = terminal.styles(2)
+        width = terminal.width(2)
+        section: Iterable[str] = ()
+        if tree:
+            from memwatch.reports.tree_report import tree_lines
+
+            section = tree_lines(
+                self.profile,
+                self.shown.filter,
+                subtrees,
+                most=None if top is None else top * TREE_LINES,
+                width=width,
+                plain=not terminal.has_boxes(),
+                bold=bold,
+                dim=dim,
+            )
         text = "\n".join(
             lines(
                 self.profile,
                 self.shown,
                 top=top,
-                width=terminal.width(2),
+                width=width,
                 bold=bold,
                 dim=dim,
+                tree=section,
                 leaks=self.leaks,
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 import click
@@ -27,6 +28,16 @@ def wants_color(fd: int) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return os.isatty(fd) and os.environ.get("TERM") != "dumb"
+
+
+def has_boxes() -> bool:
+    """Whether the terminal's encoding has characters that draw lines."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    try:
+        "├└│─×".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def width(fd: int, unknown: int = 100) -> int:

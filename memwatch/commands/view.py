@@ -10,6 +10,7 @@ from contextlib import suppress
 import click
 
 from memwatch.commands.files import exists, load_results
+from memwatch.commands.options import GROUP_BY
 from memwatch.outputs import complain
 from memwatch.results import Results
 
@@ -19,12 +20,15 @@ from memwatch.results import Results
     "--html", "out", metavar="OUT", help="Write the page to OUT, not to a temporary file."
 )
 @click.option("--no-open", is_flag=True, help="Only write the page: do not open the browser.")
+@GROUP_BY
 @click.option("--force", is_flag=True, help="Let --html overwrite a file.")
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True)
-def command(out: str | None, no_open: bool, force: bool, paths: tuple[str, ...]) -> int:
+def command(
+    out: str | None, no_open: bool, group_by: str | None, force: bool, paths: tuple[str, ...]
+) -> int:
     """Show FILE, a recording (`memwatch run -o FILE`) or the JSON of a run, in the browser.
 
-    Makes one HTML file that needs nothing else: the total over time by program,
+    Makes one HTML file that needs nothing else: the total over time by group,
     each process along its life, tables to sort and search. Several files are
     put on one time axis, each from the start of its command. Prints the path of
     the page.
@@ -33,11 +37,12 @@ def command(out: str | None, no_open: bool, force: bool, paths: tuple[str, ...])
     Examples:
       memwatch view build.jsonl
       memwatch view before.jsonl after.jsonl
+      memwatch view build.jsonl --group-by source
       memwatch view build.jsonl.gz --html build.html --no-open
     """
     if out is not None:
         _check(out, paths, overwrite=force)
-    results = [load_results(path, timeline=True, tracks=True) for path in paths]
+    results = [load_results(path, timeline=True, tracks=True, group_by=group_by) for path in paths]
     html = _render(results).encode("utf-8")
     try:
         written = _write_temporary(html, paths[0]) if out is None else _write(out, html, force)

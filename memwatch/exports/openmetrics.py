@@ -132,7 +132,7 @@ def _processes(profile: Profile) -> Iterator[Metric]:
 
 
 def _program(group: Group) -> tuple[Labels, float | None]:
-    return {"program": group.name}, group.peak_rss if group.known else None
+    return {"program": group.name}, group.peak_rss if group.peak_known else None
 
 
 def _accuracy(profile: Profile) -> Iterator[Metric]:

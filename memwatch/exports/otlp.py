@@ -119,7 +119,7 @@ def _limit(profile: Profile) -> Iterator[dict[str, Any]]:
 
 def _programs(profile: Profile) -> Iterator[dict[str, Any]]:
     for group in profile.groups:
-        if group.known:
+        if group.peak_known:
             name = {"process.executable.name": group.name}
             yield _point(profile, group.peak_time, group.peak_rss, name)
 

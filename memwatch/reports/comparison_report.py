@@ -23,8 +23,7 @@ ROWS = 15
 LONGEST_NAME = 40
 
 PLAIN = (
-    "One run each: a plain comparison, that knows nothing of how much runs differ by themselves. "
-    "memwatch run --repeat 5 makes several."
+    "One run each: a plain comparison. How much runs differ by themselves: run --repeat 5 tells."
 )
 
 
@@ -274,7 +273,8 @@ def lines(
     if rows:
         yield ""
         yield bold("Groups, peak at one time:")
-        yield from _table(header._replace(name="command"), rows, bold, dim, indent="  ")
+        key = printable(comparison.base[0].group_by)
+        yield from _table(header._replace(name=key), rows, bold, dim, indent="  ")
         if more:
             yield dim(f"  … and {count(more, 'group')} that changed less (--json has all)")
     counted, more = _classes(comparison)
@@ -333,7 +333,8 @@ def markdown(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
         yield ""
         yield f"<details><summary>Groups, peak at one time{_and_more(more)}</summary>"
         yield ""
-        yield from _markdown_table(["command", *columns[:3], "", *columns[3:], ""], rows)
+        key = _escape(comparison.base[0].group_by)
+        yield from _markdown_table([key, *columns[:3], "", *columns[3:], ""], rows)
         yield ""
         yield "</details>"
     counted, more = _classes(comparison)
@@ -371,7 +372,7 @@ def _markdown_table(header: Sequence[str], rows: Any) -> Iterator[str]:
 
 def _escape(text: str) -> str:
     """So that a name is shown as it is, and not as a table's end, a tag or a mention."""
-    return re.sub(r"([\\`*_{}\[\]<>|#@~&])", r"\\\1", printable(text))
+    return re.sub(r"([\\`*_{}\[\]<>|#@~&$])", r"\\\1", printable(text))
 
 
 # As JSON ------------------------------------------------------------------------------------------
@@ -383,6 +384,7 @@ def document(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
         "verdict_text": verdict_line(comparison),
         "regressions": [unicode_text(each.name) for each in comparison.regressions],
         "plain": comparison.is_plain,
+        "group_by": comparison.base[0].group_by,
         "base": _json_side(comparison.base, files[0]),
         "candidate": _json_side(comparison.candidate, files[1]),
         "total_rss": _json_change(comparison.total),

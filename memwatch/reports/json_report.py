@@ -64,12 +64,13 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "max_total_pss_unread": pss.unread if pss else None,
         "process_count": len(profile.processes),
         "at_peak": _holders(profile.at_peak),
+        "group_by": profile.group_by,
         "groups": [
             {
-                "command": group.name,
+                "command": unicode_text(group.name),
                 "processes": group.processes,
-                "max_rss_kib": kib(group.peak_rss) if group.known else None,
-                "peak_time": _date(profile, group.peak_time) if group.peak_rss else None,
+                "max_rss_kib": kib(group.peak_rss) if group.peak_known else None,
+                "peak_time": _date(profile, group.peak_time) if group.peak_known else None,
                 "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
             }
             for group in profile.groups
@@ -94,7 +95,10 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
 
 
 def _holders(holders: tuple[Holder, ...]) -> list[dict[str, Any]]:
-    return [{"pid": each.pid, "command": each.group, "rss_kib": kib(each.rss)} for each in holders]
+    return [
+        {"pid": each.pid, "command": unicode_text(each.group), "rss_kib": kib(each.rss)}
+        for each in holders
+    ]
 
 
 def _memory_limit(profile: Profile) -> dict[str, Any]:
@@ -177,6 +181,7 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "argv": last.argv,
         "argv_cut": last.argv_cut,
         "exe": last.exe,
+        "cwd": last.cwd,
         "max_rss_kib": None if peak.source == UNKNOWN else kib(peak.rss),
         "peak_source": peak.source,
         "final_watermark_kib": _kib(usage.final_mark),
@@ -201,6 +206,8 @@ def _image(profile: Profile, image: Image) -> dict[str, Any]:
     return {
         "command": image.text.name,
         "argv": image.text.argv,
+        "exe": image.text.exe,
+        "cwd": image.text.cwd,
         "since": _date(profile, image.since),
         "inherited": image.inherited,
         "max_rss_kib": kib(image.peak.rss) if known else None,

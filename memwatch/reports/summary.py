@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from memwatch.filters import Shown
-from memwatch.groups import Group
+from memwatch.groups import COMMAND, KINDS, RESTS, Group, described
 from memwatch.memory_limit import MACHINE
 from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.profile import Overhead, Profile
@@ -28,6 +28,9 @@ GROUPS = 15
 # of all others out of sight.
 LONGEST_NAME = 40
 
+# Keys whose groups have paths for names.
+_PATHS = ("exe", "cwd", "source")
+
 
 def lines(
     profile: Profile,
@@ -37,11 +40,13 @@ def lines(
     width: int,
     bold: Style,
     dim: Style,
+    tree: Iterable[str] = (),
     leaks: Leaks | None = None,
 ) -> Iterator[str]:
-    """The summary line by line. `top` limits the list of processes; None shows all."""
+    """The summary line by line. `top` limits the list of processes; None shows all. `tree` is a
+    section of its own."""
     yield ""
-    yield f"{bold('Job:')} {_cut(shlex.join(map(printable, profile.command)), width - 5)}"
+    yield f"{bold('Job:')} {cut(shlex.join(map(printable, profile.command)), width - 5)}"
     yield from _facts(profile, bold)
     yield from _limit(profile, bold)
     yield from limit_lines.lines(profile, bold, dim)
@@ -49,9 +54,10 @@ def lines(
         yield ""
         yield _nothing_seen(profile)
     else:
-        yield from _holders(profile, bold, dim)
+        yield from _holders(profile, width, bold, dim)
         yield from _processes(shown, top, width, bold, dim)
-        yield from _groups(profile, shown, bold, dim)
+        yield from tree
+        yield from _groups(profile, shown, width, bold, dim)
     if leaks:
         from memwatch.reports import leak_report
 
@@ -160,7 +166,7 @@ def _nothing_seen(profile: Profile) -> str:
     return "Its memory was not seen: it ended before the first look at it."
 
 
-def _holders(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
+def _holders(profile: Profile, width: int, bold: Style, dim: Style) -> Iterator[str]:
     """Who held the memory when the total was highest, by program."""
     held: dict[str, list[int]] = {}
     for holder in profile.at_peak:
@@ -172,8 +178,9 @@ def _holders(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
     yield bold("When the total was highest:")
     for name, sizes in ranked[:HOLDERS]:
         share = sum(sizes) / profile.max_total_rss
+        what = label(name, profile.group_by, width - 30)
         yield (
-            f"  {format_size(sum(sizes)):>10}  {share:4.0%}  {_name(name)}"
+            f"  {format_size(sum(sizes)):>10}  {share:4.0%}  {what}"
             + (dim(f" × {len(sizes)}") if len(sizes) > 1 else "")
         )
     if len(ranked) > HOLDERS:
@@ -219,31 +226,47 @@ def _what(process: Process, room: int, dim: Style) -> str:
     arguments = " ".join(map(printable, process.argv[1:])) if process.argv else ""
     left = room - len(name) - len(note) - 1
     if arguments and left > 4:
-        return f"{name} {dim(_cut(arguments, left))}{note}"
+        return f"{name} {dim(cut(arguments, left))}{note}"
     return name + note
 
 
-def _groups(profile: Profile, shown: Shown, bold: Style, dim: Style) -> Iterator[str]:
-    groups: list[Group] = list(profile.groups)
+def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style) -> Iterator[str]:
+    by = profile.group_by
+    groups = sorted(profile.groups, key=lambda group: group.name in RESTS)
     if shown.filter:
-        names = {image.text.name for process in shown.processes for image in process.images}
+        from memwatch.membership import Membership
+
+        members = Membership(profile)
+        names = set().union(*(members.groups_of(process) for process in shown.processes))
         groups = [group for group in groups if group.name in names]
-    if len(groups) < 2:
+    if len(groups) < 2 and by == COMMAND:
         return
+    # What has no key comes last, however much it is, and is always there.
+    rests = [group for group in groups if group.name in RESTS]
+    named = groups[: len(groups) - len(rests)]
+    labels = {each.name: label(each.name, by, width - 46) for each in (*named[:GROUPS], *rests)}
+    name_width = max([7, *map(len, labels.values())])
     yield ""
-    yield bold("Process groups (by command):")
-    listed = groups[:GROUPS]
-    name_width = max([7, *(len(_name(group.name)) for group in listed)])
-    yield dim(f"  {'command':<{name_width}}  processes  peak at one time  sum of peaks")
-    for group in listed:
+    yield bold(f"Process groups ({printable(described(by))}):")
+    head = by if by in KINDS else "match"
+    yield dim(f"  {head:<{name_width}}  processes  peak at one time  sum of peaks")
+
+    def row(group: Group) -> str:
         sizes = (group.peak_rss, group.sum_of_peaks)
-        peak, peaks = map(format_size, sizes) if group.known else ("unknown", "unknown")
-        yield (
-            f"  {_name(group.name):<{name_width}}  {group.processes:>9,}  {peak:>16}  {peaks:>12}"
+        peak, peaks = map(format_size, sizes) if group.known else (UNKNOWN, UNKNOWN)
+        if not group.peak_known:
+            peak = UNKNOWN
+        return (
+            f"  {labels[group.name]:<{name_width}}  {group.processes:>9,}  {peak:>16}  {peaks:>12}"
         )
-    if len(groups) > GROUPS:
-        more = count(len(groups) - GROUPS, "smaller group")
+
+    yield from map(row, named[:GROUPS])
+    if len(named) > GROUPS:
+        more = count(len(named) - GROUPS, "smaller group")
         yield dim(f"  … and {more} (--json has all)")
+    yield from map(row, rests)
+    if not all(group.added_up for group in groups):
+        yield dim("  What these held at one time is unknown: JSON has no samples to add up.")
 
 
 def notes(profile: Profile, dim: Style) -> Iterator[str]:
@@ -337,8 +360,20 @@ def _signal_name(number: int) -> str:
 
 def _name(text: str) -> str:
     """A program's name, as a column has room for."""
-    return _cut(printable(text), LONGEST_NAME)
+    return cut(printable(text), LONGEST_NAME)
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(width - 1, 1)] + "…"
+def label(group: str, by: str, room: int) -> str:
+    """A group's name, as a column has room for. Of a path the end says more than the beginning."""
+    if by == COMMAND:
+        return _name(group)
+    text = printable(group)
+    room = max(room, LONGEST_NAME)
+    if by not in _PATHS or len(text) <= room:
+        return cut(text, room)
+    return "…" + text[1 - room :]
+
+
+def cut(text: str, width: int, mark: str = "…") -> str:
+    """The beginning of a text, as far as there is room for it."""
+    return text if len(text) <= width else text[: max(width - len(mark), 1)] + mark

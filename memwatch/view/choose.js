@@ -13,6 +13,7 @@ function chooseRun(run) {
   if (run.count > MANY) lanes.foldAll();
   press($('by-parent'), run.count <= MANY);
   press($('by-command'), run.count > MANY);
+  $('by-command').textContent = `By ${run.group_by}`;
   makeTables();
   showFocus();
   showLegend();
@@ -39,7 +40,7 @@ function makeTables() {
       {title: 'Exit', wide: '90px', text: p => exitText(run, p), order: p => known(run.status[p])},
       {title: 'Command line', wide: 'minmax(180px, 4fr)', kind: 'command', text: p => run.lineOf(p) ?? 'unknown', order: p => run.lineOf(p)},
     ], p => pin(p === state.pinned ? null : p, {showLane: true})),
-    groups: new Table($('group-table'), 'Groups of processes, by command', [
+    groups: new Table($('group-table'), `Groups of processes, ${run.grouped}`, [
       {title: 'Group', wide: 'minmax(140px, 2fr)', text: g => run.groups[g][0], order: g => run.groups[g][0], swatch: g => swatch(colours.groups[Math.min(g, COLOURS)])},
       {title: 'Processes', wide: '110px', number: true, text: g => formatNumber(run.groups[g][1]), order: g => run.groups[g][1]},
       {title: 'Peak at one time', wide: '150px', number: true, first: true, text: g => sizeOr(run.groups[g][2]), order: g => run.groups[g][2]},
@@ -140,10 +141,11 @@ function image(run, i) {
   const size = source === 'unknown' ? 'peak unknown' : `${formatSize(run.image_peak[i])} ${source}`;
   const line = run.image_line[i] < 0 ? '' : run.words[run.image_line[i]];
   const exe = run.image_exe[i] < 0 ? '' : run.words[run.image_exe[i]];
+  const where = run.image_cwd[i] < 0 ? '' : ` in ${run.words[run.image_cwd[i]]}`;
   return element('li', {},
     element('b', {textContent: run.words[run.image_name[i]]}),
     element('span', {textContent: ` at ${formatExact(run.image_since[i])}${run.image_forked[i] ? ', forked' : ''}: ${size}`}),
-    element('code', {textContent: line}), element('code', {textContent: exe, className: 'exe'}));
+    element('code', {textContent: line}), element('code', {textContent: exe + where, className: 'exe'}));
 }
 
 function focusGroup(g) {

@@ -100,10 +100,8 @@ class Run {
     // Sums of PSS that are no further apart are joined by a line.
     this.nearPss = Math.max(5 * (this.to - this.from) / Math.max(1, this.tick.length), 100e3);
 
-    const number = new Map(this.groups.map(([name], g) => [name, g]));
-    const groupOfWord = this.words.map(word => number.get(word) ?? -1);
-    this.group = Int32Array.from(this.name, word => groupOfWord[word]);
-    this.imageGroup = Int32Array.from(this.image_name, word => groupOfWord[word]);
+    this.imageGroup = Int32Array.from(this.image_group);
+    this.group = Int32Array.from({length: this.count}, (_, p) => this.imageGroup[this.imageFrom[p + 1] - 1]);
     this.stack = this.total.length && this.has_samples ? this.#stacked() : [];
   }
 

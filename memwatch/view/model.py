@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from memwatch.groups import KINDS, described
+from memwatch.membership import Membership
 from memwatch.memory_limit import MACHINE
 from memwatch.processes import FOUND_BY, PEAK_SOURCES, Process
 from memwatch.profile import Profile
@@ -94,7 +96,11 @@ def page_of(
     thinned = bool(said)
     at = _Times(profile.start)
     words = _Words()
-    columns = [*_processes(processes, at, words), *_images(processes, at, words)]
+    columns = [
+        *_processes(processes, at, words),
+        *_images(processes, at, words),
+        Column("image_group", _groups(profile, processes)),
+    ]
     ticks: Sequence[int] = timeline.times if timeline else ()
     samples = [by_serial.get(process.serial, _NO_TRACK) for process in processes]
     moments = sorted({*ticks, *chain.from_iterable(track.times for track in samples)})
@@ -134,12 +140,14 @@ def page_of(
         "max_total_time": at(profile.max_total_time) if profile.max_total_rss is not None else None,
         "limit": limit.limit_bytes,
         "limit_source": limit.source,
+        "group_by": profile.group_by if profile.group_by in KINDS else "match",
+        "grouped": printable(described(profile.group_by)),
         "groups": [
             [
                 printable(group.name),
                 group.processes,
-                group.peak_rss if group.known else None,
-                at(group.peak_time) if group.peak_rss else None,
+                group.peak_rss if group.peak_known else None,
+                at(group.peak_time) if group.peak_known else None,
                 group.sum_of_peaks if group.known else None,
             ]
             for group in profile.groups
@@ -253,10 +261,24 @@ def _images(processes: list[Process], at: _Times, words: _Words) -> list[Column]
         Column(
             "image_exe", [words(image.text.exe and printable(image.text.exe)) for image in images]
         ),
+        Column(
+            "image_cwd", [words(image.text.cwd and printable(image.text.cwd)) for image in images]
+        ),
         Column("image_later", later),
         Column("image_forked", [image.inherited for image in images]),
         Column("image_lower", lower),
         Column("image_source", [PEAK_SOURCES.index(image.peak.source) for image in images]),
+    ]
+
+
+def _groups(profile: Profile, processes: list[Process]) -> list[int]:
+    """The group of each image: its place in the profile's list, -1 for none of them."""
+    number = {group.name: place for place, group in enumerate(profile.groups)}
+    group_of = Membership(profile).group_of
+    return [
+        number.get(group_of(process, image), -1)
+        for process in processes
+        for image in process.images
     ]
 
 

@@ -10,6 +10,7 @@ from html import escape
 from importlib.resources import files
 
 from memwatch import __version__
+from memwatch.groups import described
 from memwatch.processes import UNKNOWN, Process
 from memwatch.profile import Profile
 from memwatch.units import count, format_size, printable
@@ -92,12 +93,13 @@ def _groups(profile: Profile) -> Iterator[str]:
         (
             printable(group.name),
             f"{group.processes:,}",
-            format_size(group.peak_rss) if group.known else UNKNOWN,
+            format_size(group.peak_rss) if group.peak_known else UNKNOWN,
             format_size(group.sum_of_peaks) if group.known else UNKNOWN,
         )
         for group in profile.groups[:GROUPS]
     ]
-    head = ("group (by command)", "processes", "peak at one time", "sum of peaks")
+    group = f"group ({printable(described(profile.group_by))})"
+    head = (group, "processes", "peak at one time", "sum of peaks")
     yield from _table("Groups", head, rows, numbers=(1, 2, 3), of=len(profile.groups))
 
 

@@ -202,12 +202,13 @@ static const char *string_of(const job *j, const mw_news *item, int number) {
 }
 
 static void check_image(const job *j, const mw_news *item, const char *what) {
-    char exe[PATH_MAX];
-    CHECK(realpath(hooked_path, exe));
+    char exe[PATH_MAX], cwd[PATH_MAX];
+    CHECK(realpath(hooked_path, exe) && getcwd(cwd, sizeof cwd));
     CHECK(item->valid & MW_HAS_EXE && item->valid & MW_HAS_ARGV);
+    CHECK(item->valid & MW_HAS_CWD && !strcmp(string_of(j, item, 2), cwd));
     CHECK(!(item->valid & (MW_ARGV_CUT | MW_INHERITED)));
     CHECK(!strcmp(string_of(j, item, 1), exe));
-    CHECK(!strcmp(string_of(j, item, 3), what));
+    CHECK(!strcmp(string_of(j, item, 4), what));
 }
 
 /* Every process the job has told of, and itself, has been seen to end once, and
@@ -247,7 +248,7 @@ static void test_storm(job *j) {
         const mw_news *item = &j->news.items[i];
         CHECK(item->pid == j->pid || item->valid & MW_INHERITED);
         CHECK(item->kind == MW_NEWS_EXECUTING ||
-              !strcmp(string_of(j, item, 3), "storm"));
+              !strcmp(string_of(j, item, 4), "storm"));
     }
 }
 
@@ -291,7 +292,7 @@ static void test_chain(job *j) {
         const mw_news *item = &j->news.items[i];
         char argument[2] = {(char)('0' + number--), '\0'};
         check_image(j, item, "chain");
-        CHECK(!strcmp(string_of(j, item, 4), argument));
+        CHECK(!strcmp(string_of(j, item, 5), argument));
         CHECK(item->valid & MW_HAS_WATERMARK && item->mark != mark);
         mark = item->mark;
     }
@@ -302,7 +303,7 @@ static void test_long_command(job *j) {
     check_ends(j);
     const mw_news *item = last_of(j, j->pid);
     check_image(j, item, "nothing");
-    CHECK(strlen(string_of(j, item, 4)) == 100000);
+    CHECK(strlen(string_of(j, item, 5)) == 100000);
 }
 
 static void test_threads(job *j) {

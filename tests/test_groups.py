@@ -1,0 +1,448 @@
+"""Groups by other keys than the program: what the key is, and what a group adds up to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import memwatch as package
+from memwatch.groups import (
+    EMPTY,
+    KINDS,
+    NO_MATCH,
+    NO_PARENT,
+    NOT_A_COMPILER,
+    RESTS,
+    UNKNOWN_SOURCE,
+    BySource,
+    group_key,
+)
+from memwatch.job import Job
+from memwatch.observations import (
+    EXITED,
+    FINAL,
+    HAS_ARGV,
+    HAS_CWD,
+    HAS_EXE,
+    HAS_PARENT,
+    HAS_RSS,
+    HAS_WATERMARK,
+    IMAGE,
+    INHERITED,
+    MEMORY,
+    SAME_IMAGE,
+    STARTED,
+    TICK,
+    Batch,
+    ImageText,
+)
+
+
+def image(
+    *argv: str, exe: str | None = None, cwd: str | None = "/work", name: str | None = None
+) -> ImageText:
+    return ImageText(name or (argv[0] if argv else "?"), exe, argv or None, False, cwd)
+
+
+def key(by: str, text: ImageText, parent: int | None = None) -> str:
+    return group_key(by)(text, parent)
+
+
+# The key
+
+
+def test_by_command_exe_and_directory() -> None:
+    text = image("cc", "-c", "a.c", exe="/usr/bin/gcc", cwd="/work/lib")
+    assert key("command", text) == "cc"
+    assert key("exe", text) == "/usr/bin/gcc"
+    assert key("cwd", text) == "/work/lib"
+
+
+@pytest.mark.parametrize("by", ["exe", "cwd", "(x)", "ppid"])
+def test_what_is_not_known_is_said_to_be_unknown(by: str) -> None:
+    name = key(by, ImageText("?", None, None, False, None))
+    assert name.startswith("(")
+    assert name in RESTS
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "expected"),
+    [
+        (r"--crate-name (\S+)", "rustc --crate-name serde", "serde"),
+        (r"-p\w+", "cc -pipe", "-pipe"),
+        (r"(a)|b", "b", "b"),  # the group has no part in the match
+        (r"(?P<name>\d+)/(\d+)", "x 12/34", "12"),
+        (r"zz+", "cc", NO_MATCH),
+        (r"x()", "x", EMPTY),
+        (r"^cc .*a\.c$", "cc -c a.c", "cc -c a.c"),
+    ],
+)
+def test_by_regex(pattern: str, line: str, expected: str) -> None:
+    assert key(pattern, image(*line.split())) == expected
+
+
+@pytest.mark.parametrize("by", ["comand", "CWD", "cc1", "", "pid", "crate-name"])
+def test_a_misspelt_keyword_is_no_regex(by: str) -> None:
+    with pytest.raises(ValueError, match="command, exe, ppid, cwd, source"):
+        group_key(by)
+
+
+def test_a_bad_regex() -> None:
+    with pytest.raises(ValueError, match="not a regular expression: "):
+        group_key("(a")
+
+
+@pytest.mark.parametrize("by", KINDS)
+def test_keywords_are_keywords(by: str) -> None:
+    assert isinstance(key(by, image("cc")), str)
+
+
+@pytest.mark.parametrize(
+    ("path", "cwd", "expected"),
+    [
+        ("a.c", "/work", "a.c"),
+        ("a.c", "/work/lib", "lib/a.c"),
+        ("../a.c", "/work/lib", "a.c"),
+        ("./x/../a.c", "/work", "a.c"),
+        ("/work/lib/a.c", "/elsewhere", "lib/a.c"),
+        ("/usr/src/a.c", "/work", "/usr/src/a.c"),
+        ("a.c", "/workshop", "/workshop/a.c"),
+        ("lib/a.c", None, "lib/a.c"),
+    ],
+)
+def test_sources_are_named_from_where_the_job_began(
+    path: str, cwd: str | None, expected: str
+) -> None:
+    by_source = BySource()
+    by_source.base = "/work"
+    assert by_source(image("cc1", path, cwd=cwd), None) == expected
+
+
+def test_sources() -> None:
+    by_source = BySource()
+    assert by_source(image("cc1", "-"), None) == "(standard input)"
+    assert by_source(image("cc1", "@f"), None) == UNKNOWN_SOURCE
+    assert by_source(image("make"), None) == NOT_A_COMPILER
+    assert by_source(image("rustc", "--crate-name", "x", "m.rs"), None) == "/work/m.rs (crate x)"
+
+
+# A job
+
+
+class Script:
+    """Observations of processes, 1 is the first; times are those of ticks."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[int, int, int, int, int, int, int, int]] = []
+        self.text = b""
+        self.held: dict[int, int] = {}
+        self.time = 0
+
+    def start(self, serial: int, parent: int = 0) -> Script:
+        self.held[serial] = 0
+        return self._add(serial, parent, 0, STARTED, HAS_PARENT if parent else 0, parent)
+
+    def run(
+        self, serial: int, *argv: str, cwd: str = "", same: bool = False, forked: bool = False
+    ) -> Script:
+        name = argv[0] if argv else "late"
+        parts = [name, "/bin/" + name] + ([cwd] if cwd else []) + list(argv)
+        text = "\0".join(parts).encode() + (b"" if argv else b"\0")
+        valid = HAS_EXE | (HAS_CWD if cwd else 0) | (HAS_ARGV if argv else 0)
+        valid |= (SAME_IMAGE if same else 0) | (INHERITED if forked else 0)
+        self._add(serial, len(self.text), len(text), IMAGE, valid)
+        self.text += text
+        return self
+
+    def hold(self, serial: int, rss: int) -> Script:
+        self.held[serial] = rss
+        return self._add(serial, rss, 0, MEMORY, HAS_RSS)
+
+    def last(self, serial: int, peak: int) -> Script:
+        return self._add(serial, 0, peak, MEMORY, HAS_WATERMARK | FINAL)
+
+    def end(self, serial: int) -> Script:
+        del self.held[serial]
+        return self._add(serial, 0, 0, EXITED, 0)
+
+    def tick(self) -> Script:
+        self._add(0, sum(self.held.values()), len(self.held), TICK, 0)
+        self.time += 1
+        return self
+
+    def job(self, by: str) -> Job:
+        job = Job(group_by=by)
+        job.apply(Batch(self.records, self.text))
+        job.finish()
+        return job
+
+    def _add(
+        self, serial: int, value: int, second: int, kind: int, valid: int, parent: int = 0
+    ) -> Script:
+        pid = 100 + serial if serial else 0
+        self.records.append((self.time, serial, value, second, kind, valid, pid, 100 + parent))
+        return self
+
+
+def groups(job: Job) -> dict[str, tuple[int, int, int]]:
+    """Of each group: processes, peak at one time, sum of peaks."""
+    return {each.name: (each.processes, each.peak_rss, each.sum_of_peaks) for each in job.groups()}
+
+
+@pytest.fixture
+def build() -> Script:
+    """make starts two compilers, one after the other, in folders of their own."""
+    script = Script().start(1).run(1, "make", cwd="/work").hold(1, 10).tick()
+    script.start(2, parent=1).run(2, "cc1", "a.c", cwd="/work/a").hold(2, 100).tick()
+    script.start(3, parent=1).run(3, "cc1", "a.c", cwd="/work/b").hold(3, 50).tick()
+    script.hold(2, 20).hold(3, 120).tick().end(2).end(3).tick()
+    return script
+
+
+def test_a_job_by_each_key(build: Script) -> None:
+    make, both = (1, 10, 10), (2, 150, 220)
+    assert groups(build.job("command")) == {"make": make, "cc1": both}
+    assert groups(build.job("exe")) == {"/bin/make": make, "/bin/cc1": both}
+    a, b = (1, 100, 100), (1, 120, 120)
+    assert groups(build.job("cwd")) == {"/work": make, "/work/a": a, "/work/b": b}
+    assert groups(build.job("source")) == {NOT_A_COMPILER: make, "a/a.c": a, "b/a.c": b}
+    assert groups(build.job(r"(cc)1")) == {NO_MATCH: make, "cc": both}
+    assert groups(build.job("ppid")) == {NO_PARENT: make, "make (pid 101)": both}
+
+
+def test_holders_are_in_the_same_groups(build: Script) -> None:
+    held = {(each.pid, each.group) for each in build.job("cwd").at_peak()}
+    assert held == {(101, "/work"), (102, "/work/a"), (103, "/work/b")}
+
+
+def test_children_go_by_what_their_parent_became() -> None:
+    """sh -c 'cc & exec make': both are children of one process."""
+    script = Script().start(1).run(1, "sh").start(2, parent=1).run(2, "cc").hold(2, 5).tick()
+    script.run(1, "make").start(3, parent=1).run(3, "ld").hold(3, 7).tick()
+    assert groups(script.job("ppid"))["make (pid 101)"] == (2, 12, 12)
+    names = {each.pid: each.group for each in script.job("ppid").at_peak()}
+    assert names[102] == names[103] == "make (pid 101)"
+
+
+def test_a_parent_heard_of_later() -> None:
+    script = Script().start(1).run(1, "sh").start(2).run(2, "cc")
+    script.start(2, parent=1).hold(2, 5).tick()
+    assert groups(script.job("ppid"))["sh (pid 101)"] == (1, 5, 5)
+
+
+def test_children_of_a_parent_that_has_ended() -> None:
+    script = Script().start(1).run(1, "sh").start(2, parent=1).run(2, "daemon").tick().end(2)
+    script.start(3, parent=2).run(3, "worker").hold(3, 9).tick()
+    assert groups(script.job("ppid"))["daemon (pid 102)"] == (1, 9, 9)
+
+
+def test_a_command_line_that_comes_late_moves_the_process() -> None:
+    script = Script().start(1).run(1, cwd="/work").hold(1, 30).tick()
+    script.run(1, "cc1", "a.c", cwd="/work", same=True).hold(1, 80).tick()
+    job = script.job("source")
+    assert groups(job) == {"a.c": (1, 80, 80)}
+    assert [each.group for each in job.at_peak()] == ["a.c"]
+    # By command it stays where a tick has counted it.
+    assert groups(script.job("command")) == {"late": (1, 80, 80)}
+
+
+def test_programs_in_one_group_one_after_the_other_are_one_process() -> None:
+    script = Script().start(1).run(1, "sh", cwd="/w").hold(1, 10).tick()
+    script.run(1, "rustc", "m.rs", cwd="/w").hold(1, 40).tick().run(1, "rustc", "m.rs", cwd="/w")
+    script.hold(1, 30).tick().end(1).tick()
+    assert groups(script.job("cwd")) == {"/w": (1, 40, 40)}
+    assert groups(script.job("command")) == {"sh": (1, 10, 10), "rustc": (1, 40, 40)}
+    assert groups(script.job("ppid")) == {NO_PARENT: (1, 40, 40)}
+
+
+def test_what_no_sample_saw_counts_by_its_last_mark() -> None:
+    script = Script().start(1).run(1, "make", cwd="/w").hold(1, 10).tick()
+    script.start(2, parent=1).run(2, "cc1", "a.c", cwd="/w").last(2, 70).end(2).tick()
+    assert groups(script.job("source"))["a.c"] == (1, 70, 70)
+
+
+ACTIONS = st.lists(
+    st.tuples(st.sampled_from(["start", "run", "hold", "end", "tick"]), st.integers(0, 20)),
+    max_size=60,
+)
+
+
+def play(actions: Sequence[tuple[str, int]]) -> Script:
+    script = Script().start(1).run(1, "cc1", "a.c", cwd="/")
+    last = 1
+    for action, number in actions:
+        living = sorted(script.held)
+        who = living[number % len(living)]
+        if action == "start":
+            last += 1
+            script.start(last, parent=who if number % 3 else 0)
+            script.run(last, "cc1", f"{number % 4}.c", cwd="/", forked=number % 2 == 0)
+        elif action == "run":
+            script.run(who, *[("cc1", "b.c"), ("sh", "-c"), ()][number % 3], cwd=f"/{number % 2}")
+        elif action == "hold":
+            script.hold(who, number)
+        elif action == "end" and who != 1:
+            script.end(who)
+        elif action == "tick":
+            script.tick()
+    return script.tick()
+
+
+@settings(max_examples=200, deadline=None)
+@given(ACTIONS, st.sampled_from([*KINDS, r"(\w)\.c"]))
+def test_groups_are_within_bounds(actions: list[tuple[str, int]], by: str) -> None:
+    job = play(actions).job(by)
+    peaks = [process.peak.rss for process in job.processes]
+    for group in job.groups():
+        assert 0 < group.processes <= 2 * len(actions) + 1
+        assert group.peak_rss <= group.sum_of_peaks
+    assert {group.rss for group in job._groups.values()} == {0}
+    largest = max((group.peak_rss for group in job.groups()), default=0)
+    assert largest >= max(peaks, default=0)
+    known = {group.name for group in job.groups()}
+    assert {each.group for each in job.at_peak()} <= known | {g.name for g in job._groups.values()}
+
+
+# The command line
+
+
+def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "memwatch", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shell with a child in a folder of its own."""
+    folder = tmp_path_factory.mktemp("grouped")
+    (folder / "below").mkdir()
+    script = "cd below && sleep 0.3; true"
+    run = memwatch(
+        "run", "-i", "5", "-o", "x.jsonl", "--quiet", "--", "sh", "-c", script, cwd=folder
+    )
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+def as_json(folder: Path, *words: str) -> dict[str, Any]:
+    result = memwatch("report", "--json", *words, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_report_by_directory(recorded: Path) -> None:
+    report = as_json(recorded, "x.jsonl", "--group-by", "cwd")
+    assert report["group_by"] == "cwd"
+    below = str(recorded.resolve() / "below")
+    names = {group["command"] for group in report["groups"]}
+    assert below in names
+    (sleep,) = [each for each in report["processes"] if each["command"] == "sleep"]
+    assert sleep["cwd"] == below
+    assert sleep["images"][-1]["cwd"] == below
+    assert sleep["images"][-1]["exe"] == sleep["exe"]
+    assert {each["command"] for each in report["at_peak"]} <= names
+
+
+def test_summary_says_what_it_is_grouped_by(recorded: Path) -> None:
+    summary = memwatch("report", "x.jsonl", "--group-by", "exe", cwd=recorded).stderr
+    assert "Process groups (by exe):" in summary
+    assert "/sleep" in summary.split("Process groups")[1]
+    summary = memwatch("report", "x.jsonl", "--group-by", r"(sl\w+)", cwd=recorded).stderr
+    assert r"Process groups (by regex (sl\w+)):" in summary
+    assert NO_MATCH not in summary.split("Process groups")[1].split("\n")[2]
+
+
+def test_json_grouped_again_does_not_know_what_was_held_at_one_time(recorded: Path) -> None:
+    whole = as_json(recorded, "x.jsonl", "--group-by", "exe")
+    (recorded / "command.json").write_text(json.dumps(as_json(recorded, "x.jsonl")))
+    again = as_json(recorded, "command.json", "--group-by", "exe")
+    assert again["group_by"] == "exe"
+    assert {group["max_rss_kib"] for group in again["groups"]} == {None}
+    sums = {group["command"]: group["sum_of_max_rss_kib"] for group in whole["groups"]}
+    assert {g["command"]: g["sum_of_max_rss_kib"] for g in again["groups"]} == sums
+    assert again["at_peak"] == whole["at_peak"]
+    summary = memwatch("report", "command.json", "--group-by", "exe", cwd=recorded).stderr
+    assert "unknown" in summary.split("Process groups")[1]
+    assert "JSON has no samples" in summary
+
+
+def test_json_keeps_the_groups_that_it_has(recorded: Path) -> None:
+    whole = as_json(recorded, "x.jsonl", "--group-by", "exe")
+    (recorded / "exe.json").write_text(json.dumps(whole))
+    for words in ((), ("--group-by", "exe")):
+        again = as_json(recorded, "exe.json", *words)
+        assert (again["group_by"], again["groups"]) == ("exe", whole["groups"])
+
+
+def test_json_without_directories_and_keys_can_be_read(recorded: Path) -> None:
+    """As it was before there were any."""
+    old = as_json(recorded, "x.jsonl")
+    del old["group_by"], old["limits"]
+    for process in old["processes"]:
+        del process["cwd"]
+        for each in process["images"]:
+            del each["cwd"], each["exe"]
+    (recorded / "old.json").write_text(json.dumps(old))
+    again = as_json(recorded, "old.json", "--group-by", "cwd")
+    assert {group["command"] for group in again["groups"]} == {"(directory unknown)"}
+
+
+def test_a_filter_leaves_the_groups_of_what_it_shows(recorded: Path) -> None:
+    words = ("report", "x.jsonl", "--group-by", "cwd", "--include", "^sleep")
+    section = memwatch(*words, cwd=recorded).stderr.split("Process groups")[1].split("\n\n")[0]
+    (row,) = section.splitlines()[2:]
+    assert "/below " in row
+
+
+@pytest.mark.parametrize("command", ["report", "view"])
+@pytest.mark.parametrize("by", ["comand", "(["])
+def test_a_bad_key_is_refused_in_one_line(command: str, by: str, recorded: Path) -> None:
+    result = memwatch(command, "x.jsonl", "--group-by", by, cwd=recorded)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert repr(by) in result.stderr
+
+
+def test_run_takes_the_same_option(recorded: Path) -> None:
+    result = memwatch(
+        "run", "--json", "--group-by", "ppid", "--", "sh", "-c", "true; true", cwd=recorded
+    )
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["group_by"] == "ppid"
+
+
+def test_who_broke_a_limit_is_in_the_same_groups(recorded: Path) -> None:
+    words = ("run", "-i", "5", "--max-total-rss", "1K", "--on-limit", "report", "--json")
+    result = memwatch(*words, "--", "sh", "-c", "sleep 0.2; true", cwd=recorded)
+    document = json.loads(result.stdout)
+    (recorded / "limits.json").write_text(result.stdout)
+    again = as_json(recorded, "limits.json", "--group-by", "exe")
+    held, grouped = (
+        {(each["pid"], each["command"]) for each in report["limits"]["exceeded"][0]["holders"]}
+        for report in (document, again)
+    )
+    assert {pid for pid, _ in grouped} == {pid for pid, _ in held}
+    exes = {(each["pid"], image["exe"]) for each in again["processes"] for image in each["images"]}
+    assert grouped <= exes
+
+
+def test_from_python() -> None:
+    profile = package.run(["sh", "-c", "true; true"], interval=0.01, group_by="ppid")
+    assert profile.group_by == "ppid"
+    assert NO_PARENT in {group.name for group in profile.groups}
+    with pytest.raises(ValueError, match=r"command, exe"):
+        package.run(["true"], group_by="comand")

@@ -1,0 +1,469 @@
+"""The process tree: what subtrees held at one time, what is folded, and how it is drawn."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memwatch.job import Job
+from memwatch.observations import (
+    EXITED,
+    HAS_PARENT,
+    HAS_RSS,
+    IMAGE,
+    MEMORY,
+    STARTED,
+    TICK,
+    Batch,
+    ImageText,
+    Observation,
+)
+from memwatch.processes import EVENTS, EXACT, NO_PEAK, NO_USAGE, Image, Peak, Process
+from memwatch.tree import Branch, Subtrees, grow
+
+# What subtrees held
+
+
+def started(serial: int, parent: int = 0) -> Observation:
+    return (0, serial, parent, 0, STARTED, HAS_PARENT if parent else 0, serial, parent)
+
+
+def held(serial: int, rss: int) -> Observation:
+    return (0, serial, rss, 0, MEMORY, HAS_RSS, serial, 0)
+
+
+def ended(serial: int) -> Observation:
+    return (0, serial, 0, 0, EXITED, 0, serial, 0)
+
+
+def tick(time: int) -> Observation:
+    return (time, 0, 0, 0, TICK, 0, 0, 0)
+
+
+def subtrees(*records: Observation) -> Subtrees:
+    made = Subtrees()
+    made.apply(Batch(records, b""))
+    return made
+
+
+def test_a_subtree_is_what_was_held_at_one_time() -> None:
+    made = subtrees(
+        *(started(1), held(1, 10), started(2, 1), held(2, 100), tick(1)),
+        *(ended(2), started(3, 1), held(3, 70), tick(2), held(1, 30), tick(3)),
+    )
+    assert made.peak(1) == (110, 1)
+    assert made.peak(2) == (100, 1)
+    assert made.peak(3) == (70, 2)
+
+
+def test_only_ticks_count() -> None:
+    """What is between two of them need not have been there at one time."""
+    made = subtrees(started(1), held(1, 50), held(1, 20), tick(1), held(1, 90))
+    assert made.peak(1) == (20, 1)
+
+
+def test_a_parent_that_is_heard_of_later_gets_all_that_is_below() -> None:
+    made = subtrees(
+        *(started(1), held(1, 1), started(2), held(2, 10), started(3, 2), held(3, 100), tick(1)),
+        *(started(2, 1), held(3, 200), tick(2)),
+    )
+    assert made.peak(1) == (211, 2)
+    assert made.peak(2) == (210, 2)
+
+
+def test_nobody_is_above_himself() -> None:
+    made = subtrees(
+        *(started(1), started(2, 1), started(1, 2), held(2, 5), tick(1)),
+        *(started(3, 3), held(3, 7), tick(2)),
+    )
+    assert [made.peak(serial)[0] for serial in (1, 2, 3)] == [5, 5, 7]
+
+
+def test_what_was_never_heard_of_held_nothing() -> None:
+    assert Subtrees().peak(7) == (0, 0)
+
+
+@pytest.mark.parametrize(("serial", "parent"), [(0, 0), (-1, 0), (2, -1), (1 << 40, 1)])
+def test_serial_numbers_that_are_none(serial: int, parent: int) -> None:
+    with pytest.raises(IndexError):
+        subtrees(started(1), started(serial, parent))
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["start", "orphan", "adopt", "hold", "hold", "end", "tick"]),
+        st.integers(0, 30),
+        st.integers(0, 50),
+    ),
+    max_size=80,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ACTIONS)
+def test_subtrees_agree_with_a_recount(actions: list[tuple[str, int, int]]) -> None:
+    records = [started(1)]
+    parents = {1: 0}
+    now = {1: 0}
+    highest: dict[int, tuple[int, int]] = {}
+    time = 0
+
+    def above(serial: int) -> Iterator[int]:
+        while serial:
+            yield serial
+            serial = parents[serial]
+
+    for action, who, size in [*actions, ("tick", 0, 0)]:
+        serial = 1 + who % len(parents)
+        if action in ("start", "orphan"):
+            new = len(parents) + 1
+            parents[new] = serial if action == "start" else 0
+            now[new] = 0
+            records.append(started(new, parents[new]))
+        elif action == "adopt":
+            other = 1 + size % len(parents)
+            records.append(started(serial, other))
+            if not parents[serial] and serial not in above(other):
+                parents[serial] = other
+        elif action in ("hold", "end"):
+            now[serial] = size if action == "hold" else 0
+            records.append(held(serial, size) if action == "hold" else ended(serial))
+        else:
+            time += 1
+            records.append(tick(time))
+            sums = dict.fromkeys(parents, 0)
+            for each, rss in now.items():
+                for upper in above(each):
+                    sums[upper] += rss
+            for each, total in sums.items():
+                if total > highest.get(each, (0, 0))[0]:
+                    highest[each] = (total, time)
+    made = subtrees(*records)
+    assert {each: made.peak(each) for each in parents} == {
+        each: highest.get(each, (0, 0)) for each in parents
+    }
+
+
+def test_ten_thousand_levels() -> None:
+    depth = 10_000
+    records = [started(1)]
+    for serial in range(2, depth + 1):
+        records.append(started(serial, serial - 1))
+    for time in (1, 2):
+        records += [held(serial, time) for serial in range(1, depth + 1)]
+        records.append(tick(time))
+    made = subtrees(*records)
+    assert made.peak(1) == (2 * depth, 2)
+    assert made.peak(depth) == (2, 2)
+
+
+# The tree of a list of processes
+
+
+def process(serial: int, parent: int | None, *names: str, peak: int | None = 1) -> Process:
+    size = NO_PEAK if peak is None else Peak(peak, 0, EXACT)
+    images = tuple(
+        Image(ImageText(name, None, (name, "-x"), False), 0, False, size) for name in names
+    )
+    return Process(
+        *(serial, 100 + serial, 100, parent, 0, 0, 10, 0, False),
+        *(images, EVENTS, True, True, NO_USAGE),
+    )
+
+
+def outline(branch: Branch) -> list[object]:
+    """Of each line: what ran, how many, highest own peak, subtree, sum, below; and its children."""
+    return [
+        (
+            " ".join(each.programs),
+            len(each.members),
+            each.own,
+            each.subtree,
+            each.sum_of_peaks,
+            each.below,
+            *([outline(each)] if each.children else []),
+        )
+        for each in branch.children
+    ]
+
+
+BUILD = [
+    process(1, None, "make", peak=5),
+    process(2, 1, "sh", "gcc", peak=2),
+    process(3, 2, "cc1", peak=40),
+    process(4, 1, "sh", "gcc", peak=3),
+    process(5, 4, "cc1", peak=60),
+    process(6, 1, "ld", peak=20),
+]
+
+
+def test_siblings_that_are_alike_are_one_line() -> None:
+    together = subtrees(*(started(each.serial, each.parent or 0) for each in BUILD))
+    assert outline(grow(BUILD, together)) == [
+        (
+            *("make", 1, 5, 60, 5, 5),
+            [
+                ("sh gcc", 2, 3, 60, 5, 2, [("cc1", 2, 60, 60, 100, 0)]),
+                ("ld", 1, 20, 20, 20, 0),
+            ],
+        )
+    ]
+
+
+def test_without_samples_there_are_sums() -> None:
+    assert outline(grow(BUILD, None)) == [
+        (
+            *("make", 1, 5, 130, 5, 5),
+            [
+                ("sh gcc", 2, 3, 105, 5, 2, [("cc1", 2, 60, 100, 100, 0)]),
+                ("ld", 1, 20, 20, 20, 0),
+            ],
+        )
+    ]
+
+
+def test_the_order_of_the_list_does_not_matter() -> None:
+    assert outline(grow(BUILD[::-1], None)) == outline(grow(BUILD, None))
+
+
+def test_another_program_below_makes_another_shape() -> None:
+    tree = [
+        process(1, None, "make"),
+        *(process(2, 1, "gcc"), process(3, 2, "cc1"), process(4, 2, "as")),
+        *(process(5, 1, "gcc"), process(6, 5, "cc1")),
+        # In another order below, it is the same.
+        *(process(7, 1, "gcc"), process(8, 7, "as"), process(9, 7, "cc1")),
+    ]
+    (make,) = grow(tree, None).children
+    assert sorted(len(each.members) for each in make.children) == [1, 2]
+
+
+def test_only_the_largest_are_shown() -> None:
+    tree = [process(1, None, "make")]
+    tree += [process(n, 1, f"tool{n}", peak=n) for n in range(2, 12)]
+    tree += [process(20, 3, "below", peak=1)]
+    (make,) = grow(tree, None, most=4).children
+    assert [each.programs for each in make.children] == [("tool11",), ("tool10",), ("tool9",)]
+    assert make.hidden == 8
+    assert grow(tree, None, most=0).hidden == 12
+    assert grow(tree, None, most=12).children[0].hidden == 0
+
+
+def test_unknown_peaks_stay_unknown() -> None:
+    tree = [process(1, None, "a", peak=None), process(2, 1, "b", peak=None)]
+    assert outline(grow(tree, None)) == [("a", 1, None, None, 0, 1, [("b", 1, None, None, 0, 0)])]
+
+
+def test_a_filter_keeps_the_way_to_what_it_shows() -> None:
+    top = grow(BUILD, None, shows=lambda each: each.command == "ld")
+    assert outline(top) == [("make", 1, 5, 130, 5, 5, [("ld", 1, 20, 20, 20, 0)])]
+
+
+def test_orphans_are_roots() -> None:
+    tree = [process(1, None, "a"), process(2, 99, "b"), process(3, None, "c")]
+    assert len(grow(tree, None).children) == 3
+
+
+def test_a_chain_as_deep_as_it_gets() -> None:
+    depth = 10_000
+    chain = [process(n, n - 1 or None, "sh") for n in range(1, depth + 1)]
+    top = grow(chain, None)
+    number, branch = 0, top
+    while branch.children:
+        (branch,) = branch.children
+        number += 1
+    assert number == depth
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc"), st.integers(1, 9)), max_size=30),
+    st.none() | st.integers(0, 12),
+)
+def test_every_process_is_shown_or_counted(
+    facts: list[tuple[int, str, int]], most: int | None
+) -> None:
+    tree = [
+        process(serial, who % serial or None, name, peak=peak)
+        for serial, (who, name, peak) in enumerate(facts, 1)
+    ]
+    top = grow(tree, None, most=most)
+    todo, shown, hidden = [top], list[int](), 0
+    while todo:
+        branch = todo.pop()
+        shown += branch.members
+        hidden += branch.hidden
+        todo += branch.children
+        if branch.members:
+            assert len({tree[place].command for place in branch.members}) == 1
+            assert branch.own == max(tree[place].peak.rss for place in branch.members)
+            assert (branch.subtree or 0) >= branch.sum_of_peaks
+        sizes = [each.subtree or 0 for each in branch.children]
+        assert sizes == sorted(sizes, reverse=True)
+    assert len(shown) == len(set(shown))
+    assert len(shown) + hidden == len(tree)
+    assert (
+        sum(each.subtree or 0 for each in top.children) == sum(each.peak.rss for each in tree)
+        or top.hidden
+    )
+
+
+# As it is printed
+
+
+def memwatch(
+    *words: str, cwd: Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "memwatch", *words],
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        env=env,
+    )
+
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def recorded(story, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
+    """make with three compilers, two at a time, in a recording."""
+    told = story("x.jsonl", "make", "-j2")
+    told.start(1, 0, "make", "-j2")
+    told.memory(1, 0, 2048)
+    told.tick(1)
+    for serial in (2, 3):
+        told.start(serial, 2, "cc1", f"{serial}.c")
+        told.memory(serial, 2, 10240 * serial)
+    told.tick(3)
+    told.exit(2, 4)
+    told.start(4, 4, "cc1", "4.c")
+    told.memory(4, 4, 5120)
+    told.start(5, 4, "ld", "-o", "program", parent=4)
+    told.memory(5, 4, 1024)
+    told.tick(5)
+    told.end(6)
+    return tmp_path
+
+
+def section(text: str) -> list[str]:
+    lines = text.splitlines()
+    first = lines.index("Process tree (peak RSS):")
+    return lines[first : lines.index("", first)]
+
+
+def test_printed(recorded: Path) -> None:
+    result = memwatch("report", "x.jsonl", "--tree", cwd=recorded)
+    assert result.returncode == 0, result.stderr
+    assert section(result.stderr) == [
+        "Process tree (peak RSS):",
+        "     subtree         own    below",
+        "    52.0 MiB     2.0 MiB        4  make (pid 101) -j2",
+        "    30.0 MiB    30.0 MiB           ├─ cc1 × 2 (sum of peaks 50.0 MiB)",
+        "     6.0 MiB     5.0 MiB        1  └─ cc1 (pid 104) 4.c",
+        "     1.0 MiB     1.0 MiB              └─ ld (pid 105) -o program",
+        "  subtree: a process with all below it, at one time",
+        "  × N: siblings that ran the same; the highest of them",
+    ]
+
+
+def test_printed_in_ascii(recorded: Path) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = memwatch("report", "x.jsonl", "--tree", cwd=recorded, env=env)
+    lines = section(result.stderr)
+    assert lines[3].endswith("  |- cc1 x 2 (sum of peaks 50.0 MiB)")
+    assert lines[4].endswith("  `- cc1 (pid 104) 4.c")
+    assert "\n".join(lines).isascii()
+
+
+def test_from_json_there_are_only_sums(recorded: Path) -> None:
+    document = memwatch("report", "x.jsonl", "--json", "--tree", cwd=recorded).stdout
+    assert json.loads(document)["processes"]
+    (recorded / "x.json").write_text(document)
+    lines = section(memwatch("report", "x.json", "--tree", cwd=recorded).stderr)
+    assert lines[1].split() == ["sum", "own", "below"]
+    assert lines[2].split()[:2] == ["58.0", "MiB"]
+    assert "need not have come together" in "\n".join(lines)
+    assert "at one time" not in "\n".join(lines)
+
+
+def test_fewer_lines(recorded: Path) -> None:
+    lines = section(memwatch("report", "x.jsonl", "--tree", "--top", "0", cwd=recorded).stderr)
+    assert "… 5 more processes" in lines[2]
+    assert "--top all" in lines[-1]
+
+
+def test_filtered(recorded: Path) -> None:
+    words = ("report", "x.jsonl", "--tree", "--include", "^ld")
+    lines = section(memwatch(*words, cwd=recorded).stderr)
+    assert [line.split("  ")[-1].strip(" └─") for line in lines[2:5]] == [
+        "make (pid 101) -j2",
+        "cc1 (pid 104) 4.c",
+        "ld (pid 105) -o program",
+    ]
+
+
+def test_deep_trees_stay_within_the_terminal(story, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    told = story("deep.jsonl", "sh")
+    told.start(1, 0, "sh", "0")
+    told.memory(1, 0, 100)
+    for serial in range(2, 1500):
+        told.start(serial, 0, "sh", f"{serial} " * 50, parent=serial - 1)
+        told.memory(serial, 0, 100)
+    told.tick(1)
+    told.end(2)
+    result = memwatch("report", "deep.jsonl", "--tree", "--top", "all", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = section(result.stderr)[2:]
+    assert max(map(len, lines)) <= 100
+    assert any("(1498) sh (pid" in line for line in lines)
+    # Once more with as many lines as a summary has.
+    lines = section(memwatch("report", "deep.jsonl", "--tree", cwd=tmp_path).stderr)
+    assert 40 < len(lines) < 50
+    assert any("1,459 more processes" in line for line in lines)
+
+
+def test_run_shows_the_tree(tmp_path: Path) -> None:
+    script = "sleep 0.2 & sleep 0.2 & wait"
+    result = memwatch("run", "-i", "5", "--tree", "--", "sh", "-c", script, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = section(result.stderr)
+    assert "sh (pid " in lines[2]
+    assert "sleep × 2" in lines[3]
+    # All of the job is below its first process.
+    total = next(line for line in result.stderr.splitlines() if line.startswith("Max total RSS"))
+    assert " ".join(lines[2].split()[:2]) in total
+
+
+def test_nothing_of_it_with_json(tmp_path: Path) -> None:
+    result = memwatch("run", "--json", "--tree", "--", "true", cwd=tmp_path)
+    assert json.loads(result.stdout)["process_count"] == 1
+    assert "Process tree" not in result.stderr
+
+
+# A recording and a job agree
+
+
+def test_the_root_holds_what_the_job_held() -> None:
+    text = b"sh\0/bin/sh\0sh\0"
+    records = []
+    for serial, parent in ((1, 0), (2, 1), (3, 2)):
+        records.append(started(serial, parent))
+        records.append((0, serial, 0, len(text), IMAGE, 0, serial, 0))
+        records.append(held(serial, 10 * serial))
+    records.append((5, 0, 60, 3, TICK, 0, 0, 0))
+    batch = Batch(records, text)
+    job, made = Job(), Subtrees()
+    job.apply(batch)
+    made.apply(batch)
+    assert made.peak(1) == (job.max_total, job.max_total_time) == (60, 5)
