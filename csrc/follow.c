@@ -70,6 +70,15 @@ static void note_size(mw_follower *f, uint64_t size) {
         f->largest = size;
 }
 
+/* Whether what a process holds is its own. Until it executes something, a child
+   of vfork has its parent's memory, which counts once. */
+static int has_own_memory(mw_follower *f, mw_slot *slot) {
+    if (slot->inherited && !slot->own_memory)
+        slot->own_memory =
+            !mw_platform_shares_memory(f->platform, slot->pid, slot->ppid);
+    return !slot->inherited || slot->own_memory;
+}
+
 static mw_observation *report_rss(mw_follower *f, mw_slot *slot, int64_t time,
                                   uint64_t rss) {
     mw_observation *record = observe(f, time, MW_MEMORY, slot);
@@ -351,7 +360,8 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     slot->early_image = !announced && slot->has_image && !slot->inherited;
     slot->image_read_at = seen->begun;
     if (!error && (seen->memory.valid & MW_HAS_RSS) &&
-        !seen->memory.new_image && !(slot->early_image && has_events(f)))
+        !seen->memory.new_image && !(slot->early_image && has_events(f)) &&
+        has_own_memory(f, slot))
         error = report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
     return error;
 }
@@ -1058,6 +1068,8 @@ int mw_follow_news(mw_follower *f, int64_t time) {
 static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
                          const mw_reading *reading) {
     mw_inspection seen = {0};
+    if (!has_own_memory(f, slot))
+        return 0;
     if (time >= slot->next_inspection) {
         int error = mw_platform_inspect(f->platform, slot->handle, &seen);
         if (error)

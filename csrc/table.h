@@ -33,6 +33,7 @@ typedef struct mw_slot {
     uint8_t has_image;     /* one was reported */
 
     uint8_t inherited;    /* the image reported is its parent's */
+    uint8_t own_memory;   /* and it is known to have its own, not as by vfork */
     uint8_t is_complete;  /* that image's command line is known */
     uint8_t executed;     /* something whose image was not reported yet */
     uint8_t early_image;  /* reported before word of its exec came */

@@ -120,6 +120,42 @@ static void one_round_with_record(void) {
     close_job(root);
 }
 
+/* It has its parent's memory until it executes something. */
+static void vfork_counts_once(uint32_t sources) {
+    person *root = start_root(sources);
+    holds(root, 70);
+    at(10);
+    person *child = forks(101, root);
+    child->vforked = 1;
+    holds(child, 70);
+    tick();
+    CHECK(job.f.total == 70);
+    at(20);
+    tick();
+    CHECK(job.f.total == 70);
+    at(30);
+    child->vforked = 0;
+    execs(child, "cc x.c");
+    holds(child, 5);
+    at(40);
+    tick();
+    at(50);
+    tick();
+    CHECK(job.f.total == 75);
+    person *copy = forks(102, root);
+    holds(copy, 60);
+    tick();
+    at(60);
+    tick();
+    CHECK(job.f.total == 135);
+    close_job(root);
+}
+
+static void vfork_memory(void) {
+    vfork_counts_once(0);
+    vfork_counts_once(EVENTS);
+}
+
 /* Looked at between its birth and word of it. */
 static void seen_before_fork(void) {
     person *root = start_root(EVENTS);
@@ -975,6 +1011,7 @@ static const struct {
 } CASES[] = {
     {"one-round", one_round},
     {"one-round-with-record", one_round_with_record},
+    {"vfork-memory", vfork_memory},
     {"seen-before-fork", seen_before_fork},
     {"seen-before-exec", seen_before_exec},
     {"attached-before-exec", attached_before_exec},

@@ -58,6 +58,7 @@ DEADLINE_CASES = (
 FOLLOW_CASES = (
     "one-round",
     "one-round-with-record",
+    "vfork-memory",
     "seen-before-fork",
     "seen-before-exec",
     "attached-before-exec",

@@ -50,6 +50,7 @@ typedef struct person {
     unsigned mark;   /* what a poll can tell an image by */
     int in_execve;   /* neither memory's text nor command line are there */
     int held_apart;  /* the memory cannot be read */
+    int vforked;     /* it is the parent's */
     int first_ended; /* its first thread, not the others */
 } person;
 
@@ -385,6 +386,13 @@ void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
 uint64_t mw_platform_roughness(const mw_platform *platform) {
     (void)platform;
     return 0;
+}
+
+int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
+                              int32_t other) {
+    (void)platform;
+    const person *who = who_is(pid);
+    return who && who->ppid == other && who->vforked;
 }
 
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
