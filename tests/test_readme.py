@@ -1,4 +1,4 @@
-"""The README's commands and help text are the program's own."""
+"""The commands and help text of the README and the pages it leads to are the program's own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from memwatch.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = {page.name: page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -35,11 +36,18 @@ def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_help_is_that_of_the_program(command, tmp_path):
     printed = memwatch(command, "--help", cwd=tmp_path).stdout
     assert printed.startswith(f"Usage: memwatch {command}")
-    assert f"$ memwatch {command} --help\n{printed}" in blocks("console")
+    assert f"$ memwatch {command} --help\n{printed}" in blocks("console", PAGES["commands.md"])
+
+
+def test_links_lead_somewhere():
+    for folder, text in [(ROOT, README), *((ROOT / "docs", page) for page in PAGES.values())]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+            assert (folder / target).exists(), target
 
 
 def shown_commands() -> list[str]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    pages = [README, *PAGES.values()]
+    lines = [line for page in pages for block in blocks("sh", page) for line in block.splitlines()]
     return [line.split("  #")[0] for line in lines if line.startswith("memwatch ")]
 
 
