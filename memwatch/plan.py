@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from heapq import heapreplace
 from itertools import accumulate, pairwise
@@ -18,7 +19,7 @@ BAND = 0.95
 MOST_ORDERS = 300
 FEWEST_ORDERS = 20
 
-# Changes of memory to replay for one band: about a second.
+# Changes of memory to replay for one band: about a second. FEWEST_ORDERS may take more.
 EFFORT = 600_000
 
 # The same orders each time.
@@ -52,7 +53,8 @@ class Plan:
         bounds = [0, *work.waits, len(work.tasks)]
         self._stretches = [range(*pair) for pair in pairwise(bounds)]
         steps = len(work.rest.times) if work.side_by_side else len(work.tasks)
-        self._effort = steps + sum(map(len, self._changes))
+        effort = steps + sum(map(len, self._changes))
+        self._orders = max(FEWEST_ORDERS, min(MOST_ORDERS, EFFORT // max(effort, 1)))
 
     def forecast(self, jobs: int) -> Forecast:
         """With so many slots, or so many workers side by side."""
@@ -88,25 +90,23 @@ class Plan:
         """Were the largest to reach their peaks together: more than that is not possible."""
         work = self._work
         peaks = sorted((task.peak for task in work.tasks), reverse=True)
-        if work.side_by_side:
-            peaks *= -(-jobs // len(peaks))
+        if work.side_by_side and jobs > len(peaks):
+            # Then each is drawn anew, and all may be the largest.
+            peaks = peaks[:1] * jobs
         return sum(peaks[:jobs]) + max(work.rest.sizes, default=0)
 
     def _forecast(self, jobs: int) -> Forecast:
         work = self._work
         pick = random.Random(SEED)
         number = len(work.tasks)
-        effort = self._effort
-        if work.side_by_side:
-            effort += effort * jobs // number
-        orders = max(FEWEST_ORDERS, min(MOST_ORDERS, EFFORT // effort))
+        orders = self._orders
         duration = None
         if work.side_by_side:
             peak = self._side_by_side([each % number for each in range(jobs)])
             peaks = [self._side_by_side(self._draw(pick, jobs)) for _ in range(orders)]
         else:
             starts = self._starts(range(number), jobs)
-            peak = self._peak(range(number), starts, starts, self._levels)
+            peak = self._peak(range(number), starts)
             last = max(start + task.length for start, task in zip(starts, work.tasks, strict=True))
             busy_until = max(task.begin + task.length for task in work.tasks)
             before, after = work.tasks[0].begin - work.begin, work.end - busy_until
@@ -118,8 +118,7 @@ class Plan:
         return Forecast(jobs, peak, low, high, orders, duration)
 
     def _replay(self, order: Sequence[int], jobs: int) -> int:
-        starts = self._starts(order, jobs)
-        return self._peak(order, starts, starts, self._levels)
+        return self._peak(order, self._starts(order, jobs))
 
     def _shuffled(self, pick: random.Random) -> list[int]:
         """Tasks that waited stay behind those that they may have waited for."""
@@ -148,21 +147,18 @@ class Plan:
             heapreplace(slots, (now + work.tasks[number].length, number))
         return starts
 
-    def _peak(
-        self,
-        order: Sequence[int],
-        starts: Sequence[int],
-        rest_times: Sequence[int],
-        rest_changes: Sequence[int],
-    ) -> int:
-        """The highest sum of tasks, each from its start on, and the rest."""
-        times, changes = list(rest_times), list(rest_changes)
+    def _peak(self, order: Sequence[int], starts: Sequence[int]) -> int:
+        times, changes = [*starts], [*self._levels]
         for start, number in zip(starts, order, strict=True):
             times.extend(map(start.__add__, self._work.tasks[number].memory.times))
             changes.extend(self._changes[number])
+        return self._highest(times, changes)
+
+    def _highest(self, times: Sequence[int], changes: Sequence[int]) -> int:
+        """The highest sum of tasks, each from its start on, and the rest."""
         # Of those at one time what becomes less comes first: then the last is the sum.
         ordered = sorted(zip(times, changes, strict=True))
-        return max(self._work.rest_alone, *accumulate(change for _, change in ordered))
+        return max((self._work.rest_alone, *accumulate(change for _, change in ordered)))
 
     def _rest_during(self) -> list[int]:
         """The most that the rest held in the recording from each begin to the next, while any
@@ -184,8 +180,13 @@ class Plan:
 
     def _side_by_side(self, workers: Sequence[int]) -> int:
         work = self._work
-        starts = [work.tasks[number].begin for number in workers]
-        return self._peak(workers, starts, work.rest.times, _differences(work.rest.sizes))
+        times, changes = [*work.rest.times], _differences(work.rest.sizes)
+        # Copies of a worker do the same at the same time: thousands take no longer than one.
+        for number, copies in Counter(workers).items():
+            task = work.tasks[number]
+            times.extend(map(task.begin.__add__, task.memory.times))
+            changes.extend(map(copies.__mul__, self._changes[number]))
+        return self._highest(times, changes)
 
 
 def _differences(sizes: Sequence[int]) -> list[int]:

@@ -7,6 +7,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -483,3 +484,51 @@ def test_the_rest_alone_can_be_the_peak():
     task = Task(5, 9, Steps(array("q", [0, 9]), array("q", [MIB, 0])), MIB)
     work = workload_of([task], rest_alone=99 * MIB)
     assert Plan(work).forecast(3).peak == 99 * MIB
+
+
+def pool(*peaks: int, **other: Any) -> Workload:
+    """Workers that hold so many MiB side by side, all their life."""
+    chosen = [
+        Task(0, 9, Steps(array("q", [0, 9]), array("q", [peak * MIB, 0])), peak * MIB)
+        for peak in peaks
+    ]
+    return workload_of(chosen, side_by_side=True, **other)
+
+
+def test_workers_that_are_all_the_largest_have_to_fit():
+    """More than there were are drawn with repeats: two of the largest may be among them."""
+    plan = Plan(pool(10, 1, 1, 1))
+    high = plan.forecast(8).high
+    assert high > (10 + 10 + 6) * MIB
+    allowed = 30 * MIB
+    assert high > (1 - MARGIN) * allowed
+    assert not plan.fits(8, allowed)
+    assert plan.forecast(plan.most_that_fit(allowed)).high <= (1 - MARGIN) * allowed
+
+
+def test_workers_that_fit_whatever_is_drawn_are_not_replayed(monkeypatch):
+    plan = Plan(pool(10, 1, 1, 1))
+    monkeypatch.setattr(plan, "_forecast", lambda jobs: pytest.fail("replayed"))
+    assert plan.fits(8, 100 * MIB)
+
+
+def test_copies_of_a_worker_are_replayed_as_one(monkeypatch):
+    """So thousands of them take no longer."""
+    work = pool(3, 2, 1)
+    plan = Plan(work)
+    highest, replayed = plan._highest, []
+
+    def counted(times, changes):
+        replayed.append(len(times))
+        return highest(times, changes)
+
+    monkeypatch.setattr(plan, "_highest", counted)
+    assert plan.forecast(3000).peak == 6000 * MIB
+    assert max(replayed) == len(work.rest.times) + 3 * 2
+
+
+def test_a_worker_without_memory_and_no_rest():
+    nothing = Steps(array("q"), array("q"))
+    task = Task(0, 9, nothing, 0)
+    work = replace(workload_of([task], rest_alone=5 * MIB, side_by_side=True), rest=nothing)
+    assert Plan(work).forecast(1).peak == 5 * MIB
