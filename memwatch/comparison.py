@@ -9,6 +9,7 @@ from enum import Enum
 from statistics import median
 
 from memwatch.confidence import Interval, difference
+from memwatch.doubts import failed
 from memwatch.processes import EXACT, UNKNOWN, Process
 from memwatch.profile import Profile
 from memwatch.thresholds import Threshold, Thresholds
@@ -375,8 +376,8 @@ def _is_exact(profile: Profile) -> bool:
 
 
 def _about(profile: Profile) -> Iterable[str]:
-    if profile.exit_code:
-        yield f"the command failed (exit code {profile.exit_code}); it may not have done all."
+    if why := failed(profile):
+        yield f"{why}; it may not have done all."
     if profile.sampling.error:
         yield f"a part only, so its peaks are lower bounds: {profile.sampling.error}."
     if profile.sampling.unreadable:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memwatch.comparison import Change, Comparison, Verdict
+from memwatch.doubts import failed, stopped
 from memwatch.limits import Limits
 from memwatch.processes import EXACT, UNKNOWN, Process
 from memwatch.profile import Profile
@@ -89,11 +90,11 @@ class Judgment:
     def warnings(self) -> tuple[str, ...]:
         """What the figures may be wrong by, although they were measured right."""
         found = []
-        if code := self.profile.exit_code:
-            found.append(f"the command itself failed (exit code {code})")
+        if why := failed(self.profile):
+            found.append(why)
         for base in self.comparison.base if self.comparison else ():
-            if code := base.exit_code:
-                found.append(f"the baseline's command failed (exit code {code})")
+            if why := failed(base):
+                found.append(f"baseline: {why}")
             if base.command != self.profile.command:
                 found.append("the baseline is of another command")
         return tuple(found)
@@ -187,11 +188,7 @@ def _within(profile: Profile, held: str, limit: int) -> tuple[str, str]:
 
 def _unfinished(profile: Profile) -> str | None:
     """Why the job might have held more; None when it came to its own end in sight."""
-    if profile.limits and profile.limits.kill and profile.limits.breaches:
-        return (
-            f"memwatch ended it at its limit of {format_size(profile.limits.breaches[0].allowed)}"
-        )
-    return profile.sampling.error
+    return stopped(profile) or profile.sampling.error
 
 
 def _over(held: int, limit: int) -> str:

@@ -30,6 +30,7 @@ from typing import IO, Any, NamedTuple
 import pytest
 
 from memwatch import observations
+from memwatch.limits import Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import Batch, Observation
 from memwatch.profile import Beginning, Clock, Ending, Overhead
@@ -1127,17 +1128,25 @@ class Story:
         total = sum(self._held.values())
         self._add(observations.PSS, at, total, size * 1024, 0, 0)
 
-    def end(self, at: float, limit: int | None = None) -> Path:
-        """`limit` in KiB."""
+    def end(
+        self,
+        at: float,
+        limit: int | None = None,
+        *,
+        status: int = 0,
+        limits: Outcome | None = None,
+    ) -> Path:
+        """`limit` in KiB; `status` as wait(2) gives it."""
         self.cut_short()
         source = None if limit is None else "cgroup v2"
         size = None if limit is None else limit * 1024
         self._recorder.end(
             Ending(
                 self._time(at),
-                0,
+                status,
                 Overhead(10**7, 1 << 24),
                 MemoryLimit(size, source, None, None, None, None),
+                limits=limits,
             )
         )
         return self.path

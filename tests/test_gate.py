@@ -333,8 +333,8 @@ def test_a_failed_command_is_told_and_not_judged(run):
     judgment = Judgment(profile, (judged(profile, total_rss=1 << 40),), None)
     assert judgment.exit_code == 0
     assert line(judgment).startswith("ok: ")
-    assert line(judgment).endswith("; the command itself failed (exit code 3)")
-    assert judgment.notes == ("the command itself failed (exit code 3)",)
+    assert line(judgment).endswith("; the command failed (exit code 3)")
+    assert judgment.notes == ("the command failed (exit code 3)",)
 
 
 def test_another_command_and_a_failed_one_are_told_of_the_baseline(run):
@@ -343,7 +343,7 @@ def test_another_command_and_a_failed_one_are_told_of_the_baseline(run):
     judgment = Judgment(profile, (*check_changes(comparison),), comparison)
     assert judgment.exit_code == 0
     assert line(judgment).endswith(
-        "; the baseline's command failed (exit code 3); the baseline is of another command"
+        "; baseline: the command failed (exit code 3); the baseline is of another command"
     )
 
 

@@ -74,6 +74,7 @@ LAYERS = (
     ("memwatch.workload",),
     ("memwatch.reports.limit_lines",),
     ("memwatch.comparison", "memwatch.repeats"),
+    ("memwatch.doubts",),
     ("memwatch.confidence", "memwatch.thresholds"),
     ("memwatch.filters", "memwatch.json_profile", "memwatch.membership"),
     ("memwatch.profile", "memwatch.live"),

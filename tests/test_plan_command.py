@@ -11,6 +11,9 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.commands.plan import MOST_JOBS
+from memwatch.limits import TOTAL_RSS, Breach, Limits, Outcome
+
+MIB = 1 << 20
 
 SCHEMA: dict[str, Any] = json.loads(
     files("memwatch").joinpath("schema/plan.schema.json").read_text(encoding="utf-8")
@@ -37,7 +40,7 @@ def plan(memwatch):
 def recorded(story):
     """Six tasks of a make, two at a time; with a limit or without, whole or not."""
 
-    def make(limit: int | None = None, *, cut: bool = False, busy: bool = True) -> str:
+    def make(limit: int | None = None, *, cut: bool = False, busy: bool = True, **end: Any) -> str:
         told = story("build.jsonl", "make", "-j2")
         told.start(1, 0, "make")
         told.memory(1, 0, 2000)
@@ -50,7 +53,7 @@ def recorded(story):
             for each in (number, number + 1):
                 told.exit(2 + each, 50 * number + 100)
         told.exit(1, 300)
-        return str(told.cut_short() if cut else told.end(300, limit))
+        return str(told.cut_short() if cut else told.end(300, limit, **end))
 
     return make
 
@@ -118,6 +121,19 @@ def test_memory_of_this_machine_where_the_recording_has_none(recorded, plan):
     assert document["memory"]["origin"] == "here"
     assert document["memory"]["size_kib"] > 0
     assert any("not whole" in note for note in document["notes"])
+
+
+def test_a_command_that_may_not_have_done_all(recorded, plan):
+    path = recorded(status=2 << 8)
+    assert (
+        "The recorded job may not have done all: the command failed (exit code 2)."
+        in plan(path)["notes"]
+    )
+    breach = Breach(TOTAL_RSS, 20 * MIB, 22 * MIB, 0, 3, None, None, None, ())
+    path = recorded(status=15, limits=Outcome(Limits(20 * MIB), True, (breach,)))
+    (note,) = (note for note in plan(path)["notes"] if "may not have done all" in note)
+    assert note.endswith(": memwatch ended it at its limit of 20.0 MiB.")
+    assert not any("may not have done all" in note for note in plan(recorded())["notes"])
 
 
 def test_the_text(memwatch, recorded):

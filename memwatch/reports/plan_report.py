@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from memwatch.doubts import failed
 from memwatch.plan import BAND, MARGIN, Forecast
 from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
 from memwatch.profile import Profile
@@ -200,6 +201,8 @@ def _doubts(planned: Planned) -> Iterator[str]:
             "so that the peaks are too high rather than too low. A recording (memwatch run -o) "
             "gives better ones."
         )
+    if why := failed(profile):
+        yield f"The recorded job may not have done all: {why}."
     if profile.sampling.error:
         yield f"The recording is not whole: {profile.sampling.error}."
     if work.unended:
