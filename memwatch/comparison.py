@@ -10,7 +10,7 @@ from statistics import median
 
 from memwatch.confidence import Interval, difference
 from memwatch.doubts import failed
-from memwatch.processes import EXACT, UNKNOWN, Process
+from memwatch.processes import UNKNOWN, Process
 from memwatch.profile import Profile
 from memwatch.thresholds import Threshold, Thresholds
 from memwatch.units import count, format_interval, printable
@@ -134,7 +134,8 @@ class Comparison:
     total: Change
     """Of what the job held at least, at some time (Profile.most_rss). Always gates."""
     pss: Change | None
-    """Of the highest sum with shared pages counted once; None where a run lacks it."""
+    """Of the highest sum with shared pages counted once (Profile.measured_pss); None where a run
+    lacks it."""
     per_process: Change
     """Of the largest single process."""
     groups: tuple[Change, ...]
@@ -179,14 +180,6 @@ class Comparison:
                 return verdict
         return self.total.verdict
 
-    @property
-    def new_groups(self) -> tuple[Change, ...]:
-        return tuple(each for each in self.groups if each.is_new)
-
-    @property
-    def vanished_groups(self) -> tuple[Change, ...]:
-        return tuple(each for each in self.groups if each.is_gone)
-
 
 def compare(
     base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds
@@ -198,24 +191,16 @@ def compare(
         before, after = (map(read, side) for side in sides)
         return judge(name, before, after, thresholds.default, gates=gates)
 
-    has_pss = all(profile.max_total_pss for side in sides for profile in side)
+    has_pss = all(profile.measured_pss is not None for side in sides for profile in side)
     return Comparison(
         *sides,
         total=change("total RSS", lambda profile: profile.most_rss, gates=True),
-        pss=change("total PSS", _pss) if has_pss else None,
-        per_process=change("largest process", _largest),
+        pss=change("total PSS", lambda profile: profile.measured_pss) if has_pss else None,
+        per_process=change("largest process", lambda profile: profile.max_process_rss),
         groups=_groups(*sides, thresholds),
         classes=_classes(*sides, thresholds.default),
         notes=tuple(_notes(*sides, thresholds)),
     )
-
-
-def _pss(profile: Profile) -> int | None:
-    return profile.max_total_pss.total if profile.max_total_pss else None
-
-
-def _largest(profile: Profile) -> int | None:
-    return profile.largest.peak.rss if profile.largest else None
 
 
 def _groups(
@@ -353,7 +338,13 @@ def _notes(
             f"In {alone} of {len(runs)} runs one process alone held more than any sample of all "
             "shows: its peak counts as the total."
         )
-    kinds = [all(_is_exact(each) for each in side) for side in sides.values()]
+    without = sum(profile.measured_pss is None for profile in runs)
+    if without and any(profile.max_total_pss for profile in runs):
+        yield (
+            f"Total PSS is not compared: in {without} of {len(runs)} runs it was not measured at "
+            "the peak, or in part only."
+        )
+    kinds = [all(each.accuracy.all_exact for each in side) for side in sides.values()]
     if kinds[0] != kinds[1]:
         exact, bound = sides if kinds[0] else reversed([*sides])
         yield (
@@ -368,11 +359,6 @@ def _notes(
             f"No group is called {printable(name)!r}, so its threshold says nothing: "
             "check the spelling."
         )
-
-
-def _is_exact(profile: Profile) -> bool:
-    peaks = profile.accuracy.peaks
-    return sum(peaks.values()) == peaks[EXACT]
 
 
 def _about(profile: Profile) -> Iterable[str]:

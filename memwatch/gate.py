@@ -164,7 +164,7 @@ def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
         return FAILED, f"{_over(held, limit)} ({_names(over)})"
     peaks = profile.accuracy.peaks
     number = sum(peaks.values())
-    if number == peaks[EXACT] and profile.complete:
+    if profile.accuracy.all_exact and profile.complete:
         return _within(profile, f"{format_size(held)} (exact)", limit)
     reasons = []
     if bounds := number - peaks[EXACT] - peaks[UNKNOWN]:

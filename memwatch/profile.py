@@ -89,6 +89,11 @@ class Accuracy:
         """
         return not self.lost and any(each.used and each.id != "hook" for each in self.sources)
 
+    @property
+    def all_exact(self) -> bool:
+        """Every process has an exact peak."""
+        return sum(self.peaks.values()) == self.peaks[EXACT]
+
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
@@ -161,14 +166,25 @@ class Profile:
     def most_rss(self) -> int | None:
         """What the job held at least, at some time: the highest total of a sample, or the peak of
         one process where that is more. None when no memory was seen."""
-        known = max(self.max_total_rss or 0, self.largest.peak.rss if self.largest else 0)
-        return known or None
+        return max(self.max_total_rss or 0, self.max_process_rss or 0) or None
+
+    @property
+    def max_process_rss(self) -> int | None:
+        """The peak of the largest process; None when no memory was seen."""
+        return self.largest.peak.rss if self.largest else None
 
     @property
     def pss_at_peak(self) -> bool:
         """Shared pages were counted once when the job held the most, or nearly so."""
         pss = self.max_total_pss
         return pss is not None and pss.rss >= NEAR_PEAK * (self.most_rss or 0)
+
+    @property
+    def measured_pss(self) -> int | None:
+        """The highest sum of proportional set sizes where that can stand by itself, beside that of
+        another run: made at the peak, or nearly so, of nothing but proportional set sizes."""
+        pss = self.max_total_pss
+        return pss.total if pss and self.pss_at_peak and not pss.unread else None
 
     @property
     def headroom(self) -> int | None:

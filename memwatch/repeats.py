@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from memwatch.processes import EXACT
 from memwatch.profile import Profile
 
 
@@ -20,6 +19,7 @@ class Run(NamedTuple):
     total_rss: int | None
     """What the job held at least, at some time: Profile.most_rss."""
     total_pss: int | None
+    """Profile.measured_pss."""
     largest: int | None
     """The peak of the largest process."""
     processes: int
@@ -45,16 +45,15 @@ class Spread(NamedTuple):
 
 
 def run_of(number: int, profile: Profile, exit_code: int, recording: str | None) -> Run:
-    peaks = profile.accuracy.peaks
     return Run(
         number,
         exit_code,
         profile.most_rss,
-        profile.max_total_pss.total if profile.max_total_pss else None,
-        profile.largest.peak.rss if profile.largest else None,
+        profile.measured_pss,
+        profile.max_process_rss,
         len(profile.processes),
         profile.duration,
-        sum(peaks.values()) == peaks[EXACT],
+        profile.accuracy.all_exact,
         recording,
     )
 

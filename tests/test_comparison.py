@@ -204,8 +204,8 @@ def test_total_process_and_groups(run):
     }
     # The greatest change first.
     assert [each.name for each in comparison.groups] == ["ld", "cc1", "cp", "make"]
-    assert [each.name for each in comparison.new_groups] == ["cp"]
-    assert [each.name for each in comparison.vanished_groups] == ["ld"]
+    assert [each.name for each in comparison.groups if each.is_new] == ["cp"]
+    assert [each.name for each in comparison.groups if each.is_gone] == ["ld"]
     classes = {each.name: each for each in comparison.classes}
     assert (classes["cc1"].base_count, classes["cc1"].candidate_count) == (2, 3)
     assert classes["cc1"].peak.difference == 0
@@ -291,6 +291,20 @@ def test_bounds_and_parts_are_told(run):
         "In 1 of 2 runs one process alone held more than any sample of all shows: its peak counts "
         "as the total.",
     )
+
+
+@pytest.mark.parametrize("other", [{"rss": 90 * MIB}, {"unread": 1}])
+def test_a_sum_that_is_of_another_time_or_in_part_is_not_compared(run, other):
+    base = run(make=100)
+    assert base.max_total_pss
+    off = replace(base, max_total_pss=base.max_total_pss._replace(**other))
+    comparison = compare([base, base], [base, off], Thresholds())
+    assert comparison.pss is None
+    assert comparison.notes == (
+        "Total PSS is not compared: in 1 of 4 runs it was not measured at the peak, or in part "
+        "only.",
+    )
+    assert not compare([replace(base, max_total_pss=None)] * 2, [base], Thresholds()).pss
 
 
 # -- Reports -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from types import MappingProxyType
 
 import pytest
@@ -31,6 +32,7 @@ from memwatch.job import PssPeak
 from memwatch.limits import TOTAL_RSS, Breach, Limits, Outcome
 from memwatch.processes import Peak
 from memwatch.profile import Profile, Source
+from memwatch.reports import github, junit
 from memwatch.reports.verdict import HEADLINES, line
 from memwatch.results import load
 from memwatch.thresholds import parse_thresholds
@@ -204,6 +206,18 @@ def test_pss_of_what_was_read_in_part_proves_no_breach(run):
     assert "at most 8.0 MiB" in check.finding
     assert "--pss always" in check.finding
     assert judged(profile, total_pss=8 * MIB).outcome == PASSED
+
+
+def test_only_a_measured_pss_is_a_figure_by_itself(run):
+    def figures(profile: Profile) -> tuple[str, bool]:
+        judgment = Judgment(profile, (), None)
+        out = StringIO()
+        junit.write(judgment, out)
+        return github.outputs(judgment)["max-total-pss-kib"], "max_total_pss_kib" in out.getvalue()
+
+    assert figures(with_pss(run(), 8)) == ("8192", True)
+    assert figures(with_pss(run(), 8, unread=1)) == ("", False)
+    assert figures(with_pss(run(), 8, rss=5)) == ("", False)
 
 
 def test_pss_is_no_more_than_rss(run):

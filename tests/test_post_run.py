@@ -9,12 +9,13 @@ import re
 import shlex
 import signal
 import tempfile
+from dataclasses import replace
 
 import pytest
 
 from memwatch.commands import post_run
 from memwatch.commands.post_run import PostRun
-from memwatch.job import Job
+from memwatch.job import Job, PssPeak
 from memwatch.launcher import Launcher
 from memwatch.memory_limit import MemoryLimit
 from memwatch.profile import Beginning, Clock, Ending, Overhead, from_job
@@ -83,6 +84,14 @@ def test_what_is_not_known_is_not_there():
         "MEMWATCH_RESULT_SAMPLES": "0",
         "MEMWATCH_RESULT_PROCESS_COUNT": "0",
     }
+
+
+def test_a_pss_that_was_not_measured_at_the_peak_is_not_there():
+    pss = PssPeak(8 << 20, 0, 10 << 20, 0)
+    profile = replace(PROFILE, max_total_rss=10 << 20)
+    for told, there in ((pss, True), (pss._replace(unread=1), False), (pss._replace(rss=1), False)):
+        found = post_run.figures(replace(profile, max_total_pss=told), None)
+        assert ("MEMWATCH_RESULT_MAX_TOTAL_PSS_KIB" in found) == there
 
 
 def test_what_another_memwatch_told_its_own_hook_is_not_passed_on(memwatch):

@@ -148,6 +148,25 @@ def test_shared_pages_count_once_if_they_were_counted_at_the_peak(
     assert in_mib(seen.headroom) == left
 
 
+@pytest.mark.parametrize(
+    ("pss", "rss", "unread", "measured"),
+    [
+        (40, 100, 0, 40),
+        (40, 95, 0, 40),
+        # Of a time when the job held less.
+        (40, 94, 0, None),
+        # At most: with the resident size of a process in it.
+        (40, 100, 1, None),
+        (None, 0, 0, None),
+    ],
+)
+def test_a_sum_that_can_stand_beside_that_of_another_run(
+    pss: int | None, rss: int, unread: int, measured: int | None
+) -> None:
+    seen = profile(100, pss=pss, pss_rss=rss, unread=unread)
+    assert in_mib(seen.measured_pss) == measured
+
+
 def test_a_peak_between_two_samples_has_no_sum() -> None:
     seen = profile(100, pss=40, pss_rss=100, final=300)
     assert not seen.pss_at_peak

@@ -13,8 +13,10 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
+from memwatch import repeats
 from memwatch.repeats import Run, Series
 from memwatch.reports import repeats_report as report
+from memwatch.results import load
 
 MIB = 1 << 20
 SCHEMA: dict[str, Any] = json.loads(
@@ -85,6 +87,20 @@ def test_what_is_unknown_is_not_counted():
     assert "Total RSS          90.0 MiB    80.0 MiB   100.0 MiB   22.2 %  (of 2 runs)" in text
     assert "Total PSS" not in text
     assert "Peaks of single processes are in part lower bounds in 1 run." in text
+
+
+@pytest.mark.parametrize(("at", "known"), [(1, 60), (2, None)])
+def test_pss_that_was_not_summed_at_the_peak_is_unknown(story, at, known):
+    told = story("x.jsonl")
+    told.start(1, 0, "make")
+    for time, size in ((1, 100), (2, 50)):
+        told.memory(1, time, size)
+        told.tick(time)
+        if time == at:
+            told.pss(time, 60)
+    told.exit(1, 3)
+    run = repeats.run_of(1, load(str(told.end(4))).profile, 0, None)
+    assert run.total_pss == (known and known * 1024)
 
 
 def test_a_run_that_failed_is_not_counted():

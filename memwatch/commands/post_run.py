@@ -89,7 +89,7 @@ class PostRun:
 
 def figures(profile: Profile, leaks: Leaks | None) -> dict[str, str]:
     """The key figures as environment variables; one that is not known is left out."""
-    largest, outcome = profile.largest, profile.limits
+    outcome = profile.limits
     values = {
         "EXIT_CODE": profile.exit_code,
         "SIGNAL": profile.signal,
@@ -97,8 +97,8 @@ def figures(profile: Profile, leaks: Leaks | None) -> dict[str, str]:
         "SAMPLES": profile.sampling.ticks,
         "PROCESS_COUNT": len(profile.processes),
         "MAX_TOTAL_RSS_KIB": _kib(profile.max_total_rss),
-        "MAX_TOTAL_PSS_KIB": _kib(profile.max_total_pss.total if profile.max_total_pss else None),
-        "MAX_PROCESS_RSS_KIB": _kib(largest.peak.rss if largest else None),
+        "MAX_TOTAL_PSS_KIB": _kib(profile.measured_pss),
+        "MAX_PROCESS_RSS_KIB": _kib(profile.max_process_rss),
         "LIMIT": outcome.breaches[0].limit if outcome and outcome.breaches else None,
         "LEAKS": len(leaks.found) if leaks else None,
     }

@@ -12,10 +12,9 @@ from memwatch.results import Results
 def export(results: Results) -> Iterator[bytes]:
     """What is unknown is left out."""
     profile = results.profile
-    pss = profile.max_total_pss
     values = {
         "peak-rss": profile.most_rss,
-        "peak-pss": pss.total if pss else None,
+        "peak-pss": profile.measured_pss,
         "duration": round(profile.duration, 6),
     }
     measures = {key: {"value": value} for key, value in values.items() if value is not None}

@@ -54,11 +54,10 @@ def log_line(text: str) -> str:
 def outputs(judgment: Judgment) -> Mapping[str, str]:
     """Of the step, empty where unknown."""
     profile = judgment.profile
-    pss, largest = profile.max_total_pss, profile.largest
     sizes = {
         "max-total-rss-kib": profile.max_total_rss,
-        "max-total-pss-kib": pss.total if pss else None,
-        "max-per-proc-rss-kib": largest.peak.rss if largest else None,
+        "max-total-pss-kib": profile.measured_pss,
+        "max-per-proc-rss-kib": profile.max_process_rss,
     }
     known = {name: "" if size is None else str(kib(size)) for name, size in sizes.items()}
     return {"result": judgment.result, **known}

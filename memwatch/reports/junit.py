@@ -65,11 +65,10 @@ def _describe(check: Check, case: ET.Element, judgment: Judgment) -> None:
 
 
 def _properties(profile: Profile) -> dict[str, str]:
-    pss, largest = profile.max_total_pss, profile.largest
     sizes = {
         "max_total_rss_kib": profile.max_total_rss,
-        "max_total_pss_kib": pss.total if pss else None,
-        "max_per_process_rss_kib": largest.peak.rss if largest else None,
+        "max_total_pss_kib": profile.measured_pss,
+        "max_per_process_rss_kib": profile.max_process_rss,
     }
     found = {name: str(kib(size)) for name, size in sizes.items() if size is not None}
     if profile.exit_code is not None:
