@@ -14,7 +14,7 @@ from memwatch.doubts import failed, stopped
 from memwatch.limits import Limits
 from memwatch.processes import EXACT, UNKNOWN, Process
 from memwatch.profile import Profile
-from memwatch.units import count, format_interval, format_size, printable
+from memwatch.units import count, cut, format_interval, format_size, printable
 
 PASSED = "passed"
 FAILED = "failed"
@@ -297,5 +297,4 @@ def _are(number: int) -> str:
 
 def name_of(text: str, longest: int = 60) -> str:
     """A program's name on a line with other things."""
-    text = printable(text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return cut(printable(text), longest)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Iterable
+
+Style = Callable[[str], str]
+"""Makes text bold or dim, or leaves it as it is."""
 
 _INTERVAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|min)?", re.IGNORECASE | re.ASCII)
 # Nanoseconds: a product with 1e-6 would make 100us a little less than 0.1ms.
@@ -107,12 +111,25 @@ def format_date(realtime: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Text on one line, that cannot steer a terminal."""
+    """Text on one line, that cannot steer a terminal. A byte that is not UTF-8 is \\xNN."""
     if text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in unicode_text(text)
     )
+
+
+def command_text(words: Iterable[str]) -> str:
+    """A command line as a shell would take it, and printable()."""
+    import shlex
+
+    return printable(shlex.join(words))
+
+
+def cut(text: str, width: int, mark: str = "…") -> str:
+    """The beginning of a text, as far as there is room for it."""
+    return text if len(text) <= width else text[: max(width - len(mark), 1)] + mark
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -11,7 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memwatch.units import (
+    command_text,
     count,
+    cut,
     format_date,
     format_duration,
     format_interval,
@@ -19,6 +21,7 @@ from memwatch.units import (
     kib,
     parse_interval,
     parse_size,
+    printable,
 )
 
 UNITS = {"": 1e-3, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
@@ -242,3 +245,32 @@ def test_count() -> None:
     assert count(1, "process", "processes") == "1 process"
     assert count(4281, "process", "processes") == "4,281 processes"
     assert count(2, "group") == "2 groups"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("make", "-j8"), "make -j8"),
+        (("sh", "-c", "a b"), "sh -c 'a b'"),
+        (("a\n", "\x1b[2J"), r"'a\n' '\x1b[2J'"),
+        # A byte that is not UTF-8, as that, and a surrogate that is none.
+        (("caf\udce9", "x"), r"'caf\xe9' x"),
+        (("\ud800",), r"'\ud800'"),
+        (("", "é"), "'' 'é'"),
+    ],
+)
+def test_a_command_is_one_line_that_a_shell_would_take(words: tuple[str, ...], text: str) -> None:
+    assert command_text(words) == text
+
+
+@given(st.text())
+def test_printable_text_stays_so(text: str) -> None:
+    assert printable(text).isprintable()
+    assert printable(printable(text)) == printable(text)
+
+
+@pytest.mark.parametrize(
+    ("width", "text"), [(5, "words"), (4, "wor…"), (2, "w…"), (1, "w…"), (0, "w…")]
+)
+def test_a_text_is_cut_where_there_is_no_room(width: int, text: str) -> None:
+    assert cut("words", width) == text

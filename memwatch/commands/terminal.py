@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 
 import click
 
-Style = Callable[[str], str]
+from memwatch.units import Style
 
 
 def styles(fd: int) -> tuple[Style, Style]:

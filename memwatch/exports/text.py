@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from memwatch.units import printable, unicode_text
+from memwatch.units import command_text, cut
 
 # Names of benchmarks and label values are shown in lists, and repeated in every line.
 LONGEST_NAME = 100
@@ -20,8 +19,7 @@ def job_name(command: tuple[str, ...]) -> str:
     that runs the same command."""
     program, *arguments = command
     words = (program.rpartition("/")[2] or program, *arguments)
-    name = printable(unicode_text(shlex.join(words)))
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return cut(command_text(words), LONGEST_NAME)
 
 
 def utf8(pieces: Iterable[str]) -> Iterator[bytes]:

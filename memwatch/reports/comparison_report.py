@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
 from memwatch.comparison import Change, ClassChange, Comparison, Verdict
 from memwatch.confidence import LEVEL
 from memwatch.profile import Profile
-from memwatch.units import count, format_size, kib, printable, unicode_text
-
-Style = Callable[[str], str]
+from memwatch.units import (
+    Style,
+    command_text,
+    count,
+    cut,
+    format_size,
+    kib,
+    printable,
+    unicode_text,
+)
 
 # Rows of a table before "... and N more". What has a threshold of its own is always listed.
 ROWS = 15
@@ -216,7 +222,7 @@ def _name(text: str) -> str:
 def _side(profiles: Sequence[Profile], files: Sequence[str]) -> str:
     """As "5 runs of make -j8 (a.1.jsonl … a.5.jsonl)"."""
     commands = list(dict.fromkeys(each.command for each in profiles))
-    command = shlex.join(map(printable, commands[0]))
+    command = command_text(commands[0])
     if len(commands) > 1:
         command = f"{count(len(commands), 'different command')}, the first {command}"
     runs = f"{len(profiles)} runs of " if len(profiles) > 1 else ""
@@ -267,8 +273,8 @@ def lines(
 ) -> Iterator[str]:
     """`files` are those of the base and of the candidate, in the order of their profiles."""
     base, candidate, change, confidence = _headings(comparison)
-    yield _cut(f"Base:       {_side(comparison.base, files[0])}", width)
-    yield _cut(f"Candidate:  {_side(comparison.candidate, files[1])}", width)
+    yield cut(f"Base:       {_side(comparison.base, files[0])}", width)
+    yield cut(f"Candidate:  {_side(comparison.candidate, files[1])}", width)
     yield ""
     header = Row("", base, candidate, change, "", confidence, "")
     yield from _table(header, [*_figures(comparison)], bold, dim)
@@ -317,10 +323,6 @@ def _table(
     for row in rows:
         word = bold(row.word) if row.word.startswith("regression") else row.word
         yield f"{cells(row)}  {word}".rstrip()
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(width - 1, 1)] + "…"
 
 
 # As Markdown --------------------------------------------------------------------------------------

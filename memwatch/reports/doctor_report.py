@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from memwatch import tiers
 from memwatch.tiers import CAPABILITIES, TIERS, Facts, Tier
-from memwatch.units import format_size, kib, printable, unicode_text
-
-Style = Callable[[str], str]
+from memwatch.units import Style, format_size, kib, printable, unicode_text
 
 
 @dataclass(frozen=True, slots=True)

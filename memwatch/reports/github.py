@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 
 from memwatch.filters import Filter, apply
 from memwatch.gate import FAILED, INCONCLUSIVE, OK, PASSED, SKIPPED, UNPROVEN, Judgment
 from memwatch.reports import comparison_report, summary
 from memwatch.reports.verdict import HEADLINES
-from memwatch.units import kib, printable
+from memwatch.units import command_text, cut, kib, printable
 
 # GitHub shows so many annotations of each level from one step.
 ANNOTATIONS = 10
@@ -68,13 +67,13 @@ def job_summary(judgment: Judgment, files: tuple[str | None, str]) -> str:
 
     `files` are the names of the baseline and of the results.
     """
-    job = printable(shlex.join(judgment.profile.command))
+    job = command_text(judgment.profile.command)
     opened = "" if judgment.result == OK else " open"
     return "\n".join(
         (
             f"### memwatch: {HEADLINES[judgment.result]}",
             "",
-            _code(job if len(job) <= WIDTH else f"{job[: WIDTH - 1]}…"),
+            _code(cut(job, WIDTH)),
             "",
             "| | check | found |",
             "|---|---|---|",

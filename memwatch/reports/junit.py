@@ -5,13 +5,12 @@ GitLab shows the text of a failure, not its message, and takes a case's class fo
 
 from __future__ import annotations
 
-import shlex
 from typing import TextIO
 from xml.etree import ElementTree as ET
 
 from memwatch.gate import FAILED, SKIPPED, UNPROVEN, Check, Judgment
 from memwatch.profile import Profile
-from memwatch.units import format_date, kib, printable
+from memwatch.units import command_text, format_date, kib, printable
 
 # Of the class that the cases are listed under.
 LONGEST_COMMAND = 100
@@ -22,7 +21,7 @@ _ELEMENTS = {FAILED: "failure", UNPROVEN: "error", SKIPPED: "skipped"}
 def write(judgment: Judgment, out: TextIO) -> None:
     """Unknown properties are left out."""
     profile = judgment.profile
-    command = printable(shlex.join(profile.command))[:LONGEST_COMMAND]
+    command = command_text(profile.command)[:LONGEST_COMMAND]
     counts = {
         "tests": str(len(judgment.checks)),
         "failures": str(len(judgment.of(FAILED))),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from memwatch.leaks import FEWEST_SAMPLES, Leak, Leaks
 from memwatch.profile import Profile
 from memwatch.units import (
+    Style,
     count,
+    cut,
     format_date,
     format_duration,
     format_interval,
@@ -17,8 +19,6 @@ from memwatch.units import (
     printable,
     unicode_text,
 )
-
-Style = Callable[[str], str]
 
 
 def lines(leaks: Leaks, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
@@ -36,7 +36,7 @@ def lines(leaks: Leaks, *, width: int, bold: Style, dim: Style) -> Iterator[str]
             words = [program.name, *(program.argv or ())[1:]]
             who = f"pid {leak.process.pid}  {' '.join(map(printable, words))}"
         rate = f"{format_size(round(leak.rate))}/h"
-        yield f"  {bold(f'{rate:>12}')}  {_cut(who, max(width - 16, 20))}"
+        yield f"  {bold(f'{rate:>12}')}  {cut(who, max(width - 16, 20))}"
         took = format_duration((leak.end - leak.start) / 1e9)
         yield (
             f"                from {format_size(leak.low)} to {format_size(leak.high)} "
@@ -85,7 +85,3 @@ def _leak(leak: Leak, profile: Profile) -> dict[str, Any]:
         "to_time": format_date(profile.clock.realtime_at(leak.end)),
         "rss_source": "sampled",
     }
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,10 @@ from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
 from memwatch.profile import Profile
 from memwatch.reports.summary import duration
 from memwatch.units import (
+    Style,
+    command_text,
     count,
+    cut,
     format_duration,
     format_interval,
     format_size,
@@ -23,8 +25,6 @@ from memwatch.units import (
     unicode_text,
 )
 from memwatch.workload import Workload
-
-Style = Callable[[str], str]
 
 OPTION = "option"
 RECORDING = "recording"
@@ -63,9 +63,9 @@ class Planned:
 
 def lines(planned: Planned, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
     profile = planned.profile
-    command = printable(shlex.join(profile.command))
+    command = command_text(profile.command)
     yield ""
-    yield f"{bold('Plan for:')} {_cut(command, width - 10)}"
+    yield f"{bold('Plan for:')} {cut(command, width - 10)}"
     yield f"Tasks:    {_tasks(planned)}"
     total = profile.max_total_rss
     most = "memory unknown" if total is None else f"{format_size(total)} at most"
@@ -276,7 +276,3 @@ def document(planned: Planned) -> dict[str, Any]:
         "most_jobs_tried": planned.most_tried,
         "notes": list(notes(planned)),
     }
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(width - 1, 1)] + "…"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-import shlex
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from memwatch.repeats import Run, Series, Spread
-from memwatch.units import count, format_interval, format_size, kib, printable, unicode_text
-
-Style = Callable[[str], str]
+from memwatch.units import (
+    Style,
+    command_text,
+    count,
+    cut,
+    format_interval,
+    format_size,
+    kib,
+    unicode_text,
+)
 
 _SIZES: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
     ("Total RSS", "total_rss_kib", lambda run: run.total_rss),
@@ -42,8 +48,7 @@ def _size(size: int | None) -> str:
 
 def lines(series: Series, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
     yield ""
-    command = shlex.join(map(printable, series.command))
-    yield f"{bold('Job:')} {command if len(command) <= width - 5 else command[: width - 6] + '…'}"
+    yield f"{bold('Job:')} {cut(command_text(series.command), width - 5)}"
     counted = len(series.counted)
     runs = f"{counted}" if counted == series.wanted else f"{counted} of {series.wanted}"
     yield f"Runs:  {runs}, a sample every {format_interval(series.interval / 1e9)}"

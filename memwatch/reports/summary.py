@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from memwatch.filters import Shown
@@ -13,12 +12,19 @@ from memwatch.memory_limit import MACHINE
 from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.profile import Overhead, Profile
 from memwatch.reports import limit_lines
-from memwatch.units import count, format_duration, format_interval, format_size, printable
+from memwatch.units import (
+    Style,
+    command_text,
+    count,
+    cut,
+    format_duration,
+    format_interval,
+    format_size,
+    printable,
+)
 
 if TYPE_CHECKING:
     from memwatch.leaks import Leaks
-
-Style = Callable[[str], str]
 
 # Rows of a table before "... and N more", where the reader did not say.
 HOLDERS = 5
@@ -46,7 +52,7 @@ def lines(
     """The summary line by line. `top` limits the list of processes; None shows all. `tree` is a
     section of its own."""
     yield ""
-    yield f"{bold('Job:')} {cut(shlex.join(map(printable, profile.command)), width - 5)}"
+    yield f"{bold('Job:')} {cut(command_text(profile.command), width - 5)}"
     yield from _facts(profile, bold)
     yield from _limit(profile, bold)
     yield from limit_lines.lines(profile, bold, dim)
@@ -372,8 +378,3 @@ def label(group: str, by: str, room: int) -> str:
     if by not in _PATHS or len(text) <= room:
         return cut(text, room)
     return "…" + text[1 - room :]
-
-
-def cut(text: str, width: int, mark: str = "…") -> str:
-    """The beginning of a text, as far as there is room for it."""
-    return text if len(text) <= width else text[: max(width - len(mark), 1)] + mark

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from memwatch.filters import Filter
 from memwatch.profile import Profile
-from memwatch.reports.summary import LONGEST_NAME, Style, cut
+from memwatch.reports.summary import LONGEST_NAME
 from memwatch.tree import Branch, Subtrees, grow
-from memwatch.units import count, format_size, printable
+from memwatch.units import Style, count, cut, format_size, printable
 
 # Columns before the tree itself.
 _FIGURES = 35

@@ -6,7 +6,6 @@ are not known are -1 where 0 could be one.
 
 from __future__ import annotations
 
-import shlex
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from memwatch.profile import Profile
 from memwatch.reports.summary import duration, exit_text, notes, oom_text
 from memwatch.tracks import PssSum, Track, Tracks
 from memwatch.units import (
+    command_text,
     count,
     format_date,
     format_interval,
@@ -118,7 +118,7 @@ def page_of(
         Column("pss_total", [each.total for each in sums]),
         Column("pss_unread", [each.unread for each in sums]),
     ]
-    command = shlex.join(map(printable, profile.command))
+    command = command_text(profile.command)
     killed = oom_text(profile)
     if killed:
         said.insert(0, f"Out of memory: {killed}.")
@@ -194,7 +194,7 @@ def command_line(argv: Sequence[str] | None, *, cut: bool = False) -> str | None
     """A command line as a shell would take it, that cannot steer the reader's eye."""
     if argv is None:
         return None
-    text = shlex.join(map(printable, argv))
+    text = command_text(argv)
     if len(text) > LONGEST_COMMAND:
         text, cut = text[:LONGEST_COMMAND], True
     return text + " …" if cut else text
