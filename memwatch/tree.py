@@ -18,7 +18,7 @@ _FAR = 1 << 20
 class Subtrees:
     """What each process held at one time together with all below it: the highest of all ticks.
 
-    40 bytes a process. A tick takes time in proportion to the processes that changed and those
+    32 bytes a process. A tick takes time in proportion to the processes that changed and those
     above them, however deep.
     """
 
@@ -29,22 +29,19 @@ class Subtrees:
         self._sums = array("q", (0,))
         self._changes: dict[int, int] = {}
         self._peaks = array("q", (0,))
-        self._times = array("q", (0,))
         self._has_younger_parents = False
 
-    def peak(self, serial: int) -> tuple[int, int]:
-        """Bytes, and when they were held first; 0 where nothing was seen."""
-        if serial >= len(self._peaks):
-            return 0, 0
-        return self._peaks[serial], self._times[serial]
+    def peak(self, serial: int) -> int:
+        """Bytes; 0 where nothing was seen."""
+        return self._peaks[serial] if serial < len(self._peaks) else 0
 
     def apply(self, batch: Batch) -> None:
-        for time, serial, value, _second, kind, valid, _pid, _ppid in batch.records:
+        for _time, serial, value, _second, kind, valid, _pid, _ppid in batch.records:
             if kind == MEMORY:
                 if valid & HAS_RSS:
                     self._hold(serial, value)
             elif kind == TICK:
-                self._tick(time)
+                self._tick()
             elif kind == STARTED:
                 self._started(serial, value if valid & HAS_PARENT else 0)
             elif kind == EXITED:
@@ -61,7 +58,7 @@ class Subtrees:
         if missing > _FAR or serial <= 0 or parent < 0:
             raise IndexError(f"no serial numbers: {serial}, {parent}")
         if missing > 0:
-            for column in (self._parents, self._own, self._sums, self._peaks, self._times):
+            for column in (self._parents, self._own, self._sums, self._peaks):
                 column.extend(array("q", bytes(8 * missing)))
         if not parent or self._parents[serial] or self._is_above(serial, parent):
             return
@@ -80,11 +77,9 @@ class Subtrees:
             other = self._parents[other]
         return other == serial
 
-    def _tick(self, time: int) -> None:
+    def _tick(self) -> None:
         for serial in self._spread():
-            if self._sums[serial] > self._peaks[serial]:
-                self._peaks[serial] = self._sums[serial]
-                self._times[serial] = time
+            self._peaks[serial] = max(self._peaks[serial], self._sums[serial])
 
     def _spread(self) -> set[int]:
         """Adds what has changed to the sums of all above. Returns the processes concerned."""
@@ -194,7 +189,7 @@ class _Forest:
             peak = process.peak
             self.name.append(names.setdefault(programs(process), len(names)))
             self.own.append(-1 if peak.source == UNKNOWN else peak.rss)
-            self.subtree.append(subtrees.peak(process.serial)[0] if subtrees else 0)
+            self.subtree.append(subtrees.peak(process.serial) if subtrees else 0)
             self.serial.append(process.serial)
             self._parent.append(process.parent or 0)
             self._is_shown.append(shows is None or shows(process))

@@ -384,7 +384,7 @@ def test_markdown(repeats):
 
 
 def test_json(repeats):
-    document = json.loads(report.to_json(*repeats))
+    document = json.loads(json.dumps(report.document(*repeats)))
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
     assert document["verdict"] == "regression"
     assert document["regressions"] == ["cc1"]

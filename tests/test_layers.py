@@ -120,6 +120,7 @@ WITHIN = {
     ("memwatch.commands.compare", "memwatch.commands.terminal"),
     ("memwatch.commands.reporting", "memwatch.commands.options"),
     ("memwatch.commands.reporting", "memwatch.commands.terminal"),
+    ("memwatch.commands.doctor", "memwatch.commands.files"),
     ("memwatch.commands.doctor", "memwatch.commands.terminal"),
     ("memwatch.reports.plan_report", "memwatch.reports.summary"),
     ("memwatch.commands.plan", "memwatch.commands.options"),

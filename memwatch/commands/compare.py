@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from memwatch.commands import options, terminal
-from memwatch.commands.files import load_results
-from memwatch.outputs import complain, write_stdout
+from memwatch.commands.files import load_results, print_lines
+from memwatch.outputs import complain
 
 if TYPE_CHECKING:
     from memwatch.comparison import Comparison
@@ -157,19 +157,15 @@ def _write(
     from memwatch.reports import comparison_report as report
 
     if as_json:
-        text = report.to_json(comparison, sides)
+        import json
+
+        print_lines([json.dumps(report.document(comparison, sides), indent=2)])
     elif as_markdown:
-        text = "\n".join(report.markdown(comparison, sides)) + "\n"
+        print_lines(report.markdown(comparison, sides))
     else:
         bold, dim = terminal.styles(1)
         width = terminal.width(1)
-        lines = report.lines(comparison, sides, width=width, bold=bold, dim=dim)
-        text = "\n".join(lines) + "\n"
-
-    try:
-        write_stdout(lambda out: print(text, end="", file=out))
-    except OSError as error:
-        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+        print_lines(report.lines(comparison, sides, width=width, bold=bold, dim=dim))
 
 
 def _exit_code(comparison: Comparison, *, is_told: bool) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from typing import TextIO
 
 import click
 
 from memwatch import __version__, cgroup, native
 from memwatch.commands import terminal
+from memwatch.commands.files import print_lines
 from memwatch.facts import parse_hidepid, read_facts
 from memwatch.kernel_files import parse_entry, read_text
-from memwatch.outputs import write_stdout
 from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
 from memwatch.tiers import TIERS, Facts
 
@@ -34,21 +33,13 @@ def command(as_json: bool) -> int:
       memwatch doctor --json | jq .run
     """
     checkup = examine()
+    if as_json:
+        import json
 
-    def write(out: TextIO) -> None:
-        if as_json:
-            import json
-
-            out.write(json.dumps(document(checkup), indent=2) + "\n")
-            return
+        print_lines([json.dumps(document(checkup), indent=2)])
+    else:
         bold, dim = terminal.styles(1)
-        for line in lines(checkup, width=terminal.width(1), bold=bold, dim=dim):
-            out.write(line + "\n")
-
-    try:
-        write_stdout(write)
-    except OSError as error:
-        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+        print_lines(lines(checkup, width=terminal.width(1), bold=bold, dim=dim))
     return 0
 
 

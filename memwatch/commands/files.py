@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +29,16 @@ def load_results(
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot read {path!r}: {error.strerror}") from None
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Writes them to standard output, which has to work."""
+    from memwatch.outputs import write_stdout
+
+    try:
+        write_stdout(lambda out: out.writelines(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
 
 
 def exists(path: str) -> click.ClickException:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TextIO
 
 import click
 
 from memwatch.commands import options, terminal
-from memwatch.commands.files import load_results
+from memwatch.commands.files import load_results, print_lines
 from memwatch.memory_limit import MACHINE, MemoryLimit
-from memwatch.outputs import write_stdout
 from memwatch.plan import Plan
 from memwatch.reports.plan_report import HERE, OPTION, RECORDING, Memory, Planned, document, lines
 from memwatch.results import Results
@@ -95,21 +93,13 @@ def command(
             "shorter interval"
         )
     planned = _plan(results, work, worker, jobs, _memory(results, memory))
+    if as_json:
+        import json
 
-    def write(out: TextIO) -> None:
-        if as_json:
-            import json
-
-            out.write(json.dumps(document(planned), indent=2) + "\n")
-            return
+        print_lines([json.dumps(document(planned), indent=2)])
+    else:
         bold, dim = terminal.styles(1)
-        for line in lines(planned, width=terminal.width(1), bold=bold, dim=dim):
-            out.write(line + "\n")
-
-    try:
-        write_stdout(write)
-    except OSError as error:
-        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+        print_lines(lines(planned, width=terminal.width(1), bold=bold, dim=dim))
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -409,10 +408,6 @@ def document(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
         ],
         "notes": [unicode_text(note) for note in comparison.notes],
     }
-
-
-def to_json(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]]) -> str:
-    return json.dumps(document(comparison, files), indent=2) + "\n"
 
 
 def _json_side(profiles: Sequence[Profile], files: Sequence[str]) -> list[dict[str, Any]]:
