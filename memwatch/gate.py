@@ -187,7 +187,7 @@ def _within(profile: Profile, held: str, limit: int) -> tuple[str, str]:
 
 def _unfinished(profile: Profile) -> str | None:
     """Why the job might have held more; None when it came to its own end in sight."""
-    if profile.limits and profile.limits.kill and profile.limits.breaches:
+    if profile.limits and profile.limits.struck:
         return (
             f"memwatch ended it at its limit of {format_size(profile.limits.breaches[0].allowed)}"
         )

@@ -177,7 +177,9 @@ class Story:
         killed: tuple[int, ...] = (),
         survivors: tuple[int, ...] = (),
     ) -> Profile:
-        outcome = Outcome(self.limits, kill, tuple(self.breaches), killed, survivors)
+        outcome = Outcome(
+            self.limits, kill, tuple(self.breaches), kill and bool(self.breaches), killed, survivors
+        )
         return from_job(
             self.job,
             # 2025-11-20T18:02:34.123Z
