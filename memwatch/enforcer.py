@@ -32,6 +32,7 @@ class Enforcer:
         self._strike = strike
         self._deadline: float | None = None
         self._breaches: list[Breach] = []
+        self._struck = False
         self._killed: set[int] = set()
 
     def on_breach(self, breach: Breach) -> None:
@@ -40,6 +41,7 @@ class Enforcer:
             return
         self._deadline = time.monotonic() + self._kill_after
         if self._strike(signal.SIGTERM).living:
+            self._struck = True
             # One that is stopped would notice no sooner than it goes on.
             self._strike(signal.SIGCONT)
 
@@ -55,25 +57,30 @@ class Enforcer:
         if self._is_over():
             self._killed.update(self._strike(signal.SIGKILL).living)
 
-    def finish(self) -> Outcome | None:
-        """After the command has ended: sees to it that nobody is left. None without limits."""
+    def finish(self, is_hurried: Callable[[], bool]) -> Outcome | None:
+        """After the command has ended: sees to it that nobody is left. None without limits.
+
+        Once `is_hurried()`, those that SIGTERM did not end are killed at once.
+        """
         if not self._limits.any:
             return None
         return Outcome(
             self._limits,
             self._kill_after is not None,
             tuple(self._breaches),
-            survivors=tuple(self._end()),
+            survivors=tuple(self._end(is_hurried)),
+            struck=self._struck,
             killed=tuple(sorted(self._killed)),
         )
 
-    def _end(self) -> list[int]:
+    def _end(self, is_hurried: Callable[[], bool]) -> list[int]:
         living: list[int] = []
         if self._deadline is None:
             return living
-        give_up = max(self._deadline, time.monotonic()) + PATIENCE
         empty = 0
-        while empty < EMPTY_LISTS and time.monotonic() < give_up:
+        while empty < EMPTY_LISTS and time.monotonic() < self._deadline + PATIENCE:
+            if is_hurried():
+                self._deadline = min(self._deadline, time.monotonic())
             is_over = self._is_over()
             living, ended = self._strike(signal.SIGKILL if is_over else 0)
             empty = 0 if living or ended else empty + 1

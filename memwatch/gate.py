@@ -141,12 +141,17 @@ def _total_pss(profile: Profile, limit: int) -> tuple[str, str]:
             f"at most {format_size(pss.total)}, limit {format_size(limit)}: {unread} went in with "
             "their RSS; record with --pss always"
         )
-    if pss:
-        how = f"summed when RSS was {format_size(pss.rss)}"
+    how = f"summed when RSS was {format_size(pss.rss)}" if pss else ""
+    if pss and profile.pss_at_peak:
         bound = "at most" if pss.unread else "at least"
         return _within(profile, f"{bound} {format_size(pss.total)} ({how})", limit)
     if rss is not None and rss <= limit:
         return _within(profile, f"no more than the max total RSS, {format_size(rss)}", limit)
+    if pss and rss is not None:
+        return UNPROVEN, (
+            f"not known at the peak ({how}, but it reached {format_size(rss)}), "
+            f"limit {format_size(limit)}: record with --pss always"
+        )
     why = _why_unknown(profile) if rss is None else "not measured: record with --pss peaks"
     return UNPROVEN, f"unknown ({why}), limit {format_size(limit)}"
 

@@ -148,6 +148,9 @@ class Job:
         self.partial = False
         """Some process's memory was unreadable: totals are lower bounds."""
         self.pss_peak: PssPeak | None = None
+        """The highest sum in which all were read."""
+        self.pss_bound: PssPeak | None = None
+        """Of the sums in which some were not, that of the highest RSS: an upper bound."""
         self.found_by: Counter[str] = Counter()
         """Processes by how they were found."""
         self.peaks: Counter[str] = Counter()
@@ -216,8 +219,12 @@ class Job:
     def _sum(self, kind: int, serial: int, time: int, value: int, second: int, valid: int) -> None:
         """What a process used in all its life, or the job's memory with shared pages once."""
         if kind == PSS:
-            if self.pss_peak is None or value > self.pss_peak.total:
-                self.pss_peak = PssPeak(value, time, serial, second)
+            peak = PssPeak(value, time, serial, second)
+            if second:
+                if self.pss_bound is None or serial > self.pss_bound.rss:
+                    self.pss_bound = peak
+            elif value > (self.pss_peak.total if self.pss_peak else 0):
+                self.pss_peak = peak
         elif process := self.live.get(serial):
             if kind == CPU and valid & HAS_CPU:
                 process.usage = process.usage._replace(user=value, system=second)

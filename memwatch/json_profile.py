@@ -125,6 +125,7 @@ def _limits(fields: dict[str, Any]) -> Outcome:
             )
             for each in fields["exceeded"]
         ),
+        fields["signalled"],
         tuple(fields["killed_pids"]),
         tuple(fields["surviving_pids"]),
     )

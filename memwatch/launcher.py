@@ -126,11 +126,13 @@ class Launcher:
             if not from_terminal:
                 self.send(taken.number)
 
-    def take_signals(self) -> None:
-        """What came since the command ended goes to nobody."""
+    def take_signals(self) -> bool:
+        """What came since the command ended goes to nobody. Whether any, then or before, has asked
+        for the end."""
         while self._signals and (taken := self._signals.next()):
             if taken.sender != self.pid:
                 self._note(taken)
+        return bool(self.told_to_end)
 
     def _note(self, taken: native.Signal) -> None:
         if taken.number in ENDING:

@@ -68,6 +68,8 @@ class Outcome:
     """Whether the job was to be ended when one was exceeded."""
     breaches: tuple[Breach, ...]
     """In order of time, one for each limit at most."""
+    struck: bool = False
+    """Whether some process was still there for SIGTERM: else the job had ended by itself."""
     killed: tuple[int, ...] = ()
     """Processes (pids) that SIGTERM did not end in time, so that they got SIGKILL."""
     survivors: tuple[int, ...] = ()

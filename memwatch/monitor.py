@@ -31,13 +31,14 @@ def watch(
     other_fd: int = -1,
     on_other: Callable[[], None] = lambda: None,
     on_batch: Callable[[Batch], None] = lambda _batch: None,
+    on_wake: Callable[[], None] = lambda: None,
     timeout: Callable[[], float | None] = lambda: None,
 ) -> Exception | None:
     """Returns when the job's first process has ended and all is applied.
 
     `on_batch` is called for each batch that was applied, an empty one when there
     was none for as many seconds as `timeout` then says; `on_other` when `other_fd` is readable: the
-    command's signals.
+    command's signals; `on_wake` each time, whatever went wrong.
     An error in applying is returned, not raised: it stops the accounts, but the
     command goes on and its signals with it.
     """
@@ -53,6 +54,7 @@ def watch(
                 on_batch(batch)
             except Exception as error:
                 failure = error
+        on_wake()
         if reasons & WAKE_OTHER:
             on_other()
     return failure

@@ -22,6 +22,12 @@ WAKE_BATCH = 1
 WAKE_ENDED = 2
 WAKE_OTHER = 4
 
+_LONGEST_WAIT = (1 << 31) - 1
+"""Milliseconds."""
+
+_MOST_STRUCK = 1 << 16
+"""Pids that one call hands out."""
+
 
 def _check(result: int, what: str | None = None) -> int:
     if result < 0:
@@ -208,7 +214,7 @@ class Struck(NamedTuple):
     """Whom a signal has reached."""
 
     living: list[int]
-    """Pids."""
+    """Pids; of more than 65,536 the first."""
     ended: int
     """Orphans that had ended since the last time; none while the sampler runs, which reaps them."""
 
@@ -290,7 +296,7 @@ class Sampler:
 
     def wait(self, timeout: float | None = None, other_fd: int = -1) -> int:
         """Sleeps until there is a reason to go on: an or of WAKE_*; 0 for the time-out."""
-        milliseconds = -1 if timeout is None else round(timeout * 1000)
+        milliseconds = -1 if timeout is None else min(round(timeout * 1000), _LONGEST_WAIT)
         return _check(lib.mw_sampler_wait(self._sampler, other_fd, milliseconds))
 
     def read(self) -> Batch:
@@ -317,16 +323,10 @@ class Sampler:
 
     def signal(self, number: int) -> Struck:
         """Sends a signal to every living process of the job, 0 to none."""
-        capacity = 64
-        while True:
-            pids = ffi.new("int32_t[]", capacity)
-            result = lib.mw_sampler_signal(self._sampler, number, pids, capacity, self._count)
-            ended = _check(result)
-            count = self._count[0]
-            if count <= capacity:
-                return Struck(list(pids[0:count]), ended)
-            # They have been struck by now, so the next list is a new one.
-            capacity = count * 2
+        pids = ffi.new("int32_t[]", _MOST_STRUCK)
+        result = lib.mw_sampler_signal(self._sampler, number, pids, _MOST_STRUCK, self._count)
+        ended = _check(result)
+        return Struck(list(pids[0 : min(self._count[0], _MOST_STRUCK)]), ended)
 
     def stats(self) -> SamplerStats:
         stats = ffi.new("mw_sampler_stats *")

@@ -233,6 +233,15 @@ class Ending:
     limits: Outcome | None = None
 
 
+def _pss(job: Job) -> PssPeak | None:
+    """The sum that says most of the peak: a whole one near it, a bound near it, another."""
+    whole, bound = job.pss_peak, job.pss_bound
+    most = max(job.max_total, job.largest.peak.rss if job.largest else 0)
+    if bound and bound.rss >= NEAR_PEAK * most and (not whole or whole.rss < NEAR_PEAK * most):
+        return bound
+    return whole or bound
+
+
 def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
     """The profile of a job that is over."""
     job.finish(ending.exit_status)
@@ -266,7 +275,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         max_total_rss=job.max_total or None,
         max_total_time=job.max_total_time,
         max_total_processes=job.max_total_processes,
-        max_total_pss=job.pss_peak,
+        max_total_pss=_pss(job),
         at_peak=job.at_peak(),
         processes=job.processes,
         largest=job.largest,

@@ -155,7 +155,6 @@ def watch_command(
     takers = [*([recorder.add] if recorder else []), *observers]
 
     def on_each(batch: Batch) -> None:
-        enforcer.look()
         for take in takers:
             take(batch)
         if on_look:
@@ -175,10 +174,11 @@ def watch_command(
             Guard(job, limits, enforcer.on_breach) if limits.any else job,
             on_other=lambda: launcher.forward_signals({p.pid for p in job.live.values()}),
             on_batch=on_each,
+            on_wake=enforcer.look,
             timeout=lambda: enforcer.timeout or (1.0 if on_look else None),
         )
         end = native.now()
-        outcome = enforcer.finish()
+        outcome = enforcer.finish(launcher.take_signals)
         stats = sampler.stats()
     finally:
         sampler.close()

@@ -182,6 +182,7 @@ def _outcome(fields: dict[str, Any]) -> Outcome:
             Breach(**{**breach, "holders": tuple(Holder(*each) for each in breach["holders"])})
             for breach in fields["breaches"]
         ),
+        fields["struck"],
         tuple(fields["killed"]),
         tuple(fields["survivors"]),
     )

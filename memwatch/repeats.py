@@ -70,7 +70,7 @@ class Series:
     """What ended the series, and its last run with it; 0: nothing did."""
     left_behind: tuple[int, ...]
     """Numbers of the runs of which processes were still there when the next one began. What those
-    do is in no later run."""
+    do may be in later runs."""
 
     @property
     def counted(self) -> tuple[Run, ...]:

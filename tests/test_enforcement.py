@@ -231,9 +231,61 @@ def test_what_is_said(memwatch, burner, wait_until):
     ]
 
 
+def test_each_is_asked_once(memwatch):
+    """A second SIGTERM means "at once, and no cleaning up" to many programs."""
+    watch = memwatch.burn(
+        *("trap", 15, "fork", 90, "[", "mark", "up", "until", "go", "]"),
+        *("mark", "root", "until", "go", "touch", 40, "gate"),
+        options=(*OPTIONS, "--max-per-proc-rss", "30M", "--kill-after", "1s"),
+    )
+    watch.mark("root")
+    watch.marks("up", 90)
+    (memwatch.room / "go").touch()
+    assert watch.process.wait(60) == 11
+    assert watch.marked()["sig15"].count(watch.mark("root")) == 1
+
+
+def test_a_job_that_ended_by_itself(memwatch, burner, needs):
+    """A limit that is known to be exceeded only when all is over has ended nothing."""
+    needs("taskstats")
+    script = 'sleep 0.6; "$0" touch 50; exit 3'
+    words = ("run", "-i", "60s", "--max-per-proc-rss", "30M")
+    result = memwatch.run(*words, "--", "sh", "-c", script, burner)
+    assert result.code == 11
+    assert "the job had ended by itself by then" in result.text or "(killed by" in result.text
+
+
+@pytest.mark.both_users
+def test_a_signal_ends_the_wait(memwatch, state_of):
+    """The command has ended; one of its children takes the time that it has."""
+    watch = memwatch.burn(
+        *("fork", 1, "[", "setsid", "trap", 15, "mark", "deaf", "gate", "]", "until", "go"),
+        *("touch", 40, "gate"),
+        options=(*OPTIONS, "--max-total-rss", "30M", "--kill-after", "50min"),
+    )
+    deaf = watch.mark("deaf")
+    (memwatch.room / "go").touch()
+    watch.marks("sig15")
+    os.kill(watch.pid, signal.SIGTERM)
+    assert watch.process.wait(60) == 10
+    assert watch.end().json["limits"]["killed_pids"] == [deaf]
+    assert state_of(deaf) in ("", "Z")
+
+
+def test_limits_of_a_series(memwatch, burner):
+    """What a run has left behind is none of the next one's, and must not be struck for it."""
+    words = ("run", "--repeat", "3", *OPTIONS, "--max-total-rss", "200M", "--")
+    result = memwatch.run(*words, burner, "daemon", "[", "until", "go", "]")
+    assert result.code == 1
+    assert "run 1 left processes behind, which a limit would strike" in result.text
+    (memwatch.room / "go").touch()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--kill-after", "100001min"], "is out of range"),
+        (["--kill-after", "9" * 400], "is out of range"),
         (["--max-total-rss", "lots"], "'lots' is not a size"),
         (["--max-total-rss", "0"], "'0' is not a size"),
         (["--max-per-proc-rss", "-5M"], "'-5M' is not a size"),

@@ -163,7 +163,7 @@ def test_a_breach_before_the_end_is_one(run, kind):
 def test_a_job_that_was_ended_at_a_limit_keeps_no_other(run):
     profile = run()
     breach = Breach(TOTAL_RSS, 9 * MIB, 11 * MIB, profile.start, 2, None, None, None, ())
-    told = replace(profile, limits=Outcome(Limits(9 * MIB), True, (breach,)))
+    told = replace(profile, limits=Outcome(Limits(9 * MIB), True, (breach,), struck=True))
     check = judged(told, total_rss=20 * MIB)
     assert check.outcome == UNPROVEN
     assert check.finding.endswith(

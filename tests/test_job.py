@@ -472,9 +472,10 @@ def test_the_highest_sum_with_shared_pages_counted_once() -> None:
     # Told later, of an earlier tick; and the same again.
     script.pss(2, 60, rss=100).pss(3, 70, rss=100)
     job = script.job()
-    assert job.pss_peak == PssPeak(total=70, time=2, rss=90, unread=2)
+    assert job.pss_peak == PssPeak(total=70, time=3, rss=100, unread=0)
+    assert job.pss_bound == PssPeak(total=70, time=2, rss=90, unread=2)
     assert job.max_total == 100
-    assert Script().tick(1).job().pss_peak is None
+    assert Script().tick(1).pss(1, 0, rss=0).job().pss_peak is None
 
 
 # Programs that nobody could look at

@@ -130,7 +130,7 @@ def test_a_command_that_may_not_have_done_all(recorded, plan):
         in plan(path)["notes"]
     )
     breach = Breach(TOTAL_RSS, 20 * MIB, 22 * MIB, 0, 3, None, None, None, ())
-    path = recorded(status=15, limits=Outcome(Limits(20 * MIB), True, (breach,)))
+    path = recorded(status=15, limits=Outcome(Limits(20 * MIB), True, (breach,), struck=True))
     (note,) = (note for note in plan(path)["notes"] if "may not have done all" in note)
     assert note.endswith(": memwatch ended it at its limit of 20.0 MiB.")
     assert not any("may not have done all" in note for note in plan(recorded())["notes"])

@@ -225,6 +225,24 @@ def test_vfork_is_not_counted_twice(memwatch, burner):
     assert watch.end().json["max_total_pss_kib"] <= 110 * MIB
 
 
+@pytest.mark.both_users
+@pytest.mark.parametrize("options", [[], ["--sources", "none"]], ids=str)
+def test_vfork_is_not_counted_twice_in_the_total(memwatch, burner, options):
+    """However long it takes to its exec."""
+    watch = memwatch.burn(
+        *("touch", 100, "dawdle", "[", "touch", 20, "mark", "child", "gate", "]", "wait"),
+        options=("-i", "5", *options),
+        env={"BURNER": str(burner)},
+    )
+    child = watch.mark("child")
+    watch.ticks()
+    result = watch.end()
+    total = result.json["max_total_rss_kib"]
+    assert 120 * MIB <= total <= 130 * MIB
+    assert sum(each["rss_kib"] for each in result.json["at_peak"]) == pytest.approx(total, abs=3)
+    assert result.by_pid(child)["images"][-1]["max_rss_kib"] <= 30 * MIB
+
+
 # -- The dense start -----------------------------------------------------------------------------
 
 

@@ -177,7 +177,9 @@ class Story:
         killed: tuple[int, ...] = (),
         survivors: tuple[int, ...] = (),
     ) -> Profile:
-        outcome = Outcome(self.limits, kill, tuple(self.breaches), killed, survivors)
+        outcome = Outcome(
+            self.limits, kill, tuple(self.breaches), kill and bool(self.breaches), killed, survivors
+        )
         return from_job(
             self.job,
             # 2025-11-20T18:02:34.123Z
@@ -563,6 +565,29 @@ def pss_at_most() -> Profile:
     return story.profile()
 
 
+def pss_of_the_beginning() -> Profile:
+    """A bound of another time says nothing of the peak."""
+    story = Story("spike")
+    story.new(1, None, 5, "spike")
+    story.tick(10)
+    story.pss(2, rss=5, at=0, unread=1)
+    story.memory(1, 400)
+    story.tick(350)
+    return story.profile()
+
+
+def pss_bound_at_the_peak() -> Profile:
+    """It says more of it than a whole sum of another time."""
+    story = Story("spike")
+    story.new(1, None, 50, "spike")
+    story.tick(10)
+    story.pss(48, rss=50, at=0)
+    story.memory(1, 400)
+    story.tick(350)
+    story.pss(390, rss=400, at=10, unread=1)
+    return story.profile()
+
+
 def pss_elsewhere() -> Profile:
     """It was not measured when the job held the most: headroom goes by RSS."""
     story = Story("spike")
@@ -667,6 +692,8 @@ JOBS: dict[str, Callable[[], Profile]] = {
         out_of_memory_elsewhere,
         shared_pages,
         pss_at_most,
+        pss_of_the_beginning,
+        pss_bound_at_the_peak,
         pss_elsewhere,
         pss_later,
         limit_of_total,

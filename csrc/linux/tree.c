@@ -152,10 +152,13 @@ static int kill_orphans(const mw_platform *p, walk *w) {
             if (pid == p->root_pid || mw_is_other_child(p, pid))
                 continue;
             is_left = 1;
+            int status;
             kill(pid, SIGKILL);
-            if (waitpid(pid, NULL, WNOHANG) == pid)
-                w->reaped++;
-            else if (!is_in(w->found, pid))
+            int has_ended = waitpid(pid, &status, WNOHANG) == pid;
+            int was_killed = has_ended && WIFSIGNALED(status) &&
+                             WTERMSIG(status) == SIGKILL; /* just now */
+            w->reaped += has_ended;
+            if ((!has_ended || was_killed) && !is_in(w->found, pid))
                 error = mw_pids_add(w->found, pid);
         }
     }

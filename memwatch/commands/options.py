@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHORTEST_INTERVAL = 1e-4
 LONGEST_INTERVAL = 3600.0
-LONGEST_WATCH = 6e6
+LONGEST_DURATION = 6e6
 SMALLEST_GROWTH = 0.01
 LARGEST_GROWTH = 100.0
 
@@ -35,11 +35,14 @@ def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """Seconds, from "5", "1.5s", "500ms" or "2min"."""
     try:
-        return parse_duration(value)
+        seconds = parse_duration(value)
     except ValueError:
         raise click.BadParameter(
             f"{value!r} is not a duration: write 5 (seconds), 500ms or 2min."
         ) from None
+    if not seconds <= LONGEST_DURATION:
+        raise click.BadParameter(f"{value!r} is out of range: write 100000min at most.")
+    return seconds
 
 
 def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -72,7 +75,7 @@ def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> fl
 def watched(ctx: click.Context, param: click.Parameter, value: str) -> float:
     """As duration(), of a length that makes sense for a look at a trend."""
     seconds = duration(ctx, param, value)
-    if not 1 <= seconds <= LONGEST_WATCH:
+    if seconds < 1:
         raise click.BadParameter(f"{value!r} is out of range: write 1s to 100000min.")
     return seconds
 

@@ -47,6 +47,7 @@ def run_series(
     recorders: Sequence[Recorder | None],
     exit_code: Callable[[Profile], int],
     *,
+    has_limits: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -79,6 +80,10 @@ def run_series(
             break
         if number < wanted and _is_left(profile):
             left_behind.append(number)
+            if has_limits:
+                _abandon(recorders[number:])
+                cannot_run = f"run {number} left processes behind, which a limit would strike"
+                break
     assert profile
     series = Series(
         profile.command,

@@ -213,8 +213,7 @@ def command(
                 kill_after=kill_after if on_limit == "kill" else None,
                 stdout=stdout,
                 stderr=stderr,
-                # Limits need to know the job's processes from all others.
-                has_other_children=has_other_children and not limits.any,
+                has_other_children=has_other_children,
             )
         except OSError as error:
             reports.abandon()
@@ -235,6 +234,7 @@ def command(
                 once,
                 recorders,
                 partial(_exit_code, leaks=0, went_well=True),
+                has_limits=limits.any,
                 as_json=reports.as_json,
                 quiet=reports.quiet,
             )

@@ -137,6 +137,7 @@ def _limits(profile: Profile) -> dict[str, Any] | None:
             }
             for breach in outcome.breaches
         ],
+        "signalled": outcome.struck,
         "killed_pids": outcome.killed,
         "surviving_pids": outcome.survivors,
     }

@@ -41,6 +41,9 @@ def _kept(profile: Profile, outcome: Outcome) -> Iterator[str]:
     limits = zip(NAMES.values(), outcome.limits, strict=True)
     texts = (f"{name} {format_size(size)}" for name, size in limits if size is not None)
     known = "not exceeded in any sample"
+    pss = profile.max_total_pss
+    if pss and pss.unread and outcome.limits.total_pss:
+        known += ", as far as PSS could be read"
     if profile.most_rss is None:
         known = "not known to be exceeded, no memory was seen"
     yield f"Limits:          {', '.join(texts)}: {known}"
@@ -58,6 +61,8 @@ def _who(breach: Breach) -> str:
 def _ending(outcome: Outcome) -> str:
     if not outcome.kill:
         return "the job was not ended (--on-limit report)"
+    if not outcome.struck:
+        return "the job had ended by itself by then"
     if not outcome.killed:
         return "the job was ended by SIGTERM"
     processes = count(len(outcome.killed), "process", "processes")

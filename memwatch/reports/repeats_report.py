@@ -86,7 +86,7 @@ def _notes(series: Series, dim: Style) -> Iterator[str]:
             "was the last."
         )
     for number in series.left_behind:
-        yield (f"Run {number} left processes behind: what they do later is in no later run.")
+        yield (f"Run {number} left processes behind: what they do may count in later ones.")
     counted = series.counted
     if not counted:
         return

@@ -126,14 +126,17 @@ def _total(profile: Profile, largest: Process | None, bold: Style) -> Iterator[s
             f"between two samples: one process alone held that"
         )
     pss = profile.max_total_pss
-    if pss:
-        at_most = "at most " if pss.unread else ""
+    if pss and pss.unread and not profile.pss_at_peak:
+        yield f"Max total PSS:   unknown  (measured only when RSS was {format_size(pss.rss)})"
+    elif pss:
+        bound = "at most " if pss.unread else ""
         # A sum takes time, and a job that grows meanwhile may hold more than at the sample.
         when = f"{'just after' if pss.total > pss.rss else 'at'} {profile.elapsed(pss.time):.2f} s,"
         if not profile.pss_at_peak:
             when += f" when RSS was {format_size(pss.rss)};"
+            bound = "at least "
         yield (
-            f"Max total PSS:   {at_most}{bold(format_size(pss.total))}  "
+            f"Max total PSS:   {bound}{bold(format_size(pss.total))}  "
             f"({when} shared pages counted once)"
         )
 

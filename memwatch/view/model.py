@@ -315,11 +315,12 @@ def _facts(profile: Profile) -> Iterable[Fact]:
         yield Fact("At least", format_size(largest.peak.rss), how)
     pss = profile.max_total_pss
     if pss:
-        at_most = "at most " if pss.unread else ""
+        bound = "at most " if pss.unread else ""
         how = f"shared pages counted once, at {profile.elapsed(pss.time):.2f} s"
         if not profile.pss_at_peak:
             how += f", when RSS was {format_size(pss.rss)}"
-        yield Fact("Peak total PSS", at_most + format_size(pss.total), how)
+            bound = "at least " if not pss.unread else bound
+        yield Fact("Peak total PSS", bound + format_size(pss.total), how)
     if largest:
         name = printable(largest.peak_image.text.name)
         how = f"{name}, pid {largest.pid}, {largest.peak.source}"

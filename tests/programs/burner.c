@@ -13,6 +13,7 @@
  *                    parent has ended
  *   thread [ ... ]   the same in a thread
  *   vfork [ ... ]    the same in a new burner, by vfork and exec
+ *   dawdle [ ... ]   the same, 200 ms after the vfork
  *   spawn [ ... ]    the same in a new burner, by posix_spawn
  *   exec [ ... ]     become a new burner that does this
  *   nameless [ ... ] the same without an argv[0], nor any other argument: what
@@ -271,10 +272,12 @@ static void start_thread(char **inner) {
     pthread_detach(thread);
 }
 
-static void vfork_child(char **inner) {
+static void vfork_child(char **inner, long delay_ms) {
     char **argv = as_argv(inner);
+    struct timespec delay = {.tv_nsec = delay_ms * 1000000};
     pid_t child = vfork();
     if (child == 0) {
+        nanosleep(&delay, NULL);
         execv(argv[0], argv);
         _exit(97);
     }
@@ -383,7 +386,9 @@ static void run(char **words) {
         else if (!strcmp(what, "thread"))
             start_thread(block(&words));
         else if (!strcmp(what, "vfork"))
-            vfork_child(block(&words));
+            vfork_child(block(&words), 0);
+        else if (!strcmp(what, "dawdle"))
+            vfork_child(block(&words), 200);
         else if (!strcmp(what, "spawn"))
             spawn_child(block(&words));
         else if (!strcmp(what, "exec")) {
