@@ -7,6 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memwatch.checked import wait_status
 from memwatch.groups import COMMAND, group_key
 from memwatch.job import Job
 from memwatch.json_profile import BadProfile, from_json
@@ -96,7 +97,7 @@ def _replay(
             last = max(last, batch.records[-1][0])
     ending = recording.ending or Ending(
         last,
-        job.root_status,
+        wait_status(job.root_status),
         Overhead(None, None),
         MemoryLimit(None, None, None, None, None, None),
         error=CUT_SHORT,
