@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,18 @@ def load_results(
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot read {path!r}: {error.strerror}") from None
+
+
+def are_one_file(one: str, other: str) -> bool:
+    """Where writing the one would overwrite the other; a pipe or a device takes both."""
+    try:
+        return os.path.samefile(one, other) and os.path.isfile(one)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def is_input(path: str) -> click.ClickException:
+    return click.ClickException(f"{path!r} is what is to be read: write the result elsewhere")
 
 
 def exists(path: str) -> click.ClickException:
