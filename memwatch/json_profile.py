@@ -15,7 +15,7 @@ from typing import Any
 from memwatch.checked import checked, wait_status, whole
 from memwatch.groups import COMMAND, Group, group_key
 from memwatch.job import Holder, PssPeak, Timeline
-from memwatch.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Limits, Outcome
+from memwatch.limits import EXIT_CODES, PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import ImageText
 from memwatch.processes import (
@@ -92,7 +92,9 @@ def _profile(document: dict[str, Any]) -> Profile:
         group_by=group_by,
         limits=None if limits is None else _limits(limits),
     )
-    return checked(profile)
+    if not checked(profile).command:
+        raise ValueError("command cannot be empty")
+    return profile
 
 
 def _sampling(document: dict[str, Any], accuracy: dict[str, Any]) -> Sampling:
@@ -150,6 +152,8 @@ def _limits(fields: dict[str, Any]) -> Outcome:
 
 
 def _breach(fields: dict[str, Any]) -> Breach:
+    if fields["limit"] not in EXIT_CODES:
+        raise ValueError(f"there is no limit {fields['limit']!r}")
     breach = Breach(
         limit=fields["limit"],
         allowed=_bytes_of(fields["limit_kib"]),

@@ -25,7 +25,7 @@ from typing import Any
 from memwatch import __version__, observations
 from memwatch.checked import checked, rows, text, wait_status
 from memwatch.job import Holder
-from memwatch.limits import Breach, Limits, Outcome
+from memwatch.limits import EXIT_CODES, Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import Batch
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Source
@@ -169,6 +169,8 @@ def _beginning(head: dict[str, Any]) -> Beginning:
     )
     if checked(beginning).interval <= 0:
         raise ValueError(f"interval cannot be {beginning.interval}")
+    if not beginning.command:
+        raise ValueError("command cannot be empty")
     return beginning
 
 
@@ -201,6 +203,8 @@ def _outcome(fields: dict[str, Any]) -> Outcome:
 
 def _breach(fields: dict[str, Any]) -> Breach:
     holders = tuple(checked(Holder(*each)) for each in fields["holders"])
+    if fields["limit"] not in EXIT_CODES:
+        raise ValueError(f"there is no limit {fields['limit']!r}")
     return checked(Breach(**{**fields, "holders": holders}))
 
 
