@@ -173,7 +173,8 @@ def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
         return _within(profile, f"{format_size(held)} (exact)", limit)
     reasons = []
     if bounds := number - peaks[EXACT] - peaks[UNKNOWN]:
-        reasons.append(f"{bounds:,} of {count(number, 'peak')} {_are(bounds)} lower bounds")
+        what = "is a lower bound" if bounds == 1 else "are lower bounds"
+        reasons.append(f"{bounds:,} of {count(number, 'peak')} {what}")
     if unknown := peaks[UNKNOWN]:
         reasons.append(f"{unknown:,} of {count(number, 'peak')} {_are(unknown)} unknown")
     if not profile.complete:

@@ -12,12 +12,23 @@ import time
 from array import array
 from typing import Any
 
+from memwatch.checked import checked, wait_status, whole
 from memwatch.groups import COMMAND, Group, group_key
 from memwatch.job import Holder, PssPeak, Timeline
-from memwatch.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Limits, Outcome
+from memwatch.limits import EXIT_CODES, PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import ImageText
-from memwatch.processes import NO_PEAK, UNKNOWN, Image, Peak, Process, ProcessTable, Usage
+from memwatch.processes import (
+    FOUND_BY,
+    NO_PEAK,
+    PEAK_SOURCES,
+    UNKNOWN,
+    Image,
+    Peak,
+    Process,
+    ProcessTable,
+    Usage,
+)
 from memwatch.profile import Accuracy, Clock, Overhead, Profile, Sampling, Source
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6})Z", re.ASCII)
@@ -38,7 +49,7 @@ def from_json(document: Any) -> Profile:
         )
     try:
         return _profile(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadProfile(
             f"not the JSON of this version of memwatch run --json: {error!r}"
         ) from None
@@ -56,34 +67,15 @@ def _profile(document: dict[str, Any]) -> Profile:
     group_key(group_by)
     accuracy = document["accuracy"]
     usage = document["memwatch"]
-    return Profile(
+    limits = document.get("limits")
+    profile = Profile(
         command=tuple(document["command"]),
         clock=Clock(0, 0),
         start=_time(document["start_time"]),
         end=_time(document["end_time"]),
         exit_status=_status(document["exit_code"], document["signal"]),
-        sampling=Sampling(
-            interval=round(document["interval_ms"] * 1e6),
-            achieved=_scaled(accuracy["achieved_interval_ms"], 1e6),
-            ticks=document["samples"],
-            late=accuracy["late_ticks"],
-            skipped=accuracy["skipped_ticks"],
-            unkept=accuracy["unkept_processes"],
-            unreadable=accuracy["unreadable_processes"],
-            scanning=accuracy["machine_scanned"],
-            error=accuracy["error"],
-        ),
-        accuracy=Accuracy(
-            sources=tuple(
-                Source(each["name"], each["used"], each["reason"]) for each in accuracy["sources"]
-            ),
-            found_by=accuracy["processes_found"],
-            peaks=accuracy["peaks"],
-            never_sampled=accuracy["never_sampled"],
-            lost=accuracy["lost_messages"],
-            held_back=tuple(accuracy["held_back_programs"]),
-            advice=accuracy["advice"],
-        ),
+        sampling=_sampling(document, accuracy),
+        accuracy=_accuracy(accuracy),
         max_total_rss=_bytes(document["max_total_rss_kib"]),
         max_total_time=_time(document["max_total_rss_time"] or document["start_time"]),
         max_total_processes=document["max_total_rss_processes"],
@@ -94,46 +86,92 @@ def _profile(document: dict[str, Any]) -> Profile:
         groups=tuple(_group(each) for each in document["groups"]),
         timeline=_timeline(document["timeline"]) if "timeline" in document else None,
         memory_limit=_limit(document["memory_limit"]),
-        overhead=Overhead(
-            _nanoseconds(usage["cpu_seconds"]),
-            _bytes(usage["max_rss_kib"]),
+        overhead=checked(
+            Overhead(_nanoseconds(usage["cpu_seconds"]), _bytes(usage["max_rss_kib"]))
         ),
         group_by=group_by,
-        limits=document.get("limits") and _limits(document["limits"]),
+        limits=None if limits is None else _limits(limits),
     )
+    if not checked(profile).command:
+        raise ValueError("command cannot be empty")
+    return profile
+
+
+def _sampling(document: dict[str, Any], accuracy: dict[str, Any]) -> Sampling:
+    sampling = Sampling(
+        interval=round(document["interval_ms"] * 1e6),
+        achieved=_scaled(accuracy["achieved_interval_ms"], 1e6),
+        ticks=document["samples"],
+        late=accuracy["late_ticks"],
+        skipped=accuracy["skipped_ticks"],
+        unkept=accuracy["unkept_processes"],
+        unreadable=accuracy["unreadable_processes"],
+        scanning=accuracy["machine_scanned"],
+        error=accuracy["error"],
+    )
+    if checked(sampling).interval <= 0:
+        raise ValueError(f"interval_ms cannot be {document['interval_ms']}")
+    return sampling
+
+
+def _accuracy(fields: dict[str, Any]) -> Accuracy:
+    sources = fields["sources"]
+    accuracy = Accuracy(
+        sources=tuple(
+            checked(Source(each["name"], each["used"], each["reason"])) for each in sources
+        ),
+        found_by={key: fields["processes_found"][key] for key in FOUND_BY},
+        peaks={key: fields["peaks"][key] for key in PEAK_SOURCES},
+        never_sampled=fields["never_sampled"],
+        lost=fields["lost_messages"],
+        held_back=tuple(fields["held_back_programs"]),
+        advice=fields["advice"],
+    )
+    return checked(accuracy)
 
 
 def _holders(items: list[dict[str, Any]]) -> tuple[Holder, ...]:
-    return tuple(Holder(0, each["pid"], each["command"], each["rss_kib"] * 1024) for each in items)
+    return tuple(
+        checked(Holder(0, each["pid"], each["command"], _bytes_of(each["rss_kib"])))
+        for each in items
+    )
 
 
 def _limits(fields: dict[str, Any]) -> Outcome:
-    return Outcome(
-        Limits(*(_bytes(fields[f"{name}_kib"]) for name in (TOTAL_RSS, PROCESS_RSS, TOTAL_PSS))),
+    limits = Limits(
+        *(_bytes(fields[f"{name}_kib"]) for name in (TOTAL_RSS, PROCESS_RSS, TOTAL_PSS))
+    )
+    outcome = Outcome(
+        checked(limits),
         fields["on_limit"] == "kill",
-        tuple(
-            Breach(
-                limit=each["limit"],
-                allowed=each["limit_kib"] * 1024,
-                size=each["size_kib"] * 1024,
-                time=_time(each["time"]),
-                processes=each["processes"],
-                serial=each["serial"],
-                pid=each["pid"],
-                command=each["command"],
-                holders=_holders(each["holders"]),
-            )
-            for each in fields["exceeded"]
-        ),
+        tuple(map(_breach, fields["exceeded"])),
         fields["signalled"],
         tuple(fields["killed_pids"]),
         tuple(fields["surviving_pids"]),
     )
+    return checked(outcome)
+
+
+def _breach(fields: dict[str, Any]) -> Breach:
+    if fields["limit"] not in EXIT_CODES:
+        raise ValueError(f"there is no limit {fields['limit']!r}")
+    breach = Breach(
+        limit=fields["limit"],
+        allowed=_bytes_of(fields["limit_kib"]),
+        size=_bytes_of(fields["size_kib"]),
+        time=_time(fields["time"]),
+        processes=fields["processes"],
+        serial=fields["serial"],
+        pid=fields["pid"],
+        command=fields["command"],
+        holders=_holders(fields["holders"]),
+    )
+    return checked(breach)
 
 
 def _process(fields: dict[str, Any]) -> Process:
     images = tuple(_image(fields, number) for number in range(len(fields["images"])))
-    return Process(
+    process = Process(
         serial=fields["serial"],
         pid=fields["pid"],
         ppid=fields["ppid"],
@@ -141,21 +179,24 @@ def _process(fields: dict[str, Any]) -> Process:
         start=_time_or_none(fields["start_time"]),
         first_seen=_time(fields["first_seen"]),
         last_seen=_time(fields["last_seen"]),
-        exit_status=fields["wait_status"],
+        exit_status=wait_status(fields["wait_status"]),
         alive=fields["alive_at_end"],
         images=images,
         found_by=fields["found_by"],
         end_known=fields["end_time"] is not None,
         # Of one process it is not told, only of all: accuracy.never_sampled.
         sampled=fields["peak_source"] != UNKNOWN,
-        usage=Usage(
-            _nanoseconds(fields["user_seconds"]),
-            _nanoseconds(fields["system_seconds"]),
-            fields["read_bytes"],
-            fields["written_bytes"],
-            _bytes(fields["final_watermark_kib"]),
+        usage=checked(
+            Usage(
+                _nanoseconds(fields["user_seconds"]),
+                _nanoseconds(fields["system_seconds"]),
+                fields["read_bytes"],
+                fields["written_bytes"],
+                _bytes(fields["final_watermark_kib"]),
+            )
         ),
     )
+    return checked(process)
 
 
 def _image(process: dict[str, Any], number: int) -> Image:
@@ -165,7 +206,7 @@ def _image(process: dict[str, Any], number: int) -> Image:
     peak = NO_PEAK
     if fields["peak_source"] != UNKNOWN:
         at = _time(process["peak_time"] or fields["since"])
-        peak = Peak(fields["max_rss_kib"] * 1024, at, fields["peak_source"])
+        peak = checked(Peak(_bytes_of(fields["max_rss_kib"]), at, fields["peak_source"]))
     text = ImageText(
         fields["command"],
         process["exe"] if is_last else fields.get("exe"),
@@ -173,42 +214,44 @@ def _image(process: dict[str, Any], number: int) -> Image:
         is_last and process["argv_cut"],
         fields.get("cwd"),
     )
-    return Image(text, _time(fields["since"]), fields["inherited"], peak)
+    return checked(Image(checked(text), _time(fields["since"]), fields["inherited"], peak))
 
 
 def _pss(document: dict[str, Any]) -> PssPeak | None:
     if document["max_total_pss_kib"] is None:
         return None
-    return PssPeak(
-        document["max_total_pss_kib"] * 1024,
+    peak = PssPeak(
+        _bytes_of(document["max_total_pss_kib"]),
         _time(document["max_total_pss_time"]),
-        document["max_total_pss_rss_kib"] * 1024,
+        _bytes_of(document["max_total_pss_rss_kib"]),
         document["max_total_pss_unread"],
     )
+    return checked(peak)
 
 
 def _group(fields: dict[str, Any]) -> Group:
     peak, sum_of_peaks = fields["max_rss_kib"], fields["sum_of_max_rss_kib"]
-    return Group(
+    group = Group(
         fields["command"],
         fields["processes"],
-        (peak or 0) * 1024,
+        _bytes(peak) or 0,
         _time(fields["peak_time"]) if fields["peak_time"] else 0,
-        (sum_of_peaks or 0) * 1024,
+        _bytes(sum_of_peaks) or 0,
         added_up=peak is not None or sum_of_peaks is None,
     )
+    return checked(group)
 
 
 def _timeline(rows: list[dict[str, Any]]) -> Timeline:
     return Timeline(
         array("q", (_time(row["timestamp"]) for row in rows)),
-        array("q", (row["total_rss_kib"] * 1024 for row in rows)),
+        array("q", (_bytes_of(row["total_rss_kib"]) for row in rows)),
         array("q", (row["process_count"] for row in rows)),
     )
 
 
 def _limit(fields: dict[str, Any]) -> MemoryLimit:
-    return MemoryLimit(
+    limit = MemoryLimit(
         _bytes(fields["limit_kib"]),
         fields["source"],
         fields["path"],
@@ -216,13 +259,17 @@ def _limit(fields: dict[str, Any]) -> MemoryLimit:
         fields["oom_kills"],
         fields["machine_oom_kills"],
     )
+    return checked(limit)
 
 
 def _status(code: int | None, number: int | None) -> int | None:
     """As wait(2) has it: the exit code, or the signal that killed the command."""
-    if number is not None:
-        return number
-    return None if code is None else code << 8
+    if number is None:
+        return wait_status(None if code is None else whole(code) << 8)
+    status = wait_status(number)
+    if number not in range(1, 128):
+        raise ValueError(f"{number} is no signal")
+    return status
 
 
 def _time(date: str) -> int:
@@ -238,7 +285,11 @@ def _time_or_none(date: str | None) -> int | None:
 
 
 def _bytes(kib: int | None) -> int | None:
-    return None if kib is None else kib * 1024
+    return None if kib is None else _bytes_of(kib)
+
+
+def _bytes_of(kib: int) -> int:
+    return whole(kib) * 1024
 
 
 def _nanoseconds(seconds: float | None) -> int | None:

@@ -23,8 +23,9 @@ from dataclasses import asdict
 from typing import Any
 
 from memwatch import __version__, observations
+from memwatch.checked import checked, rows, text, wait_status
 from memwatch.job import Holder
-from memwatch.limits import Breach, Limits, Outcome
+from memwatch.limits import EXIT_CODES, Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import Batch
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Source
@@ -137,12 +138,12 @@ class Recording:
                 "a newer one is needed to read it"
             )
         try:
-            self.host: str = head["host"]
-            self.beginning = Beginning(
-                tuple(head["command"]), Clock(**head["clock"]), head["start"], head["interval"]
-            )
-        except (KeyError, TypeError) as error:
+            self.host = text(head["host"])
+            self.beginning = _beginning(head)
+        except KeyError as error:
             raise BadRecording(f"{path!r} is damaged: its first line lacks {error}") from None
+        except (TypeError, ValueError) as error:
+            raise BadRecording(f"{path!r} is damaged: its first line: {error}") from None
 
     def batches(self) -> Iterator[Batch]:
         for line in self._lines:
@@ -153,6 +154,7 @@ class Recording:
             if "records" not in document:
                 return
             records = [tuple(record) for record in document["records"]]
+            rows(records, len(COLUMNS))
             yield Batch(records, document["text"].encode("utf-8", "surrogateescape"))
 
 
@@ -161,31 +163,50 @@ def is_recording(start: bytes) -> bool:
     return start.startswith((b'{"memwatch_recording"', b"\x1f\x8b"))
 
 
+def _beginning(head: dict[str, Any]) -> Beginning:
+    beginning = Beginning(
+        tuple(head["command"]), checked(Clock(**head["clock"])), head["start"], head["interval"]
+    )
+    if checked(beginning).interval <= 0:
+        raise ValueError(f"interval cannot be {beginning.interval}")
+    if not beginning.command:
+        raise ValueError("command cannot be empty")
+    return beginning
+
+
 def _ending(fields: dict[str, Any]) -> Ending:
-    return Ending(
+    limits = fields.get("limits")
+    ending = Ending(
         **{
             **fields,
-            "overhead": Overhead(**fields["overhead"]),
-            "memory_limit": MemoryLimit(**fields["memory_limit"]),
-            "sources": tuple(Source(**source) for source in fields["sources"]),
+            "exit_status": wait_status(fields["exit_status"]),
+            "overhead": checked(Overhead(**fields["overhead"])),
+            "memory_limit": checked(MemoryLimit(**fields["memory_limit"])),
+            "sources": tuple(checked(Source(**source)) for source in fields["sources"]),
             "held_back": tuple(fields["held_back"]),
-            "limits": fields.get("limits") and _outcome(fields["limits"]),
+            "limits": None if limits is None else _outcome(limits),
         }
     )
+    return checked(ending)
 
 
 def _outcome(fields: dict[str, Any]) -> Outcome:
-    return Outcome(
-        Limits(*fields["limits"]),
+    outcome = Outcome(
+        checked(Limits(*fields["limits"])),
         fields["kill"],
-        tuple(
-            Breach(**{**breach, "holders": tuple(Holder(*each) for each in breach["holders"])})
-            for breach in fields["breaches"]
-        ),
+        tuple(map(_breach, fields["breaches"])),
         fields["struck"],
         tuple(fields["killed"]),
         tuple(fields["survivors"]),
     )
+    return checked(outcome)
+
+
+def _breach(fields: dict[str, Any]) -> Breach:
+    holders = tuple(checked(Holder(*each)) for each in fields["holders"])
+    if fields["limit"] not in EXIT_CODES:
+        raise ValueError(f"there is no limit {fields['limit']!r}")
+    return checked(Breach(**{**fields, "holders": holders}))
 
 
 def _parse(line: bytes) -> dict[str, Any]:

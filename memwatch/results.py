@@ -6,7 +6,9 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from memwatch.checked import wait_status
 from memwatch.groups import COMMAND, group_key
 from memwatch.job import Job
 from memwatch.json_profile import BadProfile, from_json
@@ -65,17 +67,27 @@ def load(
                 Tracks() if tracks else None,
                 observers,
             )
-        with open(path, encoding="utf-8") as file:
-            profile = from_json(json.load(file))
+        profile = from_json(_document(path))
         if group_by is not None:
             profile = regrouped(profile, group_by)
         return Results(path, profile, None, None)
+    except BadResults:
+        raise
     except BadRecording as error:
         raise BadResults(str(error)) from None
     except BadProfile as error:
         raise BadResults(f"{path!r}: {error}") from None
-    except (KeyError, TypeError, AttributeError, IndexError, struct.error, OverflowError) as error:
+    except (LookupError, TypeError, AttributeError, struct.error, OverflowError) as error:
         raise BadResults(f"{path!r} is damaged: {error!r}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadResults(f"{path!r} is damaged: {error}") from None
+
+
+def _document(path: str) -> Any:
+    """What JSON holds. Raises BadResults."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
     except (ValueError, RecursionError):
         raise BadResults(
             f"{path!r} holds no results: give a recording (memwatch run -o) "
@@ -96,7 +108,7 @@ def _replay(
             last = max(last, batch.records[-1][0])
     ending = recording.ending or Ending(
         last,
-        job.root_status,
+        wait_status(job.root_status),
         Overhead(None, None),
         MemoryLimit(None, None, None, None, None, None),
         error=CUT_SHORT,

@@ -72,6 +72,18 @@ def name_origin(error: click.BadParameter) -> None:
             error.param_hint = error.ctx.meta[_META].settings[error.param.name].origin
 
 
+def origins(ctx: click.Context, *names: str) -> str:
+    """Where parameters have their values from that are from settings: " (…)", for an error that
+    names options which nobody typed. Empty where there are none."""
+    applied: _Applied = ctx.meta[_META]
+    found = [
+        applied.settings[name].origin
+        for name in names
+        if ctx.get_parameter_source(name) == ParameterSource.DEFAULT_MAP
+    ]
+    return f" ({', '.join(found)})" if found else ""
+
+
 def lines(ctx: click.Context) -> Iterator[str]:
     """Each option of the subcommand, its value and where that comes from."""
     applied: _Applied = ctx.meta[_META]
@@ -120,8 +132,9 @@ def _of_environment(command: str, options: Mapping[str, click.Option]) -> dict[s
         text = os.environ.pop(variable)
         key = names.get(variable)
         if key is None:
-            name = printable(variable)
-            complain(f"{name} is no setting, and ignored{_meant(variable, names)}")
+            asks = variable in {prefix + _upper(each) for each in QUESTIONS}
+            remedy = ": write it on the command line" if asks else _meant(variable, names)
+            complain(f"{printable(variable)} is no setting, and ignored{remedy}")
         elif text:
             value = text.split() if options[key].multiple else text
             found[key] = Setting(value, text, f"environment variable {variable}")

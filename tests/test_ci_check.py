@@ -189,6 +189,40 @@ def test_an_error_is_an_annotation_and_leaves_no_report(tmp_path):
     assert not junit.exists()
 
 
+def test_a_wrong_option_is_an_annotation_too():
+    done = ci_check("nowhere", "--max-total-rss", "lots", GITHUB_ACTIONS="true")
+    assert done.returncode == 1
+    assert done.stdout.startswith("::error title=memwatch%3A error::")
+    assert "'lots' is not a size" in done.stdout
+    assert len(done.stdout.splitlines()) == len(done.stderr.splitlines()) == 1
+    assert ci_check("nowhere", "--max-total-rss", "lots").stdout == ""
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_never_writes_over_what_it_reads(build, tmp_path, link):
+    paths = [Path(build(name, 10)) for name in ("before", "now")]
+    before = [path.read_bytes() for path in paths]
+    for path in paths:
+        out = path
+        if link:
+            out = path.with_name(f"link-to-{path.name}")
+            out.symlink_to(path)
+        words = ("--baseline", str(paths[0]), "--junit", str(out))
+        done = ci_check(str(paths[1]), *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert line == f"memwatch: {str(path)!r} is what is to be read: write the result elsewhere"
+    assert [path.read_bytes() for path in paths] == before
+
+
+def test_a_threshold_of_a_project_does_not_ask_for_a_baseline(build, tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.memwatch.ci-check]\nthreshold = ["5%"]\nallow-missing-baseline = true\n'
+    )
+    done = ci_check(build("now", 10), "--max-total-rss", "1G", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_missing_baseline_can_be_let_pass_and_is_told(build, tmp_path):
     words = ("--baseline", "nowhere", "--allow-missing-baseline", "--junit", "out.xml")
     done = ci_check(build("now", 10), *words, cwd=tmp_path, GITHUB_ACTIONS="true")

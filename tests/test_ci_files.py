@@ -275,11 +275,21 @@ def test_args_are_options_of_run(runner):
     assert (runner.workspace / "out.csv").exists()
 
 
-def test_nothing_to_check_is_an_error(runner):
+def test_without_a_limit_it_only_measures(runner):
     ran = runner.use(command="true")
-    assert ran.outcome == "failure"
-    assert "::error title=memwatch%3A error::nothing to check" in ran.log
+    assert ran.outcome == "success", ran.log
+    assert "nothing was checked: no limit and no baseline is given" in ran.log
+    assert "::error" not in ran.log
     assert ran.outputs["result"] == ""
+    (upload,) = runner.uploads
+    assert (runner.workspace / upload["path"]).exists()
+
+
+@pytest.mark.parametrize("name", ["threshold", "junit"])
+def test_what_needs_a_check_without_one_is_an_error(runner, name):
+    ran = runner.use(**{"command": "true", name: "5%"})
+    assert ran.outcome == "failure"
+    assert "::error title=memwatch::threshold and junit need a limit" in ran.log
 
 
 def test_a_version_comes_from_the_index(runner):

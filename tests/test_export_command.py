@@ -99,6 +99,16 @@ def test_does_not_overwrite(files, tmp_path):
     assert json.loads(out.read_text())
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_does_not_overwrite_what_it_reads(files, tmp_path, force):
+    path = tmp_path / "in.json"
+    path.write_bytes(Path(files["json"]).read_bytes())
+    before = path.read_bytes()
+    words = ("export", str(path), "--format", "gha", "-o", str(path))
+    assert "is what is to be read" in refused(memwatch(*words, *force))
+    assert path.read_bytes() == before
+
+
 def test_does_not_replace_a_broken_link(files, tmp_path):
     out = tmp_path / "out"
     out.symlink_to("nowhere")

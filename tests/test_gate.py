@@ -130,6 +130,10 @@ def test_a_process_limit_kept_says_what_is_not_exact(run):
     check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.outcome == PASSED
     assert "at least 10.0 MiB (1 of 2 peaks is unknown)" in check.finding
+    for sampled, said in ((1, "1 of 2 peaks is a lower bound"), (2, "2 of 2 peaks are lower bo")):
+        some = MappingProxyType({**peaks, "unknown": 0, "sampled": sampled, "exact": 2 - sampled})
+        accuracy = replace(known, peaks=some)
+        assert said in judged(replace(profile, accuracy=accuracy), process_rss=12 * MIB).finding
     known = replace(known, peaks=MappingProxyType({**peaks, "unknown": 0, "exact": 2}))
     check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.sentence == "max per process 10.0 MiB (exact), limit 12.0 MiB"

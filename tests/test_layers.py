@@ -93,6 +93,7 @@ LAYERS = (
         "memwatch.units",
         "memwatch.trend",
         "memwatch.output_names",
+        "memwatch.checked",
     ),
     ("memwatch._native",),
 )
@@ -166,6 +167,7 @@ PURE = (
     "memwatch.limits",
     "memwatch.units",
     "memwatch.output_names",
+    "memwatch.checked",
 )
 IMPURE_PARTS = {
     *("native", "launcher", "monitor", "profiler", "outputs", "settings", "_native"),
@@ -178,7 +180,7 @@ IMPURE_MODULES = {
 }
 # Of os and its like, what only computes.
 PURE_FUNCTIONS = {
-    "os": {"strerror", "waitstatus_to_exitcode", "WIFSIGNALED", "WTERMSIG"},
+    "os": {"strerror", "waitstatus_to_exitcode", "WIFEXITED", "WIFSIGNALED", "WTERMSIG"},
     "signal": {"Signals", "SIGKILL"},
     "time": {"strftime", "gmtime", "strptime"},
 }

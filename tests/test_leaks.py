@@ -493,6 +493,17 @@ def test_bad_values(memwatch, recording, option, value, why):
     assert why in line
 
 
+@pytest.mark.parametrize("option", [("--leak-min-duration", "5s"), ("--leak-min-growth", "9%")])
+def test_options_of_a_search_that_is_not_made(memwatch, recording, option):
+    for words in (("report", *option, recording), ("run", *option, "--", "touch", "ran")):
+        result = memwatch.run(*words)
+        assert (result.code, result.out) == (1, b"")
+        assert f"{option[0]} needs --leaks" in result.one_line()
+    assert not (memwatch.room / "ran").exists()
+    setting = "MEMWATCH_RUN_" + option[0][2:].upper().replace("-", "_")
+    assert memwatch.run("run", "--quiet", "--", "true", env={setting: option[1]}).code == 0
+
+
 LEAKY = """
 import mmap, time
 kept, end = [], time.monotonic() + 3

@@ -282,3 +282,12 @@ def test_after_a_job_that_ctrl_c_ended(terminal, memwatch):
     screen.type(CTRL_C)
     assert screen.end() == 130
     assert b"after all" in screen.shown
+
+
+def test_strict_about_no_command(memwatch):
+    result = memwatch.run("run", "--post-run-strict", "--", "touch", "ran")
+    assert (result.code, result.out) == (1, b"")
+    assert "--post-run-strict needs --post-run-cmd" in result.one_line()
+    assert not (memwatch.room / "ran").exists()
+    env = {"MEMWATCH_RUN_POST_RUN_STRICT": "1"}
+    assert memwatch.run("run", "--quiet", "--", "true", env=env).code == 0

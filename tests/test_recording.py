@@ -393,3 +393,24 @@ def test_what_a_killed_memwatch_had_seen_is_there(memwatch, wait_until, name):
     assert result.json["accuracy"]["error"] == CUT_SHORT
     assert result.json["max_total_rss_kib"] > 8 << 10
     assert result.json["processes"][0]["alive_at_end"] is True
+
+
+@pytest.mark.parametrize("option", ["--csv", "--timeline"])
+def test_report_never_writes_over_what_it_reads(memwatch, story, option):
+    told = story("a.jsonl", "make")
+    told.start(1, 0, "make")
+    told.tick(10)
+    path = told.end(20)
+    before = path.read_bytes()
+    for out in (path, path.with_name("link"), path.with_name("hard")):
+        if out.name == "link":
+            out.symlink_to(path)
+        elif out.name == "hard":
+            out.hardlink_to(path)
+        result = memwatch.run("report", path, option, out)
+        assert (result.code, result.out) == (1, b"")
+        assert "is what is to be read" in result.one_line()
+        assert path.read_bytes() == before
+    result = memwatch.run("report", "nowhere", option, "nowhere")
+    assert result.code == 1
+    assert not (memwatch.room / "nowhere").exists()

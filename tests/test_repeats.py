@@ -263,7 +263,7 @@ def test_processes_left_behind_are_no_part_of_the_next_run(memwatch, burner):
             ["--repeat", "2", "-o", "a/b.c/x.jsonl.gz"],
             "write %n for its number, as in 'a/b.c/x.%n.j",
         ),
-        (["--repeat", "2", "-o", "a.%%n.jsonl"], "write %n for its number"),
+        (["--repeat", "2", "-o", "a.%%n.jsonl"], "for its number, as in 'a.%n.jsonl'"),
         (["--repeat", "2", "--csv", "x.csv"], "--csv is of one run"),
         (["--repeat", "2", "--timeline", "x.csv"], "--timeline is of one run"),
         (["--repeat", "2", "--top", "10"], "--top is of one run"),

@@ -186,6 +186,38 @@ def test_an_unknown_variable_is_told_and_ignored(memwatch):
     assert "did you mean 'MEMWATCH_RUN_INTERVAL'?" in line
 
 
+def test_a_question_is_no_setting(memwatch):
+    env = {"MEMWATCH_RUN_SHOW_SETTINGS": "1"}
+    line = memwatch.run("run", "--quiet", "--", "true", env=env).one_line()
+    assert line.endswith(
+        "MEMWATCH_RUN_SHOW_SETTINGS is no setting, and ignored: write it on the command line"
+    )
+
+
+def test_an_error_names_settings_that_nobody_typed(memwatch, refused, project):
+    path = project('[tool.memwatch.run]\npss = "off"\n')
+    said = refused("--max-total-pss", "1G")
+    assert f"leaves out ('pss' in [tool.memwatch.run] of {path!r})" in said
+    both = refused(MEMWATCH_RUN_MAX_TOTAL_PSS="1G")
+    assert "(environment variable MEMWATCH_RUN_MAX_TOTAL_PSS, 'pss' in" in both
+    assert refused("--max-total-pss", "1G", "--pss", "off").count("(") == 0
+
+
+def test_of_two_that_exclude_each_other_the_typed_one_wins(memwatch, project, story):
+    project("[tool.memwatch.compare]\njson = true\n")
+    told = story("a.jsonl", "make")
+    told.start(1, 0, "make")
+    told.memory(1, 1, 2048)
+    told.tick(10)
+    path = told.end(20)
+    assert memwatch.run("compare", path, path).json
+    result = memwatch.run("compare", "--markdown", path, path)
+    assert (result.code, result.err) == (0, b"")
+    assert result.out.startswith(b"#")
+    both = memwatch.run("compare", "--json", "--markdown", path, path)
+    assert "choose one" in both.one_line()
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -9,7 +9,7 @@ from typing import TextIO
 import click
 
 from memwatch.commands import options
-from memwatch.commands.files import cannot_write, load_results
+from memwatch.commands.files import are_one_file, cannot_write, is_input, load_results
 from memwatch.gate import Check, Judgment, check_changes, check_limits, without_baseline
 from memwatch.limits import Limits
 from memwatch.outputs import OutputFile, complain, write_stdout
@@ -17,7 +17,19 @@ from memwatch.reports.verdict import line
 from memwatch.thresholds import Thresholds
 
 
-@click.command("ci-check")
+class Annotated(click.Command):
+    """Tells GitHub of options that are wrong, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.ClickException as error:
+            if _is_github():
+                _annotate(error.format_message())
+            raise
+
+
+@click.command("ci-check", cls=Annotated)
 @click.option(
     "--max-total-rss",
     callback=options.size,
@@ -84,11 +96,15 @@ def command(
       memwatch ci-check build.jsonl --max-total-rss 2G --junit memory.xml
     """
     limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
-    github = os.environ.get("GITHUB_ACTIONS") == "true"
+    github = _is_github()
     junit: OutputFile | None = None
     try:
         if baseline is None:
-            _refuse_nothing(limits, thresholds != Thresholds() or allow_missing_baseline)
+            _refuse_nothing(limits)
+        if junit_path is not None:
+            for each in (path, baseline):
+                if each is not None and are_one_file(junit_path, each):
+                    raise is_input(each)
         junit = _open(junit_path)
         judgment = _judge(path, limits, baseline, allow_missing_baseline, thresholds)
     except click.ClickException as error:
@@ -112,9 +128,10 @@ def command(
     return code
 
 
-def _refuse_nothing(limits: Limits, compares: bool) -> None:
+def _refuse_nothing(limits: Limits) -> None:
     """A check of nothing would always pass."""
-    if compares:
+    # Settings are for all the checks of a project, and some of them have no baseline.
+    if options.is_typed("thresholds") or options.is_typed("allow_missing_baseline"):
         raise click.UsageError("--threshold and --allow-missing-baseline need --baseline FILE")
     if not limits.any:
         raise click.UsageError("nothing to check: give a limit, --max-total-rss 2G, or --baseline")
@@ -144,6 +161,10 @@ def _judge(
     before = load_results(baseline, group_by="command").profile
     comparison = compare([before], [profile], thresholds)
     return Judgment(profile, (*checks, *check_changes(comparison)), comparison)
+
+
+def _is_github() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def _open(path: str | None) -> OutputFile | None:

@@ -89,7 +89,10 @@ def command(
       memwatch compare --base before.*.jsonl --candidate after.*.jsonl
     """
     if as_json and as_markdown:
-        raise click.UsageError("--json and --markdown both go to stdout: choose one")
+        # What was typed wins over a setting.
+        as_json, as_markdown = options.is_typed("as_json"), options.is_typed("as_markdown")
+        if as_json == as_markdown:
+            raise click.UsageError("--json and --markdown both go to stdout: choose one")
     sides = _sides(base, candidate, files)
     comparison = _compare(sides, thresholds, group_by)
     _write(comparison, sides, as_json=as_json, as_markdown=as_markdown)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from memwatch.commands.files import cannot_write, exists, load_results
+from memwatch.commands.files import are_one_file, cannot_write, exists, is_input, load_results
 from memwatch.exports.formats import FORMATS
 from memwatch.results import Results
 
@@ -52,6 +52,8 @@ def command(format_name: str, output: str, force: bool, path: str) -> None:
             raise click.UsageError(f"{format_name} is no text: name a file with -o OUT")
         write_stdout(chosen.export(_load(path, format_name)))
         return
+    if are_one_file(output, path):
+        raise is_input(path)
     if not force and is_file(output):
         raise exists(output)
     pieces = chosen.export(_load(path, format_name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,18 @@ def print_lines(lines: Iterable[str]) -> None:
         write_stdout(lambda out: out.writelines(f"{line}\n" for line in lines))
     except OSError as error:
         raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+
+
+def are_one_file(one: str, other: str) -> bool:
+    """Where writing the one would overwrite the other; a pipe or a device takes both."""
+    try:
+        return os.path.samefile(one, other) and os.path.isfile(one)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def is_input(path: str) -> click.ClickException:
+    return click.ClickException(f"{path!r} is what is to be read: write the result elsewhere")
 
 
 def exists(path: str) -> click.ClickException:

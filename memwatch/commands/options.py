@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from memwatch.units import parse_duration, parse_interval, parse_percent, parse_size
 
@@ -17,6 +18,13 @@ LONGEST_INTERVAL = 3600.0
 LONGEST_DURATION = 6e6
 SMALLEST_GROWTH = 0.01
 LARGEST_GROWTH = 100.0
+
+
+def is_typed(name: str) -> bool:
+    """Whether the running subcommand has it from its command line, not from a setting. `name` is
+    that of the parameter."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
 
 
 def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:

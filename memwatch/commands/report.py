@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from memwatch.commands.files import load_results
+from memwatch.commands.files import is_input, load_results
 from memwatch.commands.reporting import Reports, report_options
 
 
@@ -29,6 +29,8 @@ def command(path: str, **wanted: Any) -> int:
     """
     reports = Reports(**wanted)
     try:
+        if reports.writes(path):
+            raise is_input(path)
         results = load_results(
             path,
             timeline=reports.needs_timeline,

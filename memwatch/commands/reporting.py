@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from memwatch.commands import options, terminal
-from memwatch.commands.files import cannot_write
+from memwatch.commands.files import are_one_file, cannot_write
 from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
 
@@ -113,7 +112,11 @@ class Reports:
         leak_min_duration: float,
         fail_on_leak: bool,
     ) -> None:
-        if csv_path and timeline_path and _are_one_file(csv_path, timeline_path):
+        if not (leaks or fail_on_leak):
+            for name in ("leak_min_growth", "leak_min_duration"):
+                if options.is_typed(name):
+                    raise click.UsageError(f"--{name.replace('_', '-')} needs --leaks")
+        if csv_path and timeline_path and are_one_file(csv_path, timeline_path):
             raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
         self.as_json = as_json
         self.quiet = quiet
@@ -151,7 +154,7 @@ class Reports:
     def writes(self, path: str) -> bool:
         """Whether one of them goes to the same file."""
         files = (self._csv_file, self._timeline_file)
-        return any(file and _are_one_file(file.path, path) for file in files)
+        return any(file and are_one_file(file.path, path) for file in files)
 
     @property
     def needs_samples(self) -> bool:
@@ -289,13 +292,6 @@ class _Writer:
         except OSError:
             # There is nowhere left to say so.
             self.failed = True
-
-
-def _are_one_file(one: str, other: str) -> bool:
-    """Where the second report would overwrite the first; a pipe or a device takes both."""
-    if os.path.realpath(one) != os.path.realpath(other):
-        return False
-    return os.path.isfile(one) or not os.path.exists(one)
 
 
 def _open(path: str | None) -> OutputFile | None:

@@ -179,7 +179,10 @@ def command(
     if not words:
         raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
     if max_total_pss and pss == "off":
-        raise click.UsageError("--max-total-pss needs the sums that --pss off leaves out")
+        origins = settings.origins(click.get_current_context(), "max_total_pss", "pss")
+        raise click.UsageError(f"--max-total-pss needs the sums that --pss off leaves out{origins}")
+    if post_run_cmd is None and options.is_typed("post_run_strict"):
+        raise click.UsageError("--post-run-strict needs --post-run-cmd CMD")
     limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
     if repeat > 1:
         from memwatch.commands.repeats import refuse_reports_of_one_run, run_series
@@ -280,11 +283,9 @@ def _recorders(
     if template is None:
         return [None] * repeat
     if repeat > 1 and "%n" not in template.replace("%%", ""):
-        folder, slash, name = template.rpartition("/")
-        start, dot, end = name.partition(".")
         raise click.UsageError(
             "--repeat makes a recording of each run: write %n for its number, as in "
-            f"{folder + slash + start + '.%n' + dot + end!r}"
+            f"{_numbered(template)!r}"
         )
     recorders: list[Recorder | None] = []
     try:
@@ -296,6 +297,14 @@ def _recorders(
                 recorder.abandon()
         raise
     return recorders
+
+
+def _numbered(template: str) -> str:
+    if "%%n" in template:
+        return template.replace("%%n", "%n")
+    folder, slash, name = template.rpartition("/")
+    start, dot, end = name.partition(".")
+    return f"{folder}{slash}{start}.%n{dot}{end}"
 
 
 def _recorder(template: str, reports: Reports, number: int, *, overwrite: bool) -> Recorder:

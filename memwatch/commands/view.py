@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import click
 
-from memwatch.commands.files import exists, load_results
+from memwatch.commands.files import are_one_file, exists, load_results
 from memwatch.commands.options import GROUP_BY
 from memwatch.outputs import complain
 from memwatch.results import Results
@@ -43,7 +43,7 @@ def command(
     if out is not None:
         _check(out, paths, overwrite=force)
     results = [load_results(path, timeline=True, tracks=True, group_by=group_by) for path in paths]
-    html = _render(results).encode("utf-8")
+    html = _render(results).encode("utf-8", "backslashreplace")
     try:
         written = _write_temporary(html, paths[0]) if out is None else _write(out, html, force)
     except OSError as error:
@@ -59,7 +59,7 @@ def command(
 
 def _check(out: str, paths: tuple[str, ...], *, overwrite: bool) -> None:
     """Before the work, not after it."""
-    if any(_is_same(out, path) for path in paths):
+    if any(are_one_file(out, path) for path in paths):
         raise click.ClickException(
             f"{out!r} is what is to be shown: choose another name for the page"
         )
@@ -68,13 +68,6 @@ def _check(out: str, paths: tuple[str, ...], *, overwrite: bool) -> None:
     folder = os.path.dirname(out) or "."
     if not os.path.isdir(folder):
         raise click.ClickException(f"cannot write {out!r}: there is no folder {folder!r}")
-
-
-def _is_same(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
 
 
 def _render(results: list[Results]) -> str:

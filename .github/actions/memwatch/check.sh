@@ -17,4 +17,12 @@ if [ -n "$BASELINE" ]; then
         add --threshold "$threshold"
     done
 fi
+if [ -z "$MAX_TOTAL_RSS$MAX_PER_PROC_RSS$MAX_TOTAL_PSS$BASELINE" ]; then
+    if [ -n "$THRESHOLD$JUNIT" ]; then
+        echo "::error title=memwatch::threshold and junit need a limit or a baseline"
+        exit 1
+    fi
+    echo "memwatch: nothing was checked: no limit and no baseline is given"
+    exit 0
+fi
 memwatch ci-check "${options[@]}" -- "$RECORDING"

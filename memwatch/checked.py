@@ -1,0 +1,131 @@
+"""Values from a file are of the types that are declared, so that nothing stumbles over them later.
+
+JSON has no types of its own: a damaged or handmade file may have anything anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, TypeAlias, TypeVar
+
+MOST = 1 << 62
+"""Of any number: differences fit into 64 bits, and times have dates."""
+
+T = TypeVar("T")
+
+
+def checked(value: T) -> T:
+    """The same dataclass or named tuple. Raises TypeError where a field is of another type.
+
+    Fields that are themselves such objects are to be checked as they are made.
+    """
+    for name, is_valid in _checks_of(type(value)):
+        field = getattr(value, name)
+        if not is_valid(field):
+            raise TypeError(f"{name} cannot be {_shortened(field)}")
+    return value
+
+
+def whole(value: Any) -> int:
+    """Raises TypeError."""
+    if not _is_whole(value):
+        raise TypeError(f"{_shortened(value)} is no whole number, or too large")
+    number: int = value
+    return number
+
+
+def text(value: Any) -> str:
+    """Raises TypeError."""
+    if not _is_text(value):
+        raise TypeError(f"{_shortened(value)} is no text")
+    words: str = value
+    return words
+
+
+def wait_status(value: int | None) -> int | None:
+    """What wait(2) gives of a process that has ended, or None. Raises TypeError."""
+    if value is None or (
+        0 <= whole(value) <= 0xFFFF and (os.WIFEXITED(value) or os.WIFSIGNALED(value))
+    ):
+        return value
+    raise TypeError(f"{value} is no exit status")
+
+
+def rows(records: Sequence[tuple[Any, ...]], columns: int) -> None:
+    """Each has so many whole numbers. Raises TypeError."""
+    # There may be millions: no loop of Python's.
+    values = list(chain.from_iterable(records))
+    if (
+        set(map(len, records)) - {columns}
+        or set(map(type, values)) - {int}
+        or (values and not -MOST <= min(values) <= max(values) <= MOST)
+    ):
+        raise TypeError("a record is not of whole numbers")
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and -MOST <= value <= MOST
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or (type(value) is float and math.isfinite(value))
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _are_texts(value: Any) -> bool:
+    return type(value) is tuple and all(map(_is_text, value))
+
+
+def _are_whole(value: Any) -> bool:
+    return type(value) is tuple and all(map(_is_whole, value))
+
+
+def _are_counts(value: Any) -> bool:
+    return type(value) is dict and all(map(_is_text, value)) and all(map(_is_whole, value.values()))
+
+
+_BY_TYPE: dict[str, Callable[[Any], bool]] = {
+    "int": _is_whole,
+    "float": _is_number,
+    "str": _is_text,
+    "bool": _is_flag,
+    "tuple[str, ...]": _are_texts,
+    "tuple[int, ...]": _are_whole,
+    "Mapping[str, int]": _are_counts,
+}
+
+
+_Checks: TypeAlias = "tuple[tuple[str, Callable[[Any], bool]], ...]"
+_KNOWN: dict[Any, _Checks] = {}
+
+
+def _checks_of(kind: Any) -> _Checks:
+    if kind not in _KNOWN:
+        checks = []
+        for name, declared in kind.__annotations__.items():
+            words = getattr(declared, "__forward_arg__", declared)  # that of a named tuple
+            base = words.removesuffix(" | None")
+            if base in _BY_TYPE:
+                is_valid = _BY_TYPE[base]
+                checks.append((name, is_valid if base == words else _or_none(is_valid)))
+        _KNOWN[kind] = tuple(checks)
+    return _KNOWN[kind]
+
+
+def _or_none(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_valid(value)
