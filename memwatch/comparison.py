@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import median
 
 from memwatch.confidence import Interval, difference
-from memwatch.doubts import failed
+from memwatch.doubts import failed, unfinished
 from memwatch.processes import UNKNOWN, Process
 from memwatch.profile import Profile
 from memwatch.thresholds import Threshold, Thresholds
@@ -31,7 +31,7 @@ class Verdict(Enum):
     """The median's change exceeds the threshold, but the runs differ so much among themselves that
     there may be none."""
     UNKNOWN = "unknown"
-    """There is a side on which the memory was not seen."""
+    """There is a side on which the memory was not seen, or not to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,15 @@ def _verdict(
     return Verdict.REGRESSION if candidate > base else Verdict.IMPROVEMENT
 
 
+def _as_far_as_seen(change: Change, base_is_cut: bool, candidate_is_cut: bool) -> Change:
+    """Of a run that did not come to its end in sight the values are lower bounds: they prove that
+    there is more in the candidate, or less than in the base, and nothing else."""
+    is_less = change.verdict is not Verdict.REGRESSION
+    if change.gates and (candidate_is_cut if is_less else base_is_cut):
+        return replace(change, verdict=Verdict.UNKNOWN)
+    return change
+
+
 @dataclass(frozen=True, slots=True)
 class ClassChange:
     """Of the processes that ran one program in one role: how many, and the largest of them."""
@@ -189,7 +198,10 @@ def compare(
 
     def change(name: str, read: Callable[[Profile], int | None], *, gates: bool = False) -> Change:
         before, after = (map(read, side) for side in sides)
-        return judge(name, before, after, thresholds.default, gates=gates)
+        return doubted(judge(name, before, after, thresholds.default, gates=gates))
+
+    def doubted(change: Change) -> Change:
+        return _as_far_as_seen(change, *(any(map(unfinished, side)) for side in sides))
 
     has_pss = all(profile.measured_pss is not None for side in sides for profile in side)
     return Comparison(
@@ -197,7 +209,7 @@ def compare(
         total=change("total RSS", lambda profile: profile.most_rss, gates=True),
         pss=change("total PSS", lambda profile: profile.measured_pss) if has_pss else None,
         per_process=change("largest process", lambda profile: profile.max_process_rss),
-        groups=_groups(*sides, thresholds),
+        groups=tuple(map(doubted, _groups(*sides, thresholds))),
         classes=_classes(*sides, thresholds.default),
         notes=tuple(_notes(*sides, thresholds)),
     )

@@ -14,6 +14,11 @@ def stopped(profile: Profile) -> str | None:
     return None
 
 
+def unfinished(profile: Profile) -> str | None:
+    """Why the job might have held more than was seen; None when it came to its own end in sight."""
+    return stopped(profile) or profile.sampling.error
+
+
 def failed(profile: Profile) -> str | None:
     """By itself, or stopped; None where it came to a good end, and where that is not known."""
     if why := stopped(profile):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memwatch.comparison import Change, Comparison, Verdict
-from memwatch.doubts import failed, stopped
+from memwatch.doubts import failed, unfinished
 from memwatch.limits import Limits
 from memwatch.processes import EXACT, UNKNOWN, Process
 from memwatch.profile import Profile
@@ -185,16 +185,11 @@ def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
 def _within(profile: Profile, held: str, limit: int) -> tuple[str, str]:
     """Nothing speaks against it; but nothing speaks for it when the end was not seen."""
     text = f"{held}, limit {format_size(limit)}"
-    if why := _unfinished(profile):
+    if why := unfinished(profile):
         return UNPROVEN, f"{text}, but only a part of the job was seen: {why}"
     if unreadable := profile.sampling.unreadable:
         text += f", but the memory of {count(unreadable, 'process', 'processes')} was unreadable"
     return PASSED, text
-
-
-def _unfinished(profile: Profile) -> str | None:
-    """Why the job might have held more; None when it came to its own end in sight."""
-    return stopped(profile) or profile.sampling.error
 
 
 def _over(held: int, limit: int) -> str:
@@ -245,13 +240,10 @@ def _compared(change: Change, comparison: Comparison) -> tuple[str, str]:
     if change.base == change.candidate == 0:
         return SKIPPED, "is in neither run: check the spelling"
     outcome, finding = _CHANGES[change.verdict], _change(change)
-    # What was seen in part has held that much at least: it proves an increase, no decrease.
-    which, side = "job", comparison.candidate
-    if change.verdict is Verdict.REGRESSION:
-        which, side = "baseline", comparison.base
-    reasons = [why for profile in side if (why := _unfinished(profile))]
-    if reasons and outcome != UNPROVEN:
-        return UNPROVEN, f"{finding}, but only a part of the {which} was seen: {reasons[0]}"
+    if change.verdict is Verdict.UNKNOWN:
+        for which, side in (("job", comparison.candidate), ("baseline", comparison.base)):
+            if why := next(filter(None, map(unfinished, side)), None):
+                return outcome, f"{finding}, but only a part of the {which} was seen: {why}"
     return outcome, finding
 
 

@@ -56,6 +56,8 @@ def in_words(change: Change) -> str:
             for side, value in (("base", change.base), ("candidate", change.candidate))
             if value is None
         ]
+        if not sides:
+            return f"{name}: only a part of a run was seen, so there is no verdict"
         return f"{name}: unknown in {' and '.join(sides)}, so there is no verdict"
     verdict = {
         Verdict.REGRESSION: "a regression",
@@ -159,7 +161,7 @@ def _signed_percent(part: float) -> str:
 def _interval(change: Change, comparison: Comparison) -> str:
     """As "+3.1 … +9.8 %"."""
     interval = change.interval
-    if interval is None:
+    if interval is None or change.is_new or change.is_gone:
         return ""
     low, high = change.part(interval.low), change.part(interval.high)
     if low is None or high is None:
