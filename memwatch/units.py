@@ -47,7 +47,7 @@ def parse_percent(text: str) -> float:
 
 
 _SIZE = re.compile(r"(\d*)(?:\.(\d*))?\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE | re.ASCII)
-_MOST = 1 << 63
+_MOST = 1 << 62
 
 
 def parse_size(text: str) -> int:

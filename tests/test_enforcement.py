@@ -221,12 +221,12 @@ def test_what_is_said(memwatch, burner, wait_until):
     assert "When the limit was exceeded, as last sampled:" in text
     again = memwatch.run("report", path)
     assert again.code == 0
-    assert again.text == text
+    assert again.out.decode() == text
     json = memwatch.run("report", "--json", path)
     from_json = memwatch.room / "job.json"
     from_json.write_bytes(json.out)
     third = memwatch.run("report", from_json)
-    assert [line for line in third.text.splitlines() if "imit" in line] == [
+    assert [line for line in third.out.decode().splitlines() if "imit" in line] == [
         line for line in text.splitlines() if "imit" in line
     ]
 

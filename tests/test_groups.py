@@ -358,10 +358,10 @@ def test_report_by_directory(recorded: Path) -> None:
 
 
 def test_summary_says_what_it_is_grouped_by(recorded: Path) -> None:
-    summary = memwatch("report", "x.jsonl", "--group-by", "exe", cwd=recorded).stderr
+    summary = memwatch("report", "x.jsonl", "--group-by", "exe", cwd=recorded).stdout
     assert "Process groups (by exe):" in summary
     assert "/sleep" in summary.split("Process groups")[1]
-    summary = memwatch("report", "x.jsonl", "--group-by", r"(sl\w+)", cwd=recorded).stderr
+    summary = memwatch("report", "x.jsonl", "--group-by", r"(sl\w+)", cwd=recorded).stdout
     assert r"Process groups (by regex (sl\w+)):" in summary
     assert NO_MATCH not in summary.split("Process groups")[1].split("\n")[2]
 
@@ -375,7 +375,7 @@ def test_json_grouped_again_does_not_know_what_was_held_at_one_time(recorded: Pa
     sums = {group["command"]: group["sum_of_max_rss_kib"] for group in whole["groups"]}
     assert {g["command"]: g["sum_of_max_rss_kib"] for g in again["groups"]} == sums
     assert again["at_peak"] == whole["at_peak"]
-    summary = memwatch("report", "command.json", "--group-by", "exe", cwd=recorded).stderr
+    summary = memwatch("report", "command.json", "--group-by", "exe", cwd=recorded).stdout
     assert "unknown" in summary.split("Process groups")[1]
     assert "JSON has no samples" in summary
 
@@ -403,7 +403,7 @@ def test_json_without_directories_and_keys_can_be_read(recorded: Path) -> None:
 
 def test_a_filter_leaves_the_groups_of_what_it_shows(recorded: Path) -> None:
     words = ("report", "x.jsonl", "--group-by", "cwd", "--include", "^sleep")
-    section = memwatch(*words, cwd=recorded).stderr.split("Process groups")[1].split("\n\n")[0]
+    section = memwatch(*words, cwd=recorded).stdout.split("Process groups")[1].split("\n\n")[0]
     (row,) = section.splitlines()[2:]
     assert "/below " in row
 

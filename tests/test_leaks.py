@@ -441,9 +441,9 @@ def recording(tmp_path: Path) -> Path:
 def test_report(memwatch, recording):
     result = memwatch.run("report", "--leaks", recording)
     assert result.code == 0
-    assert "3.5 GiB/h  pid 101  leaky --option" in result.text
+    assert "3.5 GiB/h  pid 101  leaky --option" in result.out.decode()
     result = memwatch.run("report", recording)
-    assert "leak" not in result.text.replace("leaky", "")
+    assert "leak" not in result.out.decode().replace("leaky", "")
 
 
 @pytest.mark.parametrize(

@@ -276,8 +276,7 @@ def test_report_gives_what_run_gave(memwatch, name):
     again = [word.replace("run", "again") for word in files]
     reported = memwatch.run("report", name, *options, *again)
     assert reported.code == 0, reported.text
-    assert reported.out == b""
-    assert reported.err == ran.err
+    assert (reported.out, reported.err) == (ran.err, b"")
     for kind in (".csv", "-timeline.csv"):
         assert (memwatch.room / f"again{kind}").read_bytes() == (
             memwatch.room / f"run{kind}"
@@ -352,6 +351,16 @@ def test_an_output_that_cannot_be(memwatch):
     assert not (memwatch.room / "never.jsonl").exists()
     assert memwatch.run("run", "-o", "there.jsonl", "--force", "--", "true").code == 0
     assert memwatch.run("report", "there.jsonl").code == 0
+
+
+def test_a_report_that_cannot_be_written(memwatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    memwatch.run("run", "-o", "a.jsonl", "--", "true")
+    with open("/dev/full", "wb") as full:
+        watch = memwatch.start("report", "a.jsonl", stdout=full)
+        assert watch.process.wait(60) == 1
+    assert b"cannot write to standard output: No space left on device" in watch.errors()
 
 
 def test_a_full_disk_ends_the_recording_and_not_the_job(memwatch):

@@ -360,7 +360,7 @@ def section(text: str) -> list[str]:
 def test_printed(recorded: Path) -> None:
     result = memwatch("report", "x.jsonl", "--tree", cwd=recorded)
     assert result.returncode == 0, result.stderr
-    assert section(result.stderr) == [
+    assert section(result.stdout) == [
         "Process tree (peak RSS):",
         "     subtree         own    below",
         "    52.0 MiB     2.0 MiB        4  make (pid 101) -j2",
@@ -375,7 +375,7 @@ def test_printed(recorded: Path) -> None:
 def test_printed_in_ascii(recorded: Path) -> None:
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     result = memwatch("report", "x.jsonl", "--tree", cwd=recorded, env=env)
-    lines = section(result.stderr)
+    lines = section(result.stdout)
     assert lines[3].endswith("  |- cc1 x 2 (sum of peaks 50.0 MiB)")
     assert lines[4].endswith("  `- cc1 (pid 104) 4.c")
     assert "\n".join(lines).isascii()
@@ -385,7 +385,7 @@ def test_from_json_there_are_only_sums(recorded: Path) -> None:
     document = memwatch("report", "x.jsonl", "--json", "--tree", cwd=recorded).stdout
     assert json.loads(document)["processes"]
     (recorded / "x.json").write_text(document)
-    lines = section(memwatch("report", "x.json", "--tree", cwd=recorded).stderr)
+    lines = section(memwatch("report", "x.json", "--tree", cwd=recorded).stdout)
     assert lines[1].split() == ["sum", "own", "below"]
     assert lines[2].split()[:2] == ["58.0", "MiB"]
     assert "need not have come together" in "\n".join(lines)
@@ -393,14 +393,14 @@ def test_from_json_there_are_only_sums(recorded: Path) -> None:
 
 
 def test_fewer_lines(recorded: Path) -> None:
-    lines = section(memwatch("report", "x.jsonl", "--tree", "--top", "0", cwd=recorded).stderr)
+    lines = section(memwatch("report", "x.jsonl", "--tree", "--top", "0", cwd=recorded).stdout)
     assert "… 5 more processes" in lines[2]
     assert "--top all" in lines[-1]
 
 
 def test_filtered(recorded: Path) -> None:
     words = ("report", "x.jsonl", "--tree", "--include", "^ld")
-    lines = section(memwatch(*words, cwd=recorded).stderr)
+    lines = section(memwatch(*words, cwd=recorded).stdout)
     assert [line.split("  ")[-1].strip(" └─") for line in lines[2:5]] == [
         "make (pid 101) -j2",
         "cc1 (pid 104) 4.c",
@@ -419,11 +419,11 @@ def test_deep_trees_stay_within_the_terminal(story, tmp_path: Path) -> None:  # 
     told.end(2)
     result = memwatch("report", "deep.jsonl", "--tree", "--top", "all", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    lines = section(result.stderr)[2:]
+    lines = section(result.stdout)[2:]
     assert max(map(len, lines)) <= 100
     assert any("(1498) sh (pid" in line for line in lines)
     # Once more with as many lines as a summary has.
-    lines = section(memwatch("report", "deep.jsonl", "--tree", cwd=tmp_path).stderr)
+    lines = section(memwatch("report", "deep.jsonl", "--tree", cwd=tmp_path).stdout)
     assert 40 < len(lines) < 50
     assert any("1,459 more processes" in line for line in lines)
 

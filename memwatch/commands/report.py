@@ -18,7 +18,7 @@ def command(path: str, **wanted: Any) -> int:
 
     The reports are those that `run` itself gives, with the same options. A
     recording that ends early, because memwatch was killed, is reported as far
-    as it goes.
+    as it goes. The summary goes to stdout.
 
     \b
     Examples:
@@ -27,7 +27,7 @@ def command(path: str, **wanted: Any) -> int:
       memwatch report build.jsonl --group-by source --tree
       memwatch report build.jsonl.gz --json --timeline totals.csv > build.json
     """
-    reports = Reports(**wanted)
+    reports = Reports(summary_fd=1, **wanted)
     try:
         if reports.writes(path):
             raise is_input(path)

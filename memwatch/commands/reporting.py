@@ -98,6 +98,7 @@ class Reports:
     def __init__(
         self,
         *,
+        summary_fd: int = 2,
         as_json: bool,
         quiet: bool,
         csv_path: str | None,
@@ -119,6 +120,7 @@ class Reports:
         if csv_path and timeline_path and are_one_file(csv_path, timeline_path):
             raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
         self.as_json = as_json
+        self._summary_fd = summary_fd
         self.quiet = quiet
         self.group_by = group_by
         """None: by command, or as the file has them."""
@@ -195,7 +197,9 @@ class Reports:
             writer.write("standard output", partial(write_stdout, writer.json))
         elif not self.quiet:
             subtrees = self._subtrees if has_samples else None
-            writer.print_summary(self._top, tree=self._shows_tree, subtrees=subtrees)
+            writer.print_summary(
+                self._summary_fd, self._top, tree=self._shows_tree, subtrees=subtrees
+            )
         return not writer.failed
 
     @property
@@ -256,11 +260,13 @@ class _Writer:
             except OSError as second:
                 complain(f"nor could the result be saved elsewhere: {second.strerror}")
 
-    def print_summary(self, top: int | None, *, tree: bool, subtrees: Subtrees | None) -> None:
+    def print_summary(
+        self, fd: int, top: int | None, *, tree: bool, subtrees: Subtrees | None
+    ) -> None:
         from memwatch.reports.summary import lines
 
-        bold, dim = terminal.styles(2)
-        width = terminal.width(2)
+        bold, dim = terminal.styles(fd)
+        width = terminal.width(fd)
         section: Iterable[str] = ()
         if tree:
             from memwatch.reports.tree_report import tree_lines
@@ -288,9 +294,14 @@ class _Writer:
             )
         )
         try:
-            write_stderr(text + "\n")
-        except OSError:
-            # There is nowhere left to say so.
+            if fd == 2:
+                write_stderr(text + "\n")
+            else:
+                write_stdout(lambda out: print(text, file=out))
+        except OSError as error:
+            # Of standard error there is nowhere left to say so.
+            if fd != 2:
+                complain(f"cannot write to standard output: {error.strerror}")
             self.failed = True
 
 
