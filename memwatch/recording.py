@@ -46,7 +46,9 @@ _BITS = tuple(
     if name[0].isupper() and isinstance(value, int) and name not in _KINDS
 )
 
-CUT_SHORT = "the recording ends here: memwatch was killed, or could not write on"
+CUT_SHORT = (
+    "the recording ends here: memwatch was killed, could not write on, or the file is damaged"
+)
 
 
 class BadRecording(ValueError):
