@@ -69,7 +69,11 @@ def test_copy_on_write_children_count_shared_pages_once_each(memwatch):
 
 
 def test_the_summary_says_that_shared_pages_count_once_each(memwatch, burner):
-    result = memwatch.run("run", "-i", "5", "--", burner, "touch", "5", stdin=b"")
+    words = ("run", "-i", "5", "--", burner, "touch", "5", "mark", "up", "gate")
+    watch = memwatch.start(*words)
+    watch.mark("up")
+    watch.ticks()
+    result = watch.end()
     assert "RSS counts a page that several processes share once for each." in result.text
 
 
