@@ -1,7 +1,7 @@
 /*
  * Jobs that exceed a limit.
  *
- *   grow MIB FILE      with 10 idle children; a MiB more each millisecond.
+ *   grow MIB FILE N    with N idle children; a MiB more each millisecond.
  *                      On SIGTERM writes to FILE when it held more than MIB
  *                      for the first time, and when the signal came, in
  *                      nanoseconds of CLOCK_BOOTTIME.
@@ -71,8 +71,8 @@ static void on_term(int number) {
     _exit(0);
 }
 
-static void grow(size_t limit) {
-    for (int i = 0; i < 10; i++)
+static void grow(size_t limit, int children) {
+    for (int i = 0; i < children; i++)
         if (!fork())
             wait_long();
     signal(SIGTERM, on_term);
@@ -132,9 +132,9 @@ int main(int argc, char **argv) {
     if (argc < 3)
         return 2;
     size_t mib = (size_t)atol(argv[2]);
-    if (!strcmp(argv[1], "grow") && argc > 3) {
+    if (!strcmp(argv[1], "grow") && argc > 4) {
         file = argv[3];
-        grow(mib);
+        grow(mib, atoi(argv[4]));
     } else {
         stubborn(mib);
     }
