@@ -47,7 +47,7 @@ from memwatch.observations import (
 
 
 def image(
-    *argv: str, exe: str | None = None, cwd: str | None = "/work", name: str | None = None
+    *argv: str, exe: str | None = None, cwd: str | None = "/build", name: str | None = None
 ) -> ImageText:
     return ImageText(name or (argv[0] if argv else "?"), exe, argv or None, False, cwd)
 
@@ -60,10 +60,10 @@ def key(by: str, text: ImageText, parent: int | None = None) -> str:
 
 
 def test_by_command_exe_and_directory() -> None:
-    text = image("cc", "-c", "a.c", exe="/usr/bin/gcc", cwd="/work/lib")
+    text = image("cc", "-c", "a.c", exe="/usr/bin/gcc", cwd="/build/lib")
     assert key("command", text) == "cc"
     assert key("exe", text) == "/usr/bin/gcc"
-    assert key("cwd", text) == "/work/lib"
+    assert key("cwd", text) == "/build/lib"
 
 
 @pytest.mark.parametrize("by", ["exe", "cwd", "(x)", "ppid"])
@@ -108,12 +108,12 @@ def test_keywords_are_keywords(by: str) -> None:
 @pytest.mark.parametrize(
     ("path", "cwd", "expected"),
     [
-        ("a.c", "/work", "a.c"),
-        ("a.c", "/work/lib", "lib/a.c"),
-        ("../a.c", "/work/lib", "a.c"),
-        ("./x/../a.c", "/work", "a.c"),
-        ("/work/lib/a.c", "/elsewhere", "lib/a.c"),
-        ("/usr/src/a.c", "/work", "/usr/src/a.c"),
+        ("a.c", "/build", "a.c"),
+        ("a.c", "/build/lib", "lib/a.c"),
+        ("../a.c", "/build/lib", "a.c"),
+        ("./x/../a.c", "/build", "a.c"),
+        ("/build/lib/a.c", "/elsewhere", "lib/a.c"),
+        ("/usr/src/a.c", "/build", "/usr/src/a.c"),
         ("a.c", "/workshop", "/workshop/a.c"),
         ("lib/a.c", None, "lib/a.c"),
     ],
@@ -122,7 +122,7 @@ def test_sources_are_named_from_where_the_job_began(
     path: str, cwd: str | None, expected: str
 ) -> None:
     by_source = BySource()
-    by_source.base = "/work"
+    by_source.base = "/build"
     assert by_source(image("cc1", path, cwd=cwd), None) == expected
 
 
@@ -131,7 +131,7 @@ def test_sources() -> None:
     assert by_source(image("cc1", "-"), None) == "(standard input)"
     assert by_source(image("cc1", "@f"), None) == UNKNOWN_SOURCE
     assert by_source(image("make"), None) == NOT_A_COMPILER
-    assert by_source(image("rustc", "--crate-name", "x", "m.rs"), None) == "/work/m.rs (crate x)"
+    assert by_source(image("rustc", "--crate-name", "x", "m.rs"), None) == "/build/m.rs (crate x)"
 
 
 # A job
@@ -200,9 +200,9 @@ def groups(job: Job) -> dict[str, tuple[int, int, int]]:
 @pytest.fixture
 def build() -> Script:
     """make starts two compilers, one after the other, in folders of their own."""
-    script = Script().start(1).run(1, "make", cwd="/work").hold(1, 10).tick()
-    script.start(2, parent=1).run(2, "cc1", "a.c", cwd="/work/a").hold(2, 100).tick()
-    script.start(3, parent=1).run(3, "cc1", "a.c", cwd="/work/b").hold(3, 50).tick()
+    script = Script().start(1).run(1, "make", cwd="/build").hold(1, 10).tick()
+    script.start(2, parent=1).run(2, "cc1", "a.c", cwd="/build/a").hold(2, 100).tick()
+    script.start(3, parent=1).run(3, "cc1", "a.c", cwd="/build/b").hold(3, 50).tick()
     script.hold(2, 20).hold(3, 120).tick().end(2).end(3).tick()
     return script
 
@@ -212,7 +212,7 @@ def test_a_job_by_each_key(build: Script) -> None:
     assert groups(build.job("command")) == {"make": make, "cc1": both}
     assert groups(build.job("exe")) == {"/bin/make": make, "/bin/cc1": both}
     a, b = (1, 100, 100), (1, 120, 120)
-    assert groups(build.job("cwd")) == {"/work": make, "/work/a": a, "/work/b": b}
+    assert groups(build.job("cwd")) == {"/build": make, "/build/a": a, "/build/b": b}
     assert groups(build.job("source")) == {NOT_A_COMPILER: make, "a/a.c": a, "b/a.c": b}
     assert groups(build.job(r"(cc)1")) == {NO_MATCH: make, "cc": both}
     assert groups(build.job("ppid")) == {NO_PARENT: make, "make (pid 101)": both}
@@ -220,7 +220,7 @@ def test_a_job_by_each_key(build: Script) -> None:
 
 def test_holders_are_in_the_same_groups(build: Script) -> None:
     held = {(each.pid, each.group) for each in build.job("cwd").at_peak()}
-    assert held == {(101, "/work"), (102, "/work/a"), (103, "/work/b")}
+    assert held == {(101, "/build"), (102, "/build/a"), (103, "/build/b")}
 
 
 def test_children_go_by_what_their_parent_became() -> None:
@@ -245,8 +245,8 @@ def test_children_of_a_parent_that_has_ended() -> None:
 
 
 def test_a_command_line_that_comes_late_moves_the_process() -> None:
-    script = Script().start(1).run(1, cwd="/work").hold(1, 30).tick()
-    script.run(1, "cc1", "a.c", cwd="/work", same=True).hold(1, 80).tick()
+    script = Script().start(1).run(1, cwd="/build").hold(1, 30).tick()
+    script.run(1, "cc1", "a.c", cwd="/build", same=True).hold(1, 80).tick()
     job = script.job("source")
     assert groups(job) == {"a.c": (1, 80, 80)}
     assert [each.group for each in job.at_peak()] == ["a.c"]

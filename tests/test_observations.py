@@ -37,11 +37,11 @@ def test_what_could_not_be_read_is_none() -> None:
 
 
 def test_the_working_directory_is_there_with_its_bit() -> None:
-    text = b"cc\0/bin/cc\0/work\0cc\0-c\0"
+    text = b"cc\0/bin/cc\0/build\0cc\0-c\0"
     assert decode_image(text, BOTH | HAS_CWD) == ImageText(
-        "cc", "/bin/cc", ("cc", "-c"), False, "/work"
+        "cc", "/bin/cc", ("cc", "-c"), False, "/build"
     )
-    assert decode_image(text, BOTH) == ImageText("cc", "/bin/cc", ("/work", "cc", "-c"), False)
+    assert decode_image(text, BOTH) == ImageText("cc", "/bin/cc", ("/build", "cc", "-c"), False)
     assert decode_image(b"cc\0\0/\0", HAS_CWD) == ImageText("cc", None, None, False, "/")
     # The name is completed from the command line all the same.
     long = b"a-name-of-15-ch\0\0/w\0/opt/a-name-of-15-characters\0"

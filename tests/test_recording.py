@@ -189,12 +189,12 @@ def test_the_format_before_is_read(tmp_path):
 def test_the_working_directory_is_recorded(tmp_path):
     recorder = Recorder(str(tmp_path / "a.jsonl"))
     recorder.begin(BEGINNING)
-    text = b"make\0/usr/bin/make\0/work\0make\0-j8\0"
+    text = b"make\0/usr/bin/make\0/build\0make\0-j8\0"
     image = (1000, 1, 0, len(text), IMAGE, HAS_EXE | HAS_CWD | HAS_ARGV, 101, 0)
     recorder.add(Batch([BATCHES[0].records[0], image], text))
     recorder.end(ENDING)
     (process,) = load(str(tmp_path / "a.jsonl")).profile.processes
-    assert process.images[0].text.cwd == "/work"
+    assert process.images[0].text.cwd == "/build"
     assert process.argv == ("make", "-j8")
 
 
