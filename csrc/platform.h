@@ -22,6 +22,7 @@ typedef struct mw_pids {
 
 /* Defined in table.c, for platforms to report what they found. */
 int mw_pids_add(mw_pids *pids, int32_t pid);
+int mw_pids_have(const mw_pids *pids, int32_t pid);
 
 /* Who a process is, read once when it is first seen. */
 typedef struct mw_identity {

@@ -20,6 +20,13 @@ int mw_pids_add(mw_pids *pids, int32_t pid) {
     return 0;
 }
 
+int mw_pids_have(const mw_pids *pids, int32_t pid) {
+    for (size_t i = 0; i < pids->count; i++)
+        if (pids->pid[i] == pid)
+            return 1;
+    return 0;
+}
+
 static size_t home(const mw_table *table, int32_t pid) {
     /* Pids come in runs: multiply to spread them (Knuth's constant). */
     return ((uint32_t)pid * 2654435769u) & table->bucket_mask;

@@ -39,17 +39,7 @@ int64_t mw_now(void) {
 }
 
 static int scan_machine(mw_platform *p, size_t *count) {
-    int error;
-    while ((error = mw_procfs_scan(p->proc_fd, p->scan, p->scan_capacity,
-                                   count)) == -ENOBUFS) {
-        size_t capacity = *count + *count / 2 + 64;
-        mw_process *grown = realloc(p->scan, capacity * sizeof *grown);
-        if (!grown)
-            return -ENOMEM;
-        p->scan = grown;
-        p->scan_capacity = capacity;
-    }
-    return error;
+    return mw_procfs_scan_all(p->proc_fd, &p->scan, &p->scan_capacity, count);
 }
 
 /* Without lists of children. */
@@ -214,15 +204,8 @@ void mw_platform_stop(mw_platform *p) {
 
 uint64_t mw_platform_roughness(const mw_platform *p) { return p->roughness; }
 
-static int contains(const mw_pids *pids, int32_t pid) {
-    for (size_t i = 0; i < pids->count; i++)
-        if (pids->pid[i] == pid)
-            return 1;
-    return 0;
-}
-
 int mw_is_other_child(const mw_platform *p, int32_t pid) {
-    return contains(&p->not_ours, pid);
+    return mw_pids_have(&p->not_ours, pid);
 }
 
 static int discover_orphans(mw_platform *p, mw_pids *found) {
@@ -251,8 +234,9 @@ static int discover_by_scan(mw_platform *p,
             int32_t pid = p->scan[i].pid, ppid = p->scan[i].ppid;
             int orphan =
                 ppid == p->adopter_pid && ppid && !mw_is_other_child(p, pid);
-            if ((orphan || is_member(members, ppid) || contains(found, ppid)) &&
-                !is_member(members, pid) && !contains(found, pid))
+            if ((orphan || is_member(members, ppid) ||
+                 mw_pids_have(found, ppid)) &&
+                !is_member(members, pid) && !mw_pids_have(found, pid))
                 error = mw_pids_add(found, pid);
         }
     } while (!error && found->count != before);

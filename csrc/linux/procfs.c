@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -142,6 +143,21 @@ int mw_procfs_scan(int proc_fd, mw_process *out, size_t capacity,
     }
     closedir(dir);
     return *count > capacity ? -ENOBUFS : 0;
+}
+
+int mw_procfs_scan_all(int proc_fd, mw_process **out, size_t *capacity,
+                       size_t *count) {
+    int error;
+    while ((error = mw_procfs_scan(proc_fd, *out, *capacity, count)) ==
+           -ENOBUFS) {
+        size_t wanted = *count + *count / 2 + 64;
+        mw_process *grown = realloc(*out, wanted * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        *out = grown;
+        *capacity = wanted;
+    }
+    return error;
 }
 
 int mw_scan(const char *proc_root, mw_process *out, size_t capacity,

@@ -72,4 +72,9 @@ int mw_procfs_children(int fd, mw_pids *found);
 int mw_procfs_scan(int proc_fd, mw_process *out, size_t capacity,
                    size_t *count);
 
+/* The same into memory that grows: *out is NULL or from malloc(3), and has room
+   for *capacity. */
+int mw_procfs_scan_all(int proc_fd, mw_process **out, size_t *capacity,
+                       size_t *count);
+
 #endif

@@ -40,14 +40,8 @@ typedef struct {
        (CONFIG_PROC_CHILDREN); else NULL. */
     mw_process *all;
     size_t all_count;
+    size_t all_capacity;
 } walk;
-
-static int is_in(const mw_pids *pids, int32_t pid) {
-    for (size_t i = 0; i < pids->count; i++)
-        if (pids->pid[i] == pid)
-            return 1;
-    return 0;
-}
 
 static int push(const mw_platform *p, walk *w, int32_t pid, int32_t parent) {
     if (parent == p->adopter_pid && mw_is_other_child(p, pid))
@@ -111,7 +105,8 @@ static int visit_living(const mw_platform *p, walk *w, int32_t pid, int fd) {
     int error = push_children(p, w, pid);
     if (w->number && w->number != SIGKILL)
         send(w, pid, fd);
-    return error || is_in(w->found, pid) ? error : mw_pids_add(w->found, pid);
+    return error || mw_pids_have(w->found, pid) ? error
+                                                : mw_pids_add(w->found, pid);
 }
 
 /* Signals a process that `parent` or the adopter has. */
@@ -158,25 +153,11 @@ static int kill_orphans(const mw_platform *p, walk *w) {
             int was_killed = has_ended && WIFSIGNALED(status) &&
                              WTERMSIG(status) == SIGKILL; /* just now */
             w->reaped += has_ended;
-            if ((!has_ended || was_killed) && !is_in(w->found, pid))
+            if ((!has_ended || was_killed) && !mw_pids_have(w->found, pid))
                 error = mw_pids_add(w->found, pid);
         }
     }
     free(children.pid);
-    return error;
-}
-
-static int scan(const mw_platform *p, walk *w) {
-    size_t capacity = 1024;
-    int error;
-    do {
-        free(w->all);
-        w->all = malloc(capacity * sizeof *w->all);
-        if (!w->all)
-            return -ENOMEM;
-        error = mw_procfs_scan(p->proc_fd, w->all, capacity, &w->all_count);
-        capacity = w->all_count + w->all_count / 4;
-    } while (error == -ENOBUFS);
     return error;
 }
 
@@ -189,7 +170,8 @@ int mw_platform_signal(const mw_platform *p, int number, int reap,
     if (number == SIGKILL && reap)
         error = kill_orphans(p, &w);
     if (!error && p->adopter_children_fd < 0)
-        error = scan(p, &w);
+        error = mw_procfs_scan_all(p->proc_fd, &w.all, &w.all_capacity,
+                                   &w.all_count);
     if (!error)
         error = push_children(p, &w, p->adopter_pid);
     while (!error && w.pids.count) {

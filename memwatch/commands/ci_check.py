@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TextIO
 
 import click
 
 from memwatch.commands import options
-from memwatch.commands.files import are_one_file, cannot_write, is_input, load_results
+from memwatch.commands.files import are_one_file, cannot_write, is_input, load_results, open_output
 from memwatch.gate import Check, Judgment, check_changes, check_limits, without_baseline
 from memwatch.limits import Limits
 from memwatch.outputs import OutputFile, complain, write_stdout
@@ -105,7 +104,7 @@ def command(
             for each in (path, baseline):
                 if each is not None and are_one_file(junit_path, each):
                     raise is_input(each)
-        junit = _open(junit_path)
+        junit = open_output(junit_path)
         judgment = _judge(path, limits, baseline, allow_missing_baseline, thresholds)
     except click.ClickException as error:
         if junit:
@@ -167,15 +166,6 @@ def _is_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def _open(path: str | None) -> OutputFile | None:
-    if path is None:
-        return None
-    try:
-        return OutputFile(path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
-
-
 def _print(judgment: Judgment, github: bool) -> None:
     """The verdict, and for GitHub the annotations below it."""
     lines = [f"memwatch: {line(judgment)}"]
@@ -193,16 +183,11 @@ def _annotate(message: str) -> None:
 
 
 def _write_lines(lines: list[str]) -> None:
-    text = "".join(f"{each}\n" for each in lines)
     try:
-        write_stdout(partial(_fill, text))
+        write_stdout(lambda out: out.writelines(f"{each}\n" for each in lines))
     except OSError as error:
         # The exit code says it, too.
         complain(f"cannot write to standard output: {error.strerror}")
-
-
-def _fill(text: str, out: TextIO) -> None:
-    out.write(text)
 
 
 def _tell_github(judgment: Judgment, files: tuple[str | None, str]) -> None:

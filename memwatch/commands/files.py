@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from memwatch.observations import Observer
+    from memwatch.outputs import OutputFile
     from memwatch.results import Results
 
 
@@ -52,6 +53,18 @@ def are_one_file(one: str, other: str) -> bool:
 
 def is_input(path: str) -> click.ClickException:
     return click.ClickException(f"{path!r} is what is to be read: write the result elsewhere")
+
+
+def open_output(path: str | None) -> OutputFile | None:
+    """Opened before there is anything to write, so that what cannot be is told at once."""
+    from memwatch.outputs import OutputFile
+
+    if path is None:
+        return None
+    try:
+        return OutputFile(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 def exists(path: str) -> click.ClickException:

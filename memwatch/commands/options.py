@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -27,14 +28,20 @@ def is_typed(name: str) -> bool:
     return source is ParameterSource.COMMANDLINE
 
 
+T = TypeVar("T")
+
+
+def _parsed(parse: Callable[[str], T], value: str, otherwise: str) -> T:
+    """`parse` raises ValueError for what `otherwise` is said of."""
+    try:
+        return parse(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is {otherwise}.") from None
+
+
 def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """Seconds, from "10" (milliseconds), "0.5", "10ms" or "1s"."""
-    try:
-        seconds = parse_interval(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is not an interval: write 10, 0.5, 10ms or 1s."
-        ) from None
+    seconds = _parsed(parse_interval, value, "not an interval: write 10, 0.5, 10ms or 1s")
     if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 0.1ms to 3600s.")
     return seconds
@@ -42,12 +49,7 @@ def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 
 def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """Seconds, from "5", "1.5s", "500ms" or "2min"."""
-    try:
-        seconds = parse_duration(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is not a duration: write 5 (seconds), 500ms or 2min."
-        ) from None
+    seconds = _parsed(parse_duration, value, "not a duration: write 5 (seconds), 500ms or 2min")
     if not seconds <= LONGEST_DURATION:
         raise click.BadParameter(f"{value!r} is out of range: write 100000min at most.")
     return seconds
@@ -57,24 +59,16 @@ def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int
     """Bytes, from "512M", "1.5GiB" or "4096"."""
     if value is None:
         return None
-    try:
-        return parse_size(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is not a size: write 512M, 1.5GiB (of 1024), 8GB (of 1000) or bytes."
-        ) from None
+    return _parsed(
+        parse_size, value, "not a size: write 512M, 1.5GiB (of 1024), 8GB (of 1000) or bytes"
+    )
 
 
 def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float:
     """Seconds, from a number of milliseconds, or as an interval is written."""
     if value is None:
         return 0.0
-    try:
-        seconds = parse_interval(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is not a time: write 500 (milliseconds), 500ms or 1s."
-        ) from None
+    seconds = _parsed(parse_interval, value, "not a time: write 500 (milliseconds), 500ms or 1s")
     if not seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 3600s at most.")
     return seconds
@@ -90,10 +84,7 @@ def watched(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
 def growth(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """A part, 0.5 from "50%" or "50"."""
-    try:
-        part = parse_percent(value)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not a percentage: write 50% or 50.") from None
+    part = _parsed(parse_percent, value, "not a percentage: write 50% or 50")
     if not SMALLEST_GROWTH <= part <= LARGEST_GROWTH:
         raise click.BadParameter(f"{value!r} is out of range: write 1% to 10000%.")
     return part

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from memwatch.commands import options, terminal
-from memwatch.commands.files import are_one_file, cannot_write
-from memwatch.outputs import OutputFile, complain, rescue, write_stderr, write_stdout
+from memwatch.commands.files import are_one_file, open_output
+from memwatch.outputs import complain, rescue, write_stderr, write_stdout
 from memwatch.profile import Profile
 
 if TYPE_CHECKING:
+    from memwatch.filters import Shown
     from memwatch.leaks import Leaks, LeakSearch
     from memwatch.observations import Observer
     from memwatch.tree import Subtrees
@@ -128,9 +129,9 @@ class Reports:
         self._include = include
         self._exclude = exclude
         self._top = top
-        self._csv_file = _open(csv_path)
+        self._csv_file = open_output(csv_path)
         try:
-            self._timeline_file = _open(timeline_path)
+            self._timeline_file = open_output(timeline_path)
         except click.ClickException:
             if self._csv_file:
                 self._csv_file.abandon()
@@ -216,14 +217,20 @@ class _Writer:
         exclude: re.Pattern[str] | None,
         leaks: Leaks | None,
     ) -> None:
-        from memwatch.filters import Filter, apply
-
         self.profile = profile
-        self.shown = apply(profile.processes, Filter(include, exclude))
+        self._include = include
+        self._exclude = exclude
         self.leaks = leaks
         self.made: str | None = None
         """A file that has the JSON already."""
         self.failed = False
+
+    @cached_property
+    def shown(self) -> Shown:
+        """Each process is looked at for it, so not before something shows them."""
+        from memwatch.filters import Filter, apply
+
+        return apply(self.profile.processes, Filter(self._include, self._exclude))
 
     def processes_csv(self, out: TextIO) -> None:
         from memwatch.reports.csv_report import write_processes
@@ -303,12 +310,3 @@ class _Writer:
             if fd != 2:
                 complain(f"cannot write to standard output: {error.strerror}")
             self.failed = True
-
-
-def _open(path: str | None) -> OutputFile | None:
-    if path is None:
-        return None
-    try:
-        return OutputFile(path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
