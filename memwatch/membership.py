@@ -104,17 +104,22 @@ class _Moments:
         for breach in profile.limits.breaches if profile.limits else ():
             pids = self._pids.setdefault(breach.time, set())
             pids.update(each.pid for each in breach.holders)
-        self._names: dict[tuple[int, int], str] = {}
+        self._found: dict[tuple[int, int], tuple[int, str]] = {}
 
     def look_at(self, process: Process) -> None:
         for time, pids in self._pids.items():
-            if process.pid in pids and process.first_seen <= time <= process.last_seen:
-                image = _at(process, time)
-                self._names[time, process.pid] = self._members.group_of(process, image)
+            # A time is that at which a look at all of them began: it may have come upon one that
+            # was started since. Of several that had a pid after each other it is the first one.
+            if process.pid in pids and time <= process.last_seen:
+                name = self._members.group_of(process, _at(process, time))
+                found = (process.first_seen, name)
+                key = (time, process.pid)
+                self._found[key] = min(found, self._found.get(key, found))
 
     def holders(self, time: int, holders: tuple[Holder, ...]) -> tuple[Holder, ...]:
         return tuple(
-            each._replace(group=self._names.get((time, each.pid), each.group)) for each in holders
+            each._replace(group=self._found.get((time, each.pid), (0, each.group))[1])
+            for each in holders
         )
 
 

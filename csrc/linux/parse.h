@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* mw_stat.flags: forked, and nothing executed since. */
+/* mw_stat.flags: on its way out; and forked, with nothing executed since. */
+#define PF_EXITING 0x4u
 #define PF_FORKNOEXEC 0x40u
 
 typedef struct mw_stat {

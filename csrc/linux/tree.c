@@ -97,14 +97,23 @@ static void send(const walk *w, int32_t pid, int fd) {
         kill(pid, w->number);
 }
 
-static int visit_living(const mw_platform *p, walk *w, int32_t pid, int fd) {
+/* Whether a signal can no longer be what ends it. */
+static int is_ending(const mw_stat *stat) {
+    return stat->flags & PF_EXITING && stat->threads == 1;
+}
+
+static int visit_living(const mw_platform *p, walk *w, int32_t pid, int fd,
+                        const mw_stat *stat) {
     /* Its children first: when it ends of the signal they are the adopter's.
        But what is to be killed may be about to pass itself on. */
     if (w->number == SIGKILL)
         send(w, pid, fd);
     int error = push_children(p, w, pid);
-    if (w->number && w->number != SIGKILL)
+    if (w->number && w->number != SIGKILL) {
+        if (is_ending(stat))
+            return error;
         send(w, pid, fd);
+    }
     return error || mw_pids_have(w->found, pid) ? error
                                                 : mw_pids_add(w->found, pid);
 }
@@ -120,7 +129,7 @@ static int visit(const mw_platform *p, walk *w, int32_t pid, int32_t parent) {
     int is_ours = n > 0 && !mw_parse_stat(text, (size_t)n, &stat) &&
                   (stat.ppid == parent || stat.ppid == p->adopter_pid);
     if (is_ours && is_living(&stat))
-        error = visit_living(p, w, pid, fd);
+        error = visit_living(p, w, pid, fd, &stat);
     else if (is_ours && w->reap && pid != p->root_pid)
         /* Else they pile up, and to walk over them takes ever longer. */
         w->reaped += waitpid(pid, NULL, WNOHANG) == pid;
