@@ -25,11 +25,17 @@ enum mw_kind {
     MW_CPU = 6,     /* what it used in all its life. value: user time;
                        second: system time */
     MW_IO = 7,      /* value: bytes read from storage; second: written */
-    MW_PSS = 8      /* the job's memory with shared pages counted once, just
+    MW_PSS = 8,     /* the job's memory with shared pages counted once, just
                        after the tick of this time. value: sum of proportional
                        set sizes; process: sum of the resident sizes that the
                        same processes had at that tick; second: number of those
                        of which the resident size was taken instead */
+    MW_FOOTPRINT =
+        9 /* physical footprint, where the system has it (macOS): what
+             a process is charged for, compressed memory too.
+             value: now; second: its high-water mark. With process
+             0, before the tick of the same time: value: sum over the job;
+             second: number of live processes that are not in it */
 };
 
 /* Bits of mw_observation.valid and mw_process.valid. */
@@ -58,7 +64,9 @@ enum mw_valid {
     MW_BY_HOOK = 65536, /* STARTED: found as it passed the exit hook */
     MW_HAS_CPU = 131072,
     MW_HAS_IO = 262144,
-    MW_HAS_CWD = 524288 /* IMAGE: working directory, as it was looked at */
+    MW_HAS_CWD = 524288, /* IMAGE: working directory, as it was looked at */
+    MW_HAS_FOOTPRINT = 1048576 /* FOOTPRINT: now; its high-water mark has
+                                  MW_HAS_WATERMARK, MW_FINAL */
 };
 
 /* Ways to learn what looking now and then cannot tell. A set is an or. */
@@ -66,7 +74,8 @@ enum mw_source {
     MW_CONNECTOR = 1, /* proc connector: every fork, exec and exit */
     MW_PERF = 2,      /* perf side-band: the same, of the job only */
     MW_TASKSTATS = 4, /* the kernel's record of every exit */
-    MW_HOOK = 8       /* the job stops for a moment before each exit and exec */
+    MW_HOOK = 8,      /* the job stops for a moment before each exit and exec */
+    MW_KQUEUE = 16    /* macOS: that a process forked, executed or ended */
 };
 
 /* Whether a source works here, by trying it: 0, or -errno why not. -ENOTSUP:

@@ -28,6 +28,8 @@ typedef struct mw_news {
     int64_t user;    /* MW_HAS_CPU: of both */
     int64_t system;
     uint64_t peak;       /* high-water mark; MW_HAS_WATERMARK */
+    uint64_t footprint;  /* EXIT: that of the footprint; MW_HAS_FOOTPRINT. With
+                            it come user, system and bytes, where known */
     uint64_t read_bytes; /* from storage; MW_HAS_IO: of both */
     uint64_t written_bytes;
     uint64_t mark;      /* another one for each image, most likely */

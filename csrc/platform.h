@@ -40,8 +40,11 @@ enum mw_life {
 /* One look at a process. */
 typedef struct mw_reading {
     uint64_t rss;
+    uint64_t footprint;      /* MW_HAS_FOOTPRINT */
+    uint64_t footprint_peak; /* of this image; MW_HAS_WATERMARK. Of one that
+                                has ended it is the last word */
     enum mw_life life;
-    uint32_t valid; /* MW_HAS_RSS */
+    uint32_t valid; /* MW_HAS_RSS, and those above */
     int new_image;  /* it seems to have executed something since last time */
 } mw_reading;
 
