@@ -5,7 +5,6 @@ so paths are relative to that and nothing of memwatch is imported.
 """
 
 import os
-import sys
 import sysconfig
 import time
 from glob import glob
@@ -23,7 +22,12 @@ COMMON = [
     "spawn.c",
     "build_info.c",
 ]
-PLATFORM = sorted(glob("csrc/linux/*.c")) if sys.platform == "linux" else ["csrc/unsupported.c"]
+
+# "linux-x86_64", "macosx-11.0-arm64": of the machine that is built for, which the environment's
+# _PYTHON_HOST_PLATFORM names where that is another one.
+TARGET = sysconfig.get_platform()
+FOLDERS = {"linux": "linux", "macosx": "darwin"}
+PLATFORM = sorted(glob(f"csrc/{FOLDERS.get(TARGET.partition('-')[0])}/*.c"))
 
 # Builds that are to be reproducible set this: https://reproducible-builds.org/specs/
 built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
@@ -34,16 +38,17 @@ with open(API) as api:
 ffi.set_source(
     "memwatch._native",
     '#include "memwatch.h"',
-    sources=[f"csrc/{name}" for name in COMMON] + PLATFORM,
+    sources=[f"csrc/{name}" for name in COMMON] + (PLATFORM or ["csrc/unsupported.c"]),
     # All of it, other platforms' files too: what is listed here is in the sdist.
     depends=sorted(glob("csrc/**/*.*", recursive=True)),
     include_dirs=["csrc"],
     define_macros=[
         ("_GNU_SOURCE", None),
         ("MW_BUILD_DATE", time.strftime('"%Y-%m-%d"', built)),
-        ("MW_BUILD_TARGET", f'"{sysconfig.get_platform()}"'),
+        ("MW_BUILD_TARGET", f'"{TARGET}"'),
     ],
-    extra_compile_args=["-std=c11", "-O2", "-pthread"],
+    # Debug information without the folder's name: the same source gives the same wheel anywhere.
+    extra_compile_args=["-std=c11", "-O2", "-pthread", f"-ffile-prefix-map={os.getcwd()}=."],
     extra_link_args=["-pthread"],
     py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
 )

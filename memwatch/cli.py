@@ -47,12 +47,18 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
+    from platform import python_implementation, python_version
+
     from memwatch import native
 
+    # What a report of a bug needs. A backend's version is that of the system it speaks to.
+    system = os.uname()
     click.echo(f"memwatch {__version__}")
     click.echo(f"Build date:  {native.build_date()}")
     click.echo(f"Target:      {native.build_target()}")
-    click.echo(f"Backend:     {native.backend()}")
+    click.echo(f"Backend:     {native.backend()}, on {system.sysname} {system.release}")
+    # The "t" of a free-threaded build is in the flags only.
+    click.echo(f"Python:      {python_implementation()} {python_version()}{sys.abiflags}")
     ctx.exit()
 
 
@@ -67,7 +73,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Show version, build date and target platform.",
+    help="Show version, build date, target platform, and what it runs on.",
 )
 def cli() -> None:
     """The memory of a whole job: every process it starts, totals over time, peaks."""
