@@ -1,8 +1,12 @@
-"""The sdist, the wheel made from it, and what that wheel installs. Needs no network."""
+"""The sdist, the wheels made from it, here and for macOS, and what one installs.
+
+Needs no network.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +15,7 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,6 +27,11 @@ BUILD = (
     "import sys; from setuptools import build_meta; "
     "print('made ' + getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))"
 )
+
+TREES = ("benchmarks", "csrc", "docs", "memwatch", "tests")
+
+# Any day: https://reproducible-builds.org/specs/source-date-epoch/
+SOME_DAY = {"SOURCE_DATE_EPOCH": "1700000000"}
 
 has_gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
@@ -40,18 +50,19 @@ def run(command, **how) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def build(what: str, source: Path, target: Path) -> Path:
+def build(what: str, source: Path, target: Path, **variables: str) -> Path:
     target.mkdir()
-    out = run([sys.executable, "-c", BUILD, what, target], cwd=source).stdout
+    env = {**os.environ, **variables}
+    out = run([sys.executable, "-c", BUILD, what, target], cwd=source, env=env).stdout
     return target / out.rpartition("made ")[2].strip()
 
 
 def tracked_files() -> set[str]:
     """What belongs to the project: files here, less what building and testing leave behind."""
     left_behind = (".so", ".pyc", "memwatch/_native.c")
-    return {
+    return {".ci/run"} | {
         str(path.relative_to(ROOT))
-        for folder in ("csrc", "memwatch")
+        for folder in TREES
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and not str(path).endswith(left_behind)
     }
@@ -74,19 +85,23 @@ def sdist(tmp_path_factory) -> Path:
     return build("sdist", source, directory / "sdist")
 
 
-@pytest.fixture(scope="module")
-def unpacked(sdist) -> Path:
+def unpack(sdist: Path, target: Path) -> Path:
     with tarfile.open(sdist) as archive:
         if hasattr(tarfile, "data_filter"):
-            archive.extractall(sdist.parent, filter="data")
+            archive.extractall(target, filter="data")
         else:
-            archive.extractall(sdist.parent)
-    return sdist.parent / sdist.name.removesuffix(".tar.gz")
+            archive.extractall(target)
+    return target / sdist.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture(scope="module")
+def unpacked(sdist) -> Path:
+    return unpack(sdist, sdist.parent)
 
 
 @pytest.fixture(scope="module")
 def wheel(unpacked) -> Path:
-    return build("wheel", unpacked, unpacked.parent.parent / "wheel")
+    return build("wheel", unpacked, unpacked.parent.parent / "wheel", **SOME_DAY)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +145,18 @@ def test_sdist_has_nothing_built(unpacked):
     assert not [path for path in unpacked.rglob("*") if path.name.endswith(built)]
 
 
+def test_metadata_is_what_an_index_takes(sdist, wheel):
+    pytest.importorskip("twine")
+    run([sys.executable, "-m", "twine", "check", "--strict", sdist, wheel])
+
+
+def test_same_source_gives_the_same_wheel(sdist, wheel, tmp_path):
+    """Wherever it is built, and however new its files are."""
+    again = build("wheel", unpack(sdist, tmp_path / "elsewhere"), tmp_path / "wheel", **SOME_DAY)
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
+
+
 def test_wheel_tag(wheel):
     name, _version, python, abi, platform = wheel.name.removesuffix(".whl").split("-")
     assert name == "memwatch"
@@ -137,7 +164,22 @@ def test_wheel_tag(wheel):
         assert (python, abi) == ("cp310", "abi3")
     else:
         assert abi.endswith("t")
-    assert platform == sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    if sys.platform == "darwin":
+        # The oldest that it runs on, which is the extension's own.
+        assert platform.startswith("macosx_")
+    else:
+        assert platform == sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+
+def audit(wheel: Path) -> None:
+    """That nothing is called but the stable ABI of the Python that the wheel is tagged with."""
+    pytest.importorskip("abi3audit")
+    run([sys.executable, "-m", "abi3audit", "--strict", wheel])
+
+
+@pytest.mark.skipif(not has_gil, reason="a free-threaded Python has no stable ABI")
+def test_wheel_keeps_to_the_stable_abi(wheel):
+    audit(wheel)
 
 
 def test_wheel_content(wheel):
@@ -192,4 +234,171 @@ def test_installed_module(installed, tmp_path):
     from memwatch import __version__
 
     assert done.stdout.startswith(f"memwatch {__version__}\n")
+    assert "\nBuild date:  2023-11-14\n" in done.stdout
     assert "Backend:     linux" in done.stdout or sys.platform != "linux"
+
+
+# -- Systems that memwatch does not know -----------------------------------------------------------
+
+
+def test_an_unknown_system_gets_a_program_that_says_so(unpacked, tmp_path):
+    wheel = build("wheel", unpacked, tmp_path / "wheel", _PYTHON_HOST_PLATFORM="plan9-4-x86_64")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    memwatch = [sys.executable, "-m", "memwatch"]
+    env = {**clean_environment(), "PYTHONPATH": str(tmp_path / "site")}
+    done = run([*memwatch, "--version"], env=env, cwd=tmp_path)
+    assert "\nTarget:      plan9-4-x86_64\nBackend:     unsupported, on " in done.stdout
+    done = subprocess.run(
+        [*memwatch, "run", "--", "touch", "ran"],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "memwatch: cannot run 'touch': memwatch needs Linux or macOS; "
+        f"it does not support {os.uname().sysname}\n"
+    )
+    assert not (tmp_path / "ran").exists()
+
+
+# -- macOS, built here by zig, which has its headers and the names in its libraries ----------------
+
+
+class Mac(NamedTuple):
+    target: str
+    platform: str
+    oldest: tuple[int, int]
+    cpu: int
+    """cpu_type_t of mach/machine.h."""
+
+    def compilers(self) -> dict[str, str]:
+        """What setuptools is to build with, instead of what Python itself was built with.
+
+        All that an extension does not define must be in a library, but for Python's own functions:
+        they are in the program that loads it. The linker then takes any name for one of those.
+        """
+        zig = f"{shlex.quote(sys.executable)} -m ziglang cc -target {self.target}"
+        return {
+            "CC": f"{zig} -Werror=unguarded-availability",
+            "CFLAGS": "-Wall",
+            "LDSHARED": f"{zig} -shared -undefined dynamic_lookup",
+            "_PYTHON_HOST_PLATFORM": self.platform,
+        }
+
+
+MACS = [
+    Mac("aarch64-macos.11.0", "macosx-11.0-arm64", (11, 0), 0x0100000C),
+    Mac("x86_64-macos.10.15", "macosx-10.15-x86_64", (10, 15), 0x01000007),
+]
+
+
+@pytest.fixture(params=MACS, ids=lambda mac: mac.platform)
+def mac(request) -> Mac:
+    if sys.platform == "darwin":
+        pytest.skip("builds for macOS where there is none; here it is built as for any system")
+    pytest.importorskip("ziglang", reason="no ziglang: it builds for macOS")
+    pytest.importorskip("macholib", reason="no macholib: it reads what was built")
+    return request.param
+
+
+class Image(NamedTuple):
+    cpu: int
+    oldest: tuple[int, int]
+    libraries: list[str]
+    exported: set[str]
+    found: set[str]
+    """What it needs, and one of the libraries has."""
+    missing: set[str]
+
+
+def read_image(path: Path) -> Image:
+    """A Mach-O file for one architecture: mach-o/loader.h, mach-o/nlist.h."""
+    from macholib.mach_o import LC_BUILD_VERSION, LC_LOAD_DYLIB, LC_VERSION_MIN_MACOSX
+    from macholib.MachO import MachO
+    from macholib.SymbolTable import SymbolTable
+
+    image = MachO(str(path))
+    (header,) = image.headers
+    libraries, versions = [], []
+    for load, command, data in header.commands:
+        if load.cmd == LC_LOAD_DYLIB:
+            libraries.append(data.rstrip(b"\0").decode())
+        elif load.cmd == LC_BUILD_VERSION:
+            versions.append(int(command.minos))
+        elif load.cmd == LC_VERSION_MIN_MACOSX:
+            versions.append(int(command.version))
+    (version,) = versions
+    symbols = SymbolTable(image)
+    needed: dict[bool, set[str]] = {True: set(), False: set()}
+    for symbol, name in symbols.undefsyms:
+        # From 1 on, the number of the library where the linker found it.
+        needed[1 <= symbol.n_desc >> 8 & 0xFF <= len(libraries)].add(name.decode())
+    return Image(
+        int(header.header.cputype),
+        (version >> 16, version >> 8 & 0xFF),
+        libraries,
+        {name.decode() for _symbol, name in symbols.extdefsyms},
+        needed[True],
+        needed[False],
+    )
+
+
+def stable_abi() -> set[str]:
+    """Names that every Python from 3.10 on exports."""
+    abi3info = pytest.importorskip("abi3info", reason="no abi3info: it knows the stable ABI")
+    from abi3info.models import PyVersion
+
+    return {
+        symbol.macos
+        for symbol, what in (*abi3info.FUNCTIONS.items(), *abi3info.DATAS.items())
+        if what.added <= PyVersion(3, 10)
+    }
+
+
+@pytest.mark.skipif(not has_gil, reason="a free-threaded Python has no stable ABI")
+def test_wheel_for_macos(unpacked, mac, tmp_path):
+    wheel = build("wheel", unpacked, tmp_path / "wheel", **mac.compilers())
+    tag = mac.platform.replace("-", "_").replace(".", "_")
+    assert wheel.name.endswith(f"-cp310-abi3-{tag}.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        image = read_image(Path(archive.extract("memwatch/_native.abi3.so", tmp_path)))
+    assert (image.cpu, image.oldest) == (mac.cpu, mac.oldest)
+    assert image.libraries == ["/usr/lib/libSystem.B.dylib"]
+    assert "_PyInit__native" in image.exported
+    assert image.found > {"_malloc", "_pthread_create"}
+    assert image.missing > {"_PyImport_ImportModule"}
+    assert not image.missing - stable_abi()
+    audit(wheel)
+
+
+def compile_for(mac: Mac, code: str, folder: Path) -> Path:
+    """An extension by itself, with the compilers that make the wheel's."""
+    (folder / "x.c").write_text(code)
+    compilers = mac.compilers()
+    run([*shlex.split(compilers["CC"]), "-O2", "-c", "x.c", "-o", "x.o"], cwd=folder)
+    run([*shlex.split(compilers["LDSHARED"]), "x.o", "-o", "x.so"], cwd=folder)
+    return folder / "x.so"
+
+
+def test_a_misspelt_function_is_noticed(mac, tmp_path):
+    code = """
+        extern int proc_listallpids(void *, int), proc_listallpid(void *, int);
+        extern int PyErr_Occured(void), PyErr_CheckSignals(void);
+        int f(void) {
+            return proc_listallpids(0, 0) + proc_listallpid(0, 0) + PyErr_Occured() +
+                   PyErr_CheckSignals();
+        }
+    """
+    image = read_image(compile_for(mac, code, tmp_path))
+    assert "_proc_listallpids" in image.found
+    assert image.missing - stable_abi() == {"_proc_listallpid", "_PyErr_Occured"}
+
+
+def test_a_function_of_a_later_macos_is_noticed(mac, tmp_path):
+    code = '#include <sys/stat.h>\nint f(void) { return mkfifoat(-1, "", 0); }'
+    with pytest.raises(AssertionError, match=r"only available on macOS 13\.0 or newer"):
+        compile_for(mac, code, tmp_path)

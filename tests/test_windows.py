@@ -46,15 +46,15 @@ def test_import_can_be_caught():
     assert (done.stdout, done.stderr) == (f"{REFUSAL}\n", "")
 
 
-@pytest.mark.parametrize("hook", ["get_requires_for_build_wheel", "build_wheel", "build_sdist"])
+@pytest.mark.parametrize(
+    "hook",
+    ["get_requires_for_build_wheel()", "build_wheel(sys.argv[1])", "build_sdist(sys.argv[1])"],
+)
 def test_build_refuses(hook, tmp_path):
     """Before a compiler is looked for, and with nothing else in the output."""
     pytest.importorskip("setuptools")
-    if hook.startswith("get"):
-        call = f"build_meta.{hook}()"
-    else:
-        call = f"build_meta.{hook}(sys.argv[1])"
     # setuptools itself is not under test: it may think that it is where it is.
-    done = python(f"from setuptools import build_meta{WINDOWS}{call}", str(tmp_path))
+    code = f"from setuptools import build_meta{WINDOWS}build_meta.{hook}"
+    done = python(code, str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{REFUSAL}\n")
     assert not list(tmp_path.iterdir())
