@@ -26,8 +26,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch import facts as facts_module
 from memwatch import cgroup, native, tiers
+from memwatch import facts as facts_module
 from memwatch._native import lib
 from memwatch.commands import doctor
 from memwatch.facts import (
@@ -546,9 +546,7 @@ def test_report_of_a_system_that_is_not_supported() -> None:
 
 def test_report_of_a_mac() -> None:
     text = text_of(CHECKUPS["mac"])
-    assert text.startswith(
-        "memwatch 0.1.0 (darwin backend) on macOS 14.5 (Darwin 23.5.0), arm64\n"
-    )
+    assert text.startswith("memwatch 0.1.0 (darwin backend) on macOS 14.5 (Darwin 23.5.0), arm64\n")
     assert text.count("\n  yes  ") == len(DARWIN_TIERS)
     assert "  yes  sampling (libproc)" in text
     assert "  yes  process events (kqueue)" in text
