@@ -1,5 +1,5 @@
-/* The fake macOS by itself: each case is a fact of xnu that the Darwin files are
-   tested against. */
+/* The fake macOS by itself: each case is a fact of xnu that the Darwin files
+   are tested against. */
 #include <errno.h>
 #include <libproc.h>
 #include <mach/mach_time.h>

@@ -314,8 +314,8 @@ int kevent(int fd, const struct kevent *changes, int change_count,
     lock_machine();
     ask("kevent");
     queue *q = find_queue(fd);
-    int error = q ? change_all(q, changes, change_count, events, room, &count)
-                  : EBADF;
+    int error =
+        q ? change_all(q, changes, change_count, events, room, &count) : EBADF;
     int is_done = error || count || !room;
     unlock_machine();
     while (!is_done) {

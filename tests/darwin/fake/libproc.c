@@ -43,6 +43,15 @@ static int is_allowed(const process *p) {
     return !fake.my_uid || p->uid == fake.my_uid;
 }
 
+/* LC_UUID: another one for each executable. */
+static void fill_uuid(const process *p, uint8_t out[16]) {
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (const char *at = p->path; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+    memcpy(out, &hash, sizeof hash);
+    memcpy(out + sizeof hash, &hash, sizeof hash);
+}
+
 static int64_t wall(const process *p) { return fake.boot + p->start; }
 
 static uint32_t flags_of(const process *p) {
@@ -104,6 +113,7 @@ static void fill_unique(const process *p, struct uniqidentifierinfo *out) {
                                        .p_puniqueid = p->parent_unique,
                                        .p_idversion = p->version,
                                        .p_orig_ppidversion = p->parent_version};
+    fill_uuid(p, out->p_uuid);
 }
 
 /* What a flavor is: its size, whose permission it needs, its name here. */
@@ -127,8 +137,7 @@ static int flavor_of(int flavor, size_t *size, int *is_checked,
         *size = sizeof(struct uniqidentifierinfo);
         *what = "unique";
         return 0;
-    default:
-        return EINVAL;
+    default: return EINVAL;
     }
 }
 
@@ -211,9 +220,11 @@ static int rusage(int pid, int flavor, struct rusage_info_v4 *out) {
         .ri_phys_footprint = p->footprint,
         .ri_proc_start_abstime = to_ticks(p->start),
         .ri_proc_exit_abstime = p->ended ? to_ticks(p->ended) : 0,
+        .ri_child_elapsed_abstime = to_ticks(p->children_elapsed),
         .ri_diskio_bytesread = p->read,
         .ri_diskio_byteswritten = p->written,
         .ri_lifetime_max_phys_footprint = p->footprint_max};
+    fill_uuid(p, out->ri_uuid);
     return 0;
 }
 
@@ -289,7 +300,7 @@ static void fill_kinfo(const process *p, struct kinfo_proc *out) {
     out->kp_eproc.e_pcred.p_ruid = p->uid;
     out->kp_eproc.e_ucred.cr_uid = p->uid;
     out->kp_eproc.e_ppid = p->ppid;
-    out->kp_eproc.e_pgid = p->pgid;
+    out->kp_eproc.e_pgid = p->life == ZOMBIE ? 0 : p->pgid;
 }
 
 static void grow(void) {

@@ -48,7 +48,8 @@ typedef struct {
     int32_t ppid, pgid, sid;
     unsigned flags;
     long long user, system, start;
-    unsigned long long stack;
+    unsigned long long faults_of_children; /* that were waited for */
+    unsigned long long code, stack;        /* no code in the middle of execve */
     int status;
 } stat_line;
 
@@ -62,14 +63,14 @@ static int parse_stat(const char *text, stat_line *out) {
     memcpy(out->comm, open + 1, length);
     const char *at = shut + 2;
     int got = sscanf(at,
-                     "%c %d %d %d %*d %*d %u %*u %*u %*u %*u %lld %lld %*d "
-                     "%*d %*d %*d %*d %*d %lld %*u %*d %*u %*u %*u %llu",
+                     "%c %d %d %d %*d %*d %u %*u %llu %*u %*u %lld %lld %*d "
+                     "%*d %*d %*d %*d %*d %lld %*u %*d %*u %llu %*u %llu",
                      &out->state, &out->ppid, &out->pgid, &out->sid,
-                     &out->flags, &out->user, &out->system, &out->start,
-                     &out->stack);
+                     &out->flags, &out->faults_of_children, &out->user,
+                     &out->system, &out->start, &out->code, &out->stack);
     const char *last = strrchr(text, ' ');
     out->status = last ? atoi(last) : 0;
-    return got == 9 ? 0 : -1;
+    return got == 11 ? 0 : -1;
 }
 
 static void note_arguments(process *p) {
@@ -182,6 +183,7 @@ void live_refresh(int32_t pid) {
     p->sid = s.sid;
     p->user = s.user * (1000000000 / sysconf(_SC_CLK_TCK));
     p->system = s.system * (1000000000 / sysconf(_SC_CLK_TCK));
+    p->children_elapsed = (int64_t)s.faults_of_children;
     if (s.state == 'Z' || s.state == 'X') {
         if (p->life == LIVES) {
             fake.now = machine_now();
@@ -190,7 +192,8 @@ void live_refresh(int32_t pid) {
         p->life = ZOMBIE;
         return;
     }
-    note_image(p, &s, is_new);
+    if (s.code || is_new)
+        note_image(p, &s, is_new);
     note_memory(p);
     note_children(p);
 }

@@ -17,7 +17,7 @@ machine fake = {.numer = 1, .denom = 1};
 static pthread_mutex_t lock;
 
 /* Taken again by whoever has it: what is wrapped is also called from here. */
-__attribute__((constructor)) static void make_lock(void) {
+__attribute__((constructor(101))) static void make_lock(void) {
     pthread_mutexattr_t kind;
     pthread_mutexattr_init(&kind);
     pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_RECURSIVE);
@@ -157,6 +157,13 @@ void do_exit(process *p) {
         do_remove(p);
 }
 
+void do_reap(process *p) {
+    process *parent = find_process(p->ppid);
+    if (parent)
+        parent->children_elapsed += p->ended - p->start + 1;
+    do_remove(p);
+}
+
 void do_remove(process *p) {
     free(p->arguments);
     size_t at = (size_t)(p - fake.table);
@@ -174,7 +181,7 @@ uint64_t to_seen_ticks(int64_t ns) {
 
 int64_t real_clock(clockid_t clock) {
     struct timespec now;
-    clock_gettime(clock, &now);
+    syscall(SYS_clock_gettime, clock, &now);
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
@@ -216,8 +223,8 @@ int ask(const char *what) {
 }
 
 int fail_next(const char *what, int error, int count) {
-    static const char *const known[] = {"scan", "rusage", "shortinfo",
-                                        "unique", "path", "args",
+    static const char *const known[] = {"scan",   "rusage",  "shortinfo",
+                                        "unique", "path",    "args",
                                         "kqueue", "register"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(known[i], what)) {
@@ -286,4 +293,13 @@ void fake_run(void) {
     lock_machine();
     fake.runs_from = real_clock(CLOCK_MONOTONIC) - fake.now;
     unlock_machine();
+}
+
+/* FAKE_MACOS=NUMER/DENOM in the environment: live from the start, for programs
+   that know nothing of all this. */
+__attribute__((constructor(102))) static void begin_live(void) {
+    const char *ticks = getenv("FAKE_MACOS");
+    unsigned numer, denom;
+    if (ticks && sscanf(ticks, "%u/%u", &numer, &denom) == 2)
+        fake_live(numer, denom);
 }

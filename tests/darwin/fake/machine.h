@@ -33,12 +33,12 @@ typedef struct process {
     size_t arguments_length;
     uint64_t rss, footprint, footprint_max;
     int64_t user, system;
+    int64_t children_elapsed; /* the lives of those that it has waited for */
     uint64_t read, written;
     uint64_t ignored;    /* signals: bit N is signal N */
     int owned_by_kernel; /* no stack of its own */
     uint64_t live_mark;  /* of the image, in live mode */
-    uint64_t children;   /* ever seen, in live mode */
-    int32_t newest;      /* the newest child seen */
+    uint64_t children;   /* a hash of them, in live mode */
 } process;
 
 typedef struct machine {
@@ -73,6 +73,7 @@ process *do_fork(int32_t parent, int32_t pid);
 void do_exec(process *p, const char *path);
 void do_exiting(process *p, int status);
 void do_exit(process *p);
+void do_reap(process *p); /* its parent has waited for it */
 void do_remove(process *p);
 
 /* Time since boot. Lets what is due by then happen. */

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "machine.h"
@@ -21,6 +22,7 @@ pid_t __real_getsid(pid_t pid);
 int __real_kill(pid_t pid, int number);
 pid_t __real_wait4(pid_t pid, int *status, int options, struct rusage *used);
 int __real_getrusage(int who, struct rusage *used);
+int __real_clock_gettime(clockid_t clock, struct timespec *out);
 
 pid_t __wrap_getpid(void);
 uid_t __wrap_geteuid(void);
@@ -30,8 +32,9 @@ int __wrap_kill(pid_t pid, int number);
 pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *used);
 pid_t __wrap_waitpid(pid_t pid, int *status, int options);
 int __wrap_getrusage(int who, struct rusage *used);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
 
-/* Without a script, before anything was said, nothing is made up. */
+/* Before anything was said, nothing is made up. */
 static int is_real(void) { return fake.is_live || !fake.count; }
 
 pid_t __wrap_getpid(void) { return is_real() ? __real_getpid() : fake.my_pid; }
@@ -131,7 +134,7 @@ pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *used) {
     if (p && used)
         *used = (struct rusage){.ru_maxrss = (long)p->rss};
     if (p)
-        do_remove(p);
+        do_reap(p);
     unlock_machine();
     if (got || (has_any && options & WNOHANG))
         return got;
@@ -150,6 +153,20 @@ int __wrap_getrusage(int who, struct rusage *used) {
     int result = __real_getrusage(who, used);
     used->ru_maxrss *= 1024;
     return result;
+}
+
+/* The clocks that go on while nobody looks are one and the same. */
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
+    int is_wall = clock == CLOCK_REALTIME;
+    if (!fake.count ||
+        (clock != CLOCK_MONOTONIC && clock != CLOCK_MONOTONIC_RAW && !is_wall))
+        return __real_clock_gettime(clock, out);
+    lock_machine();
+    int64_t now = machine_now() + (is_wall ? fake.boot : 0);
+    unlock_machine();
+    *out = (struct timespec){.tv_sec = now / 1000000000,
+                             .tv_nsec = now % 1000000000};
+    return 0;
 }
 
 /* Of the calling thread. */

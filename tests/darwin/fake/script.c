@@ -198,7 +198,7 @@ static int happen(const words *w) {
             do_exiting(p, (int)number(word(w, 2)));
         do_exit(p);
     } else if (!strcmp(verb, "reap"))
-        do_remove(p);
+        do_reap(p);
     else if (!strcmp(verb, "reparent"))
         p->ppid = (int32_t)number(word(w, 2));
     else
@@ -244,9 +244,10 @@ static void add_step(int64_t time, size_t line, const char *text) {
 }
 
 int fake_script(const char *text) {
-    static const char *const verbs[] = {
-        "ticks", "boot", "me",   "start",    "fork", "exec",   "set",  "args",
-        "exit",  "reap", "grow", "reparent", "lose", "vanish", "fail", "exiting"};
+    static const char *const verbs[] = {"ticks", "boot",   "me",   "start",
+                                        "fork",  "exec",   "set",  "args",
+                                        "exit",  "reap",   "grow", "reparent",
+                                        "lose",  "vanish", "fail", "exiting"};
     char *copy = strdup(text);
     if (!copy)
         abort();
