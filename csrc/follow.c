@@ -95,6 +95,30 @@ static mw_observation *report_rss(mw_follower *f, mw_slot *slot, int64_t time,
     return record;
 }
 
+/* Says the physical footprint when it has changed, or its mark has. */
+static int report_footprint(mw_follower *f, mw_slot *slot, int64_t time,
+                            const mw_reading *reading) {
+    if (!(reading->valid & MW_HAS_FOOTPRINT))
+        return 0;
+    uint64_t mark =
+        reading->valid & MW_HAS_WATERMARK ? reading->footprint_peak : 0;
+    int raised = mark > slot->footprint_mark;
+    if (slot->has_footprint && slot->footprint == reading->footprint && !raised)
+        return 0;
+    mw_observation *record = observe(f, time, MW_FOOTPRINT, slot);
+    if (!record)
+        return -ENOMEM;
+    record->value = slot->footprint = reading->footprint;
+    record->valid = MW_HAS_FOOTPRINT;
+    slot->has_footprint = 1;
+    f->has_footprint = 1;
+    if (raised) {
+        record->second = slot->footprint_mark = mark;
+        record->valid |= MW_HAS_WATERMARK;
+    }
+    return 0;
+}
+
 static int report_watermark(mw_follower *f, mw_slot *slot, int64_t time,
                             uint64_t peak, uint32_t final) {
     mw_observation *record = observe(f, time, MW_MEMORY, slot);
@@ -132,6 +156,10 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
         slot->since = time;
     if (!length)
         return 0;
+    if (!(valid & MW_SAME_IMAGE)) {
+        slot->has_footprint = 0;
+        slot->footprint_mark = 0;
+    }
     if (mw_platform_sources(f->platform) & MW_HOOK)
         slot->text = hash_of(text, length);
     if (image->mark || !(valid & MW_SAME_IMAGE))
@@ -286,13 +314,23 @@ typedef struct {
 
 static int apply_news(mw_follower *f);
 
-static int take_view(mw_follower *f, const mw_slot *slot, int64_t time,
-                     view *out) {
+/* Reads the memory of a process. One that has ended may still tell the highest
+   footprint of its last image. */
+static int look(mw_follower *f, mw_slot *slot, int64_t time, mw_reading *out) {
+    int error =
+        mw_platform_poll(f->platform, slot->handle, time, out, &f->found);
+    if (!error && out->life == MW_ENDED && (out->valid & MW_HAS_WATERMARK)) {
+        slot->known |= MW_HAS_FOOTPRINT;
+        slot->footprint_peak = out->footprint_peak;
+    }
+    return error;
+}
+
+static int take_view(mw_follower *f, mw_slot *slot, int64_t time, view *out) {
     *out = (view){.begun = mw_now()};
     mw_platform_image(f->platform, slot->handle, f->text, IMAGE_TEXT,
                       &out->image);
-    return mw_platform_poll(f->platform, slot->handle, time, &out->memory,
-                            &f->found);
+    return look(f, slot, time, &out->memory);
 }
 
 /* Whether a process says that it is about to execute, or that it has. */
@@ -361,8 +399,11 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     slot->image_read_at = seen->begun;
     if (!error && (seen->memory.valid & MW_HAS_RSS) &&
         !seen->memory.new_image && !(slot->early_image && has_events(f)) &&
-        has_own_memory(f, slot))
+        has_own_memory(f, slot)) {
         error = report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
+        if (!error)
+            error = report_footprint(f, slot, time, &seen->memory);
+    }
     return error;
 }
 
@@ -524,6 +565,13 @@ static int report_sums(mw_follower *f, mw_slot *slot, int64_t time) {
         error = report_watermark(f, slot, time, slot->attempt.peak, 0);
     if (error)
         return error;
+    if (slot->known & MW_HAS_FOOTPRINT) {
+        mw_observation *record = observe(f, time, MW_FOOTPRINT, slot);
+        if (!record)
+            return -ENOMEM;
+        record->second = slot->footprint_peak;
+        record->valid = MW_HAS_WATERMARK | MW_FINAL;
+    }
     if (slot->known & MW_HAS_CPU) {
         mw_observation *record = observe(f, time, MW_CPU, slot);
         if (!record)
@@ -602,8 +650,7 @@ static int look_at_end(mw_follower *f, int32_t pid, int64_t time) {
     }
     mw_reading reading = {.life = MW_VANISHED};
     if (!error && slot->handle)
-        error = mw_platform_poll(f->platform, slot->handle, time, &reading,
-                                 &f->found);
+        error = look(f, slot, time, &reading);
     slot->life = (uint8_t)reading.life;
     if (error || reading.life != MW_ALIVE || slot->exits)
         return error;
@@ -758,6 +805,26 @@ static int is_of_first_thread(const mw_news *n) {
     return !n->tid || n->tid == n->pid;
 }
 
+/* What an EXIT or a LAST tells of all its life. What records say is later, and
+   more exact. */
+static void note_sums(mw_slot *slot, const mw_news *n) {
+    if (n->valid & MW_HAS_FOOTPRINT) {
+        slot->known |= MW_HAS_FOOTPRINT;
+        slot->footprint_peak = n->footprint;
+    }
+    if (slot->has_sums)
+        return;
+    slot->known |= n->valid & (MW_HAS_CPU | MW_HAS_IO);
+    if (n->valid & MW_HAS_CPU) {
+        slot->user = n->user;
+        slot->system = n->system;
+    }
+    if (n->valid & MW_HAS_IO) {
+        slot->read_bytes = n->read_bytes;
+        slot->written_bytes = n->written_bytes;
+    }
+}
+
 static int on_end(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (!slot || slot->ended)
@@ -775,6 +842,7 @@ static int on_end(mw_follower *f, const mw_news *n) {
         if (is_in_doubt)
             slot->known &= ~(uint32_t)MW_HAS_STATUS;
     }
+    note_sums(slot, n);
     return is_first ? leave(f, slot, n->time, 1) : 0;
 }
 
@@ -863,11 +931,7 @@ static int on_hook(mw_follower *f, const mw_news *n) {
         slot->known |= MW_HAS_WATERMARK;
         slot->peak = n->peak;
     }
-    if ((n->valid & MW_HAS_CPU) && !slot->has_sums) {
-        slot->known |= MW_HAS_CPU;
-        slot->user = n->user;
-        slot->system = n->system;
-    }
+    note_sums(slot, n);
     if (n->valid & MW_HAS_STATUS) {
         slot->known |= MW_HAS_STATUS;
         slot->status = n->status;
@@ -1070,8 +1134,9 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
     mw_inspection seen = {0};
     if (!has_own_memory(f, slot))
         return 0;
+    int error;
     if (time >= slot->next_inspection) {
-        int error = mw_platform_inspect(f->platform, slot->handle, &seen);
+        error = mw_platform_inspect(f->platform, slot->handle, &seen);
         if (error)
             return error;
         schedule_inspection(slot, time);
@@ -1084,6 +1149,9 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
                 return error;
         }
     }
+    error = report_footprint(f, slot, time, reading);
+    if (error)
+        return error;
     int raised =
         (seen.valid & MW_HAS_WATERMARK) && seen.watermark > slot->watermark;
     if (slot->has_rss && slot->rss == reading->rss && !raised)
@@ -1130,8 +1198,14 @@ static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
         return report_exit(f, slot, time, life);
     }
     /* It holds nothing any more. */
-    if (slot->has_rss && slot->rss)
-        return report_rss(f, slot, time, 0) ? 0 : -ENOMEM;
+    if (slot->has_rss && slot->rss && !report_rss(f, slot, time, 0))
+        return -ENOMEM;
+    if (slot->has_footprint && slot->footprint) {
+        mw_reading nothing = {.valid = MW_HAS_FOOTPRINT};
+        return report_footprint(f, slot, time, &nothing);
+    }
+    slot->footprint = 0;
+    slot->has_footprint = 1;
     return 0;
 }
 
@@ -1166,8 +1240,7 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
     if (!slot->handle)
         return visit_gone(f, slot, time, MW_VANISHED, vanished);
     mw_reading reading = {0};
-    int error =
-        mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
+    int error = look(f, slot, time, &reading);
     if (error)
         return error;
     if (reading.life != MW_ALIVE)
@@ -1241,6 +1314,26 @@ static uint64_t add_up(mw_follower *f) {
     return live;
 }
 
+/* The same of the footprints, where there are any. */
+static int add_up_footprints(mw_follower *f, int64_t time) {
+    if (!f->has_footprint)
+        return 0;
+    mw_observation *record = observe(f, time, MW_FOOTPRINT, NULL);
+    if (!record)
+        return -ENOMEM;
+    record->valid = MW_HAS_FOOTPRINT;
+    for (size_t i = 0; i < f->table.count; i++) {
+        mw_slot *slot = &f->table.slots[i];
+        if (slot->ended)
+            continue;
+        if (slot->has_footprint)
+            record->value += slot->footprint;
+        else if (slot->handle && has_own_memory(f, slot))
+            record->second++;
+    }
+    return 0;
+}
+
 static int pass_over(mw_follower *f, int64_t time, uint32_t *flags) {
     f->found.count = 0;
     if (!f->text && !(f->text = malloc(IMAGE_TEXT)))
@@ -1268,6 +1361,8 @@ int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
         f->closing = 1;
         error = pass_over(f, time, &flags);
     }
+    if (!error)
+        error = add_up_footprints(f, time);
     if (error)
         return error;
     mw_observation *record = observe(f, time, MW_TICK, NULL);
