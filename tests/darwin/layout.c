@@ -56,6 +56,11 @@ AT(struct proc_taskinfo, pti_threads_system, 40);
 AT(struct proc_taskinfo, pti_policy, 48);
 AT(struct proc_taskinfo, pti_threadnum, 84);
 
+SIZE(struct proc_vnodepathinfo, 2352);
+AT(struct proc_vnodepathinfo, pvi_cdir.vip_path, 152);
+WIDE(struct proc_vnodepathinfo, pvi_cdir.vip_path, 1024);
+AT(struct proc_vnodepathinfo, pvi_rdir, 1176);
+
 SIZE(struct rusage_info_v4, 296);
 AT(struct rusage_info_v4, ri_user_time, 16);
 AT(struct rusage_info_v4, ri_system_time, 24);
@@ -101,6 +106,7 @@ IS(PROC_PGRP_ONLY, 2);
 IS(PROC_PPID_ONLY, 6);
 IS(PROC_PIDTBSDINFO, 3);
 IS(PROC_PIDTASKINFO, 4);
+IS(PROC_PIDVNODEPATHINFO, 9);
 IS(PROC_PIDT_SHORTBSDINFO, 13);
 IS(PROC_PIDTBSDINFO_SIZE, 136);
 IS(PROC_PIDT_SHORTBSDINFO_SIZE, 64);

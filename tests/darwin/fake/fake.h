@@ -17,7 +17,8 @@
  *   fork PARENT PID [WORD...]            with a copy of all of it
  *   exec PID PATH [WORD...]              another image: words are its argv
  *   set PID KEY VALUE...    rss, footprint, user, system (ms), read, written,
- *                           uid, pgid, sid, comm, ignores (a signal)
+ *                           uid, pgid, sid, comm, cwd, ignores (a
+ *                           signal)
  *   args PID TEXT           the bytes of KERN_PROCARGS2, argc too
  *   exiting PID STATUS      on its way out: word is given, no zombie yet
  *   exit PID [STATUS]       a zombie; of launchd's children nothing is left

@@ -204,6 +204,20 @@ static int add(queue *q, const struct kevent *change) {
     return error;
 }
 
+/* What is disabled must not wake anyone. */
+static void enable(const queue *q, knote *n, int is_enabled) {
+    n->what.flags &= (uint16_t)~EV_DISABLE;
+    if (!is_enabled)
+        n->what.flags |= EV_DISABLE;
+    if (n->what.filter != EVFILT_READ)
+        return;
+    n->is_active = 0;
+    struct epoll_event when = {.events = is_enabled ? EPOLLIN : 0,
+                               .data.fd = (int)n->what.ident};
+    if (epoll_ctl(q->fd, EPOLL_CTL_MOD, (int)n->what.ident, &when))
+        abort();
+}
+
 static int change_one(queue *q, const struct kevent *change) {
     ptrdiff_t at = find_note(q, change);
     int error = 0;
@@ -224,10 +238,8 @@ static int change_one(queue *q, const struct kevent *change) {
         q->notes[at].what.fflags = change->fflags;
     }
     knote *n = &q->notes[at];
-    if (change->flags & EV_DISABLE)
-        n->what.flags |= EV_DISABLE;
-    if (change->flags & EV_ENABLE)
-        n->what.flags &= (uint16_t)~EV_DISABLE;
+    if (change->flags & (EV_DISABLE | EV_ENABLE))
+        enable(q, n, !(change->flags & EV_DISABLE));
     if (change->filter == EVFILT_USER && (change->fflags & NOTE_TRIGGER))
         activate(q, n, 0, 0);
     return 0;
@@ -239,15 +251,20 @@ static void look_at_descriptors(queue *q) {
         knote *n = &q->notes[i];
         int fd = n->what.filter == EVFILT_READ ? (int)n->what.ident : n->fd;
         struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-        if (fd >= 0 && !n->is_active && poll(&poll_fd, 1, 0) == 1)
+        int is_wanted = !n->is_active && !(n->what.flags & EV_DISABLE);
+        if (fd >= 0 && is_wanted && poll(&poll_fd, 1, 0) == 1)
             activate(q, n, 0, 1);
     }
 }
 
-static void look_at_processes(const queue *q) {
-    for (size_t i = 0; i < q->count; i++)
-        if (q->notes[i].what.filter == EVFILT_PROC && !q->notes[i].is_active)
-            live_refresh((int32_t)q->notes[i].what.ident);
+/* Those of all queues: one may wait for another. */
+static void look_at_processes(void) {
+    for (size_t i = 0; i < queue_count; i++)
+        for (size_t j = 0; j < queues[i].count; j++) {
+            const knote *n = &queues[i].notes[j];
+            if (n->what.filter == EVFILT_PROC && !n->is_active)
+                live_refresh((int32_t)n->what.ident);
+        }
 }
 
 static ptrdiff_t next_active(const queue *q) {
@@ -262,7 +279,7 @@ static ptrdiff_t next_active(const queue *q) {
 static int collect(queue *q, struct kevent *out, int room) {
     machine_now(); /* what is due happens */
     if (fake.is_live)
-        look_at_processes(q);
+        look_at_processes();
     look_at_descriptors(q);
     int count = 0;
     for (ptrdiff_t at; count < room && (at = next_active(q)) >= 0; count++) {

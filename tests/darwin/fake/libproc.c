@@ -108,6 +108,11 @@ static void fill_task(const process *p, struct proc_taskinfo *out) {
                                   .pti_threadnum = 1};
 }
 
+static void fill_folders(const process *p, struct proc_vnodepathinfo *out) {
+    memset(out, 0, sizeof *out);
+    memcpy(out->pvi_cdir.vip_path, p->cwd, sizeof p->cwd);
+}
+
 static void fill_unique(const process *p, struct uniqidentifierinfo *out) {
     *out = (struct uniqidentifierinfo){.p_uniqueid = p->unique,
                                        .p_puniqueid = p->parent_unique,
@@ -119,7 +124,8 @@ static void fill_unique(const process *p, struct uniqidentifierinfo *out) {
 /* What a flavor is: its size, whose permission it needs, its name here. */
 static int flavor_of(int flavor, size_t *size, int *is_checked,
                      const char **what) {
-    *is_checked = flavor == PROC_PIDTBSDINFO || flavor == PROC_PIDTASKINFO;
+    *is_checked = flavor == PROC_PIDTBSDINFO || flavor == PROC_PIDTASKINFO ||
+                  flavor == PROC_PIDVNODEPATHINFO;
     switch (flavor) {
     case PROC_PIDTBSDINFO:
         *size = sizeof(struct proc_bsdinfo);
@@ -128,6 +134,10 @@ static int flavor_of(int flavor, size_t *size, int *is_checked,
     case PROC_PIDTASKINFO:
         *size = sizeof(struct proc_taskinfo);
         *what = "taskinfo";
+        return 0;
+    case PROC_PIDVNODEPATHINFO:
+        *size = sizeof(struct proc_vnodepathinfo);
+        *what = "vnodes";
         return 0;
     case PROC_PIDT_SHORTBSDINFO:
         *size = sizeof(struct proc_bsdshortinfo);
@@ -152,7 +162,8 @@ static int pidinfo(int pid, int flavor, uint64_t arg, void *buffer, int room) {
         error = ENOMEM;
     if (error)
         return fail(error);
-    const process *p = look_up(pid, arg && flavor != PROC_PIDTASKINFO);
+    const process *p = look_up(pid, arg && flavor != PROC_PIDTASKINFO &&
+                                        flavor != PROC_PIDVNODEPATHINFO);
     if (!p)
         return fail(ESRCH);
     if (is_checked && !is_allowed(p))
@@ -161,6 +172,7 @@ static int pidinfo(int pid, int flavor, uint64_t arg, void *buffer, int room) {
     case PROC_PIDTBSDINFO: fill_long(p, buffer); break;
     case PROC_PIDTASKINFO: fill_task(p, buffer); break;
     case PROC_PIDT_SHORTBSDINFO: fill_short(p, buffer); break;
+    case PROC_PIDVNODEPATHINFO: fill_folders(p, buffer); break;
     default: fill_unique(p, buffer); break;
     }
     return (int)size;

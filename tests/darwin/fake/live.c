@@ -83,6 +83,9 @@ static void note_arguments(process *p) {
     if (n < 0)
         return; /* the kernel's, or another user's */
     path[n] = '\0';
+    snprintf(link, sizeof link, "/proc/%d/cwd", p->pid);
+    n = readlink(link, p->cwd, sizeof p->cwd - 1);
+    p->cwd[n < 0 ? 0 : n] = '\0';
     ssize_t length = read_file(p->pid, "cmdline", text, sizeof text);
     if (length <= 0)
         return;

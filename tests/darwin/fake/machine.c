@@ -58,6 +58,7 @@ process *add_process(int32_t pid, int32_t ppid, const char *name) {
                     .executed = 1};
     snprintf(made.comm, sizeof made.comm, "%s", name);
     snprintf(made.path, sizeof made.path, "/usr/bin/%s", name);
+    snprintf(made.cwd, sizeof made.cwd, "/");
     process *p = &fake.table[fake.count++];
     *p = made;
     return p;
@@ -103,13 +104,14 @@ process *do_fork(int32_t parent_pid, int32_t pid) {
     child->uid = parent->uid;
     child->argc = parent->argc;
     memcpy(child->path, parent->path, sizeof child->path);
+    memcpy(child->cwd, parent->cwd, sizeof child->cwd);
     child->arguments = malloc(parent->arguments_length + 1);
     if (!child->arguments)
         abort();
     if (parent->arguments_length)
         memcpy(child->arguments, parent->arguments, parent->arguments_length);
     child->arguments_length = parent->arguments_length;
-    child->rss = parent->rss;
+    child->rss = child->rss_max = parent->rss;
     /* Copied on write: what it is charged for is little, at first. */
     child->footprint = child->footprint_max = PAGE;
     post(parent, NOTE_FORK, 0);

@@ -31,7 +31,9 @@ typedef struct process {
     int32_t argc;
     char *arguments; /* as on its stack: path, NUL padding, argv, environment */
     size_t arguments_length;
-    uint64_t rss, footprint, footprint_max;
+    char cwd[1024];
+    uint64_t rss, rss_max; /* of all that it ever ran */
+    uint64_t footprint, footprint_max;
     int64_t user, system;
     int64_t children_elapsed; /* the lives of those that it has waited for */
     uint64_t read, written;

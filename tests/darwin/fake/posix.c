@@ -3,6 +3,7 @@
  * these in the place of libc's (--wrap). For real ones they are libc's own, but
  * where macOS counts otherwise.
  */
+#include <crt_externs.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -132,7 +133,7 @@ pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *used) {
     if (p && status)
         *status = p->status;
     if (p && used)
-        *used = (struct rusage){.ru_maxrss = (long)p->rss};
+        *used = (struct rusage){.ru_maxrss = (long)p->rss_max};
     if (p)
         do_reap(p);
     unlock_machine();
@@ -173,3 +174,5 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
 int fake_pthread_setname_np(const char *name) {
     return prctl(PR_SET_NAME, name);
 }
+
+char ***_NSGetEnviron(void) { return &environ; }

@@ -109,9 +109,13 @@ static int do_set(process *p, const words *w) {
             p->ignored |= 1ull << value;
         else if (!strcmp(key, "comm"))
             snprintf(p->comm, sizeof p->comm, "%s", w->text[i + 1]);
+        else if (!strcmp(key, "cwd"))
+            snprintf(p->cwd, sizeof p->cwd, "%s", w->text[i + 1]);
         else
             return -1;
     }
+    if (p->rss > p->rss_max)
+        p->rss_max = p->rss;
     if (p->footprint > p->footprint_max)
         p->footprint_max = p->footprint;
     return 0;
@@ -167,7 +171,7 @@ static int about_new(const words *w) {
         if (!p)
             return -1;
         p->uid = fake.my_uid;
-        p->rss = p->footprint = p->footprint_max = PAGE;
+        p->rss = p->rss_max = p->footprint = p->footprint_max = PAGE;
         take_arguments(p, p->path, w, 4);
         return 0;
     }

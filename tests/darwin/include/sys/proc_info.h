@@ -62,10 +62,40 @@ struct proc_taskinfo {
     int32_t pti_csw, pti_threadnum, pti_numrunning, pti_priority;
 };
 
+struct vinfo_stat {
+    uint32_t vst_dev;
+    uint16_t vst_mode, vst_nlink;
+    uint64_t vst_ino;
+    uid_t vst_uid;
+    gid_t vst_gid;
+    int64_t vst_atime, vst_atimensec, vst_mtime, vst_mtimensec;
+    int64_t vst_ctime, vst_ctimensec, vst_birthtime, vst_birthtimensec;
+    off_t vst_size;
+    int64_t vst_blocks;
+    int32_t vst_blksize;
+    uint32_t vst_flags, vst_gen, vst_rdev;
+    int64_t vst_qspare[2];
+};
+
+struct vnode_info_path {
+    struct vnode_info {
+        struct vinfo_stat vi_stat;
+        int vi_type, vi_pad;
+        int32_t vi_fsid[2];
+    } vip_vi;
+    char vip_path[1024];
+};
+
+struct proc_vnodepathinfo {
+    struct vnode_info_path pvi_cdir, pvi_rdir;
+};
+
 #define PROC_PIDTBSDINFO 3
 #define PROC_PIDTBSDINFO_SIZE (sizeof(struct proc_bsdinfo))
 #define PROC_PIDTASKINFO 4
 #define PROC_PIDTASKINFO_SIZE (sizeof(struct proc_taskinfo))
+#define PROC_PIDVNODEPATHINFO 9
+#define PROC_PIDVNODEPATHINFO_SIZE (sizeof(struct proc_vnodepathinfo))
 #define PROC_PIDPATHINFO 11
 #define PROC_PIDPATHINFO_SIZE (1024)
 #define PROC_PIDPATHINFO_MAXSIZE (4 * 1024)
