@@ -501,6 +501,8 @@ class Memwatch:
         self.user = user
         self.room = user.room
         self.marks = self.room / "marks"
+        self.variables: dict[str, str] = {}
+        """More of the environment: another build of memwatch, say."""
         self._burner = burner
         self._started: list[subprocess.Popen[bytes]] = []
         self._files: list[IO[bytes]] = []
@@ -522,7 +524,7 @@ class Memwatch:
         # Instrumented builds of the extension, and coverage, need theirs.
         keep = ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", "COVERAGE_PROCESS_START")
         env.update((name, os.environ[name]) for name in keep if name in os.environ)
-        return env
+        return env | self.variables
 
     def popen(
         self, argv: Sequence[str | bytes], *, env: dict[str, str] | None = None, **how: Any

@@ -546,9 +546,7 @@ def test_report_of_a_system_that_is_not_supported() -> None:
 
 def test_report_of_a_mac() -> None:
     text = text_of(CHECKUPS["mac"])
-    assert text.startswith(
-        "memwatch 0.1.0 (darwin backend) on macOS 14.5 (Darwin 23.5.0), arm64\n"
-    )
+    assert text.startswith("memwatch 0.1.0 (darwin backend) on macOS 14.5 (Darwin 23.5.0), arm64\n")
     assert text.count("\n  yes  ") == len(DARWIN_TIERS)
     assert "  yes  sampling (libproc)" in text
     assert "  yes  process events (kqueue)" in text

@@ -386,8 +386,10 @@ def test_a_scan_that_fails_now_and_then(play, sources, error):
 
 
 def test_without_kqueue(play):
-    seen = play(f"fail kqueue {EMFILE} 1\nat 10\nfork 100 101\nat 20\nexit 101", "tick 5, tick 15,"
-                "tick 25, tick 35")
+    seen = play(
+        f"fail kqueue {EMFILE} 1\nat 10\nfork 100 101\nat 20\nexit 101",
+        "tick 5, tick 15,tick 25, tick 35",
+    )
     assert seen.live == {100}
     assert seen.one(EXITED, 101)
     assert seen.stats.sources == 0
