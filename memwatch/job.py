@@ -511,5 +511,6 @@ class Job:
         holders = (
             Holder(serial, pid, group.name, rss)
             for serial, (pid, group, rss) in self._at_peak.items()
+            if rss  # else it held nothing of its own yet, or what it held is unknown
         )
         return tuple(sorted(holders, key=lambda h: (-h.rss, h.serial)))

@@ -26,8 +26,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch import facts as facts_module
 from memwatch import cgroup, native, tiers
+from memwatch import facts as facts_module
 from memwatch._native import lib
 from memwatch.commands import doctor
 from memwatch.facts import (

@@ -209,13 +209,13 @@ def _darwin(checkup: Checkup) -> Iterator[tuple[str, str]]:
         )
     yield (
         "orphans",
-        "found by their process group, their session and the parents seen before (macOS has no "
-        "child subreaper)",
+        "known by who forked them, their session or their process group: macOS has no child "
+        "subreaper",
     )
     at_once = "at once (kqueue)" if checkup.errors.get(KQUEUE) == 0 else "at the next look"
     yield "end of job", f"noticed {at_once}"
-    yield "peak RSS", "not kept by macOS: it is the highest of all looks, a lower bound"
-    yield "footprint", "of every process, its peak as macOS keeps it for each program"
+    yield "peak RSS", "not told by macOS: the highest of all looks, a lower bound"
+    yield "footprint", "told by macOS, with the highest of each program so far and at its end"
     yield "shared pages", "counted once for each process: macOS does not tell PSS"
     yield "page size", f"{kib(checkup.system.page_size)} KiB"
     yield "open files", _open_files(checkup.system.open_files)
