@@ -23,11 +23,17 @@ COMMON = [
     "build_info.c",
 ]
 
-# "linux-x86_64", "macosx-11.0-arm64": of the machine that is built for, which the environment's
-# _PYTHON_HOST_PLATFORM names where that is another one.
-TARGET = sysconfig.get_platform()
-FOLDERS = {"linux": "linux", "macosx": "darwin"}
-PLATFORM = sorted(glob(f"csrc/{FOLDERS.get(TARGET.partition('-')[0])}/*.c"))
+
+def platform_sources():
+    """Those of the system that is built for, which may be another one than this: setuptools learns
+    it from _PYTHON_HOST_PLATFORM, as in "macosx-11.0-arm64"."""
+    target = sysconfig.get_platform()
+    if target.startswith("macosx-"):
+        return sorted(glob("csrc/darwin/*.c"))
+    if target.startswith("linux-"):
+        return sorted(glob("csrc/linux/*.c"))
+    return ["csrc/unsupported.c"]
+
 
 # Builds that are to be reproducible set this: https://reproducible-builds.org/specs/
 built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
@@ -38,14 +44,14 @@ with open(API) as api:
 ffi.set_source(
     "memwatch._native",
     '#include "memwatch.h"',
-    sources=[f"csrc/{name}" for name in COMMON] + (PLATFORM or ["csrc/unsupported.c"]),
+    sources=[f"csrc/{name}" for name in COMMON] + platform_sources(),
     # All of it, other platforms' files too: what is listed here is in the sdist.
     depends=sorted(glob("csrc/**/*.*", recursive=True)),
     include_dirs=["csrc"],
     define_macros=[
         ("_GNU_SOURCE", None),
         ("MW_BUILD_DATE", time.strftime('"%Y-%m-%d"', built)),
-        ("MW_BUILD_TARGET", f'"{TARGET}"'),
+        ("MW_BUILD_TARGET", f'"{sysconfig.get_platform()}"'),
     ],
     # Debug information without the folder's name: the same source gives the same wheel anywhere.
     extra_compile_args=["-std=c11", "-O2", "-pthread", f"-ffile-prefix-map={os.getcwd()}=."],

@@ -95,6 +95,30 @@ static mw_observation *report_rss(mw_follower *f, mw_slot *slot, int64_t time,
     return record;
 }
 
+/* Says the physical footprint when it has changed, or its mark has. */
+static int report_footprint(mw_follower *f, mw_slot *slot, int64_t time,
+                            const mw_reading *reading) {
+    if (!(reading->valid & MW_HAS_FOOTPRINT))
+        return 0;
+    uint64_t mark =
+        reading->valid & MW_HAS_WATERMARK ? reading->footprint_peak : 0;
+    int raised = mark > slot->footprint_mark;
+    if (slot->has_footprint && slot->footprint == reading->footprint && !raised)
+        return 0;
+    mw_observation *record = observe(f, time, MW_FOOTPRINT, slot);
+    if (!record)
+        return -ENOMEM;
+    record->value = slot->footprint = reading->footprint;
+    record->valid = MW_HAS_FOOTPRINT;
+    slot->has_footprint = 1;
+    f->has_footprint = 1;
+    if (raised) {
+        record->second = slot->footprint_mark = mark;
+        record->valid |= MW_HAS_WATERMARK;
+    }
+    return 0;
+}
+
 static int report_watermark(mw_follower *f, mw_slot *slot, int64_t time,
                             uint64_t peak, uint32_t final) {
     mw_observation *record = observe(f, time, MW_MEMORY, slot);
@@ -132,6 +156,10 @@ static int report_image(mw_follower *f, mw_slot *slot, int64_t time,
         slot->since = time;
     if (!length)
         return 0;
+    if (!(valid & MW_SAME_IMAGE)) {
+        slot->has_footprint = 0;
+        slot->footprint_mark = 0;
+    }
     if (mw_platform_sources(f->platform) & MW_HOOK)
         slot->text = hash_of(text, length);
     if (image->mark || !(valid & MW_SAME_IMAGE))
@@ -286,13 +314,23 @@ typedef struct {
 
 static int apply_news(mw_follower *f);
 
-static int take_view(mw_follower *f, const mw_slot *slot, int64_t time,
-                     view *out) {
+/* Reads the memory of a process. One that has ended may still tell the highest
+   footprint of its last image. */
+static int look(mw_follower *f, mw_slot *slot, int64_t time, mw_reading *out) {
+    int error =
+        mw_platform_poll(f->platform, slot->handle, time, out, &f->found);
+    if (!error && out->life == MW_ENDED && (out->valid & MW_HAS_WATERMARK)) {
+        slot->known |= MW_HAS_FOOTPRINT;
+        slot->footprint_peak = out->footprint_peak;
+    }
+    return error;
+}
+
+static int take_view(mw_follower *f, mw_slot *slot, int64_t time, view *out) {
     *out = (view){.begun = mw_now()};
     mw_platform_image(f->platform, slot->handle, f->text, IMAGE_TEXT,
                       &out->image);
-    return mw_platform_poll(f->platform, slot->handle, time, &out->memory,
-                            &f->found);
+    return look(f, slot, time, &out->memory);
 }
 
 /* Whether a process says that it is about to execute, or that it has. */
@@ -361,8 +399,11 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     slot->image_read_at = seen->begun;
     if (!error && (seen->memory.valid & MW_HAS_RSS) &&
         !seen->memory.new_image && !(slot->early_image && has_events(f)) &&
-        has_own_memory(f, slot))
+        has_own_memory(f, slot)) {
         error = report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
+        if (!error)
+            error = report_footprint(f, slot, time, &seen->memory);
+    }
     return error;
 }
 
@@ -506,9 +547,10 @@ static int adopt_found(mw_follower *f, int64_t time) {
 /* -- Its end -- */
 
 /* Takes the wait status of a zombie that is our child, so that it goes away. */
-static int reap(mw_follower *f, const mw_slot *slot, int *status) {
+static int reap(mw_follower *f, const mw_slot *slot, int *status,
+                uint64_t *peak) {
     return !slot->foreign && slot->handle &&
-           mw_platform_reap(f->platform, slot->handle, status);
+           mw_platform_reap(f->platform, slot->handle, status, peak);
 }
 
 /* What was learnt of all its life. */
@@ -524,6 +566,13 @@ static int report_sums(mw_follower *f, mw_slot *slot, int64_t time) {
         error = report_watermark(f, slot, time, slot->attempt.peak, 0);
     if (error)
         return error;
+    if (slot->known & MW_HAS_FOOTPRINT) {
+        mw_observation *record = observe(f, time, MW_FOOTPRINT, slot);
+        if (!record)
+            return -ENOMEM;
+        record->second = slot->footprint_peak;
+        record->valid = MW_HAS_WATERMARK | MW_FINAL;
+    }
     if (slot->known & MW_HAS_CPU) {
         mw_observation *record = observe(f, time, MW_CPU, slot);
         if (!record)
@@ -558,6 +607,17 @@ static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
         error = report_unseen_image(f, slot, since,
                                     has_events(f) ? MW_INHERITED : 0);
     }
+    int status;
+    uint64_t peak = 0;
+    if (life == MW_ENDED && reap(f, slot, &status, &peak)) {
+        slot->known |= MW_HAS_STATUS;
+        slot->status = status;
+    }
+    if (peak) {
+        slot->known |= MW_HAS_WATERMARK;
+        slot->peak = peak;
+        slot->has_record = 1;
+    }
     if (!error)
         error = report_sums(f, slot, time);
     if (error)
@@ -565,11 +625,7 @@ static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
     mw_observation *record = observe(f, time, MW_EXITED, slot);
     if (!record)
         return -ENOMEM;
-    int status;
-    if (life == MW_ENDED && reap(f, slot, &status)) {
-        record->value = (uint64_t)status;
-        record->valid = MW_HAS_STATUS;
-    } else if (slot->known & MW_HAS_STATUS) {
+    if (slot->known & MW_HAS_STATUS) {
         record->value = (uint64_t)slot->status;
         record->valid = MW_HAS_STATUS;
     }
@@ -602,8 +658,7 @@ static int look_at_end(mw_follower *f, int32_t pid, int64_t time) {
     }
     mw_reading reading = {.life = MW_VANISHED};
     if (!error && slot->handle)
-        error = mw_platform_poll(f->platform, slot->handle, time, &reading,
-                                 &f->found);
+        error = look(f, slot, time, &reading);
     slot->life = (uint8_t)reading.life;
     if (error || reading.life != MW_ALIVE || slot->exits)
         return error;
@@ -713,8 +768,8 @@ static void forget_threads(mw_slot *slot) {
 }
 
 static int on_exec(mw_follower *f, const mw_news *n) {
-    int is_of_job;
-    int error = is_true(f, n->pid, n->time, &is_of_job);
+    int is_of_job = find(f, n->pid) != NULL;
+    int error = n->mark ? 0 : is_true(f, n->pid, n->time, &is_of_job);
     mw_slot *slot = find(f, n->pid);
     if (error || !is_of_job || slot->ended)
         return error;
@@ -723,7 +778,7 @@ static int on_exec(mw_follower *f, const mw_news *n) {
         slot->known &= ~(uint32_t)MW_HAS_STATUS;
     error = mw_pids_add(&f->fresh, n->pid);
     int is_seen =
-        slot->early_image &&
+        slot->early_image && !n->mark &&
         (!slot->is_complete || n->time < slot->image_read_at + EXEC_LAG);
     slot->early_image = 0;
     if (is_seen) {
@@ -758,6 +813,26 @@ static int is_of_first_thread(const mw_news *n) {
     return !n->tid || n->tid == n->pid;
 }
 
+/* What an EXIT or a LAST tells of all its life. What records say is later, and
+   more exact. */
+static void note_sums(mw_slot *slot, const mw_news *n) {
+    if (n->valid & MW_HAS_FOOTPRINT) {
+        slot->known |= MW_HAS_FOOTPRINT;
+        slot->footprint_peak = n->footprint;
+    }
+    if (slot->has_sums)
+        return;
+    slot->known |= n->valid & (MW_HAS_CPU | MW_HAS_IO);
+    if (n->valid & MW_HAS_CPU) {
+        slot->user = n->user;
+        slot->system = n->system;
+    }
+    if (n->valid & MW_HAS_IO) {
+        slot->read_bytes = n->read_bytes;
+        slot->written_bytes = n->written_bytes;
+    }
+}
+
 static int on_end(mw_follower *f, const mw_news *n) {
     mw_slot *slot = find(f, n->pid);
     if (!slot || slot->ended)
@@ -775,6 +850,7 @@ static int on_end(mw_follower *f, const mw_news *n) {
         if (is_in_doubt)
             slot->known &= ~(uint32_t)MW_HAS_STATUS;
     }
+    note_sums(slot, n);
     return is_first ? leave(f, slot, n->time, 1) : 0;
 }
 
@@ -863,11 +939,7 @@ static int on_hook(mw_follower *f, const mw_news *n) {
         slot->known |= MW_HAS_WATERMARK;
         slot->peak = n->peak;
     }
-    if ((n->valid & MW_HAS_CPU) && !slot->has_sums) {
-        slot->known |= MW_HAS_CPU;
-        slot->user = n->user;
-        slot->system = n->system;
-    }
+    note_sums(slot, n);
     if (n->valid & MW_HAS_STATUS) {
         slot->known |= MW_HAS_STATUS;
         slot->status = n->status;
@@ -1056,9 +1128,23 @@ static int hear(mw_follower *f, int64_t time) {
     return error ? error : look_at_news(f, time);
 }
 
+static int is_member(const void *table, int32_t pid) {
+    return mw_table_find(table, pid) >= 0;
+}
+
+/* Follows those who have joined the job unheard of. */
+static int find_joined(mw_follower *f, int64_t time) {
+    int error =
+        mw_platform_discover(f->platform, is_member, &f->table, &f->found);
+    return error ? error : adopt_found(f, time);
+}
+
 int mw_follow_news(mw_follower *f, int64_t time) {
     int error = hear(f, time);
     f->found.count = 0; /* the next tick finds them again */
+    /* Word of a fork may come without the child's pid. */
+    if (!error && (mw_platform_sources(f->platform) & MW_KQUEUE))
+        error = find_joined(f, time);
     return error;
 }
 
@@ -1070,8 +1156,9 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
     mw_inspection seen = {0};
     if (!has_own_memory(f, slot))
         return 0;
+    int error;
     if (time >= slot->next_inspection) {
-        int error = mw_platform_inspect(f->platform, slot->handle, &seen);
+        error = mw_platform_inspect(f->platform, slot->handle, &seen);
         if (error)
             return error;
         schedule_inspection(slot, time);
@@ -1084,6 +1171,9 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
                 return error;
         }
     }
+    error = report_footprint(f, slot, time, reading);
+    if (error)
+        return error;
     int raised =
         (seen.valid & MW_HAS_WATERMARK) && seen.watermark > slot->watermark;
     if (slot->has_rss && slot->rss == reading->rss && !raised)
@@ -1109,7 +1199,8 @@ static int has_patience(const mw_follower *f, mw_slot *slot) {
     int expected = has_events(f) || (sources && slot->pid == f->root_pid) ||
                    ((sources & MW_TASKSTATS) &&
                     (!slot->has_record || (slot->first_ended && first_pass))) ||
-                   ((sources & MW_HOOK) && !slot->exits);
+                   ((sources & MW_HOOK) && !slot->exits) ||
+                   ((sources & MW_KQUEUE) && slot->handle && !slot->leaving);
     if (!expected)
         return 0;
     slot->patience--;
@@ -1130,8 +1221,14 @@ static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
         return report_exit(f, slot, time, life);
     }
     /* It holds nothing any more. */
-    if (slot->has_rss && slot->rss)
-        return report_rss(f, slot, time, 0) ? 0 : -ENOMEM;
+    if (slot->has_rss && slot->rss && !report_rss(f, slot, time, 0))
+        return -ENOMEM;
+    if (slot->has_footprint && slot->footprint) {
+        mw_reading nothing = {.valid = MW_HAS_FOOTPRINT};
+        return report_footprint(f, slot, time, &nothing);
+    }
+    slot->footprint = 0;
+    slot->has_footprint = 1;
     return 0;
 }
 
@@ -1145,8 +1242,9 @@ static int visit_ended(mw_follower *f, mw_slot *slot, int64_t time,
                                  &f->found);
     /* A zombie may have become ours: an orphan nobody waited for. */
     int status;
+    uint64_t peak;
     if (reading.life == MW_ENDED)
-        reap(f, slot, &status);
+        reap(f, slot, &status, &peak);
     /* What the hook has seen of it comes before its end. */
     if (reading.life != MW_ALIVE && slot->passes < PATIENCE) {
         slot->passes++;
@@ -1166,8 +1264,7 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
     if (!slot->handle)
         return visit_gone(f, slot, time, MW_VANISHED, vanished);
     mw_reading reading = {0};
-    int error =
-        mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
+    int error = look(f, slot, time, &reading);
     if (error)
         return error;
     if (reading.life != MW_ALIVE)
@@ -1200,10 +1297,6 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
         f->unreadable++;
     }
     return 0;
-}
-
-static int is_member(const void *table, int32_t pid) {
-    return mw_table_find(table, pid) >= 0;
 }
 
 /* Visits every process, those that are found on the way, too. */
@@ -1241,20 +1334,37 @@ static uint64_t add_up(mw_follower *f) {
     return live;
 }
 
+/* The same of the footprints, where there are any. */
+static int add_up_footprints(mw_follower *f, int64_t time) {
+    if (!f->has_footprint)
+        return 0;
+    mw_observation *record = observe(f, time, MW_FOOTPRINT, NULL);
+    if (!record)
+        return -ENOMEM;
+    record->valid = MW_HAS_FOOTPRINT;
+    for (size_t i = 0; i < f->table.count; i++) {
+        mw_slot *slot = &f->table.slots[i];
+        if (slot->ended)
+            continue;
+        if (slot->has_footprint)
+            record->value += slot->footprint;
+        else if (slot->handle && has_own_memory(f, slot))
+            record->second++;
+    }
+    return 0;
+}
+
 static int pass_over(mw_follower *f, int64_t time, uint32_t *flags) {
     f->found.count = 0;
     if (!f->text && !(f->text = malloc(IMAGE_TEXT)))
         return -ENOMEM;
     int error = hear(f, time);
     f->rounds++;
-    if (!error)
-        error =
-            mw_platform_discover(f->platform, is_member, &f->table, &f->found);
     int first = !find(f, f->root_pid) && !f->last_serial;
     if (!error && first)
         error = mw_pids_add(&f->found, f->root_pid);
     if (!error)
-        error = adopt_found(f, time);
+        error = find_joined(f, time);
     if (!error && first && !find(f, f->root_pid))
         f->root_ended = 1;
     return error ? error : visit_all(f, time, flags);
@@ -1268,6 +1378,8 @@ int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
         f->closing = 1;
         error = pass_over(f, time, &flags);
     }
+    if (!error)
+        error = add_up_footprints(f, time);
     if (error)
         return error;
     mw_observation *record = observe(f, time, MW_TICK, NULL);

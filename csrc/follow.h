@@ -27,6 +27,7 @@ typedef struct mw_follower {
     uint64_t rounds; /* ticks */
     uint64_t drains;
     int closing;       /* the root has ended: no more news will be waited for */
+    int has_footprint; /* that of some process could be read */
     mw_pids found;     /* to be followed if they are not yet */
     mw_pids fresh;     /* forked or executed something: to be looked at */
     mw_pids leaving;   /* said to have ended */

@@ -45,9 +45,10 @@ typedef struct mw_slot {
     uint8_t first_ended;  /* that thread has ended before others */
     uint8_t hook_first;   /* its image was reported as the hook saw it */
     uint8_t passes;       /* since it ended */
+    uint8_t has_footprint; /* `footprint` is known */
     int32_t ppid;
     int32_t status;
-    uint32_t known; /* of mw_valid: start, status, cpu, io, peak */
+    uint32_t known; /* of mw_valid: start, status, cpu, io, peaks */
     int64_t start;
     uint64_t verified; /* the fetching of news for which its pid was checked */
     int64_t since;     /* of the image reported */
@@ -59,8 +60,11 @@ typedef struct mw_slot {
     uint64_t peak; /* at the very end */
     uint64_t read_bytes;
     uint64_t written_bytes;
-    uint64_t mark; /* of the image reported, as in mw_image */
-    uint64_t text; /* hash of its text, for what the hook sees */
+    uint64_t footprint;      /* as last reported */
+    uint64_t footprint_mark; /* so, too; 0 at the start of an image */
+    uint64_t footprint_peak; /* at the very end */
+    uint64_t mark;           /* of the image reported, as in mw_image */
+    uint64_t text;           /* hash of its text, for what the hook sees */
     mw_attempt attempt;
     char name[16]; /* of its image, where only that is known */
 } mw_slot;

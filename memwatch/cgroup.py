@@ -233,6 +233,8 @@ def find(proc_root: str = "/proc") -> MemoryCgroup | None:
 
 def machine_memory(proc_root: str = "/proc") -> tuple[int | None, int | None]:
     """The machine's memory, and how much of it can be had, in bytes."""
+    if not os.path.isdir(proc_root):  # as on macOS
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
     return parse_meminfo(read_text(f"{proc_root}/meminfo"))
 
 

@@ -30,7 +30,9 @@ from memwatch.observations import (
     CPU,
     EXITED,
     FINAL,
+    FOOTPRINT,
     HAS_CPU,
+    HAS_FOOTPRINT,
     HAS_IO,
     HAS_PARENT,
     HAS_RSS,
@@ -99,6 +101,16 @@ class PssPeak(NamedTuple):
     """Processes of which the resident size was taken, which is more."""
 
 
+class FootprintPeak(NamedTuple):
+    """The highest sum of physical footprints at one tick."""
+
+    total: int
+    """Bytes."""
+    time: int
+    unread: int
+    """Processes that are not in it: theirs could not be read."""
+
+
 class Ticks:
     """How the sampling itself went."""
 
@@ -151,6 +163,13 @@ class Job:
         """The highest sum in which all were read."""
         self.pss_bound: PssPeak | None = None
         """Of the sums in which some were not, that of the highest RSS: an upper bound."""
+        self.has_footprints = False
+        """The system keeps them, and some could be read."""
+        self.footprint_peak: FootprintPeak | None = None
+        self.footprints: Counter[str] = Counter()
+        """Ended processes by how their highest footprint is known; where there are any."""
+        self.largest_footprint: Process | None = None
+        """The ended process with the highest of its own."""
         self.found_by: Counter[str] = Counter()
         """Processes by how they were found."""
         self.peaks: Counter[str] = Counter()
@@ -217,8 +236,11 @@ class Job:
                 self._sum(kind, serial, time, value, second, valid)
 
     def _sum(self, kind: int, serial: int, time: int, value: int, second: int, valid: int) -> None:
-        """What a process used in all its life, or the job's memory with shared pages once."""
-        if kind == PSS:
+        """What a process used in all its life, footprints, the job's memory with shared pages
+        once."""
+        if kind == FOOTPRINT:
+            self._footprint(serial, time, value, second, valid)
+        elif kind == PSS:
             peak = PssPeak(value, time, serial, second)
             if second:
                 if self.pss_bound is None or serial > self.pss_bound.rss:
@@ -230,6 +252,18 @@ class Job:
                 process.usage = process.usage._replace(user=value, system=second)
             elif kind == IO and valid & HAS_IO:
                 process.usage = process.usage._replace(read=value, written=second)
+
+    def _footprint(self, serial: int, time: int, value: int, second: int, valid: int) -> None:
+        """Of a process, or of all of them at a tick."""
+        self.has_footprints = True
+        if serial:
+            self.live[serial].note_footprint(
+                value if valid & HAS_FOOTPRINT else 0,
+                second if valid & HAS_WATERMARK else 0,
+                final=bool(valid & FINAL),
+            )
+        elif value > (self.footprint_peak.total if self.footprint_peak else 0):
+            self.footprint_peak = FootprintPeak(value, time, second)
 
     def _started(
         self, serial: int, time: int, parent: int, start: int, valid: int, pid: int, ppid: int
@@ -440,8 +474,17 @@ class Job:
             self._largest_peak = peak.rss
             self.largest = ended
         self.never_sampled += not process.sampled
+        if self.has_footprints:
+            self._count_footprint(ended)
         if process.serial == 1:
             self.root_status = status
+
+    def _count_footprint(self, ended: Process) -> None:
+        footprint = ended.footprint
+        self.footprints[footprint.source] += 1
+        largest = self.largest_footprint
+        if footprint.size > (largest.footprint.size if largest else 0):
+            self.largest_footprint = ended
 
     def finish(self, root_status: int | None = None) -> None:
         """The job is over: whatever is alive now is reported as such.
@@ -468,5 +511,6 @@ class Job:
         holders = (
             Holder(serial, pid, group.name, rss)
             for serial, (pid, group, rss) in self._at_peak.items()
+            if rss  # else it held nothing of its own yet, or what it held is unknown
         )
         return tuple(sorted(holders, key=lambda h: (-h.rss, h.serial)))

@@ -14,15 +14,17 @@ from typing import Any
 
 from memwatch.checked import checked, wait_status, whole
 from memwatch.groups import COMMAND, Group, group_key
-from memwatch.job import Holder, PssPeak, Timeline
+from memwatch.job import FootprintPeak, Holder, PssPeak, Timeline
 from memwatch.limits import EXIT_CODES, PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import ImageText
 from memwatch.processes import (
     FOUND_BY,
+    NO_FOOTPRINT,
     NO_PEAK,
     PEAK_SOURCES,
     UNKNOWN,
+    Footprint,
     Image,
     Peak,
     Process,
@@ -30,6 +32,7 @@ from memwatch.processes import (
     Usage,
 )
 from memwatch.profile import Accuracy, Clock, Overhead, Profile, Sampling, Source
+from memwatch.tiers import LINUX
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6})Z", re.ASCII)
 
@@ -58,11 +61,15 @@ def from_json(document: Any) -> Profile:
 def _profile(document: dict[str, Any]) -> Profile:
     processes = ProcessTable()
     largest: Process | None = None
+    largest_footprint: Process | None = None
     for fields in document["processes"]:
         process = _process(fields)
         processes.add(process)
         if process.peak.rss > (largest.peak.rss if largest else 0):
             largest = process
+        least = largest_footprint.footprint.size if largest_footprint else 0
+        if process.footprint.size > least:
+            largest_footprint = process
     group_by = document.get("group_by", COMMAND)
     group_key(group_by)
     accuracy = document["accuracy"]
@@ -91,6 +98,9 @@ def _profile(document: dict[str, Any]) -> Profile:
         ),
         group_by=group_by,
         limits=None if limits is None else _limits(limits),
+        backend=usage.get("backend", LINUX),  # there was no other
+        max_total_footprint=_total_footprint(document),
+        largest_footprint=largest_footprint,
     )
     if not checked(profile).command:
         raise ValueError("command cannot be empty")
@@ -126,8 +136,13 @@ def _accuracy(fields: dict[str, Any]) -> Accuracy:
         lost=fields["lost_messages"],
         held_back=tuple(fields["held_back_programs"]),
         advice=fields["advice"],
+        footprints=_footprints(fields.get("phys_footprint_peaks")),
     )
     return checked(accuracy)
+
+
+def _footprints(counts: dict[str, int] | None) -> dict[str, int] | None:
+    return None if counts is None else {key: counts[key] for key in PEAK_SOURCES}
 
 
 def _holders(items: list[dict[str, Any]]) -> tuple[Holder, ...]:
@@ -214,7 +229,24 @@ def _image(process: dict[str, Any], number: int) -> Image:
         is_last and process["argv_cut"],
         fields.get("cwd"),
     )
-    return checked(Image(checked(text), _time(fields["since"]), fields["inherited"], peak))
+    footprint = NO_FOOTPRINT
+    if "phys_footprint_source" in fields:
+        size = _bytes_of(fields["max_phys_footprint_kib"])
+        footprint = checked(Footprint(size, fields["phys_footprint_source"]))
+    since = _time(fields["since"])
+    return checked(Image(checked(text), since, fields["inherited"], peak, footprint))
+
+
+def _total_footprint(document: dict[str, Any]) -> FootprintPeak | None:
+    total = document.get("max_total_phys_footprint_kib")
+    if total is None:
+        return None
+    peak = FootprintPeak(
+        _bytes_of(total),
+        _time(document["max_total_phys_footprint_time"]),
+        document["max_total_phys_footprint_unread"],
+    )
+    return checked(peak)
 
 
 def _pss(document: dict[str, Any]) -> PssPeak | None:

@@ -28,6 +28,9 @@ bound. watermark: the kernel's high-water mark (VmHWM) when it was last looked
 at, a lower bound too: the process lived on after that. exact: that mark at the
 very end, or the highest sample where that is higher: since Linux 6.2 the kernel
 keeps its mark in batches per CPU, so that it may be some 100 KiB too low.
+
+Of a physical footprint the same: there the mark is the highest footprint of a
+program's life, as macOS keeps it.
 """
 
 EVENTS = "events"
@@ -49,6 +52,18 @@ class Peak(NamedTuple):
 
 NO_PEAK = Peak(0, 0, UNKNOWN)
 
+
+class Footprint(NamedTuple):
+    """The highest physical footprint: what the system charges a process for, compressed memory
+    too. Only macOS keeps one."""
+
+    size: int
+    """Bytes; 0 and meaningless when the source is "unknown"."""
+    source: str
+
+
+NO_FOOTPRINT = Footprint(0, UNKNOWN)
+
 UNREADABLE = ImageText("?", None, None, False)
 """The program of a process that may not be looked at."""
 
@@ -62,6 +77,7 @@ class Image(NamedTuple):
     inherited: bool
     """Forked from its parent and not executed anything: the parent's program."""
     peak: Peak
+    footprint: Footprint = NO_FOOTPRINT
 
 
 class Usage(NamedTuple):
@@ -134,6 +150,15 @@ class Process(NamedTuple):
             return peak._replace(source=WATERMARK)
         return peak
 
+    @property
+    def footprint(self) -> Footprint:
+        """Exact only when that of every program it ran is, as for `peak`."""
+        every = [image.footprint for image in self._own_images()]
+        largest = max(every, key=lambda footprint: footprint.size)
+        if largest.source == EXACT and any(each.source != EXACT for each in every):
+            return largest._replace(source=WATERMARK)
+        return largest
+
     def _own_images(self) -> Sequence[Image]:
         return [image for image in self.images if not image.inherited] or self.images
 
@@ -144,6 +169,7 @@ class LiveProcess:
     __slots__ = (
         "final_mark",
         "first_seen",
+        "footprint",
         "found_by",
         "group",
         "highest",
@@ -201,6 +227,7 @@ class LiveProcess:
         self.peak = 0
         self.peak_time = 0
         self.peak_source = UNKNOWN
+        self.footprint = NO_FOOTPRINT
         self.final_mark: int | None = None
 
     def begin_image(self, image: ImageText, time: int, *, inherited: bool) -> None:
@@ -211,6 +238,7 @@ class LiveProcess:
         self.peak = 0
         self.peak_time = 0
         self.peak_source = UNKNOWN
+        self.footprint = NO_FOOTPRINT
         self.final_mark = None
 
     def note_watermark(self, mark: int, time: int, roughness: int | None) -> None:
@@ -227,6 +255,16 @@ class LiveProcess:
             self.final_mark = mark
             self.peak_source = EXACT
 
+    def note_footprint(self, now: int, mark: int, *, final: bool) -> None:
+        """Its footprint, and the highest of its program, at the end or so far; 0: not told."""
+        size, source = self.footprint
+        if now > size:
+            size, source = now, SAMPLED
+        # A mark that is lower is that of a later program, which nobody has seen.
+        if mark and mark >= size:
+            size, source = mark, EXACT if final else WATERMARK
+        self.footprint = Footprint(size, source)
+
     def image_at(self, time: int) -> ImageText | None:
         """The program that it ran then, as far as is known by now."""
         if time >= self.since or not self.images:
@@ -238,7 +276,8 @@ class LiveProcess:
         peak = NO_PEAK
         if self.peak_source != UNKNOWN:
             peak = Peak(self.peak, self.peak_time, self.peak_source)
-        self.images.append(Image(self.image or UNREADABLE, self.since, self.inherited, peak))
+        text = self.image or UNREADABLE
+        self.images.append(Image(text, self.since, self.inherited, peak, self.footprint))
         return peak
 
     def end(
@@ -270,8 +309,10 @@ class ProcessTable(Sequence[Process]):
     # images, how it was found, end known, sampled, usage
     _ROW = struct.Struct("=qiiqqqqiBiBBBqqqqq")
     # Of each image: bytes of its name, exe, cwd and argv, argv_cut, since, inherited, peak,
-    # peak_time, source. The four texts follow.
+    # peak_time, source (its number, and 16 times that of the footprint's). The four texts follow,
+    # and the footprint where there is one.
     _IMAGE = struct.Struct("=iiiiBqBqqB")
+    _FOOTPRINT = struct.Struct("=q")
     _NONE = -1
 
     def __init__(self) -> None:
@@ -307,6 +348,8 @@ class ProcessTable(Sequence[Process]):
         exe = None if text.exe is None else _encode(text.exe)
         cwd = None if text.cwd is None else _encode(text.cwd)
         argv = None if text.argv is None else _encode("\0".join(text.argv))
+        footprint, footprint_source = image.footprint
+        known = PEAK_SOURCES.index(footprint_source)
         return b"".join(
             (
                 self._IMAGE.pack(
@@ -319,12 +362,13 @@ class ProcessTable(Sequence[Process]):
                     image.inherited,
                     image.peak.rss,
                     image.peak.time,
-                    PEAK_SOURCES.index(image.peak.source),
+                    PEAK_SOURCES.index(image.peak.source) | known << 4,
                 ),
                 name,
                 exe or b"",
                 cwd or b"",
                 argv or b"",
+                self._FOOTPRINT.pack(footprint) if known else b"",
             )
         )
 
@@ -377,7 +421,7 @@ class ProcessTable(Sequence[Process]):
     def _images(self, row: bytes, count: int) -> Iterator[Image]:
         at = self._ROW.size
         for _ in range(count):
-            *lengths, cut, since, inherited, peak, peak_time, source = self._IMAGE.unpack_from(
+            *lengths, cut, since, inherited, peak, peak_time, sources = self._IMAGE.unpack_from(
                 row, at
             )
             at += self._IMAGE.size
@@ -391,7 +435,18 @@ class ProcessTable(Sequence[Process]):
             name, exe, cwd, argv = texts
             words = None if argv is None else tuple(argv.split("\0"))
             text = ImageText(name or "", exe, words, bool(cut), cwd)
-            yield Image(text, since, bool(inherited), Peak(peak, peak_time, PEAK_SOURCES[source]))
+            footprint = NO_FOOTPRINT
+            if known := sources >> 4:
+                size = self._FOOTPRINT.unpack_from(row, at)[0]
+                footprint = Footprint(size, PEAK_SOURCES[known])
+                at += self._FOOTPRINT.size
+            yield Image(
+                text,
+                since,
+                bool(inherited),
+                Peak(peak, peak_time, PEAK_SOURCES[sources & 15]),
+                footprint,
+            )
 
 
 def _encode(text: str) -> bytes:

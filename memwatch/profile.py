@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from memwatch.groups import COMMAND, Group
-from memwatch.job import Holder, Job, PssPeak, Timeline
+from memwatch.job import FootprintPeak, Holder, Job, PssPeak, Timeline
 from memwatch.limits import Outcome
 from memwatch.memory_limit import MemoryLimit
-from memwatch.processes import EXACT, FOUND_BY, PEAK_SOURCES, Process, ProcessTable
+from memwatch.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process, ProcessTable
+from memwatch.tiers import LINUX, TELL_ALL
 
 # Below this part of the highest total a sum of proportional set sizes says nothing of that peak.
 NEAR_PEAK = 0.95
@@ -56,7 +57,7 @@ class Source:
     """A way to learn what samples cannot tell, and what became of it."""
 
     id: str
-    """"connector", "perf", "taskstats" or "hook"."""
+    """Of a tier in tiers.py."""
     used: bool
     reason: str | None
     """Why it was not used, or not to the end."""
@@ -80,14 +81,22 @@ class Accuracy:
     """Set-user-ID programs, like sudo, that could not change user because of the exit hook."""
     advice: str | None
     """What to do for exact peaks; None where nothing helps or is needed."""
+    footprints: Mapping[str, int] | None = None
+    """Processes, by how their highest physical footprint is known, as `peaks`. None where the
+    system keeps none."""
 
     @property
     def complete(self) -> bool:
         """The kernel told of each fork or exit.
 
-        The exit hook alone does not see processes that are killed.
+        The exit hook alone does not see processes that are killed, and kqueue does not say who was
+        forked.
         """
-        return not self.lost and any(each.used and each.id != "hook" for each in self.sources)
+        return not self.lost and any(each.used and each.id in TELL_ALL for each in self.sources)
+
+    def uses(self, source: str) -> bool:
+        """Whether that one was used, by its id."""
+        return any(each.used and each.id == source for each in self.sources)
 
     @property
     def all_exact(self) -> bool:
@@ -136,6 +145,12 @@ class Profile:
     """What `groups`, and the groups of `at_peak`, are made by: see groups.group_key()."""
     limits: Outcome | None = None
     """Those that were set for this run; None where there were none."""
+    backend: str = LINUX
+    """The platform that it ran on, as tiers.py names it."""
+    max_total_footprint: FootprintPeak | None = None
+    """Highest sum of physical footprints at one tick; None where the system keeps none."""
+    largest_footprint: Process | None = None
+    """The process with the highest footprint of its own."""
 
     @property
     def duration(self) -> float:
@@ -167,6 +182,11 @@ class Profile:
         """What the job held at least, at some time: the highest total of a sample, or the peak of
         one process where that is more. None when no memory was seen."""
         return max(self.max_total_rss or 0, self.max_process_rss or 0) or None
+
+    @property
+    def was_seen(self) -> bool:
+        """Something is known of its memory."""
+        return bool(self.max_total_rss is not None or self.largest or self.largest_footprint)
 
     @property
     def max_process_rss(self) -> int | None:
@@ -210,6 +230,8 @@ class Beginning:
     """Nanoseconds since boot."""
     interval: int
     """Nanoseconds from tick to tick, as asked for."""
+    backend: str = LINUX
+    """The platform it runs on, as tiers.py names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +264,13 @@ def _pss(job: Job) -> PssPeak | None:
     return whole or bound
 
 
+def _footprints(job: Job) -> dict[str, int] | None:
+    if not job.has_footprints:
+        return None
+    known = {key: job.footprints[key] for key in PEAK_SOURCES if key != UNKNOWN}
+    return {UNKNOWN: len(job.processes) - sum(known.values()), **known}
+
+
 def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
     """The profile of a job that is over."""
     job.finish(ending.exit_status)
@@ -271,6 +300,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
             lost=ending.lost,
             held_back=ending.held_back,
             advice=ending.advice if job.peaks.keys() - {EXACT} else None,
+            footprints=_footprints(job),
         ),
         max_total_rss=job.max_total or None,
         max_total_time=job.max_total_time,
@@ -285,4 +315,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         overhead=ending.overhead,
         group_by=job.group_by,
         limits=ending.limits,
+        backend=beginning.backend,
+        max_total_footprint=job.footprint_peak,
+        largest_footprint=job.largest_footprint,
     )

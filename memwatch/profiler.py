@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
 _running = Lock()
 
-SOURCES = {"connector": tiers.CONNECTOR, "perf": tiers.PERF, "taskstats": tiers.TASKSTATS}
-"""Ways to learn what samples cannot tell, that leave the job alone. All are used that work."""
+SOURCES = {
+    tier.id: tier.source
+    for tier in tiers.of_backend(native.backend())
+    if tier.by_itself and tier.source != tiers.SAMPLING
+}
+"""Ways of this platform to learn what samples cannot tell, that leave the job alone. All are used
+that work."""
 
 PSS_MODES = {"off": native.PSS_OFF, "peaks": native.PSS_PEAKS, "always": native.PSS_ALWAYS}
 """When the job's memory is summed with shared pages counted once: never; when the total is at a
@@ -167,7 +172,9 @@ def watch_command(
     limit = cgroup.Watch()
     try:
         clock = Clock(time.time_ns(), native.now())
-        beginning = Beginning(tuple(command), clock, native.now(), interval_ns)
+        beginning = Beginning(
+            tuple(command), clock, native.now(), interval_ns, backend=native.backend()
+        )
         if recorder:
             recorder.begin(beginning)
         launcher.spawn(command, env=env, stdout=stdout, stderr=stderr, hook=hook.hook)
@@ -286,24 +293,31 @@ def _sources(
         tiers.CONNECTOR: stats.connector_error,
         tiers.PERF: stats.perf_error,
         tiers.TASKSTATS: stats.taskstats_error,
+        tiers.KQUEUE: _kqueue_error(stats) if "kqueue" in wanted else 0,
     }
     errors = {source: errors[source] for source in map(SOURCES.__getitem__, wanted)}
     if stats.sources & tiers.CONNECTOR:
         errors.pop(tiers.PERF, None)
     if hook.wanted:
         errors[tiers.HOOK] = hook.error
-    names = {tier.source: tier.id for tier in tiers.TIERS}
     if not any(errors.values()) and errors.get(tiers.TASKSTATS) == 0:
-        return tuple(Source(names[source], True, None) for source in errors), None
+        return tuple(Source(tiers.IDS[source], True, None) for source in errors), None
     from memwatch.facts import read_facts
 
     facts = read_facts()
     used = []
     for source, error in errors.items():
         refusal = tiers.why_not(source, error, facts)
-        used.append(Source(names[source], not error, refusal.reason if refusal else None))
+        used.append(Source(tiers.IDS[source], not error, refusal.reason if refusal else None))
     if hook.wanted and not hook.error:
         return tuple(used), None
     if not hook.wanted:
         errors[tiers.HOOK] = native.probe(tiers.HOOK)
     return tuple(used), tiers.exact_peaks(errors, facts)
+
+
+def _kqueue_error(stats: native.SamplerStats) -> int:
+    """The sampler has no word of why it is not in use."""
+    if stats.sources & tiers.KQUEUE:
+        return 0
+    return native.probe(tiers.KQUEUE) or errno.EIO

@@ -29,6 +29,7 @@ from memwatch.limits import EXIT_CODES, Breach, Limits, Outcome
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import Batch
 from memwatch.profile import Beginning, Clock, Ending, Overhead, Source
+from memwatch.tiers import LINUX
 
 FORMAT = 2
 """Raised when a reader of the format before would misunderstand a file.
@@ -39,7 +40,7 @@ so that both are read alike.
 
 COLUMNS = ("time", "process", "value", "second", "kind", "valid", "pid", "ppid")
 
-_KINDS = ("STARTED", "IMAGE", "MEMORY", "EXITED", "TICK", "CPU", "IO", "PSS")
+_KINDS = ("STARTED", "IMAGE", "MEMORY", "EXITED", "TICK", "CPU", "IO", "PSS", "FOOTPRINT")
 _BITS = tuple(
     name
     for name, value in vars(observations).items()
@@ -167,7 +168,11 @@ def is_recording(start: bytes) -> bool:
 
 def _beginning(head: dict[str, Any]) -> Beginning:
     beginning = Beginning(
-        tuple(head["command"]), checked(Clock(**head["clock"])), head["start"], head["interval"]
+        tuple(head["command"]),
+        checked(Clock(**head["clock"])),
+        head["start"],
+        head["interval"],
+        head.get("backend", LINUX),  # there was no other
     )
     if checked(beginning).interval <= 0:
         raise ValueError(f"interval cannot be {beginning.interval}")

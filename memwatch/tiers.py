@@ -21,6 +21,10 @@ KQUEUE = 16
 
 SAMPLING = 0
 
+# Platforms, by the name of the code for them (native.backend()).
+LINUX = "linux"
+DARWIN = "darwin"
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -58,7 +62,7 @@ class Tier(NamedTuple):
     """`memwatch run` uses it unasked where it works."""
 
 
-TIERS = (
+LINUX_TIERS = (
     Tier(
         SAMPLING,
         "sampling",
@@ -95,6 +99,34 @@ TIERS = (
         False,
     ),
 )
+DARWIN_TIERS = (
+    Tier(
+        SAMPLING,
+        "sampling",
+        "sampling (libproc)",
+        "what runs at each look, its RSS then, its peak footprint so far",
+        True,
+    ),
+    Tier(
+        KQUEUE,
+        "kqueue",
+        "process events (kqueue)",
+        "that a process forks, executes, ends: a look at once, its exact peak footprint",
+        True,
+    ),
+)
+
+TELL_ALL = frozenset({"connector", "perf", "taskstats"})
+"""Ids of those that tell of every process, however short. The exit hook does not pass those that
+are killed; kqueue tells that a process has forked, not whom."""
+
+
+IDS = {tier.source: tier.id for tier in (*LINUX_TIERS, *DARWIN_TIERS)}
+
+
+def of_backend(backend: str) -> tuple[Tier, ...]:
+    """The ways there are on a platform."""
+    return DARWIN_TIERS if backend == DARWIN else LINUX_TIERS
 
 
 class Refusal(NamedTuple):
@@ -121,6 +153,7 @@ def why_not(source: int, error: int, facts: Facts) -> Refusal | None:
         PERF: _perf,
         TASKSTATS: _taskstats,
         HOOK: _hook,
+        KQUEUE: _kqueue,
     }[source]
     # An errno that nobody expects still has a name.
     return known(error, facts) or Refusal(f"it failed: {os.strerror(error)}", None)
@@ -197,6 +230,14 @@ def _hook(error: int, facts: Facts) -> Refusal | None:
     return None
 
 
+def _kqueue(error: int, _facts: Facts) -> Refusal | None:
+    if error in (errno.EMFILE, errno.ENFILE):
+        return Refusal(
+            "it takes a descriptor, and the limit on open files is too low", "ulimit -n 4096"
+        )
+    return None
+
+
 def _namespaces(error: int, facts: Facts) -> Refusal | None:
     """Netlink tells only the machine's own namespaces of processes, whatever the privilege. Most
     often that shows as ENXIO; but in a container any other errno stands for it, too."""
@@ -232,7 +273,7 @@ def instead_of(source: int, errors: Mapping[int, int]) -> str | None:
     """The name of a way that works and gives the same or more, so that this one is not needed."""
     for others in ((CONNECTOR, PERF), (PERF, CONNECTOR), (HOOK, TASKSTATS)):
         if others[0] == source and errors.get(others[1]) == 0:
-            return next(tier.name for tier in TIERS if tier.source == others[1])
+            return next(tier.name for tier in LINUX_TIERS if tier.source == others[1])
     return None
 
 
@@ -255,6 +296,8 @@ def outlook(errors: Mapping[int, int], facts: Facts) -> Outlook:
     if errors.get(SAMPLING):
         refusal = why_not(SAMPLING, errors[SAMPLING], facts)
         return Outlook(False, False, "nothing", refusal.remedy if refusal else None)
+    if KQUEUE in errors:
+        return _outlook_on_darwin(errors, facts)
     every, exact = works(CONNECTOR) or works(PERF), works(TASKSTATS)
     if exact:
         text = "every process, exact peaks"
@@ -263,6 +306,20 @@ def outlook(errors: Mapping[int, int], facts: Facts) -> Outlook:
     else:
         text = "processes that live longer than the interval; peaks are lower bounds"
     return Outlook(every or exact, exact, text, None if exact else exact_peaks(errors, facts))
+
+
+def _outlook_on_darwin(errors: Mapping[int, int], facts: Facts) -> Outlook:
+    """There is no peak RSS to be had, and no word of who was forked."""
+    refusal = why_not(KQUEUE, errors[KQUEUE], facts)
+    if refusal:
+        return Outlook(
+            False,
+            False,
+            "processes that live longer than the interval; peaks are lower bounds",
+            refusal.remedy,
+        )
+    text = "nearly every process; peak RSS is a lower bound, peak footprint mostly exact"
+    return Outlook(False, False, text, None)
 
 
 def exact_peaks(errors: Mapping[int, int], facts: Facts) -> str | None:

@@ -26,8 +26,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memwatch import cgroup, native, tiers
 from memwatch import facts as facts_module
-from memwatch import native, tiers
 from memwatch._native import lib
 from memwatch.commands import doctor
 from memwatch.facts import (
@@ -38,8 +38,20 @@ from memwatch.facts import (
     parse_release,
     read_facts,
 )
+from memwatch.kernel_files import read_text
 from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
-from memwatch.tiers import CONNECTOR, HOOK, PERF, SAMPLING, TASKSTATS, TIERS, Facts, why_not
+from memwatch.tiers import (
+    CONNECTOR,
+    DARWIN_TIERS,
+    HOOK,
+    KQUEUE,
+    LINUX_TIERS,
+    PERF,
+    SAMPLING,
+    TASKSTATS,
+    Facts,
+    why_not,
+)
 
 MIB = 1 << 20
 
@@ -180,17 +192,26 @@ def test_facts_where_nothing_can_be_read(tmp_path: Path) -> None:
 
 
 def test_python_and_c_mean_the_same_sources() -> None:
-    assert (CONNECTOR, PERF, TASKSTATS, HOOK) == (
+    assert (CONNECTOR, PERF, TASKSTATS, HOOK, KQUEUE) == (
         lib.MW_CONNECTOR,
         lib.MW_PERF,
         lib.MW_TASKSTATS,
         lib.MW_HOOK,
+        lib.MW_KQUEUE,
     )
 
 
 def test_each_way_is_there_once() -> None:
-    assert [tier.source for tier in TIERS] == [SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK]
-    assert len({tier.id for tier in TIERS}) == len({tier.name for tier in TIERS}) == len(TIERS)
+    assert [tier.source for tier in LINUX_TIERS] == [SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK]
+    assert [tier.source for tier in DARWIN_TIERS] == [SAMPLING, KQUEUE]
+    for backend in ("linux", "darwin", "unsupported"):
+        found = tiers.of_backend(backend)
+        assert len({tier.id for tier in found}) == len({tier.name for tier in found}) == len(found)
+    assert set(tiers.IDS) == {SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK, KQUEUE}
+
+
+def test_a_profile_is_complete_by_ways_that_there_are() -> None:
+    assert set(tiers.IDS.values()) > tiers.TELL_ALL
 
 
 # source, errno, facts; words of the reason and of the remedy; None: there is no remedy.
@@ -223,6 +244,10 @@ REFUSALS = [
     (HOOK, errno.ENOSYS, USER, "CONFIG_SECCOMP_FILTER", None),
     (HOOK, errno.ENOTSUP, USER, "CONFIG_SECCOMP_FILTER", None),
     (HOOK, errno.EPERM, CONTAINER, "seccomp", "profile"),
+    (KQUEUE, errno.EMFILE, ELSEWHERE, "limit on open files", "ulimit -n"),
+    (KQUEUE, errno.ENOTSUP, ELSEWHERE, "not available on this system", None),
+    (KQUEUE, errno.ENOMEM, ELSEWHERE, "Cannot allocate memory", None),
+    (SAMPLING, errno.EPERM, ELSEWHERE, "Operation not permitted", None),
     (PERF, errno.ENOTSUP, ELSEWHERE, "not available on this system", None),
     (HOOK, errno.ENOTSUP, ELSEWHERE, "not available on this system", None),
     (TASKSTATS, errno.ENOMEM, USER, "Cannot allocate memory", None),
@@ -248,7 +273,7 @@ def test_why_not(source: int, error: int, facts: Facts, reason: str, remedy: str
         assert remedy in refusal.remedy
 
 
-@pytest.mark.parametrize("source", [tier.source for tier in TIERS])
+@pytest.mark.parametrize("source", tiers.IDS)
 @pytest.mark.parametrize("facts", [ROOT, USER, DEBIAN, CONTAINER, ROOTLESS, ELSEWHERE])
 def test_every_errno_has_a_reason_of_one_line(source: int, facts: Facts) -> None:
     assert why_not(source, 0, facts) is None
@@ -282,6 +307,9 @@ EPERM = errno.EPERM
         ({SAMPLING: errno.ENOENT, TASKSTATS: 0, HOOK: 0}, ROOT, False, False, "mount"),
         # Nothing was tried: nothing is promised.
         ({}, ROOT, False, False, None),
+        # macOS: that there was a fork says nothing of whom, and there is no peak RSS.
+        ({SAMPLING: 0, KQUEUE: errno.EMFILE}, ELSEWHERE, False, False, "ulimit"),
+        ({SAMPLING: errno.EPERM, KQUEUE: 0}, ELSEWHERE, False, False, None),
     ],
 )
 def test_outlook(
@@ -311,6 +339,7 @@ def test_what_is_not_needed() -> None:
 SYSTEM = System(
     kernel="Linux",
     release="6.18.44",
+    product=None,
     machine="x86_64",
     cpus=8,
     page_size=4096,
@@ -334,6 +363,21 @@ MEMORY = Memory(
     oom_kills=3,
     machine_oom_kills=4,
 )
+MAC = dataclasses.replace(
+    SYSTEM,
+    kernel="Darwin",
+    release="23.5.0",
+    product="macOS 14.5",
+    machine="arm64",
+    page_size=16384,
+    children_lists=False,
+    pss=False,
+    pidfd=False,
+    subreaper=False,
+    open_files=(256, None),
+)
+MAC_MEMORY = Memory(total=16384 * MIB)
+MAC_WORKS = {SAMPLING: 0, KQUEUE: 0}
 WORKS = dict.fromkeys((SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK), 0)
 FAILS = WORKS | {CONNECTOR: EPERM, PERF: errno.EACCES, TASKSTATS: EPERM, HOOK: errno.EBUSY}
 
@@ -347,7 +391,7 @@ CHECKUPS = {
         WORKS | {TASKSTATS: EPERM},
         dataclasses.replace(CONTAINER, capabilities=None, kernel=(6, 8)),
         System(
-            *("Linux", "6.8.0", "aarch64", None, 65536, False, False, False, False, "2"),
+            *("Linux", "6.8.0", None, "aarch64", None, 65536, False, False, False, False, "2"),
             (None, None),
         ),
         Memory(),
@@ -374,6 +418,16 @@ CHECKUPS = {
         USER,
         SYSTEM,
         Memory(cgroup_version=1, cgroup="/", limit=MIB, machine_oom_kills=0),
+    ),
+    "mac": Checkup("0.1.0", "darwin-arm64", "darwin", MAC_WORKS, ELSEWHERE, MAC, MAC_MEMORY),
+    "mac, as root": Checkup(
+        "0.1.0",
+        "darwin-x86_64",
+        "darwin",
+        {SAMPLING: 0, KQUEUE: errno.EMFILE},
+        dataclasses.replace(ELSEWHERE, euid=0),
+        dataclasses.replace(MAC, product=None, page_size=4096, open_files=(None, None)),
+        Memory(),
     ),
     "elsewhere": Checkup(
         "0.1.0",
@@ -415,7 +469,7 @@ def test_colours_change_nothing_else() -> None:
 
 def test_report_where_all_works() -> None:
     text = text_of(CHECKUPS["all works"])
-    assert text.count("\n  yes  ") == len(TIERS)
+    assert text.count("\n  yes  ") == len(LINUX_TIERS)
     assert "\n  no " not in text
     assert "why:" not in text
     assert "but:" not in text
@@ -488,6 +542,35 @@ def test_report_of_a_system_that_is_not_supported() -> None:
     assert text.startswith("memwatch 0.1.0 (unsupported backend) on Plan 9 4, x86_64\n")
     assert "pidfd" not in text
     assert text.endswith("\nmemwatch run gives here: nothing")
+
+
+def test_report_of_a_mac() -> None:
+    text = text_of(CHECKUPS["mac"])
+    assert text.startswith("memwatch 0.1.0 (darwin backend) on macOS 14.5 (Darwin 23.5.0), arm64\n")
+    assert text.count("\n  yes  ") == len(DARWIN_TIERS)
+    assert "  yes  sampling (libproc)" in text
+    assert "  yes  process events (kqueue)" in text
+    assert "page size     16 KiB" in text
+    assert "noticed at once (kqueue)" in text
+    assert "through sudo" in text
+    assert "machine       16.0 GiB\n" in text
+    assert text.endswith(
+        "\nmemwatch run gives here: nearly every process; peak RSS is a lower bound, peak "
+        "footprint mostly\nexact"
+    )
+    # Nothing that would have to be done on Linux.
+    for word in ("/proc", "cgroup", "capabilit", "taskstats", "seccomp", "--exact", "pidfd"):
+        assert word not in text
+
+
+def test_report_of_a_mac_as_root_without_events() -> None:
+    text = text_of(CHECKUPS["mac, as root"])
+    assert text.startswith("memwatch 0.1.0 (darwin backend) on Darwin 23.5.0, arm64\n")
+    assert "through sudo" not in text
+    assert "noticed at the next look" in text
+    assert "open files    no limit" in text
+    assert "why: it takes a descriptor" in text
+    assert text.endswith("For every process and exact peaks: ulimit -n 4096")
 
 
 # The document -------------------------------------------------------------------------------------
@@ -593,7 +676,7 @@ def test_a_way_that_fails(monkeypatch, capfd, source: int, error: int) -> None:
     assert run_here(monkeypatch, errors, "--json") == 0
     found = json.loads(capfd.readouterr().out)
     validate(found)
-    for tier, told in zip(TIERS, found["tiers"], strict=True):
+    for tier, told in zip(LINUX_TIERS, found["tiers"], strict=True):
         assert told["works"] == (tier.source != source)
         if tier.source == source:
             assert told["error"] == errno.errorcode[error]
@@ -604,6 +687,48 @@ def test_a_way_that_fails(monkeypatch, capfd, source: int, error: int) -> None:
     text = capfd.readouterr().out
     assert text.count("\n       why: ") == 1
     assert "memwatch run gives here: every process" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("euid", [0, 501])
+def test_on_a_mac(monkeypatch, capfd, tmp_path, euid: int) -> None:
+    """As far as it asks nothing but memwatch's own code: no /proc, no Linux to be found."""
+    missing = str(tmp_path / "missing")
+    monkeypatch.setattr(native, "backend", lambda: "darwin")
+    monkeypatch.setattr(native, "build_target", lambda: "darwin-arm64")
+    monkeypatch.setattr(native, "subreaper", refuse)
+    monkeypatch.setattr(doctor, "read_facts", lambda: dataclasses.replace(ELSEWHERE, euid=euid))
+    monkeypatch.setattr(doctor, "read_text", lambda path: read_text(missing))
+    monkeypatch.setattr(cgroup, "read_text", lambda path: read_text(missing))
+    monkeypatch.setattr(cgroup, "machine_memory", lambda: (1 << 34, None))
+    monkeypatch.setattr(platform, "mac_ver", lambda: ("14.5", ("", "", ""), "arm64"))
+    monkeypatch.setattr(native, "scan", list)
+    assert run_here(monkeypatch, {KQUEUE: 0}) == 0
+    text = capfd.readouterr().out
+    assert " on macOS 14.5 (" in text
+    assert "memwatch run gives here: nearly every process" in text
+    assert run_here(monkeypatch, {KQUEUE: 0}, "--json") == 0
+    found = json.loads(capfd.readouterr().out)
+    validate(found)
+    assert [tier["id"] for tier in found["tiers"]] == ["sampling", "kqueue"]
+    assert all(tier["works"] for tier in found["tiers"])
+    assert found["memwatch"]["backend"] == "darwin"
+    assert found["kernel"]["product"] == "macOS 14.5"
+    assert found["memory"]["total_kib"] == 1 << 24
+    assert found["memory"]["cgroup"] is None
+    assert found["system"]["subreaper"] is False
+
+    def fail() -> None:
+        raise OSError(errno.EPERM, "no")
+
+    monkeypatch.setattr(native, "scan", fail)
+    assert run_here(monkeypatch, {KQUEUE: 0}, "--json") == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["tiers"][0]["error"] == "EPERM"
+    assert found["run"]["text"] == "nothing"
+
+
+def refuse(enable: bool) -> bool:
+    raise OSError(errno.ENOTSUP, "no such thing")
 
 
 def test_looking_changes_nothing() -> None:

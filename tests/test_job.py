@@ -21,8 +21,10 @@ from memwatch.observations import (
     CPU,
     EXITED,
     FINAL,
+    FOOTPRINT,
     HAS_ARGV,
     HAS_CPU,
+    HAS_FOOTPRINT,
     HAS_IO,
     HAS_PARENT,
     HAS_RSS,
@@ -47,12 +49,14 @@ from memwatch.processes import (
     EVENTS,
     EXACT,
     HOOK,
+    NO_FOOTPRINT,
     NO_USAGE,
     RECORD,
     SAMPLED,
     SAMPLING,
     UNKNOWN,
     WATERMARK,
+    Footprint,
     Peak,
     Process,
     Usage,
@@ -117,6 +121,16 @@ class Script:
         text = b"".join(word.encode() + b"\0" for word in (name, "", *argv))
         valid = (INHERITED if inherited else 0) | (SAME_IMAGE if same else 0)
         return self._add(time, serial, IMAGE, valid=valid | (HAS_ARGV if argv else 0), text=text)
+
+    def footprint(self, time: int, serial: int, now: int, mark: int | None = None) -> Script:
+        valid = HAS_FOOTPRINT | (0 if mark is None else HAS_WATERMARK)
+        return self._add(time, serial, FOOTPRINT, value=now, second=mark or 0, valid=valid)
+
+    def final_footprint(self, time: int, serial: int, mark: int) -> Script:
+        return self._add(time, serial, FOOTPRINT, second=mark, valid=HAS_WATERMARK | FINAL)
+
+    def footprints(self, time: int, total: int, unread: int = 0) -> Script:
+        return self._add(time, 0, FOOTPRINT, value=total, second=unread, valid=HAS_FOOTPRINT)
 
     def memory(self, time: int, serial: int, rss: int, watermark: int | None = None) -> Script:
         valid = HAS_RSS | (0 if watermark is None else HAS_WATERMARK)
@@ -183,6 +197,8 @@ def outcome(job: Job) -> dict[str, Any]:
         "root_status": job.root_status,
         "largest": job.largest,
         "pss": job.pss_peak,
+        "footprint": job.footprint_peak,
+        "footprints": dict(job.footprints),
         "found_by": dict(job.found_by),
         "peaks": dict(job.peaks),
         "never_sampled": job.never_sampled,
@@ -424,6 +440,70 @@ def test_cpu_time_and_storage() -> None:
     assert got[1].usage == Usage(user=30, system=40, read=0, written=60, final_mark=5)
     # Unknown must never read as zero, nor as a number that means nothing.
     assert got[2].usage == NO_USAGE
+
+
+# Footprints
+
+
+def test_the_highest_footprint_says_how_it_is_known() -> None:
+    script = Script()
+    for serial in (1, 2, 3, 4, 5):
+        script.started(1, serial).image(1, serial, "cc")
+    # Looks, without a mark.
+    script.footprint(2, 1, 50).footprint(3, 1, 30)
+    # The mark so far.
+    script.footprint(2, 2, 50, 60).footprint(3, 2, 40)
+    # And at the end.
+    script.footprint(2, 3, 50, 60).final_footprint(4, 3, 70)
+    # Of a program that nobody has seen.
+    script.footprint(2, 4, 50, 60).final_footprint(4, 4, 20)
+    # Of the fifth nothing is known. A zombie whose account is gone tells 0.
+    script.final_footprint(4, 5, 0)
+    for serial in (5, 4, 3, 2, 1):
+        script.exited(5, serial, 0)
+    job = script.job()
+    found = {serial: process.footprint for serial, process in processes(job).items()}
+    assert found == {
+        1: Footprint(50, SAMPLED),
+        2: Footprint(60, WATERMARK),
+        3: Footprint(70, EXACT),
+        4: Footprint(60, WATERMARK),
+        5: NO_FOOTPRINT,
+    }
+    assert job.footprints == {SAMPLED: 1, WATERMARK: 2, EXACT: 1, UNKNOWN: 1}
+    assert job.largest_footprint == processes(job)[3]
+    # It is no resident size.
+    assert job.largest is None
+
+
+def test_each_program_has_a_footprint_of_its_own() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh", inherited=True).footprint(1, 1, 90, 90)
+    script.image(2, 1, "env").footprint(2, 1, 10, 12)
+    script.image(3, 1, "cc").footprint(3, 1, 30, 35).final_footprint(4, 1, 40).exited(4, 1, 0)
+    process = processes(script.job())[1]
+    assert [image.footprint for image in process.images] == [
+        Footprint(90, WATERMARK),
+        Footprint(12, WATERMARK),
+        Footprint(40, EXACT),
+    ]
+    # That of env is not known to its end; what was its parent's does not count.
+    assert process.footprint == Footprint(40, WATERMARK)
+
+
+def test_the_highest_sum_of_footprints() -> None:
+    script = Script().started(1, 1).image(1, 1, "sh")
+    script.footprints(10, 70, 2).tick(10, 5, 1).footprints(20, 90, 1).tick(20, 5, 1)
+    script.footprints(30, 90).tick(30, 5, 1).footprints(40, 0).tick(40, 0, 0)
+    assert script.job().footprint_peak == (90, 20, 1)
+
+
+def test_without_footprints_nothing_is_known_of_them() -> None:
+    job = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 5).tick(1, 5, 1).job()
+    assert not job.has_footprints
+    assert job.footprint_peak is None
+    assert job.largest_footprint is None
+    assert not job.footprints
+    assert processes(job)[1].footprint == NO_FOOTPRINT
 
 
 def test_what_is_used_by_one_that_is_gone_is_nobodys() -> None:
@@ -1065,7 +1145,7 @@ def check_totals(job: Job, book: list[Look]) -> None:
         assert held == {}
         return
     look = book[totals.index(job.max_total)]
-    assert held == look.held
+    assert held == {serial: held for serial, held in look.held.items() if held[2]}
     assert job.max_total_time == look.time
     assert job.max_total_processes == look.live
     sizes = [each.rss for each in job.at_peak()]

@@ -14,6 +14,7 @@ from memwatch.processes import (
     EVENTS,
     EXACT,
     FOUND_BY,
+    NO_FOOTPRINT,
     NO_PEAK,
     NO_USAGE,
     PEAK_SOURCES,
@@ -21,6 +22,7 @@ from memwatch.processes import (
     SAMPLING,
     UNKNOWN,
     WATERMARK,
+    Footprint,
     Image,
     LiveProcess,
     Peak,
@@ -44,7 +46,12 @@ texts = st.builds(
     cwd=st.none() | words,
 )
 peaks = st.builds(Peak, rss=times, time=times, source=st.sampled_from(PEAK_SOURCES))
-images = st.builds(Image, text=texts, since=times, inherited=st.booleans(), peak=peaks)
+footprints = st.just(NO_FOOTPRINT) | st.builds(
+    Footprint, size=times, source=st.sampled_from(PEAK_SOURCES).filter(UNKNOWN.__ne__)
+)
+images = st.builds(
+    Image, text=texts, since=times, inherited=st.booleans(), peak=peaks, footprint=footprints
+)
 # Zero is a value and not unknown, as that of a process that has read nothing.
 usages = st.builds(Usage, *[st.none() | times] * len(Usage._fields))
 processes = st.builds(
@@ -209,6 +216,23 @@ def test_a_peak_is_exact_when_that_of_every_program_is(
     assert each.peak.source == source
     assert each.peak[:2] == each.peak_image.peak[:2]
     assert table_of([each])[0].peak == each.peak
+
+
+def test_a_footprint_is_exact_when_that_of_every_program_is() -> None:
+    exact, bound = Footprint(5, EXACT), Footprint(4, WATERMARK)
+    sh, cc = ran("sh", 1)._replace(footprint=bound), ran("cc", 1)._replace(footprint=exact)
+    assert process(1, cc).footprint == exact
+    assert process(1, sh, cc).footprint == Footprint(5, WATERMARK)
+    assert process(1, sh._replace(inherited=True), cc).footprint == exact
+    assert process(1, ran("sh", 1), cc).footprint == Footprint(5, WATERMARK)
+    assert process(1, ran("sh", 1)).footprint == NO_FOOTPRINT
+
+
+def test_what_has_no_footprint_takes_no_room_for_one() -> None:
+    without = process(1, ran("sh", 1), ran("cc", 1))
+    images = tuple(each._replace(footprint=Footprint(0, SAMPLED)) for each in without.images)
+    sizes = [len(table_of([row])._rows) for row in (without, without._replace(images=images))]
+    assert sizes[1] - sizes[0] == 2 * 8
 
 
 def test_the_sources_are_in_the_order_of_their_strength() -> None:

@@ -7,7 +7,10 @@ import pytest
 from memwatch.job import Job
 from memwatch.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.observations import (
+    EXITED,
     FINAL,
+    FOOTPRINT,
+    HAS_FOOTPRINT,
     HAS_RSS,
     HAS_WATERMARK,
     MEMORY,
@@ -85,6 +88,8 @@ def source(name: str, *, used: bool = True) -> Source:
         ((source("hook"),), False),
         ((source("perf", used=False), source("hook")), False),
         ((source("perf"), source("hook")), True),
+        # It tells that there was a fork, not whose.
+        ((source("kqueue"),), False),
     ],
 )
 def test_the_kernel_told_of_every_process(sources: tuple[Source, ...], complete: bool) -> None:
@@ -100,6 +105,46 @@ def test_there_is_no_advice_where_all_peaks_are_exact() -> None:
     assert profile(1, final=2, advice="run as root").accuracy.advice is None
     # Of a job of which nothing is known, more can be known.
     assert profile(advice="run as root").accuracy.advice == "run as root"
+
+
+# Footprints
+
+
+def test_footprints_are_counted_by_how_they_are_known() -> None:
+    records: list[Observation] = []
+    for serial in (1, 2, 3):
+        records.append((1, serial, 0, 0, STARTED, 0, 100 + serial, 1))
+    # The first one has ended before any could be read.
+    records.append((2, 1, 0, 0, EXITED, 0, 101, 0))
+    records.append((2, 2, 5 * MIB, 6 * MIB, FOOTPRINT, HAS_FOOTPRINT | HAS_WATERMARK, 102, 0))
+    records.append((2, 0, 5 * MIB, 1, FOOTPRINT, HAS_FOOTPRINT, 0, 0))
+    records.append((2, 0, 0, 2, TICK, HAS_RSS, 0, 0))
+    records.append((3, 2, 0, 8 * MIB, FOOTPRINT, HAS_WATERMARK | FINAL, 102, 0))
+    records.append((3, 2, 0, 0, EXITED, 0, 102, 0))
+    job = Job()
+    job.apply(Batch(records, b""))
+    seen = from_job(
+        job,
+        Beginning(("job",), Clock(0, 0), 0, 1, "darwin"),
+        Ending(4, 0, Overhead(0, None), MemoryLimit(*(None,) * 6)),
+    )
+    assert seen.backend == "darwin"
+    assert seen.max_total_footprint == (5 * MIB, 2, 1)
+    assert seen.accuracy.footprints == {"unknown": 2, "sampled": 0, "watermark": 0, "exact": 1}
+    assert seen.largest_footprint
+    assert seen.largest_footprint.pid == 102
+    # That is enough to tell of, though no resident size was seen.
+    assert seen.was_seen
+    assert seen.most_rss is None
+
+
+def test_most_systems_keep_no_footprint() -> None:
+    seen = profile(100)
+    assert seen.backend == "linux"
+    assert seen.accuracy.footprints is None
+    assert seen.max_total_footprint is None
+    assert seen.was_seen
+    assert not profile().was_seen
 
 
 # The peak, and what was left above it

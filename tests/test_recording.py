@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,17 @@ from hypothesis import strategies as st
 from memwatch.memory_limit import MemoryLimit
 from memwatch.observations import (
     EXITED,
+    FINAL,
+    FOOTPRINT,
     HAS_ARGV,
     HAS_CWD,
     HAS_EXE,
+    HAS_FOOTPRINT,
     HAS_PARENT,
     HAS_RSS,
     HAS_START,
     HAS_STATUS,
+    HAS_WATERMARK,
     IMAGE,
     MEMORY,
     STARTED,
@@ -39,6 +44,7 @@ from memwatch.results import BadResults, Results, load
 JOB = ["sh", "-c", "for i in 1 2 3; do dd if=/dev/zero of=/dev/null bs=4M count=20; done 2>&1"]
 
 BEGINNING = Beginning(("make", "-j8", "caf\udce9"), Clock(1_763_661_754_123_000_000, 500), 900, 10)
+MAC = replace(BEGINNING, backend="darwin")
 ENDING = Ending(
     5000,
     7 << 8,
@@ -124,6 +130,45 @@ def test_it_describes_itself(tmp_path):
     assert not set(head["bits"]) & set(head["kinds"])
     assert {tuple(each) for each in batches} == {("records", "text")}
     assert list(end) == ["end"]
+
+
+def test_the_platform_is_recorded(tmp_path):
+    recorder = Recorder(str(tmp_path / "a.jsonl"))
+    recorder.begin(MAC)
+    recorder.close()
+    assert Recording(str(tmp_path / "a.jsonl")).beginning == MAC
+
+
+def test_a_recording_that_names_no_platform_is_of_linux(tmp_path):
+    record(tmp_path / "a.jsonl")
+    head, *rest = (tmp_path / "a.jsonl").read_text().splitlines()
+    fields = json.loads(head)
+    assert fields.pop("backend") == "linux"
+    (tmp_path / "a.jsonl").write_text("\n".join([json.dumps(fields), *rest, ""]))
+    assert Recording(str(tmp_path / "a.jsonl")).beginning == BEGINNING
+
+
+def test_footprints_come_back(tmp_path):
+    recorder = Recorder(str(tmp_path / "a.jsonl"))
+    recorder.begin(MAC)
+    recorder.add(BATCHES[0])
+    both = HAS_FOOTPRINT | HAS_WATERMARK
+    records = [
+        (1500, 1, 8192, 9216, FOOTPRINT, both, 101, 0),
+        (1500, 0, 8192, 0, FOOTPRINT, HAS_FOOTPRINT, 0, 0),
+        (1500, 0, 4096, 1, TICK, HAS_RSS, 0, 0),
+        (1600, 1, 0, 12288, FOOTPRINT, HAS_WATERMARK | FINAL, 101, 0),
+        (1600, 1, 0, 0, EXITED, HAS_STATUS, 101, 0),
+    ]
+    recorder.add(Batch(records, b""))
+    recorder.end(ENDING)
+    head = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])
+    assert head["kinds"]["footprint"] == FOOTPRINT
+    assert head["bits"]["has_footprint"] == HAS_FOOTPRINT
+    profile = load(str(tmp_path / "a.jsonl")).profile
+    assert profile.backend == "darwin"
+    assert profile.max_total_footprint == (8192, 1500, 0)
+    assert profile.processes[0].footprint == (12288, "exact")
 
 
 def test_gzip_is_what_gunzip_reads(tmp_path):

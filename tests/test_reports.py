@@ -20,6 +20,7 @@ import pytest
 
 from memwatch.filters import Filter, Shown, apply
 from memwatch.job import Job
+from memwatch.json_profile import from_json
 from memwatch.limits import NO_LIMITS, Breach, Guard, Limits, Outcome
 from memwatch.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.observations import (
@@ -29,9 +30,11 @@ from memwatch.observations import (
     CPU,
     EXITED,
     FINAL,
+    FOOTPRINT,
     HAS_ARGV,
     HAS_CPU,
     HAS_EXE,
+    HAS_FOOTPRINT,
     HAS_IO,
     HAS_PARENT,
     HAS_RSS,
@@ -63,6 +66,8 @@ START = 5_000_000 * MS
 # What a machine of 16 GiB says that sets no limit for the job.
 NO_LIMIT = MemoryLimit(16 << 30, MACHINE, None, 3 << 30, 0, 0)
 
+NO_CGROUP = MemoryLimit(16 << 30, MACHINE, None, None, None, None)
+
 CONNECTOR = Source("connector", True, None)
 TASKSTATS = Source("taskstats", True, None)
 HOOK = Source("hook", True, None)
@@ -85,6 +90,7 @@ class Story:
         self.accounts = Guard(self.job, limits, self.breaches.append)
         self.now = START
         self.rss: dict[int, float] = {}
+        self.footprints: dict[int, float] = {}
         self.parents: dict[int, int] = {}
         self.status: int | None = None
 
@@ -120,6 +126,18 @@ class Story:
         valid = HAS_WATERMARK | FINAL
         self._tell((self.now, serial, 0, mark, MEMORY, valid, 8000 + serial, 0))
 
+    def footprint(self, serial: int, size: float, mark: float) -> None:
+        """As macOS has it: now, and the highest of its program so far."""
+        self.footprints[serial] = size
+        sizes = (round(size * MIB), round(mark * MIB))
+        valid = HAS_FOOTPRINT | HAS_WATERMARK
+        self._tell((self.now, serial, *sizes, FOOTPRINT, valid, 8000 + serial, 0))
+
+    def final_footprint(self, serial: int, mark: float) -> None:
+        self.footprints[serial] = 0
+        valid = HAS_WATERMARK | FINAL
+        self._tell((self.now, serial, 0, round(mark * MIB), FOOTPRINT, valid, 8000 + serial, 0))
+
     def used(self, serial: int, user: float, system: float, read: float, written: float) -> None:
         """In all its life: milliseconds of CPU time, MiB of storage."""
         times = (round(user * MS), round(system * MS))
@@ -150,6 +168,7 @@ class Story:
     def end(self, serial: int, status: int | None = None, *, known: bool = False) -> None:
         """`known`: the kernel told of its end."""
         del self.rss[serial]
+        self.footprints.pop(serial, None)
         valid = (0 if status is None else HAS_STATUS) | (BY_EVENT if known else 0)
         self._tell((self.now, serial, status or 0, 0, EXITED, valid, 8000 + serial, 0))
         if serial == 1:
@@ -157,10 +176,25 @@ class Story:
 
     def tick(self, milliseconds: float, *, flags: int = 0, skipped: int = 0) -> None:
         """The end of what is told at one time; what follows is told at the next."""
+        if self.footprints:
+            total = sum(round(size * MIB) for size in self.footprints.values())
+            unread = len(self.rss) - len(self.footprints)
+            self._tell((self.now, 0, total, unread, FOOTPRINT, HAS_FOOTPRINT, 0, 0))
         total = sum(round(size * MIB) for size in self.rss.values())
         flags |= HAS_RSS
         self._tell((self.now, skipped, total, len(self.rss), TICK, flags, 0, 0))
         self.now = START + round(milliseconds * MS)
+
+    def on_a_mac(self, *, unreadable: int = 0, kqueue: bool = True) -> Profile:
+        reason = None if kqueue else "it takes a descriptor"
+        return self.profile(
+            unreadable=unreadable,
+            sources=(Source("kqueue", kqueue, reason),),
+            advice=None,
+            memory_limit=NO_CGROUP,
+            scanning=True,
+            backend="darwin",
+        )
 
     def profile(
         self,
@@ -176,6 +210,7 @@ class Story:
         kill: bool = True,
         killed: tuple[int, ...] = (),
         survivors: tuple[int, ...] = (),
+        backend: str = "linux",
     ) -> Profile:
         outcome = Outcome(
             self.limits, kill, tuple(self.breaches), kill and bool(self.breaches), killed, survivors
@@ -188,6 +223,7 @@ class Story:
                 Clock(1_763_661_754_123_000_000, START),
                 START,
                 round(self.interval * MS),
+                backend,
             ),
             Ending(
                 self.now,
@@ -661,6 +697,74 @@ def limits_kept() -> Profile:
     return story.profile()
 
 
+def mac() -> Profile:
+    """A build on macOS: what was compressed is not resident; of one nobody saw the end."""
+    story = Story("make", "-j2")
+    story.new(1, None, 4, "make", "-j2")
+    story.footprint(1, 2, 2)
+    story.tick(10)
+    story.new(2, 1, 80, "clang", "-c", "parser.c")
+    story.footprint(2, 95, 95)
+    story.new(3, 1, 60, "clang", "-c", "lexer.c")
+    story.footprint(3, 50, 52)
+    story.tick(20)
+    story.memory(2, 40)
+    story.footprint(2, 130, 140)
+    story.tick(30)
+    story.final_footprint(2, 160)
+    story.used(2, 8, 2, 0.5, 0)
+    story.end(2, 0, known=True)
+    story.end(3)
+    story.tick(40)
+    story.final_footprint(1, 2.5)
+    story.end(1, 0, known=True)
+    story.tick(41)
+    return story.on_a_mac()
+
+
+def mac_programs_in_turn() -> Profile:
+    """The highest footprint is kept for each program, and is known to the end of the last only."""
+    story = Story("env", "python3", "big.py")
+    story.new(1, None, 1, "env", "python3", "big.py")
+    story.footprint(1, 1, 1)
+    story.tick(10)
+    story.run(1, "python3", "big.py")
+    story.memory(1, 300)
+    story.footprint(1, 280, 310)
+    story.tick(20)
+    story.final_footprint(1, 320)
+    story.end(1, 0, known=True)
+    story.tick(30)
+    return story.on_a_mac()
+
+
+def mac_no_sample() -> Profile:
+    """A command that is over before the first look: word of its end is all there is."""
+    story = Story("true", interval=500)
+    story.start(1, None)
+    story.run(1, "true")
+    story.final_footprint(1, 1.25)
+    story.end(1, 0, known=True)
+    story.footprints.clear()
+    story.tick(2)
+    return story.on_a_mac()
+
+
+def mac_unreadable() -> Profile:
+    """What runs as another user, and no word of anything."""
+    story = Story("sh", "-c", "sudo work")
+    story.new(1, None, 1.5, "sh", "-c", "sudo work")
+    story.footprint(1, 1, 1)
+    story.start(2, 1)
+    story.run(2, "sudo", "work")
+    story.tick(10, flags=TICK_PARTIAL)
+    story.end(2)
+    story.final_footprint(1, 1)
+    story.end(1, 0)
+    story.tick(20)
+    return story.on_a_mac(unreadable=1, kqueue=False)
+
+
 JOBS: dict[str, Callable[[], Profile]] = {
     job.__name__.replace("_", "-"): job
     for job in (
@@ -700,6 +804,10 @@ JOBS: dict[str, Callable[[], Profile]] = {
         limit_of_each,
         limit_of_sum,
         limits_kept,
+        mac,
+        mac_programs_in_turn,
+        mac_no_sample,
+        mac_unreadable,
     )
 }
 
@@ -800,6 +908,7 @@ JSON_OF = (
     *("build", "nothing-seen", "unreadable", "hostile", "killed"),
     *("exact", "no-sample", "mixed", "pss-elsewhere"),
     *("limit-of-total", "limit-of-each", "limit-of-sum", "limits-kept"),
+    *("mac", "mac-programs-in-turn", "mac-unreadable"),
 )
 
 
@@ -887,6 +996,27 @@ def test_the_headers_of_the_first_release() -> None:
     assert processes_csv(build()).splitlines()[0] == header
     header = "timestamp,elapsed_seconds,total_rss_kib,total_rss_mib,process_count"
     assert timeline_csv(build()).splitlines()[0] == header
+
+
+# One has a time of less than a microsecond.
+@pytest.mark.parametrize("name", [name for name in JOBS if name != "exact"])
+def test_json_that_was_read_back_is_the_same(name: str) -> None:
+    document = json.loads(to_json(JOBS[name]()))
+    assert json.loads(to_json(from_json(document))) == document
+
+
+def test_json_of_before_there_were_footprints_is_read() -> None:
+    document = json.loads(to_json(build()))
+    for key in [key for key in document if "phys_footprint" in key]:
+        del document[key]
+    for each in document["processes"]:
+        del each["max_phys_footprint_kib"], each["phys_footprint_source"]
+    del document["accuracy"]["phys_footprint_peaks"]
+    del document["memwatch"]["backend"]
+    profile = from_json(document)
+    assert profile.backend == "linux"
+    assert profile.accuracy.footprints is None
+    assert profile.max_total_footprint is None
 
 
 def test_json_without_a_timeline() -> None:

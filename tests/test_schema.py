@@ -24,9 +24,11 @@ from memwatch.observations import (
     CPU,
     EXITED,
     FINAL,
+    FOOTPRINT,
     HAS_ARGV,
     HAS_CPU,
     HAS_EXE,
+    HAS_FOOTPRINT,
     HAS_IO,
     HAS_PARENT,
     HAS_RSS,
@@ -218,10 +220,13 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
         (2000, 4, 0, 0, STARTED, 0, 104, 1),
         image(b"orphan\0\0", 2000, 4, len(text), 0),
         (2000, 0, 4 * MIB, 4, TICK, HAS_RSS | TICK_PARTIAL, 0, 0),
+        (2000, 0, 5 * MIB, 2, FOOTPRINT, HAS_FOOTPRINT, 0, 0),
         # Shared pages counted once, without one process that had ended by then.
         (2000, 3 * MIB, 2 * MIB, 1, PSS, TICK_PARTIAL, 0, 0),
         (2500, 5, 1, 0, STARTED, HAS_PARENT | BY_EVENT, 105, 101),
         (2600, 5, 0, 7 * MIB, MEMORY, HAS_WATERMARK | FINAL, 105, 0),
+        # As on macOS: of one at its end, and of the job.
+        (2600, 5, 0, 9 * MIB, FOOTPRINT, HAS_WATERMARK | FINAL, 105, 0),
         (2600, 5, 2_000_000, 1_000_000, CPU, HAS_CPU, 105, 0),
         (2600, 5, 0, 4096, IO, HAS_IO, 105, 0),
         (2600, 5, 256, 0, EXITED, HAS_STATUS | BY_EVENT, 105, 0),
@@ -312,7 +317,15 @@ def test_what_is_unknown_is_null() -> None:
     processes = {each["serial"]: each for each in to_json(synthetic())["processes"]}
     unseen = processes[2]
     for key in (
-        *("max_rss_kib", "peak_time", "argv", "exe", "start_time", "end_time"),
+        *(
+            "max_rss_kib",
+            "max_phys_footprint_kib",
+            "peak_time",
+            "argv",
+            "exe",
+            "start_time",
+            "end_time",
+        ),
         *("final_watermark_kib", "user_seconds", "system_seconds", "read_bytes", "written_bytes"),
     ):
         assert unseen[key] is None, key
@@ -323,6 +336,9 @@ def test_what_is_unknown_is_null() -> None:
     assert nothing["max_total_rss_time"] is None
     assert nothing["accuracy"]["achieved_interval_ms"] is None
     assert nothing["max_total_pss_kib"] is None
+    assert nothing["max_total_phys_footprint_kib"] is None
+    assert nothing["max_total_phys_footprint_unread"] is None
+    assert nothing["accuracy"]["phys_footprint_peaks"] is None
     assert set(nothing["memory_limit"].values()) == {None}
     assert nothing["memwatch"]["max_rss_kib"] is None
 
@@ -347,6 +363,12 @@ def test_what_is_known_is_told() -> None:
     assert document["max_total_pss_kib"] == 2 * 1024
     assert document["max_total_pss_rss_kib"] == 3 * 1024
     assert document["max_total_pss_unread"] == 1
+    assert short["max_phys_footprint_kib"] == 9 * 1024
+    assert short["phys_footprint_source"] == "exact"
+    assert document["max_total_phys_footprint_kib"] == 5 * 1024
+    assert document["max_total_phys_footprint_unread"] == 2
+    footprints = document["accuracy"]["phys_footprint_peaks"]
+    assert footprints == {"unknown": 4, "sampled": 0, "watermark": 0, "exact": 1}
     accuracy = document["accuracy"]
     assert accuracy["processes_found"] == {"events": 1, "record": 0, "hook": 0, "sampling": 4}
     assert accuracy["peaks"] == {"unknown": 2, "sampled": 1, "watermark": 1, "exact": 1}

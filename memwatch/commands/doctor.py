@@ -14,7 +14,7 @@ from memwatch.commands.files import print_lines
 from memwatch.facts import parse_hidepid, read_facts
 from memwatch.kernel_files import parse_entry, read_text
 from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
-from memwatch.tiers import TIERS, Facts
+from memwatch.tiers import DARWIN, SAMPLING, Facts, of_backend
 
 
 @click.command("doctor")
@@ -23,7 +23,7 @@ def command(as_json: bool) -> int:
     """Show what memwatch can find out here, and what to do to get more.
 
     Tries each way to see processes and their peaks, and looks at what bears on
-    a run: privileges, /proc, limits on memory and open files. Changes nothing.
+    a run: privileges, limits on memory and open files. Changes nothing.
     The exit code is 0 whatever it finds.
 
     \b
@@ -50,8 +50,8 @@ def examine() -> Checkup:
         target=native.build_target(),
         backend=native.backend(),
         errors={
-            tier.source: native.probe(tier.source) if tier.source else _try_sampling()
-            for tier in TIERS
+            tier.source: _try_sampling() if tier.source == SAMPLING else native.probe(tier.source)
+            for tier in of_backend(native.backend())
         },
         facts=facts,
         system=_system(facts),
@@ -62,6 +62,12 @@ def examine() -> Checkup:
 def _try_sampling() -> int:
     if native.backend() == "unsupported":
         return errno.ENOTSUP
+    if native.backend() == DARWIN:
+        try:
+            native.scan()
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
     return 0 if os.path.exists("/proc/self/statm") else errno.ENOENT
 
 
@@ -76,6 +82,7 @@ def _system(facts: Facts) -> System:
     return System(
         kernel=name.sysname,
         release=name.release,
+        product=_product(),
         machine=name.machine,
         cpus=os.cpu_count(),
         page_size=resource.getpagesize(),
@@ -86,6 +93,15 @@ def _system(facts: Facts) -> System:
         hidepid=parse_hidepid(read_text("/proc/self/mountinfo")),
         open_files=(soft, hard),
     )
+
+
+def _product() -> str | None:
+    if native.backend() != DARWIN:
+        return None
+    import platform
+
+    version = platform.mac_ver()[0]
+    return f"macOS {version}" if version else None
 
 
 def _has_pidfd(facts: Facts) -> bool:

@@ -53,6 +53,7 @@ def _lines(results: Results) -> Iterator[str]:
 def _job(results: Results) -> Iterator[Metric]:
     profile = results.profile
     pss, limit = profile.max_total_pss, profile.memory_limit
+    footprint = profile.max_total_footprint
     about = {"version": __version__}
     if results.host is not None:
         about["host"] = unicode_text(results.host)
@@ -75,6 +76,12 @@ def _job(results: Results) -> Iterator[Metric]:
             "",
             "Processes that are in memwatch_job_pss_max_bytes with their RSS, which is more.",
             pss.unread if pss else None,
+        ),
+        (
+            "job_phys_footprint_max_bytes",
+            "bytes",
+            "Highest sum of the physical footprints at one sample: what macOS charges them for.",
+            footprint.total if footprint else None,
         ),
         (
             "job_memory_limit_bytes",
@@ -119,6 +126,14 @@ def _processes(profile: Profile) -> Iterator[Metric]:
             "bytes",
             "Highest resident set size of one process. A lower bound unless peak_source is exact.",
             [(labels, largest.peak.rss)],
+        )
+    if process := profile.largest_footprint:
+        labels = {"program": process.command, "peak_source": process.footprint.source}
+        yield Metric(
+            "job_process_phys_footprint_max_bytes",
+            "bytes",
+            "Highest physical footprint of one process. A lower bound unless peak_source is exact.",
+            [(labels, process.footprint.size)],
         )
     yield Metric("job_programs", "", "Programs that ran.", [({}, len(profile.groups))])
     yield Metric(

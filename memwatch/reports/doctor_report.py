@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memwatch import tiers
-from memwatch.tiers import CAPABILITIES, TIERS, Facts, Tier
+from memwatch.tiers import CAPABILITIES, DARWIN, KQUEUE, LINUX, Facts, Tier
 from memwatch.units import Style, format_size, kib, printable, unicode_text
 
 
@@ -20,6 +20,8 @@ class System:
     kernel: str
     """As uname(2) has it, and so the next two."""
     release: str
+    product: str | None
+    """What the system as a whole is called: "macOS 14.5"; None where the kernel's name is all."""
     machine: str
     cpus: int | None
     page_size: int
@@ -72,16 +74,18 @@ class Checkup:
 
 def lines(checkup: Checkup, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
     system = checkup.system
+    name = f"{system.kernel} {printable(system.release)}"
+    if system.product:
+        name = f"{printable(system.product)} ({name})"
     yield from _sentence(
         f"memwatch {checkup.version}",
-        f"({checkup.backend} backend) on {system.kernel} {printable(system.release)}, "
-        f"{system.machine}",
+        f"({checkup.backend} backend) on {name}, {system.machine}",
         width,
         bold,
     )
     yield ""
     yield bold("Ways to see processes:")
-    for tier in TIERS:
+    for tier in tiers.of_backend(checkup.backend):
         yield from _tier(tier, checkup, width, bold, dim)
     yield ""
     yield bold("This system:")
@@ -89,7 +93,7 @@ def lines(checkup: Checkup, *, width: int, bold: Style, dim: Style) -> Iterator[
         yield from _entry(name, text, width)
     yield ""
     yield bold("Memory:")
-    for name, text in _memory(checkup.memory):
+    for name, text in _memory(checkup.memory, checkup.backend):
         yield from _entry(name, text, width)
     yield ""
     outlook = tiers.outlook(checkup.errors, checkup.facts)
@@ -110,7 +114,7 @@ def _more_of(outlook: tiers.Outlook, checkup: Checkup) -> str:
     return "For exact peaks:" if outlook.every_process else "For every process and exact peaks:"
 
 
-_NAME_WIDTH = max(len(tier.name) for tier in TIERS)
+_NAME_WIDTH = max(len(tier.name) for tier in tiers.LINUX_TIERS)
 _BESIDE = 7 + _NAME_WIDTH + 2
 
 
@@ -147,6 +151,10 @@ def _system(checkup: Checkup) -> Iterator[tuple[str, str]]:
     facts, system = checkup.facts, checkup.system
     held = facts.capabilities
     user = "root" if facts.euid == 0 else f"uid {facts.euid}"
+    if checkup.backend == DARWIN:
+        yield "user", user
+        yield from _darwin(checkup)
+        return
     if held is None:
         yield "user", f"{user}, capabilities unknown"
     elif held:
@@ -154,7 +162,7 @@ def _system(checkup: Checkup) -> Iterator[tuple[str, str]]:
         yield "user", f"{user}, with {names}"
     else:
         yield "user", f"{user}, with no capability that would help"
-    if checkup.backend != "linux":
+    if checkup.backend != LINUX:
         return
     yield "namespaces", _namespaces(facts)
     yield (
@@ -192,6 +200,27 @@ def _system(checkup: Checkup) -> Iterator[tuple[str, str]]:
         yield "warning", warning
 
 
+def _darwin(checkup: Checkup) -> Iterator[tuple[str, str]]:
+    """What there is to know of every Mac, and of this one."""
+    if checkup.facts.euid:
+        yield (
+            "other users",
+            "memory of what the job runs through sudo is unknown unless memwatch is run as root",
+        )
+    yield (
+        "orphans",
+        "known by who forked them, their session or their process group: macOS has no child "
+        "subreaper",
+    )
+    at_once = "at once (kqueue)" if checkup.errors.get(KQUEUE) == 0 else "at the next look"
+    yield "end of job", f"noticed {at_once}"
+    yield "peak RSS", "not told by macOS: the highest of all looks, a lower bound"
+    yield "footprint", "told by macOS, with the highest of each program so far and at its end"
+    yield "shared pages", "counted once for each process: macOS does not tell PSS"
+    yield "page size", f"{kib(checkup.system.page_size)} KiB"
+    yield "open files", _open_files(checkup.system.open_files)
+
+
 def _namespaces(facts: Facts) -> str:
     known = {"pid": facts.initial_pid_namespace, "user": facts.initial_user_namespace}
     own = [name for name, initial in known.items() if initial is False]
@@ -224,8 +253,10 @@ def imprecise_rss(facts: Facts) -> bool:
     return facts.kernel is not None and (6, 2) <= facts.kernel < (6, 16)
 
 
-def _memory(memory: Memory) -> Iterator[tuple[str, str]]:
-    if memory.cgroup_version is None:
+def _memory(memory: Memory, backend: str) -> Iterator[tuple[str, str]]:
+    if backend == DARWIN:
+        yield "limit", "none: macOS has no control groups"
+    elif memory.cgroup_version is None:
         yield "limit", "none: no control group (cgroup) with memory is to be seen here"
     else:
         version = f"cgroup v{memory.cgroup_version}"
@@ -244,7 +275,10 @@ def _memory(memory: Memory) -> Iterator[tuple[str, str]]:
         if memory.available is not None:
             text += f", {format_size(memory.available)} available"
         yield "machine", text
-    yield "OOM kills", _oom_kills(memory)
+    yield (
+        "OOM kills",
+        "not counted: macOS does not tell" if backend == DARWIN else _oom_kills(memory),
+    )
 
 
 def _oom_kills(memory: Memory) -> str:
@@ -293,8 +327,10 @@ def document(checkup: Checkup) -> dict[str, Any]:
         "kernel": {
             "name": system.kernel,
             "release": unicode_text(system.release),
+            "product": None if system.product is None else unicode_text(system.product),
             "machine": system.machine,
             "cpus": system.cpus,
+            "page_size_kib": kib(system.page_size),
             "perf_event_paranoid": facts.perf_event_paranoid,
             "imprecise_rss": imprecise_rss(facts),
         },
@@ -306,7 +342,7 @@ def document(checkup: Checkup) -> dict[str, Any]:
             "initial_pid_namespace": facts.initial_pid_namespace,
             "initial_user_namespace": facts.initial_user_namespace,
         },
-        "tiers": [_tier_document(tier, checkup) for tier in TIERS],
+        "tiers": [_tier_document(tier, checkup) for tier in tiers.of_backend(checkup.backend)],
         "system": {
             "children_lists": system.children_lists,
             "subreaper": system.subreaper,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from memwatch.filters import Shown
 from memwatch.job import Holder
-from memwatch.processes import UNKNOWN, Image, Process
+from memwatch.processes import UNKNOWN, Footprint, Image, Process
 from memwatch.profile import Profile
 from memwatch.units import format_date, kib, unicode_text
 
@@ -44,6 +44,7 @@ def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
 
 def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
     sampling, pss = profile.sampling, profile.max_total_pss
+    footprint = profile.max_total_footprint
     head: dict[str, Any] = {
         "command": [unicode_text(word) for word in profile.command],
         "start_time": _date(profile, profile.start),
@@ -62,6 +63,9 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "max_total_pss_time": _date(profile, pss.time) if pss else None,
         "max_total_pss_rss_kib": kib(pss.rss) if pss else None,
         "max_total_pss_unread": pss.unread if pss else None,
+        "max_total_phys_footprint_kib": kib(footprint.total) if footprint else None,
+        "max_total_phys_footprint_time": _date(profile, footprint.time) if footprint else None,
+        "max_total_phys_footprint_unread": footprint.unread if footprint else None,
         "process_count": len(profile.processes),
         "at_peak": _holders(profile.at_peak),
         "group_by": profile.group_by,
@@ -79,6 +83,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "limits": _limits(profile),
         "accuracy": _accuracy(profile),
         "memwatch": {
+            "backend": profile.backend,
             "cpu_seconds": _seconds(profile.overhead.cpu),
             "max_rss_kib": _kib(profile.overhead.rss_peak),
         },
@@ -153,6 +158,9 @@ def _accuracy(profile: Profile) -> dict[str, Any]:
         "complete": profile.complete,
         "processes_found": dict(accuracy.found_by),
         "peaks": dict(accuracy.peaks),
+        "phys_footprint_peaks": (
+            None if accuracy.footprints is None else dict(accuracy.footprints)
+        ),
         "never_sampled": accuracy.never_sampled,
         "lost_messages": accuracy.lost,
         "held_back_programs": [unicode_text(path) for path in accuracy.held_back],
@@ -172,6 +180,7 @@ def _accuracy(profile: Profile) -> dict[str, Any]:
 def _process(profile: Profile, process: Process) -> dict[str, Any]:
     last = process.images[-1].text
     peak = process.peak
+    footprint = process.footprint
     usage = process.usage
     return {
         "pid": process.pid,
@@ -185,6 +194,8 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "cwd": last.cwd,
         "max_rss_kib": None if peak.source == UNKNOWN else kib(peak.rss),
         "peak_source": peak.source,
+        "max_phys_footprint_kib": _footprint_kib(footprint),
+        "phys_footprint_source": footprint.source,
         "final_watermark_kib": _kib(usage.final_mark),
         "peak_time": None if peak.source == UNKNOWN else _date(profile, peak.time),
         "first_seen": _date(profile, process.first_seen),
@@ -204,7 +215,7 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
 
 def _image(profile: Profile, image: Image) -> dict[str, Any]:
     known = image.peak.source != UNKNOWN
-    return {
+    fields: dict[str, Any] = {
         "command": image.text.name,
         "argv": image.text.argv,
         "exe": image.text.exe,
@@ -214,6 +225,15 @@ def _image(profile: Profile, image: Image) -> dict[str, Any]:
         "max_rss_kib": kib(image.peak.rss) if known else None,
         "peak_source": image.peak.source,
     }
+    # There are many of these, and most systems keep none.
+    if image.footprint.source != UNKNOWN:
+        fields["max_phys_footprint_kib"] = _footprint_kib(image.footprint)
+        fields["phys_footprint_source"] = image.footprint.source
+    return fields
+
+
+def _footprint_kib(footprint: Footprint) -> int | None:
+    return None if footprint.source == UNKNOWN else kib(footprint.size)
 
 
 def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:

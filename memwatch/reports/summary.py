@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from memwatch.filters import Shown
@@ -12,6 +12,7 @@ from memwatch.memory_limit import MACHINE
 from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.profile import Overhead, Profile
 from memwatch.reports import limit_lines
+from memwatch.tiers import DARWIN
 from memwatch.units import (
     Style,
     command_text,
@@ -56,12 +57,12 @@ def lines(
     yield from _facts(profile, bold)
     yield from _limit(profile, bold)
     yield from limit_lines.lines(profile, bold, dim)
-    if profile.max_total_rss is None and profile.largest is None:
+    if not profile.was_seen:
         yield ""
         yield _nothing_seen(profile)
     else:
         yield from _holders(profile, width, bold, dim)
-        yield from _processes(shown, top, width, bold, dim)
+        yield from _processes(profile, shown, top, width, bold, dim)
         yield from tree
         yield from _groups(profile, shown, width, bold, dim)
     if leaks:
@@ -84,7 +85,7 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
     seen = "" if profile.complete else " seen"
     yield f"Processes:       {len(profile.processes):,}{seen}"
     largest = profile.largest
-    if profile.max_total_rss is None and largest is None:
+    if not profile.was_seen:
         return
     yield ""
     yield from _total(profile, largest, bold)
@@ -93,6 +94,7 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
             f"Max per process: {bold(format_size(largest.peak.rss))}  "
             f"(pid {largest.pid}, {_name(largest.peak_image.text.name)})"
         )
+    yield from _footprint(profile, bold)
 
 
 def duration(profile: Profile) -> str:
@@ -138,6 +140,27 @@ def _total(profile: Profile, largest: Process | None, bold: Style) -> Iterator[s
         yield (
             f"Max total PSS:   {bound}{bold(format_size(pss.total))}  "
             f"({when} shared pages counted once)"
+        )
+
+
+def _footprint(profile: Profile, bold: Style) -> Iterator[str]:
+    """What the system charged them for, where it keeps account of that."""
+    if profile.accuracy.footprints is None:
+        return
+    total, largest = profile.max_total_footprint, profile.largest_footprint
+    if total:
+        how = f"total at {profile.elapsed(total.time):.2f} s, compressed memory counted"
+        if total.unread:
+            how += f"; {count(total.unread, 'process', 'processes')} not in it"
+        yield f"Max footprint:   {bold(format_size(total.total))}  ({how})"
+    else:
+        yield "Max footprint:   unknown  (the job was in no sample)"
+    if largest:
+        size, source = largest.footprint
+        bound = "" if source == EXACT else " at least"
+        yield (
+            f"                 {bold(format_size(size))}{bound}, of one process  "
+            f"(pid {largest.pid}, {_name(largest.command)})"
         )
 
 
@@ -199,9 +222,12 @@ def _holders(profile: Profile, width: int, bold: Style, dim: Style) -> Iterator[
         yield f"  {format_size(sum(rest)):>10}  {share:4.0%}  {dim(others)}"
 
 
-def _processes(shown: Shown, top: int | None, width: int, bold: Style, dim: Style) -> Iterator[str]:
+def _processes(
+    profile: Profile, shown: Shown, top: int | None, width: int, bold: Style, dim: Style
+) -> Iterator[str]:
     yield ""
-    title = bold("Per-process peak RSS:")
+    has_footprints = profile.accuracy.footprints is not None
+    title = bold(f"Per-process peak RSS{' and footprint' if has_footprints else ''}:")
     if shown.filter:
         title += dim(
             f"  ({count(shown.hidden, 'process', 'processes')} filtered out; "
@@ -215,9 +241,14 @@ def _processes(shown: Shown, top: int | None, width: int, bold: Style, dim: Styl
     pid_width = max((len(str(process.pid)) for process in listed), default=0)
     for process in listed:
         peak = process.peak
-        size = "unknown" if peak.source == UNKNOWN else format_size(peak.rss)
-        room = max(width - pid_width - 20, 20)
-        yield f"  pid {process.pid:>{pid_width}}  {size:>10}  {_what(process, room, dim)}"
+        size = UNKNOWN if peak.source == UNKNOWN else format_size(peak.rss)
+        beside = f"{size:>10}  "
+        if has_footprints:
+            footprint = process.footprint
+            size = UNKNOWN if footprint.source == UNKNOWN else format_size(footprint.size)
+            beside += f"{size:>10}  "
+        room = max(width - pid_width - 8 - len(beside), 20)
+        yield f"  pid {process.pid:>{pid_width}}  {beside}{_what(process, room, dim)}"
     more = len(shown.processes) - len(listed)
     if more:
         yield dim(f"  … and {more:,} more (--top all lists them)")
@@ -287,7 +318,9 @@ def notes(profile: Profile, dim: Style) -> Iterator[str]:
     if sampling.unreadable and profile.max_total_rss is not None:
         unreadable = count(sampling.unreadable, "process", "processes")
         yield f"The memory of {unreadable} could not be read: totals are lower bounds."
-    if sampling.scanning:
+        if profile.backend == DARWIN:
+            yield "macOS shows that of other users' processes to root only."
+    if sampling.scanning and profile.backend != DARWIN:
         yield "This kernel does not list children: the whole machine was scanned at each tick."
     yield from _provenance(profile, dim)
     if profile.overhead.cpu is not None:
@@ -303,26 +336,43 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
     number = sum(accuracy.peaks.values())
     processes = count(number, "process", "processes")
     ways = [EXACT_BY[each.id] for each in accuracy.sources if each.used and each.id in EXACT_BY]
-    bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
-    kinds = (
-        (accuracy.peaks[EXACT], f"exact ({' and '.join(ways)})" if ways else "exact"),
-        (bounds, "lower bounds" if bounds > 1 else "a lower bound"),
-        (accuracy.peaks[UNKNOWN], "unknown"),
-    )
-    parts = [(many, how) for many, how in kinds if many]
-    if len(parts) == 1:
-        yield dim(f"{processes}, {'all peaks' if number > 1 else 'its peak'} {parts[0][1]}.")
-    elif parts:
-        each = [f"{many:,} {'is' if many == 1 else 'are'} {how}" for many, how in parts]
-        yield dim(f"{processes}; of their peaks {', '.join(each)}.")
+    if number and accuracy.footprints is None:
+        yield dim(f"{processes}{_how_known(accuracy.peaks, 'peak', ways)}.")
+    elif number:
+        told = _how_known(accuracy.peaks, "RSS peak", ways)
+        told += _how_known(accuracy.footprints or {}, "footprint peak", ())
+        yield dim(f"{processes}{told}.")
     yield from _what_is_missing(profile, dim)
     if profile.max_total_rss is not None:
         yield dim("RSS counts a page that several processes share once for each.")
 
 
+def _how_known(peaks: Mapping[str, int], what: str, ways: Sequence[str]) -> str:
+    """Of one or more processes: ", all peaks exact" or "; of their peaks 2 are exact, …"."""
+    number = sum(peaks.values())
+    bounds = peaks[SAMPLED] + peaks[WATERMARK]
+    kinds = (
+        (peaks[EXACT], f"exact ({' and '.join(ways)})" if ways else "exact"),
+        (bounds, "lower bounds" if bounds > 1 else "a lower bound"),
+        (peaks[UNKNOWN], "unknown"),
+    )
+    parts = [(many, how) for many, how in kinds if many]
+    if len(parts) == 1:
+        return f", {f'all {what}s' if number > 1 else f'its {what}'} {parts[0][1]}"
+    each = [f"{many:,} {'is' if many == 1 else 'are'} {how}" for many, how in parts]
+    return f"; of their {what}s {', '.join(each)}"
+
+
 def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
     accuracy = profile.accuracy
     bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
+    if profile.backend == DARWIN and bounds:
+        yield dim("macOS tells no peak RSS: a process may have held more between two samples.")
+    if accuracy.footprints and accuracy.footprints[EXACT] < sum(accuracy.footprints.values()):
+        yield dim(
+            "A peak footprint is exact where it could be read as the process ended, and that had "
+            "run no other program first."
+        )
     if accuracy.lost:
         lost = count(accuracy.lost, "message from the kernel was", "messages from the kernel were")
         yield f"{lost} lost: some processes may be missing."
@@ -331,13 +381,10 @@ def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
             "Lower bounds are of processes that were killed or still running, or ran another "
             "program first."
         )
-    elif bounds:
+    elif bounds and profile.backend != DARWIN:
         yield dim("A lower bound: a process may have held more between two samples.")
     if not (profile.complete or accuracy.lost or profile.sampling.error):
-        interval = format_interval(profile.sampling.interval / 1e9)
-        hooked = any(source.used for source in accuracy.sources)
-        how = f"was killed within {interval}" if hooked else f"lived for less than {interval}"
-        yield dim(f"A process that {how} may be missing.")
+        yield dim(_who_is_missing(profile))
     if accuracy.advice:
         yield dim(f"For exact peaks: {accuracy.advice}.")
     if accuracy.held_back:
@@ -349,6 +396,19 @@ def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
     for source in accuracy.sources:
         if source.id == "hook" and source.reason:
             yield f"--exact was not possible: {source.reason}."
+
+
+def _who_is_missing(profile: Profile) -> str:
+    accuracy = profile.accuracy
+    if accuracy.uses("kqueue"):
+        return (
+            "macOS tells that a process was forked, not which: one that ended before a look at it, "
+            "or whose parent did, may be missing."
+        )
+    interval = format_interval(profile.sampling.interval / 1e9)
+    is_hooked = accuracy.uses("hook")
+    how = f"was killed within {interval}" if is_hooked else f"lived for less than {interval}"
+    return f"A process that {how} may be missing."
 
 
 def _cost(overhead: Overhead, cpu: float, duration: float) -> str:

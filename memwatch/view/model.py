@@ -325,6 +325,7 @@ def _facts(profile: Profile) -> Iterable[Fact]:
         name = printable(largest.peak_image.text.name)
         how = f"{name}, pid {largest.pid}, {largest.peak.source}"
         yield Fact("Largest process", format_size(largest.peak.rss), how)
+    yield from _footprints(profile)
     seen = "all of them" if profile.complete else "as far as seen"
     yield Fact("Processes", f"{len(profile.processes):,}", seen)
     every = f"one every {format_interval(sampling.achieved / 1e9)}" if sampling.achieved else ""
@@ -334,3 +335,16 @@ def _facts(profile: Profile) -> Iterable[Fact]:
         how = "of this machine" if limit.source == MACHINE else str(limit.source)
         yield Fact("Memory limit", format_size(limit.limit_bytes), how)
     yield Fact("Duration", duration(profile), exit_text(profile))
+
+
+def _footprints(profile: Profile) -> Iterable[Fact]:
+    total, process = profile.max_total_footprint, profile.largest_footprint
+    if total:
+        how = f"compressed memory counted, at {profile.elapsed(total.time):.2f} s"
+        if total.unread:
+            how += f", without {count(total.unread, 'process', 'processes')}"
+        yield Fact("Peak total footprint", format_size(total.total), how)
+    if process:
+        size, source = process.footprint
+        how = f"{printable(process.command)}, pid {process.pid}, {source}"
+        yield Fact("Largest footprint", format_size(size), how)

@@ -14,10 +14,13 @@ enum { MOST_PROCESSES = 1 << 16 };
 typedef struct stream {
     struct {
         uint64_t rss;
-        int64_t since; /* its present image */
+        uint64_t footprint;
+        uint64_t footprint_mark; /* of its present image */
+        int64_t since;           /* of that, too */
         int32_t pid;
         uint8_t alive;
         uint8_t has_image;
+        uint8_t has_footprint;
     } process[MOST_PROCESSES]; /* by serial */
     uint64_t started;
     uint64_t alive;
@@ -25,7 +28,8 @@ typedef struct stream {
     uint64_t most_alive; /* at one tick */
     uint64_t images;
     uint64_t exit_statuses;
-    int64_t time; /* of the last tick */
+    int64_t time;     /* of the last tick */
+    int64_t sum_time; /* of the last sum of footprints */
     int root_exited;
     int has_root_status;
     int root_status;
@@ -42,6 +46,44 @@ static inline uint64_t stream_total(const stream *in) {
         if (in->process[i].alive)
             total += in->process[i].rss;
     return total;
+}
+
+static inline void stream_footprints(stream *in, const mw_observation *record) {
+    uint64_t sum = 0, unknown = 0;
+    for (uint64_t i = 1; i <= in->started; i++) {
+        if (!in->process[i].alive)
+            continue;
+        if (in->process[i].has_footprint)
+            sum += in->process[i].footprint;
+        else
+            unknown++;
+    }
+    CHECK(record->time >= in->time);
+    CHECK(record->valid == MW_HAS_FOOTPRINT && !record->pid);
+    CHECK(record->value == sum && record->second <= unknown);
+    in->sum_time = record->time;
+}
+
+static inline void stream_footprint(stream *in, const mw_observation *record) {
+    uint64_t serial = record->process;
+    if (!serial) {
+        stream_footprints(in, record);
+        return;
+    }
+    CHECK(in->process[serial].has_image);
+    if (record->valid & MW_FINAL) {
+        CHECK(record->valid == (MW_FINAL | MW_HAS_WATERMARK));
+        return;
+    }
+    CHECK(record->valid & MW_HAS_FOOTPRINT);
+    int raised = (record->valid & MW_HAS_WATERMARK) != 0;
+    CHECK(raised || !in->process[serial].has_footprint ||
+          record->value != in->process[serial].footprint);
+    CHECK(!raised || record->second > in->process[serial].footprint_mark);
+    if (raised)
+        in->process[serial].footprint_mark = record->second;
+    in->process[serial].has_footprint = 1;
+    in->process[serial].footprint = record->value;
 }
 
 static inline void stream_started(stream *in, const mw_observation *record) {
@@ -84,6 +126,8 @@ static inline void stream_image(stream *in, const mw_observation *record,
     if (!(record->valid & MW_SAME_IMAGE)) {
         CHECK(record->time >= in->process[serial].since);
         in->process[serial].since = record->time;
+        in->process[serial].has_footprint = 0;
+        in->process[serial].footprint_mark = 0;
         in->images++;
     }
     in->process[serial].has_image = 1;
@@ -108,8 +152,10 @@ static inline void stream_apply(stream *in, const mw_observation *record,
                                 const char *text, size_t text_count) {
     uint64_t serial = record->process;
     CHECK(!in->complete);
-    if (record->kind != MW_STARTED && record->kind != MW_TICK &&
-        record->kind != MW_PSS) {
+    int of_process = record->kind != MW_STARTED && record->kind != MW_TICK &&
+                     record->kind != MW_PSS &&
+                     (record->kind != MW_FOOTPRINT || serial);
+    if (of_process) {
         CHECK(serial >= 1 && serial <= in->started);
         CHECK(in->process[serial].alive);
         CHECK(in->process[serial].pid == record->pid);
@@ -122,11 +168,13 @@ static inline void stream_apply(stream *in, const mw_observation *record,
         if (record->valid & MW_HAS_RSS)
             in->process[serial].rss = record->value;
         break;
+    case MW_FOOTPRINT: stream_footprint(in, record); break;
     case MW_CPU: CHECK(record->valid & MW_HAS_CPU); break;
     case MW_IO: CHECK(record->valid & MW_HAS_IO); break;
     case MW_EXITED: stream_exited(in, record); break;
     case MW_TICK:
         CHECK(record->time >= in->time);
+        CHECK(!in->sum_time || in->sum_time == record->time);
         in->time = record->time;
         CHECK(record->value == stream_total(in));
         CHECK(record->second == in->alive);

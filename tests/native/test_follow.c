@@ -1005,10 +1005,189 @@ static void closing(void) {
     end();
 }
 
+/* --- cases: footprints --- */
+
+/* Where the system keeps them: told when they change, and the highest of all as
+   the process ends. */
+static person *start_with_footprints(uint32_t sources) {
+    begin(sources);
+    world.footprints = 1;
+    person *root = born(ROOT, ADOPTER);
+    executes(root, "make");
+    is_charged(root, 7);
+    tick();
+    return root;
+}
+
+static void footprints_of_looks(void) {
+    person *root = start_with_footprints(0);
+    CHECK(job.footprint == 7 && !job.unread);
+    at(10);
+    person *child = forks(101, root);
+    execs(child, "cc x.c");
+    is_charged(child, 90);
+    is_charged(child, 60);
+    tick();
+    CHECK(job.footprint == 67);
+    EXPECT("2 101<100(1) @10 look cc x.c@10=1+90~\n");
+    /* Compressed memory: what is resident stays the same. */
+    at(20);
+    is_charged(child, 100);
+    tick();
+    CHECK(job.footprint == 107);
+    at(25);
+    uint64_t said = job.said;
+    tick();
+    CHECK(job.said == said + 2); /* the sum and the tick */
+    at(40);
+    is_charged(child, 80);
+    tick();
+    CHECK(job.footprint == 87);
+    EXPECT("2 101<100(1) @10 look cc x.c@10=1~+100~\n");
+    is_charged(child, 250);
+    is_charged(child, 80);
+    at(50);
+    ends(child, 0); /* and nobody waits for it yet */
+    tick();
+    CHECK(job.footprint == 7);
+    EXPECT("2 101<100(1) @10 look cc x.c@10=1~+250! -@50\n");
+    close_job(root);
+}
+
+/* The system's mark begins anew with each program. */
+static void footprints_of_images(void) {
+    person *root = start_with_footprints(0);
+    at(10);
+    person *child = forks(101, root);
+    is_charged(child, 30);
+    tick();
+    at(20);
+    execs(child, "sh x");
+    is_charged(child, 20);
+    tick();
+    at(30);
+    execs(child, "cc x.c");
+    is_charged(child, 20);
+    tick();
+    CHECK(job.footprint == 27);
+    at(40);
+    vanishes(child); /* before anybody looked at what it had left */
+    tick();
+    EXPECT("2 101<100(1) @10 look ^make@10=10+30~ sh x@20=1+20~"
+           " cc x.c@30=1+20~ -@40\n");
+    CHECK(job.footprint == 7);
+    close_job(root);
+}
+
+/* A program that nobody has seen had less than the one before: what the system
+   says at the end is not of that. */
+static void footprint_of_an_unseen_image(void) {
+    person *root = start_with_footprints(0);
+    at(10);
+    person *child = forks(101, root);
+    execs(child, "sh x");
+    is_charged(child, 50);
+    tick();
+    at(20);
+    execs(child, "true");
+    ends(child, 0);
+    tick();
+    EXPECT("2 101<100(1) @10 look sh x@10=1+50~ -@20\n");
+    close_job(root);
+}
+
+/* Word of the end says what it had used. */
+static void footprint_in_word_of_the_end(void) {
+    person *root = start_with_footprints(MW_KQUEUE);
+    at(10);
+    person *child = forks(101, root);
+    execs(child, "cc x.c");
+    is_charged(child, 40);
+    tick();
+    at(15);
+    is_charged(child, 70);
+    mw_news *word = news(&world.events, MW_NEWS_EXIT, 101, NULL, 0);
+    word->footprint = 70;
+    word->user = 3;
+    word->system = 2;
+    word->read_bytes = 512;
+    word->written_bytes = 1024;
+    word->status = 1 << 8;
+    word->valid = MW_HAS_FOOTPRINT | MW_HAS_CPU | MW_HAS_IO | MW_HAS_STATUS;
+    ends(child, 1 << 8);
+    vanishes(child);
+    at(20);
+    tick();
+    EXPECT("2 101<100(1) @10 look cc x.c@10=1+70! cpu 3+2 io 512+1024"
+           " -@15!=256\n");
+    close_job(root);
+}
+
+/* Of another user's process nothing is known, and that is said. */
+static void footprint_unread(void) {
+    person *root = start_with_footprints(0);
+    at(10);
+    person *child = forks(101, root);
+    child->held_apart = 1;
+    execs(child, "sudo x");
+    tick();
+    CHECK(job.footprint == 7 && job.unread == 1);
+    at(20);
+    child->held_apart = 0;
+    tick();
+    CHECK(job.footprint == 8 && !job.unread);
+    at(30);
+    child->held_apart = 1;
+    execs(child, "su y");
+    tick();
+    CHECK(job.footprint == 7 && job.unread == 1);
+    at(40);
+    ends(child, 0);
+    tick();
+    CHECK(job.footprint == 7 && !job.unread);
+    EXPECT("2 101<100(1) @10 look sudo x@10=1+1~ su y@30 -@40\n");
+    close_job(root);
+}
+
+/* It has its parent's memory, which is counted there. */
+static void footprint_of_vfork(void) {
+    person *root = start_with_footprints(0);
+    at(10);
+    person *child = forks(101, root);
+    child->vforked = 1;
+    is_charged(child, 7);
+    tick();
+    CHECK(job.footprint == 7 && !job.unread);
+    at(20);
+    child->vforked = 0;
+    execs(child, "cc x.c");
+    is_charged(child, 30);
+    tick();
+    CHECK(job.footprint == 37 && !job.unread);
+    close_job(root);
+}
+
+/* Where the system keeps none, nothing is said of them. */
+static void no_footprints(void) {
+    person *root = start_root(0);
+    uint64_t said = job.said;
+    at(10);
+    tick();
+    CHECK(job.said == said + 1 && !job.f.has_footprint);
+    close_job(root);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } CASES[] = {
+    {"footprints-of-looks", footprints_of_looks},
+    {"footprints-of-images", footprints_of_images},
+    {"footprint-of-an-unseen-image", footprint_of_an_unseen_image},
+    {"footprint-in-word-of-the-end", footprint_in_word_of_the_end},
+    {"footprint-unread", footprint_unread},
+    {"footprint-of-vfork", footprint_of_vfork},
+    {"no-footprints", no_footprints},
     {"one-round", one_round},
     {"one-round-with-record", one_round_with_record},
     {"vfork-memory", vfork_memory},

@@ -212,6 +212,7 @@ static void run_on(person *who) {
         if (of->has_threads)
             say_end_of_thread(who);
         break;
+    case 7: is_charged(who, 1 + pick(1000)); break;
     default: holds(who, 1 + pick(1000)); break;
     }
 }
@@ -361,6 +362,10 @@ static void check_end(const person *who, const told_process *told) {
         HOLDS(told->end == of->said || told->end == of->last);
     if (told->sums & MW_HAS_CPU && has(MW_TASKSTATS) && !has(MW_HOOK))
         HOLDS((int64_t)told->user <= of->user);
+    /* A zombie's is that of its last program; a look may have taken it for the
+       program before, and that for more. */
+    if (last->footprint_source == EXACT)
+        HOLDS(last->footprint_peak == who->footprint_peak);
     if (last->source == EXACT && !of->first_ended)
         HOLDS(last->peak >= peak_of(who, (int)who->count - 1));
 }
@@ -464,6 +469,7 @@ static void run(uint64_t number) {
     busy = chance(50);
     lossy = has(EVENTS) && chance(25);
     with_status = has(MW_CONNECTOR);
+    world.footprints = chance(30);
     words = 0;
     forks_left = 2 + pick(MOST_FORKS);
     world.tell_forks = has(EVENTS) && chance(70);

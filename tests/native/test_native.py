@@ -56,6 +56,13 @@ DEADLINE_CASES = (
 )
 
 FOLLOW_CASES = (
+    "footprints-of-looks",
+    "footprints-of-images",
+    "footprint-of-an-unseen-image",
+    "footprint-in-word-of-the-end",
+    "footprint-unread",
+    "footprint-of-vfork",
+    "no-footprints",
     "one-round",
     "one-round-with-record",
     "vfork-memory",

@@ -31,6 +31,7 @@ enum {
 typedef struct {
     int64_t since;
     uint64_t peak;
+    uint64_t footprint_peak;
     char name[16];
     char text[MOST_TEXT];
     size_t length;
@@ -45,6 +46,7 @@ typedef struct person {
     enum mw_life life;
     int status;
     uint64_t rss, watermark;
+    uint64_t footprint, footprint_peak;
     program programs[MOST_PROGRAMS]; /* the first is its parent's */
     unsigned count;
     unsigned mark;   /* what a poll can tell an image by */
@@ -71,6 +73,7 @@ static struct {
     uint32_t sources;
     int lost;       /* passes in which the events do not tell all */
     int tell_forks; /* looks tell of no children */
+    int footprints; /* looks tell of those, a zombie's of the peak */
     person people[MOST_PEOPLE];
     size_t count;
     uint64_t marks;          /* given to images */
@@ -126,6 +129,7 @@ static inline person *born(int32_t pid, int32_t ppid) {
     made->start = world.now;
     made->parent = who_is(ppid);
     made->rss = made->watermark = 10;
+    made->footprint = made->footprint_peak = 10;
     made->mark = made->parent ? made->parent->mark : 1;
     if (!made->parent) {
         set_program(made, "test");
@@ -133,7 +137,7 @@ static inline person *born(int32_t pid, int32_t ppid) {
     }
     made->programs[0] = *runs(made->parent);
     made->programs[0].since = world.now;
-    made->programs[0].peak = 0;
+    made->programs[0].peak = made->programs[0].footprint_peak = 0;
     made->count = 1;
     return made;
 }
@@ -144,20 +148,33 @@ static inline void holds(person *who, uint64_t rss) {
         who->watermark = rss;
 }
 
+static inline void is_charged(person *who, uint64_t footprint) {
+    who->footprint = footprint;
+    if (footprint > who->footprint_peak)
+        who->footprint_peak = footprint;
+}
+
+/* What ends with an image. */
+static inline void keep_peaks(person *who) {
+    who->programs[who->count - 1].peak = who->watermark;
+    who->programs[who->count - 1].footprint_peak = who->footprint_peak;
+}
+
 /* Executes something that a poll can tell from what was there. */
 static inline void executes(person *who, const char *words) {
-    who->programs[who->count - 1].peak = who->watermark;
+    keep_peaks(who);
     set_program(who, words);
     who->mark++;
     who->rss = who->watermark = 1;
+    who->footprint = who->footprint_peak = 1;
 }
 
 static inline void ends(person *who, int status) {
-    who->programs[who->count - 1].peak = who->watermark;
+    keep_peaks(who);
     who->life = MW_ENDED;
     who->status = status;
     who->end = world.now;
-    who->rss = 0;
+    who->rss = who->footprint = 0;
     for (size_t i = 0; i < world.count; i++)
         if (world.people[i].ppid == who->pid &&
             world.people[i].life != MW_VANISHED)
@@ -315,11 +332,21 @@ int mw_platform_poll(mw_platform *platform, mw_handle *handle, int64_t now,
     meanwhile();
     const person *who = handle->who;
     out->life = who->life;
-    if (who->life != MW_ALIVE)
+    if (who->life != MW_ALIVE) {
+        if (world.footprints && !who->held_apart && who->life == MW_ENDED) {
+            out->footprint_peak = who->footprint_peak;
+            out->valid = MW_HAS_WATERMARK;
+        }
         return 0;
+    }
     if (!who->held_apart) {
         out->rss = who->rss;
         out->valid = MW_HAS_RSS;
+        if (world.footprints) {
+            out->footprint = who->footprint;
+            out->footprint_peak = who->footprint_peak;
+            out->valid |= MW_HAS_FOOTPRINT | MW_HAS_WATERMARK;
+        }
     }
     if (who->in_execve) {
         if (handle->mark)
@@ -395,7 +422,9 @@ int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
     return who && who->ppid == other && who->vforked;
 }
 
-int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
+int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status,
+                     uint64_t *peak) {
+    *peak = 0;
     (void)platform;
     if (handle->who->ppid != ADOPTER || handle->who->life != MW_ENDED)
         return 0;
@@ -412,7 +441,9 @@ typedef struct {
     int64_t since;
     uint32_t valid;
     uint64_t peak;
+    uint64_t footprint_peak;
     int source;
+    int footprint_source;
     char text[MOST_TEXT];
     size_t length;
 } told_image;
@@ -437,6 +468,9 @@ static struct {
     stream *in;
     told_process told[MOST_PEOPLE * 2]; /* by serial */
     uint64_t count;
+    uint64_t footprint; /* the sum at the last tick */
+    uint64_t unread;    /* processes that are not in it */
+    uint64_t said;      /* observations */
 } job;
 
 static inline told_image *last_image(told_process *of) {
@@ -459,6 +493,17 @@ static inline void note_memory(told_image *image, const mw_observation *o) {
         image->source = EXACT;
 }
 
+static inline void note_footprint(told_image *image, const mw_observation *o) {
+    if (o->valid & MW_HAS_FOOTPRINT && o->value > image->footprint_peak) {
+        image->footprint_peak = o->value;
+        image->footprint_source = SAMPLED;
+    }
+    if (!(o->valid & MW_HAS_WATERMARK) || o->second < image->footprint_peak)
+        return;
+    image->footprint_peak = o->second;
+    image->footprint_source = o->valid & MW_FINAL ? EXACT : WATERMARK;
+}
+
 static inline void note_image(told_process *of, const mw_observation *o) {
     told_image *image = last_image(of);
     if (!o->second) {
@@ -479,6 +524,11 @@ static inline void note_image(told_process *of, const mw_observation *o) {
 static inline void note(const mw_observation *o) {
     if (o->kind == MW_TICK)
         return;
+    if (o->kind == MW_FOOTPRINT && !o->process) {
+        job.footprint = o->value;
+        job.unread = o->second;
+        return;
+    }
     CHECK(o->process < sizeof job.told / sizeof *job.told);
     told_process *of = &job.told[o->process];
     switch (o->kind) {
@@ -499,6 +549,10 @@ static inline void note(const mw_observation *o) {
     case MW_MEMORY:
         CHECK(of->count);
         note_memory(last_image(of), o);
+        break;
+    case MW_FOOTPRINT:
+        CHECK(of->count);
+        note_footprint(last_image(of), o);
         break;
     case MW_CPU:
         of->user = o->value;
@@ -521,6 +575,7 @@ static inline void note(const mw_observation *o) {
 }
 
 static inline void take_said(void) {
+    job.said += job.f.said.count;
     for (size_t i = 0; i < job.f.said.count; i++) {
         stream_apply(job.in, &job.f.said.records[i], job.f.said.text,
                      job.f.said.text_count);
@@ -538,8 +593,9 @@ static inline void take_said(void) {
  *
  * An image is NAME@SINCE=PEAK, with ^ for one that is its parent's, ? for one
  * of which only the name is known, ! for a peak that is final and ~ for one
- * that is the kernel's mark before the end. An end is -@TIME=STATUS, with ! for
- * a time that the kernel told. Times are in milliseconds.
+ * that is the kernel's mark before the end; +PEAK is that of the footprint,
+ * with the same. An end is -@TIME=STATUS, with ! for a time that the kernel
+ * told. Times are in milliseconds.
  */
 
 static char shown[1 << 14];
@@ -573,6 +629,9 @@ static inline void show_image(const told_image *image) {
     if (image->source != UNSEEN)
         show("=%llu%s", (unsigned long long)image->peak,
              SOURCES[image->source]);
+    if (image->footprint_source != UNSEEN)
+        show("+%llu%s", (unsigned long long)image->footprint_peak,
+             SOURCES[image->footprint_source]);
 }
 
 static inline void show_process(uint64_t serial) {
