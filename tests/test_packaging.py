@@ -265,7 +265,10 @@ def test_an_unknown_system_gets_a_program_that_says_so(unpacked, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-# -- macOS, built here by zig, which has its headers and the names in its libraries ----------------
+# -- Other machines, built for here by zig, which has their headers and their libraries' names -----
+
+
+ZIG = f"{shlex.quote(sys.executable)} -m ziglang cc"
 
 
 class Mac(NamedTuple):
@@ -281,11 +284,12 @@ class Mac(NamedTuple):
         All that an extension does not define must be in a library, but for Python's own functions:
         they are in the program that loads it. The linker then takes any name for one of those.
         """
-        zig = f"{shlex.quote(sys.executable)} -m ziglang cc -target {self.target}"
+        zig = f"{ZIG} -target {self.target}"
         return {
             "CC": f"{zig} -Werror=unguarded-availability",
             "CFLAGS": "-Wall",
-            "LDSHARED": f"{zig} -shared -undefined dynamic_lookup",
+            # The system's library alone: zig would compile one of its own to go with it.
+            "LDSHARED": f"{zig} -shared -nostdlib -lc -undefined dynamic_lookup",
             "_PYTHON_HOST_PLATFORM": self.platform,
         }
 
@@ -369,7 +373,9 @@ def test_wheel_for_macos(unpacked, mac, tmp_path):
     assert (image.cpu, image.oldest) == (mac.cpu, mac.oldest)
     assert image.libraries == ["/usr/lib/libSystem.B.dylib"]
     assert "_PyInit__native" in image.exported
-    assert image.found > {"_malloc", "_pthread_create"}
+    assert image.found > {"_kevent", "_proc_pid_rusage", "_sysctl"}
+    # The newest macOS exports it; older ones do not, and no header says so.
+    assert "_environ" not in image.found
     assert image.missing > {"_PyImport_ImportModule"}
     assert not image.missing - stable_abi()
     audit(wheel)
@@ -402,3 +408,18 @@ def test_a_function_of_a_later_macos_is_noticed(mac, tmp_path):
     code = '#include <sys/stat.h>\nint f(void) { return mkfifoat(-1, "", 0); }'
     with pytest.raises(AssertionError, match=r"only available on macOS 13\.0 or newer"):
         compile_for(mac, code, tmp_path)
+
+
+@pytest.mark.skipif(not has_gil, reason="a free-threaded Python has no stable ABI")
+def test_wheel_for_another_processor_and_c_library(unpacked, tmp_path):
+    """Compiled, not linked with musl: Linux's own libraries are tried where wheels are released."""
+    pytest.importorskip("ziglang", reason="no ziglang: it builds for other machines")
+    zig = f"{ZIG} -target aarch64-linux-musl"
+    compilers = {"CC": zig, "CFLAGS": "-Wall", "LDSHARED": f"{zig} -shared -nostdlib"}
+    platform = {"_PYTHON_HOST_PLATFORM": "linux-aarch64"}
+    wheel = build("wheel", unpacked, tmp_path / "wheel", **compilers, **platform)
+    assert wheel.name.endswith("-cp310-abi3-linux_aarch64.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        header = archive.read("memwatch/_native.abi3.so")[:20]
+    # e_ident and e_machine of elf.h: 64 bits, little-endian, AArch64.
+    assert (header[:6], header[18:20]) == (b"\x7fELF\x02\x01", b"\xb7\x00")
