@@ -22,11 +22,14 @@ class BuildManPages(Command):
 
     def initialize_options(self):
         self.build_base = None
+        self.editable_mode = False
 
     def finalize_options(self):
         self.set_undefined_options("build", ("build_base", "build_base"))
 
     def run(self):
+        if self.editable_mode:  # setuptools installs no data files then
+            return
         folder = Path(self.build_base, "man")
         # A process of its own: this one must not import what is about to be built.
         if subprocess.run([sys.executable, "-B", MAN_PAGES, folder], check=False).returncode:
