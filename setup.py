@@ -1,9 +1,13 @@
-"""The part of the build that pyproject.toml cannot say: one extension, one abi3 wheel."""
+"""The part of the build that pyproject.toml cannot say: one extension, a wheel, man pages."""
 
+import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
-from setuptools import setup
+from setuptools import Command, setup
+from setuptools.command.build import build
+from setuptools.errors import ExecError
 
 if sys.platform == "win32":
     sys.exit("memwatch does not support Windows yet: it needs Linux or macOS (or WSL 2)")
@@ -11,7 +15,48 @@ if sys.platform == "win32":
 # A free-threaded Python has no stable ABI: it gets a wheel of its own.
 abi3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
+MAN_PAGES = "docs/man_pages.py"
+
+
+class BuildManPages(Command):
+    """Where the program is installed, `man memwatch` finds them: share/man beside its bin."""
+
+    user_options = ()
+
+    def initialize_options(self):
+        self.build_base = None
+        self.editable_mode = False
+
+    def finalize_options(self):
+        self.set_undefined_options("build", ("build_base", "build_base"))
+
+    def run(self):
+        if self.editable_mode:  # setuptools installs no data files then
+            return
+        folder = Path(self.build_base, "man")
+        # A process of its own: this one must not import what is about to be built.
+        if subprocess.run([sys.executable, "-B", MAN_PAGES, folder], check=False).returncode:
+            raise ExecError("the manual pages could not be made: see above")
+        pages = sorted(map(str, folder.glob("*.1")))
+        self.distribution.data_files.append(("share/man/man1", pages))
+
+    def get_source_files(self):
+        """For the sdist."""
+        return [MAN_PAGES]
+
+
+class Build(build):
+    sub_commands = (*build.sub_commands, ("build_man_pages", None))
+
+
 setup(
     cffi_modules=["csrc/build_ffi.py:ffi"],
+    cmdclass={"build": Build, "build_man_pages": BuildManPages},
+    # Where each shell looks for what others have installed.
+    data_files=[
+        ("share/bash-completion/completions", ["memwatch/completion/memwatch.bash"]),
+        ("share/zsh/site-functions", ["memwatch/completion/_memwatch"]),
+        ("share/fish/vendor_completions.d", ["memwatch/completion/memwatch.fish"]),
+    ],
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if abi3 else {},
 )

@@ -32,7 +32,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, words = super().resolve_command(ctx, args)
-        if command and words[:1] not in (["--help"], ["-h"]):
+        is_run = not ctx.resilient_parsing  # not a shell that completes a line
+        if is_run and command and words[:1] not in (["--help"], ["-h"]):
             settings.apply(ctx, command, words, COMMANDS)
         return name, command, words
 
@@ -82,6 +83,10 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line and exits: 1 for any error of memwatch's own."""
     hold_standard_descriptors()
+    if asked := os.environ.get("_MEMWATCH_COMPLETE"):
+        from memwatch import completion
+
+        _exit(completion.answer(cli, asked, sys.argv[1:]))
     try:
         code = cli.main(prog_name="memwatch", standalone_mode=False)
     except click.ClickException as error:

@@ -65,7 +65,7 @@ def tracked_files() -> set[str]:
         for folder in TREES
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and not str(path).endswith(left_behind)
-    }
+    } | {"docs/man_pages.py"}
 
 
 @pytest.fixture(scope="module")
@@ -198,11 +198,38 @@ def test_wheel_content(wheel):
     (extension,) = [name for name in names if name.endswith(".so")]
     assert not has_gil or extension == "memwatch/_native.abi3.so"
     # Nothing else: no sources of the extension, no tests, no builds.
-    assert {name.partition("/")[0] for name in names} == {"memwatch", metadata.partition("/")[0]}
+    metadata = metadata.partition("/")[0]
+    folders = {"memwatch", metadata, metadata.replace(".dist-info", ".data")}
+    assert {name.partition("/")[0] for name in names} == folders
     assert not [name for name in names if name.endswith((".c", ".h", ".pyc"))]
     assert "License-Expression: MIT" in text
     assert "Requires-Dist: cffi" in text
     assert "Requires-Dist: click" in text
+
+
+def test_wheel_has_what_man_and_shells_look_for(wheel):
+    from memwatch.cli import COMMANDS
+
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name.partition(".data/data/") for name in archive.namelist()]
+    pages = {f"share/man/man1/memwatch-{command}.1" for command in COMMANDS}
+    assert {name for _, data, name in names if data} == pages | {
+        "share/man/man1/memwatch.1",
+        "share/bash-completion/completions/memwatch.bash",
+        "share/zsh/site-functions/_memwatch",
+        "share/fish/vendor_completions.d/memwatch.fish",
+    }
+
+
+@pytest.mark.parametrize("page", ["memwatch", "memwatch-run"])
+def test_man_finds_the_pages_of_an_environment(installed, page):
+    """Through PATH, as an activated environment sets it."""
+    if not shutil.which("man"):
+        pytest.skip("no man")
+    env = {"PATH": f"{installed}:{os.environ['PATH']}", "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}
+    found = run(["man", "-w", page], env=env).stdout.strip()
+    assert Path(found) == installed.parent / f"share/man/man1/{page}.1"
+    assert f"{page} - " in run(["man", page], env=env).stdout
 
 
 def test_schema_is_packaged(wheel):
