@@ -367,7 +367,10 @@ def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
     accuracy = profile.accuracy
     bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
     if profile.backend == DARWIN and bounds:
-        yield dim("macOS tells no peak RSS: a process may have held more between two samples.")
+        yield dim(
+            "macOS tells the peak RSS of the command at most: another process may have held more "
+            "between two samples."
+        )
     if accuracy.footprints and accuracy.footprints[EXACT] < sum(accuracy.footprints.values()):
         yield dim(
             "A peak footprint is exact where it could be read as the process ended, and that had "
