@@ -196,7 +196,8 @@ typedef struct mw_sampler_stats {
     int32_t connector_error; /* -errno why it is not; 0: in use or not wanted */
     int32_t perf_error;
     int32_t taskstats_error;
-    int32_t error; /* -errno that ended the sampling early, or 0 */
+    int32_t kqueue_error; /* also of a process that it would not tell of */
+    int32_t error;        /* -errno that ended the sampling early, or 0 */
 } mw_sampler_stats;
 
 typedef struct mw_sampler mw_sampler;

@@ -5,7 +5,6 @@ so paths are relative to that and nothing of memwatch is imported.
 """
 
 import os
-import sys
 import sysconfig
 import time
 from glob import glob
@@ -23,7 +22,18 @@ COMMON = [
     "spawn.c",
     "build_info.c",
 ]
-PLATFORM = sorted(glob("csrc/linux/*.c")) if sys.platform == "linux" else ["csrc/unsupported.c"]
+
+
+def platform_sources():
+    """Those of the system that is built for, which may be another one than this: setuptools learns
+    it from _PYTHON_HOST_PLATFORM, as in "macosx-11.0-arm64"."""
+    target = sysconfig.get_platform()
+    if target.startswith("macosx-"):
+        return sorted(glob("csrc/darwin/*.c"))
+    if target.startswith("linux-"):
+        return sorted(glob("csrc/linux/*.c"))
+    return ["csrc/unsupported.c"]
+
 
 # Builds that are to be reproducible set this: https://reproducible-builds.org/specs/
 built = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
@@ -34,7 +44,7 @@ with open(API) as api:
 ffi.set_source(
     "memwatch._native",
     '#include "memwatch.h"',
-    sources=[f"csrc/{name}" for name in COMMON] + PLATFORM,
+    sources=[f"csrc/{name}" for name in COMMON] + platform_sources(),
     # All of it, other platforms' files too: what is listed here is in the sdist.
     depends=sorted(glob("csrc/**/*.*", recursive=True)),
     include_dirs=["csrc"],

@@ -10,7 +10,9 @@
 enum mw_news_kind {
     MW_NEWS_FORK = 1,  /* `pid` was forked by `ppid` */
     MW_NEWS_EXEC,      /* `pid` executed a program. text: the kernel's name of
-                          it, where the source tells */
+                          it, where the source tells. With a mark the source is
+                          sure that it is this process, and that this image was
+                          not looked at before */
     MW_NEWS_EXIT,      /* the first thread of `pid` has ended. status */
     MW_NEWS_RECORD,    /* the kernel's record of a thread that has ended: tid,
                           pid, ppid, elapsed, peak, user, system, bytes, status,

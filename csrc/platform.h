@@ -112,8 +112,10 @@ int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
 void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
                        size_t capacity, mw_image *out);
 
-/* Takes the wait status of an ended child of ours: 1 and *status, else 0. */
-int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status);
+/* Takes the wait status of an ended child of ours: 1 and *status, else 0. *peak
+   is its highest resident size if that came with it, for sure, or 0. */
+int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status,
+                     uint64_t *peak);
 
 /* Sends a signal to every living process of the job, as mw_sampler_signal() has
    it, and adds it to `found`; with `reap`, takes the wait status of orphans,
@@ -140,6 +142,9 @@ uint64_t mw_platform_roughness(const mw_platform *platform);
 /* Whether two processes have one address space, as after vfork: 1 or 0. */
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other);
+
+/* In the child of mw_spawn(): what execvp(3) takes for the environment. */
+void mw_platform_set_environment(char *const envp[]);
 
 /* In the child of mw_spawn(), before it executes: puts the filter in place. */
 void mw_hook_install(mw_hook *hook);

@@ -8,8 +8,6 @@
 
 #include "platform.h"
 
-extern char **environ;
-
 static void to_sigset(uint64_t signals, sigset_t *set) {
     sigemptyset(set);
     for (int number = 1; number <= 64; number++)
@@ -45,7 +43,7 @@ static int become(const mw_spawn_options *options, char *const argv[],
     sigset_t blocked;
     to_sigset(options->blocked_signals, &blocked);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
-    environ = (char **)envp;
+    mw_platform_set_environment(envp);
     if (options->hook)
         mw_hook_install(options->hook);
     execvp(argv[0], argv);

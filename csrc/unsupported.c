@@ -124,8 +124,10 @@ void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
     *out = (mw_image){0};
 }
 
-int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
+int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status,
+                     uint64_t *peak) {
     (void)platform, (void)handle, (void)status;
+    *peak = 0;
     return 0;
 }
 
@@ -145,6 +147,12 @@ int mw_platform_news(mw_platform *platform, int closing, mw_news_list *out) {
 uint32_t mw_platform_sources(const mw_platform *platform) {
     (void)platform;
     return 0;
+}
+
+extern char **environ;
+
+void mw_platform_set_environment(char *const envp[]) {
+    environ = (char **)envp;
 }
 
 void mw_platform_name_thread(const char *name) { (void)name; }

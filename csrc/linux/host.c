@@ -55,4 +55,8 @@ int mw_own_usage(mw_usage *out) {
     return 0;
 }
 
+void mw_platform_set_environment(char *const envp[]) {
+    environ = (char **)envp;
+}
+
 const char *mw_backend(void) { return "linux"; }

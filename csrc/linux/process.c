@@ -494,7 +494,9 @@ void mw_platform_image(mw_platform *p, mw_handle *h, char *text,
     h->first_name[0] = '\0';
 }
 
-int mw_platform_reap(mw_platform *p, mw_handle *h, int *status) {
+int mw_platform_reap(mw_platform *p, mw_handle *h, int *status,
+                     uint64_t *peak) {
+    *peak = 0; /* ru_maxrss begins at that of whoever started it */
     /* Only where the job's orphans and its root are our children; for any other
        process waitpid says ECHILD. */
     return p->adopter_pid && waitpid(h->pid, status, WNOHANG) == h->pid;

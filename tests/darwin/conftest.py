@@ -1,0 +1,253 @@
+"""The Darwin files on Linux: built with the fake macOS, and played scripts."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from memwatch.job import Job
+from memwatch.observations import IMAGE, TICK, Batch, ImageText, Observation, decode_image
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+CSRC = ROOT / "csrc"
+
+FAKE = tuple(str(path) for path in sorted(HERE.glob("fake/*.c")))
+DARWIN = tuple(f"darwin/{path.name}" for path in sorted(CSRC.glob("darwin/*.c")))
+
+# What both systems have, and the fake answers for processes that are made up.
+WRAPPED = (
+    *("clock_gettime", "close", "getpgid", "getpid", "geteuid", "getrusage", "getsid", "kill"),
+    *("wait4", "waitpid"),
+)
+WRAPS = tuple(f"-Wl,--wrap={name}" for name in WRAPPED)
+
+MEMORY = "address,undefined"
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the fake macOS is made for Linux")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(on_linux)
+
+
+@pytest.fixture(scope="session")
+def common_sources() -> tuple[str, ...]:
+    """What every platform is built with, as the build has it."""
+    before = os.getcwd()
+    os.chdir(ROOT)
+    try:
+        return tuple(runpy.run_path(str(CSRC / "build_ffi.py"))["COMMON"])
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def toolchain(new_toolchain: Any) -> Any:
+    folders = (HERE / "include", HERE / "fake", HERE.parent / "native", CSRC / "darwin")
+    return new_toolchain(HERE, [*(f"-I{folder}" for folder in folders), *WRAPS])
+
+
+# -- Scripts that are played ---------------------------------------------------------------------
+
+
+class Fact(NamedTuple):
+    """One observation."""
+
+    time: int
+    process: int
+    value: int
+    second: int
+    kind: int
+    valid: int
+    pid: int
+    ppid: int
+    image: ImageText | None
+
+
+class Row(NamedTuple):
+    """One process of a scan."""
+
+    pid: int
+    ppid: int
+    start: int
+    valid: int
+    state: str
+    name: str
+
+
+class Stats(NamedTuple):
+    unkept: int
+    unreadable: int
+    scanning: int
+    lost: int
+    sources: int
+    error: int
+
+
+class Played:
+    """What came of a script. Batches are what each `tick` of the plan has shown, in order."""
+
+    def __init__(self, output: str) -> None:
+        self.batches: list[Batch] = []
+        self.answers: list[list[str]] = []
+        """Of `new`, `signal`, `scan`, `probe` and `calls`, each with its words."""
+        self.rows: list[Row] = []
+        self.errors: list[int] = []
+        """Of each tick."""
+        self.stats: Stats | None = None
+        records: list[Observation] = []
+        for line in output.splitlines():
+            verb, *words = line.split(" ")
+            match verb:
+                case "observed":
+                    records.append(tuple(map(int, words)))  # type: ignore[arg-type]
+                case "text":
+                    self.batches.append(Batch(records, bytes.fromhex(words[0])))
+                    records = []
+                case "tick":
+                    self.errors.append(int(words[0]))
+                case "row":
+                    pid, ppid, start, valid, state, *name = words
+                    row = (int(pid), int(ppid), int(start), int(valid), state, " ".join(name))
+                    self.rows.append(Row(*row))
+                case "stats":
+                    self.stats = Stats(*map(int, words))
+                case _:
+                    self.answers.append([verb, *words])
+        self.job = Job(timeline=True)
+        for batch in self.batches:
+            self.job.apply(batch)
+            # A tick adds up what was told.
+            if batch.records and batch.records[-1][4] == TICK:
+                assert batch.records[-1][2] == sum(each.rss for each in self.job.live.values())
+                assert batch.records[-1][3] == len(self.job.live)
+
+    def all(self, kind: int, pid: int | None = None, tick: int | None = None) -> list[Fact]:
+        """Those of one tick, counted from 0, or of all."""
+        found = []
+        for batch in self.batches if tick is None else [self.batches[tick]]:
+            for record in batch.records:
+                fact = Fact(*record, None)
+                if fact.kind != kind or pid not in (None, fact.pid):
+                    continue
+                if kind == IMAGE:
+                    text = batch.text[fact.value : fact.value + fact.second]
+                    fact = fact._replace(image=decode_image(text, fact.valid) if text else None)
+                found.append(fact)
+        return found
+
+    def one(self, kind: int, pid: int | None = None, tick: int | None = None) -> Fact:
+        (fact,) = self.all(kind, pid, tick)
+        return fact
+
+    def answer(self, verb: str) -> list[str]:
+        """The words of the only answer to this line of the plan."""
+        (words,) = [words for given, *words in self.answers if given == verb]
+        return words
+
+    @property
+    def live(self) -> set[int]:
+        return {each.pid for each in self.job.live.values()}
+
+
+Play = Callable[..., Played]
+
+ME = 50
+JOB = 100
+
+
+@pytest.fixture
+def play(toolchain: Any, common_sources: tuple[str, ...], tmp_path: Path) -> Callable[..., Played]:
+    """Plays a script to a sampler, under sanitizers.
+
+    The script begins with memwatch itself (pid 50, uid 501) and the job's root (100), its child.
+    """
+    compiler = toolchain.any_compiler(MEMORY)
+    player = toolchain.build(compiler, MEMORY, "player.c", [*common_sources, *DARWIN], FAKE)
+
+    def played(
+        script: str,
+        plan: str,
+        *,
+        adopter: int = ME,
+        others: bool = False,
+        sources: int = 16,
+        before: str = "",
+    ) -> Played:
+        (tmp_path / "script").write_text(
+            f"{before}\nme {ME} 501\nstart {ME} 1 memwatch\n"
+            f"start {JOB} {ME} make make all\n{script}\n"
+        )
+        job = f"job {JOB} {adopter} {int(others)} {sources}\n"
+        (tmp_path / "plan").write_text(job + "\n".join(each.strip() for each in plan.split(",")))
+        done = subprocess.run(
+            [player, tmp_path / "script", tmp_path / "plan"],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        return Played(done.stdout)
+
+    return played
+
+
+# -- The whole of memwatch -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str, ...]) -> Path:
+    """A folder with a copy of memwatch whose extension is the Darwin files and the fake."""
+    cffi = pytest.importorskip("cffi")
+    pytest.importorskip("setuptools")
+    if not shutil.which("cc"):
+        pytest.skip("cc is not installed")
+    folder = tmp_path_factory.mktemp("darwin")
+    folder.chmod(0o755)
+    shutil.copytree(
+        ROOT / "memwatch",
+        folder / "memwatch",
+        ignore=shutil.ignore_patterns("*.so", "__pycache__", "_native.c"),
+    )
+    ffi = cffi.FFI()
+    ffi.cdef((CSRC / "api.h").read_text())
+    ffi.cdef((HERE / "fake" / "fake.h").read_text())
+    ffi.set_source(
+        "memwatch._native",
+        '#include "memwatch.h"\n#include "fake.h"\n',
+        sources=[*(str(CSRC / name) for name in (*common_sources, *DARWIN)), *FAKE],
+        include_dirs=[str(each) for each in (HERE / "include", HERE / "fake", CSRC)],
+        define_macros=[
+            ("_GNU_SOURCE", None),
+            ("MW_BUILD_DATE", '"2025-01-01"'),
+            ("MW_BUILD_TARGET", '"macosx-11.0-arm64"'),
+        ],
+        extra_compile_args=["-std=c11", "-O1", "-g", "-pthread"],
+        extra_link_args=["-pthread", *WRAPS],
+        py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
+    )
+    ffi.compile(tmpdir=str(folder))
+    return folder
+
+
+@pytest.fixture
+def darwin_env(library: Path) -> dict[str, str]:
+    """The variables under which Python has that memwatch, with real processes."""
+    return {"PYTHONPATH": str(library), "FAKE_MACOS": "125/3"}
+
+
+Commands = Sequence[str | Path]

@@ -1,0 +1,178 @@
+/*
+ * Calls that both systems have, for processes that are made up: the linker puts
+ * these in the place of libc's (--wrap). For real ones they are libc's own, but
+ * where macOS counts otherwise.
+ */
+#include <crt_externs.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "machine.h"
+
+pid_t __real_getpid(void);
+uid_t __real_geteuid(void);
+pid_t __real_getpgid(pid_t pid);
+pid_t __real_getsid(pid_t pid);
+int __real_kill(pid_t pid, int number);
+pid_t __real_wait4(pid_t pid, int *status, int options, struct rusage *used);
+int __real_getrusage(int who, struct rusage *used);
+int __real_clock_gettime(clockid_t clock, struct timespec *out);
+
+pid_t __wrap_getpid(void);
+uid_t __wrap_geteuid(void);
+pid_t __wrap_getpgid(pid_t pid);
+pid_t __wrap_getsid(pid_t pid);
+int __wrap_kill(pid_t pid, int number);
+pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *used);
+pid_t __wrap_waitpid(pid_t pid, int *status, int options);
+int __wrap_getrusage(int who, struct rusage *used);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
+
+/* Before anything was said, nothing is made up. */
+static int is_real(void) { return fake.is_live || !fake.count; }
+
+pid_t __wrap_getpid(void) { return is_real() ? __real_getpid() : fake.my_pid; }
+
+uid_t __wrap_geteuid(void) {
+    return is_real() ? __real_geteuid() : fake.my_uid;
+}
+
+/* Of the living; what ends is in no group that can be asked for. */
+static const process *find_living(pid_t pid) {
+    const process *p = find_process(pid ? pid : fake.my_pid);
+    if (p && p->life == LIVES)
+        return p;
+    errno = ESRCH;
+    return NULL;
+}
+
+pid_t __wrap_getpgid(pid_t pid) {
+    if (is_real())
+        return __real_getpgid(pid);
+    lock_machine();
+    machine_now();
+    const process *p = find_living(pid);
+    pid_t group = p ? p->pgid : -1;
+    unlock_machine();
+    return group;
+}
+
+pid_t __wrap_getsid(pid_t pid) {
+    if (is_real())
+        return __real_getsid(pid);
+    lock_machine();
+    machine_now();
+    const process *p = find_living(pid);
+    pid_t session = p ? p->sid : -1;
+    unlock_machine();
+    return session;
+}
+
+/* 0 or an errno. What has ended takes every signal and does nothing. */
+static int strike(process *p, int number) {
+    if (p->life != LIVES)
+        return 0;
+    if (fake.my_uid && p->uid != fake.my_uid)
+        return EPERM;
+    if (number && !(p->ignored >> number & 1)) {
+        do_exiting(p, number);
+        do_exit(p);
+    }
+    return 0;
+}
+
+int __wrap_kill(pid_t pid, int number) {
+    if (is_real())
+        return __real_kill(pid, number);
+    lock_machine();
+    machine_now();
+    ask("kill");
+    int error = ESRCH;
+    process *p = find_process(pid);
+    if (pid < 0)
+        abort(); /* memwatch has no use for groups */
+    if (p)
+        error = strike(p, number);
+    unlock_machine();
+    if (error)
+        errno = error;
+    return error ? -1 : 0;
+}
+
+static process *find_ended_child(pid_t pid, int *has_any) {
+    for (size_t i = 0; i < fake.count; i++) {
+        process *p = &fake.table[i];
+        if (p->ppid != fake.my_pid || (pid > 0 && p->pid != pid))
+            continue;
+        *has_any = 1;
+        if (p->life == ZOMBIE)
+            return p;
+    }
+    return NULL;
+}
+
+pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *used) {
+    if (is_real()) {
+        pid_t got = __real_wait4(pid, status, options, used);
+        if (got > 0 && used)
+            used->ru_maxrss *= 1024;
+        return got;
+    }
+    lock_machine();
+    machine_now();
+    int has_any = 0;
+    process *p = find_ended_child(pid, &has_any);
+    pid_t got = p ? p->pid : 0;
+    if (p && status)
+        *status = p->status;
+    if (p && used)
+        *used = (struct rusage){.ru_maxrss = (long)p->rss_max};
+    if (p)
+        do_reap(p);
+    unlock_machine();
+    if (got || (has_any && options & WNOHANG))
+        return got;
+    if (has_any)
+        abort(); /* it would wait for ever */
+    errno = ECHILD;
+    return -1;
+}
+
+pid_t __wrap_waitpid(pid_t pid, int *status, int options) {
+    return __wrap_wait4(pid, status, options, NULL);
+}
+
+/* Bytes there, KiB here. */
+int __wrap_getrusage(int who, struct rusage *used) {
+    int result = __real_getrusage(who, used);
+    used->ru_maxrss *= 1024;
+    return result;
+}
+
+/* The clocks that go on while nobody looks are one and the same. */
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
+    int is_wall = clock == CLOCK_REALTIME;
+    if (!fake.count ||
+        (clock != CLOCK_MONOTONIC && clock != CLOCK_MONOTONIC_RAW && !is_wall))
+        return __real_clock_gettime(clock, out);
+    lock_machine();
+    int64_t now = machine_now() + (is_wall ? fake.boot : 0);
+    unlock_machine();
+    *out = (struct timespec){.tv_sec = now / 1000000000,
+                             .tv_nsec = now % 1000000000};
+    return 0;
+}
+
+/* Of the calling thread. */
+int fake_pthread_setname_np(const char *name) {
+    return prctl(PR_SET_NAME, name);
+}
+
+char ***_NSGetEnviron(void) { return &environ; }

@@ -1,0 +1,6 @@
+#ifndef FAKE_CRT_EXTERNS_H
+#define FAKE_CRT_EXTERNS_H
+
+char ***_NSGetEnviron(void);
+
+#endif

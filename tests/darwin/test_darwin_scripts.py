@@ -1,0 +1,584 @@
+"""The Darwin files over processes that are made up, at times that the test says.
+
+A script (see fake/fake.h) tells what happens, a plan when it is looked at: `tick 5` is a look at
+5 ms. The job's root is pid 100, a child of memwatch, pid 50; both are there from the start.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memwatch.observations import (
+    ARGV_CUT,
+    BY_EVENT,
+    CPU,
+    EXITED,
+    FINAL,
+    FOOTPRINT,
+    HAS_ARGV,
+    HAS_CPU,
+    HAS_EXE,
+    HAS_FOOTPRINT,
+    HAS_IO,
+    HAS_PARENT,
+    HAS_RSS,
+    HAS_START,
+    HAS_STATUS,
+    HAS_WATERMARK,
+    IMAGE,
+    IO,
+    MEMORY,
+    STARTED,
+    TICK,
+    TICK_PARTIAL,
+)
+
+ROOT = 100
+ME = 50
+MIB = 1 << 20
+MS = 1_000_000
+KQUEUE = 16
+
+ENOMEM, EMFILE, EACCES = 12, 24, 13
+
+# With kqueue's word of what happens, and without any.
+both = pytest.mark.parametrize("sources", [KQUEUE, 0], ids=["kqueue", "scans"])
+
+
+# One process
+
+
+@both
+def test_one_process(play, sources):
+    seen = play("set 100 rss 5M footprint 3M\nat 8\nset 100 rss 6M\n", "tick 5", sources=sources)
+    start = seen.one(STARTED)
+    assert (start.pid, start.ppid, start.process) == (ROOT, ME, 1)
+    assert start.valid & HAS_START
+    assert start.second == pytest.approx(0, abs=1000)
+    image = seen.one(IMAGE)
+    assert image.image.name == "make"
+    assert image.image.exe == "/usr/bin/make"
+    assert image.image.argv == ("make", "all")
+    assert image.valid & (HAS_EXE | HAS_ARGV | ARGV_CUT) == HAS_EXE | HAS_ARGV
+    memory = seen.one(MEMORY)
+    assert (memory.value, memory.valid & HAS_RSS) == (5 * MIB, HAS_RSS)
+    assert seen.one(TICK).value == 5 * MIB
+    assert seen.stats.sources == sources
+    assert seen.errors == [0]
+
+
+def test_memory_over_time(play):
+    seen = play(
+        "at 1\nset 100 rss 5M footprint 3M\nat 11\nset 100 rss 9M footprint 8M\n"
+        "at 15\nset 100 footprint 12M\nat 16\nset 100 footprint 2M\nat 21\nset 100 rss 1M",
+        "tick 5, tick 15, tick 20, tick 25, tick 30",
+    )
+    assert [each.value // MIB for each in seen.all(TICK)] == [5, 9, 9, 1, 1]
+    own = [(f.value / MIB, f.second / MIB) for f in seen.all(FOOTPRINT, ROOT)]
+    # 12 MiB were seen by nobody but the kernel.
+    assert own == [(3, 3), (12, 12), (2, 12)]
+    assert all(f.valid & HAS_WATERMARK for f in seen.all(FOOTPRINT, ROOT))
+    assert not seen.all(EXITED)
+
+
+@pytest.mark.parametrize("clock", ["1 1", "125 3", "125 3 translated"])
+def test_times(play, clock):
+    """CPU time is in ticks of a clock that each kind of Mac has its own of; starts are the wall
+    clock's."""
+    seen = play(
+        "at 40\nfork 100 101\nset 101 user 1500 system 250 read 4096 written 8192\n"
+        "at 60\nexiting 101 0\nat 61\nexit 101",
+        "tick 50, tick 60, tick 70, tick 80",
+        before=f"ticks {clock}",
+    )
+    start = seen.one(STARTED, 101)
+    assert start.second == pytest.approx(40 * MS, abs=1000)
+    cpu, io = seen.one(CPU, 101), seen.one(IO, 101)
+    assert (cpu.value, cpu.second) == pytest.approx((1500 * MS, 250 * MS), abs=100)
+    assert (io.value, io.second) == (4096, 8192)
+    assert (cpu.valid, io.valid) == (HAS_CPU, HAS_IO)
+
+
+# Trees
+
+
+@both
+def test_a_whole_tree_is_found_in_one_tick(play, sources):
+    seen = play(
+        "at 10\nfork 100 101\nexec 101 /bin/sh sh -c x\nfork 101 110\nexec 110 /usr/bin/cc cc a.c\n"
+        "fork 110 111\nexec 111 /usr/libexec/cc1 cc1 a.c\nset 111 rss 40M\nfork 100 102\n"
+        "start 200 1 stranger\nfork 200 201",
+        "tick 5, tick 15",
+        sources=sources,
+    )
+    started = {f.pid: f for f in seen.all(STARTED)}
+    assert set(started) == {100, 101, 102, 110, 111}
+    serials = {pid: f.process for pid, f in started.items()}
+    for pid, parent in ((101, 100), (102, 100), (110, 101), (111, 110)):
+        assert started[pid].valid & HAS_PARENT
+        assert (started[pid].ppid, started[pid].value) == (parent, serials[parent])
+    names = {f.pid: f.image.name for f in seen.all(IMAGE)}
+    assert names[111] == "cc1"
+    assert names[110] == "cc"
+    assert seen.live == {100, 101, 102, 110, 111}
+
+
+def test_a_fork_has_nothing_of_its_own_yet(play):
+    """What it runs is its parent's, until it executes something."""
+    seen = play(
+        "at 10\nfork 100 101\nat 20\nexec 101 /bin/ls ls\nset 101 rss 2M", "tick 15, tick 25"
+    )
+    images = [f.image.name for f in seen.all(IMAGE, 101)]
+    assert images[-1] == "ls"
+    assert len(images) == 2
+    assert seen.all(TICK)[-1].second == 2
+
+
+def test_the_same_pid_twice(play):
+    """The pid of a process that has gone is taken up by another one, of the job and not."""
+    seen = play(
+        "at 10\nfork 100 101\nfork 100 102\nset 101 rss 7M footprint 7M\n"
+        "at 20\nexit 101\nreap 101\nfork 100 101\nexec 101 /bin/new new\nset 101 rss 1M\n"
+        "exit 102\nreap 102\nstart 102 1 stranger",
+        "tick 15, tick 25",
+    )
+    first, second = (f for f in seen.all(STARTED, 101))
+    assert first.process != second.process
+    assert seen.one(EXITED, 101).process == first.process
+    assert seen.one(EXITED, 102)
+    assert seen.live == {100, 101}
+    assert "stranger" not in {f.image.name for f in seen.all(IMAGE) if f.image}
+
+
+def test_orphans(play):
+    """Whose parent ends is launchd's child; it stays in the job, and keeps its parent."""
+    seen = play(
+        "at 10\nfork 100 101\nfork 101 102\nat 20\nexit 101\nreap 101\n"
+        "at 30\nexec 102 /usr/sbin/daemon daemon\nset 102 pgid 102 sid 102 rss 30M\n"
+        "at 40\nfork 102 103\nat 60\nexit 102",
+        "tick 15, tick 25, tick 35, tick 45, tick 65",
+    )
+    assert seen.one(EXITED, 101).time == pytest.approx(20 * MS, abs=5 * MS)
+    assert [f.second for f in seen.all(TICK)] == [3, 2, 2, 3, 2]
+    assert seen.all(TICK)[2].value // MIB == 30
+    start = seen.all(STARTED, 102)[-1]
+    assert start.ppid == 101
+    assert seen.all(STARTED, 103)[-1].ppid == 102
+    assert seen.live == {100, 103}
+
+
+def test_a_daemon_whose_parent_was_never_seen(play):
+    """It is known by the unique id of who forked it."""
+    seen = play(
+        "at 10\nfork 100 101\nfork 101 102\nexit 101\nreap 101\nset 102 pgid 102 sid 102\n"
+        "at 20\nset 102 rss 9M",
+        "tick 15, tick 25",
+    )
+    # Nobody who was seen has forked it: there is no telling that it is of the job.
+    assert seen.live == {100}
+
+
+@both
+def test_a_daemon_that_executes(play, sources):
+    """A second fork, a session of its own, another program: the parent was seen in time."""
+    seen = play(
+        "at 10\nfork 100 101\nset 101 pgid 101 sid 101\nat 20\nfork 101 102\nexit 101\nreap 101\n"
+        "at 30\nexec 102 /usr/sbin/daemon daemon",
+        "tick 15, tick 25, tick 35",
+        sources=sources,
+    )
+    assert seen.live == {100, 102}
+    assert seen.all(IMAGE, 102)[-1].image.name == "daemon"
+
+
+# Vanishing and ending
+
+
+@both
+def test_processes_that_vanish_in_mid_scan(play, sources):
+    seen = play(
+        "at 10\nfork 100 101\nfork 100 102\nset 102 rss 3M\nvanish 101",
+        "tick 15, tick 25",
+        sources=sources,
+    )
+    assert seen.live == {100, 102}
+    assert seen.errors == [0, 0]
+
+
+def test_a_zombie(play):
+    """It holds nothing, and has ended, whether or not its parent has waited for it. What it held
+    at most is known to its end."""
+    seen = play(
+        "at 10\nfork 100 101\nset 101 rss 20M footprint 15M\n"
+        "at 17\nset 101 footprint 80M\nset 101 footprint 1M\nat 20\nexit 101 256",
+        "tick 15, tick 25, tick 35, tick 45",
+    )
+    assert seen.all(TICK)[-1].second == 1
+    end = seen.one(EXITED, 101)
+    final = [f for f in seen.all(FOOTPRINT, 101) if f.valid & FINAL]
+    assert [f.second for f in final] == [80 * MIB]
+    assert end.valid & HAS_STATUS
+    assert end.value == 256
+    assert end.time == pytest.approx(20 * MS, abs=5 * MS)
+
+
+def test_word_of_an_end_comes_before_it_can_be_waited_for(play):
+    """NOTE_EXIT is given before the parent is woken, and the root is our child."""
+    seen = play(
+        "at 10\nset 100 rss 20M footprint 15M user 70\nexiting 100 768\nat 20\nexit 100",
+        "tick 5, tick 15, tick 25, tick 35",
+    )
+    end = seen.one(EXITED, ROOT)
+    assert end.valid & HAS_STATUS
+    assert end.value == 768
+    final = [f.second for f in seen.all(FOOTPRINT, ROOT) if f.valid & FINAL]
+    assert final == [15 * MIB]
+    assert seen.one(CPU, ROOT).value == 70 * MS
+    assert seen.job.root_status == 768
+
+
+@both
+def test_the_root_ends(play, sources):
+    seen = play("at 10\nexit 100 9", "tick 5, tick 15, tick 25, tick 35", sources=sources)
+    end = seen.one(EXITED, ROOT)
+    assert end.valid & HAS_STATUS
+    assert end.value == 9
+    assert seen.live == set()
+
+
+def test_a_root_that_was_gone_before_the_first_look(play):
+    seen = play("exit 100\nreap 100", "tick 5")
+    assert not seen.all(STARTED)
+    assert seen.one(TICK).second == 0
+
+
+def test_short_lives_between_two_looks(play):
+    """Word of the fork comes, but of no child: whoever came and went was seen by nobody."""
+    seen = play(
+        "at 10\nfork 100 101\nexec 101 /bin/true\nexit 101\nreap 101\nat 16\nfork 100 102",
+        "tick 15, tick 25",
+    )
+    assert seen.live == {100, 102}
+    assert seen.errors == [0, 0]
+
+
+# Images
+
+
+def test_one_program_after_another(play):
+    seen = play(
+        "at 10\nfork 100 101\nexec 101 /bin/sh sh x\nset 101 rss 8M footprint 8M\n"
+        "at 20\nexec 101 /usr/bin/python3 python3 y\nset 101 rss 4M footprint 4M\n"
+        "at 30\nexec 101 /usr/bin/python3 python3 z\nat 40\nexit 101",
+        "tick 15, tick 25, tick 35, tick 45, tick 55",
+    )
+    argvs = [f.image.argv for f in seen.all(IMAGE, 101) if f.image]
+    assert argvs == [("sh", "x"), ("python3", "y"), ("python3", "z")]
+    # The kernel's peak is of the image; the last one's is known to its end.
+    marks = [f.second / MIB for f in seen.all(FOOTPRINT, 101) if f.valid & HAS_WATERMARK]
+    assert marks[:2] == [8, 4]
+    assert [f.second for f in seen.all(FOOTPRINT, 101) if f.valid & FINAL] == [16384]
+
+
+@pytest.mark.parametrize(
+    ("what", "argv", "cut"),
+    [
+        pytest.param("%00%00%00%00/bin/x%00%00", None, False, id="no words"),
+        pytest.param("%02%00%00%00/bin/xyz%00%00%00%00%00%00%00%00", ("", ""), False, id="empty"),
+        pytest.param("%02%00%00%00/bin/x%00%00a%00b%00c=d%00", ("a", "b"), False, id="environment"),
+        pytest.param("%03%00%00%00/bin/x%00%00a%00bc", ("a", "bc"), True, id="cut"),
+        pytest.param("%ff%ff%ff%ff/bin/x%00%00a%00b%00", None, False, id="negative"),
+        pytest.param("%01%00%00%00/bin/x%00%00%ff%fe%00", ("\\xff\\xfe",), False, id="not UTF-8"),
+    ],
+)
+def test_odd_command_lines(play, what, argv, cut):
+    seen = play(f"args 100 {what}", "tick 5")
+    image = seen.one(IMAGE)
+    assert image.image.exe == "/usr/bin/make"
+    if argv is None:
+        assert not image.image.argv or not any(image.image.argv)
+    else:
+        assert image.image.argv == argv or image.image.argv == ("",)  # empty words are no words
+    assert bool(image.valid & ARGV_CUT) is cut
+
+
+def test_a_command_line_longer_than_what_is_kept(play):
+    word = "x" * 100_000
+    seen = play(f"fork 100 101\nexec 101 /bin/echo echo {word} {word}", "tick 5")
+    image = seen.one(IMAGE, 101)
+    assert image.valid & ARGV_CUT
+    assert image.image.argv[:2] == ("echo", word)
+    assert set(image.image.argv[2]) == {"x"}
+
+
+@pytest.mark.parametrize("length", [15, 16, 17, 40])
+def test_long_names(play, length):
+    """The kernel cuts them; the whole of them is in the path."""
+    name = ("abcdefghij" * 4)[:length]
+    seen = play(f"fork 100 101\nexec 101 /opt/{name} {name} x", "tick 5")
+    assert seen.one(IMAGE, 101).image.name == name
+
+
+# Others' processes
+
+
+def test_a_process_of_another_user(play):
+    """It is of the job, and named; its memory and its command line may not be read."""
+    seen = play(
+        "at 10\nfork 100 101\nexec 101 /usr/bin/sudo sudo x\nset 101 uid 0 rss 50M\n"
+        "at 20\nfork 101 102\nexec 102 /usr/bin/true true\nat 30\nexit 102\nreap 102\nexit 101\n"
+        "reap 101",
+        "tick 15, tick 25, tick 35, tick 45",
+    )
+    image = seen.all(IMAGE, 101)[-1]
+    assert image.image.name == "sudo"
+    assert image.image.exe == "/usr/bin/sudo"
+    assert not image.image.argv
+    assert not [f for f in seen.all(MEMORY, 101) if f.valid & HAS_RSS and f.value]
+    assert seen.all(TICK)[0].valid & TICK_PARTIAL
+    assert seen.all(TICK)[0].value == 16384
+    assert seen.stats.unreadable == 2
+    assert seen.live == {100}
+
+
+def test_a_process_that_becomes_another_users(play):
+    """What was read of it before does not count any more."""
+    seen = play(
+        "at 10\nfork 100 101\nset 101 rss 50M footprint 50M\nat 20\nset 101 uid 0\n"
+        "at 30\nset 101 uid 501",
+        "tick 15, tick 25, tick 35",
+    )
+    assert [bool(f.valid & TICK_PARTIAL) for f in seen.all(TICK)] == [False, True, False]
+    assert seen.all(TICK)[2].value > 50 * MIB
+
+
+def test_as_root_everything_is_read(play):
+    seen = play("fork 100 101\nset 101 uid 501 rss 4M\nset 100 uid 0", "tick 5", before="me 50 0")
+    assert seen.stats.unreadable in (0, 2)  # the fixture's `me` comes later and wins
+    assert seen.live == {100, 101}
+
+
+# What the machine refuses
+
+
+@both
+def test_a_table_that_grows_while_it_is_listed(play, sources):
+    seen = play(
+        "grow 400\nat 10\nfork 100 101\ngrow 900", "tick 5, tick 15, tick 25", sources=sources
+    )
+    assert seen.live == {100, 101}
+    assert seen.errors == [0, 0, 0]
+
+
+@both
+@pytest.mark.parametrize("error", [ENOMEM, EMFILE])
+def test_a_scan_that_fails_now_and_then(play, sources, error):
+    """For that one look nothing new is found; what is followed is followed on."""
+    seen = play(
+        f"at 10\nset 100 rss 7M\nfork 100 101\nfail scan {error} 2\nat 30\nfork 100 102",
+        "tick 5, tick 15, tick 25, tick 35",
+        sources=sources,
+    )
+    assert seen.errors == [0, 0, 0, 0]
+    assert seen.live == {100, 101, 102}
+
+
+def test_without_kqueue(play):
+    seen = play(
+        f"fail kqueue {EMFILE} 1\nat 10\nfork 100 101\nat 20\nexit 101",
+        "tick 5, tick 15,tick 25, tick 35",
+    )
+    assert seen.live == {100}
+    assert seen.one(EXITED, 101)
+    assert seen.stats.sources == 0
+
+
+def test_processes_that_cannot_be_watched(play):
+    """They are followed by looking; that not everything is told is known."""
+    seen = play(
+        f"fail register {ENOMEM} 3\nat 10\nfork 100 101\nat 20\nfork 101 102\nexit 101\nreap 101",
+        "tick 5, tick 15, tick 25, tick 35",
+    )
+    assert seen.live == {100, 102}
+    assert seen.one(EXITED, 101)
+
+
+@pytest.mark.parametrize("looks", ["tick 5, tick 15, tick 25, tick 35, tick 45, tick 55"])
+def test_lost_words(play, looks):
+    """kqueue says nothing for a while: nobody is taken for dead or alive because of that."""
+    seen = play(
+        "at 10\nlose on\nfork 100 101\nexec 101 /bin/sh sh\nat 20\nfork 101 102\n"
+        "exec 102 /bin/ls ls\nat 30\nexit 102 0\nreap 102\nlose off\nat 40\nfork 101 103\n"
+        "at 50\nexit 101\nreap 101",
+        looks,
+    )
+    assert seen.live == {100, 103}
+    assert seen.one(EXITED, 101)
+    assert seen.one(EXITED, 102)
+    assert seen.all(IMAGE, 102)[-1].image.name == "ls"
+
+
+# What it costs
+
+
+def test_a_job_that_stands_still_costs_one_question_each(play):
+    forks = "".join(f"fork 100 {pid}\n" for pid in range(101, 121))
+    seen = play(
+        f"{forks}start 900 1 stranger\ngrow 300",
+        "tick 5, tick 6, tick 7, calls scan, calls rusage, tick 1000, tick 1001, calls scan,"
+        "calls rusage",
+    )
+    calls = [int(words[1]) for words in seen.answers if words[0] == "calls"]
+    scans, questions, later_scans, later_questions = calls
+    assert later_scans == scans, "the machine is scanned though nothing has happened"
+    assert later_questions - questions <= 2 * 21 * 2
+
+
+# Signals
+
+
+def test_a_signal_to_all_of_the_job(play):
+    seen = play(
+        "at 10\nfork 100 101\nfork 101 102\nexit 101\nreap 101\nset 102 pgid 102 sid 102\n"
+        "fork 100 103\nstart 200 50 mine\nfork 200 201\nstart 300 1 stranger",
+        "tick 5, tick 15, signal 0, signal 9, signal 0, tick 25",
+    )
+    answers = [[int(word) for word in words[1:]] for words in seen.answers if words[0] == "signal"]
+    assert all(each[0] >= 0 for each in answers)
+    assert set(answers[0][1:]) == set(answers[1][1:]) >= {100, 103}
+    assert not set(answers[0][1:]) & {50, 200, 201, 300}
+    assert seen.job.root_status == 9
+
+
+def test_who_cannot_be_killed_and_who_will_not_end(play):
+    seen = play(
+        "at 10\nfork 100 101\nset 101 uid 0\nfork 100 102\nset 102 ignores 15",
+        "tick 15, signal 15, tick 25",
+    )
+    assert int(seen.answer("signal")[0]) >= 0
+    assert seen.live == {101, 102}
+
+
+# The whole machine
+
+
+def test_scan(play):
+    seen = play(
+        "at 10\nfork 100 101\nexec 101 /bin/ls ls\nat 20\nexit 101 256\nset 100 uid 0\ngrow 30",
+        "tick 25, scan",
+    )
+    rows = {row.pid: row for row in seen.rows}
+    assert rows[101].state == "Z"
+    assert (rows[101].ppid, rows[101].name) == (100, "ls")
+    assert rows[100].valid == HAS_PARENT | HAS_START
+    assert rows[101].start == pytest.approx(10 * MS, abs=1000)
+    assert 0 not in rows, "the kernel is no process"
+    assert rows[1].name == "launchd"
+
+
+# The sampler's own thread
+
+
+def test_the_thread_is_woken_by_what_happens(play):
+    """Looks are an hour apart: nothing but kqueue's word can end this."""
+    seen = play(
+        "at 40\nfork 100 101\nset 101 rss 3M footprint 3M\nat 120\nfork 101 102\nset 102 rss 5M\n"
+        "at 200\nexit 102 0\nreap 102\nat 240\nexit 101\nreap 101\nat 300\nexit 100 1024",
+        "run",
+    )
+    assert {f.pid for f in seen.all(STARTED)} == {100, 101, 102}
+    assert seen.job.root_status == 1024
+    assert seen.one(EXITED, 102).time == pytest.approx(200 * MS, abs=80 * MS)
+
+
+# Histories that nobody thought of
+
+
+def history(seed: int) -> tuple[str, str, dict[int, int]]:
+    """A script, a plan, and the pids that live at its end."""
+    rng = random.Random(seed)
+    live, zombies = {ROOT: ME}, {}
+    pid, lines, plan = ROOT, [], ["tick 1"]
+    for step in range(1, 60):
+        lines.append(f"at {step * 5}")
+        for _ in range(rng.randrange(3)):
+            who = rng.choice(list(live))
+            match rng.randrange(8):
+                case 0 | 1 | 2:
+                    # Pids come around again.
+                    pid = 101 + (pid - 100 + rng.randrange(1, 4)) % 40
+                    if pid in live or pid in zombies:
+                        continue
+                    lines.append(f"fork {who} {pid}")
+                    live[pid] = who
+                case 3:
+                    lines.append(f"exec {who} /bin/program{rng.randrange(9)} a b")
+                case 4:
+                    size = rng.randrange(1, 60)
+                    lines.append(f"set {who} rss {size}M footprint {size // 2}M")
+                case 5:
+                    lines.append(f"set {who} pgid {who}")
+                case 6 | 7 if who != ROOT:
+                    lines.append(f"exit {who} {rng.choice((0, 256, 9))}")
+                    parent = live.pop(who)
+                    if parent in live:
+                        zombies[who] = parent
+                    for child in [each for each, above in live.items() if above == who]:
+                        live[child] = 1
+                    for gone in [each for each, above in zombies.items() if above == who]:
+                        del zombies[gone]
+                case _:
+                    if zombies:
+                        gone = rng.choice(list(zombies))
+                        lines.append(f"reap {gone}")
+                        del zombies[gone]
+        if rng.randrange(12) == 0:
+            lines.append(rng.choice(["lose on", "lose off", "grow 40", f"fail scan {ENOMEM} 1"]))
+        plan.append(f"tick {step * 5 + 2}")
+    lines.append("at 300\nlose off")
+    plan += ["tick 301", "tick 310", "tick 320"]
+    return "\n".join(lines), ", ".join(plan), live
+
+
+@both
+@pytest.mark.parametrize("seed", range(20))
+def test_random_histories(play, seed, sources):
+    """Whatever happens, no look fails, the sums are right (see Played), and who lives at the end is
+    followed, but for those whose parent came and went unseen."""
+    script, plan, live = history(seed)
+    seen = play(script, plan, sources=sources)
+    assert not any(seen.errors)
+    assert seen.live <= set(live)
+    assert seen.live >= {pid for pid, parent in live.items() if parent in seen.live}
+
+
+# Who else is there
+
+
+def test_children_of_the_caller_are_not_of_the_job(play):
+    seen = play("start 60 50 other\nat 10\nfork 60 61\nfork 50 70", "tick 5, tick 15", others=True)
+    assert seen.live == {100}
+
+
+def test_probe(play):
+    seen = play("", "probe 16, probe 1, probe 2, probe 4, probe 8, tick 5")
+    answers = [int(words[1]) for words in seen.answers if words[0] == "probe"]
+    assert answers[0] == 0
+    assert all(each < 0 for each in answers[1:])
+
+
+def test_a_footprint_that_nobody_may_read_is_not_in_the_sum(play):
+    seen = play(
+        "set 100 footprint 5M\nfork 100 101\nset 101 footprint 7M uid 0", "tick 5", adopter=ME
+    )
+    total = seen.one(FOOTPRINT, 0)
+    assert total.valid & HAS_FOOTPRINT
+    assert (total.value, total.second) == (5 * MIB, 1)
+
+
+def test_an_exit_is_told_of_when_it_was(play):
+    seen = play("at 10\nfork 100 101\nat 20\nexit 101 512\nreap 101", "tick 15, tick 25, tick 35")
+    end = seen.one(EXITED, 101)
+    assert end.value == 512 if end.valid & HAS_STATUS else not end.valid & BY_EVENT
