@@ -249,6 +249,7 @@ complete -C "$argv[1]"
 
 LINES = {
     "memwatch r": ["run", "report"],
+    "~/bin/memwatch r": ["run", "report"],
     "memwatch run --on-l": ["--on-limit"],
     "memwatch run --on-limit ": ["kill", "report"],
     "memwatch run --on-limit=k": ["--on-limit=kill"],

@@ -5,7 +5,8 @@ function __memwatch_complete
     set -l current (commandline -ct)
     # Of --option=value only the value is completed, but the whole is written.
     set -l prefix (string match -r -- '^--[^=]*=' $current)
-    for line in (_MEMWATCH_COMPLETE=fish_complete $before[1] $before[2..-1] "$current" 2>/dev/null)
+    set -l program (string replace -r -- '^~/' "$HOME/" $before[1])
+    for line in (_MEMWATCH_COMPLETE=fish_complete $program $before[2..-1] "$current" 2>/dev/null)
         set -l item (string split \t -- $line)
         switch $item[1]
             case plain
