@@ -46,11 +46,13 @@ The nearest one upward can have options below \\fB[tool.memwatch.{name}]\\fP.
 def import_commands() -> click.Group:
     """The command line, whether or not the extension can be loaded.
 
-    It may be for another machine, or not built yet. What it declares is enough to import the rest.
+    It may be for another machine, or not built yet. What it declares is enough to import the rest,
+    with a name for its backend, on which no page depends.
     """
     ffi = cffi.FFI()
     ffi.cdef((ROOT / "csrc/api.h").read_text(encoding="utf-8"))
-    sys.modules["memwatch._native"] = SimpleNamespace(ffi=ffi, lib=None)
+    lib = SimpleNamespace(mw_backend=lambda: ffi.new("char[]", b"unsupported"))
+    sys.modules["memwatch._native"] = SimpleNamespace(ffi=ffi, lib=lib)
     sys.path.insert(0, str(ROOT))
     from memwatch.cli import cli
 
