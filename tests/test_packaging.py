@@ -14,7 +14,6 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -300,16 +299,24 @@ def test_an_unknown_system_gets_a_program_that_says_so(unpacked, tmp_path):
 # -- Other machines, built for here by zig, which has their headers and their libraries' names -----
 
 
-ZIG = f"{shlex.quote(sys.executable)} -m ziglang cc"
-
-
 @pytest.fixture(scope="module")
-def zig(tmp_path_factory) -> Iterator[None]:
-    """It keeps what it has compiled, and not every user has a home."""
+def zig(tmp_path_factory) -> str:
+    """Its command. It keeps what it compiled in a folder of ours: not every user has a home."""
+    if sys.platform != "linux":
+        pytest.skip("needs the headers of a Python for Linux; this one is built for by itself")
     pytest.importorskip("ziglang", reason="no ziglang: it builds for other machines")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path_factory.mktemp("zig")))
-        yield
+    folder = tmp_path_factory.mktemp("zig")
+    headers = Path(sysconfig.get_path("include"))
+    shutil.copytree(headers, folder / "include")
+    # Debian's pyconfig.h looks for one of the machine that is built for. That of this machine will
+    # do: nothing in the stable ABI depends on it, as long as both have 64 bits.
+    debian = headers.parent / str(sysconfig.get_config_var("MULTIARCH")) / headers.name
+    if (debian / "pyconfig.h").exists():
+        shutil.copy(debian / "pyconfig.h", folder / "include")
+    cache = f"ZIG_GLOBAL_CACHE_DIR={folder / 'cache'}"
+    return shlex.join(
+        ["env", cache, sys.executable, "-m", "ziglang", "cc", f"-I{folder / 'include'}"]
+    )
 
 
 class Mac(NamedTuple):
@@ -319,18 +326,18 @@ class Mac(NamedTuple):
     cpu: int
     """cpu_type_t of mach/machine.h."""
 
-    def compilers(self) -> dict[str, str]:
+    def compilers(self, zig: str) -> dict[str, str]:
         """What setuptools is to build with, instead of what Python itself was built with.
 
         All that an extension does not define must be in a library, but for Python's own functions:
         they are in the program that loads it. The linker then takes any name for one of those.
         """
-        zig = f"{ZIG} -target {self.target}"
+        compiler = f"{zig} -target {self.target}"
         return {
-            "CC": f"{zig} -Werror=unguarded-availability",
+            "CC": f"{compiler} -Werror=unguarded-availability",
             "CFLAGS": "-Wall",
             # The system's library alone: zig would compile one of its own to go with it.
-            "LDSHARED": f"{zig} -shared -nostdlib -lc -undefined dynamic_lookup",
+            "LDSHARED": f"{compiler} -shared -nostdlib -lc -undefined dynamic_lookup",
             "_PYTHON_HOST_PLATFORM": self.platform,
         }
 
@@ -342,9 +349,7 @@ MACS = [
 
 
 @pytest.fixture(params=MACS, ids=lambda mac: mac.platform)
-def mac(zig, request) -> Mac:
-    if sys.platform == "darwin":
-        pytest.skip("builds for macOS where there is none; here it is built as for any system")
+def mac(request) -> Mac:
     pytest.importorskip("macholib", reason="no macholib: it reads what was built")
     return request.param
 
@@ -404,8 +409,8 @@ def stable_abi() -> set[str]:
 
 
 @pytest.mark.skipif(not has_gil, reason="a free-threaded Python has no stable ABI")
-def test_wheel_for_macos(unpacked, mac, tmp_path):
-    wheel = build("wheel", unpacked, tmp_path / "wheel", **mac.compilers())
+def test_wheel_for_macos(unpacked, mac, zig, tmp_path):
+    wheel = build("wheel", unpacked, tmp_path / "wheel", **mac.compilers(zig))
     tag = mac.platform.replace("-", "_").replace(".", "_")
     assert wheel.name.endswith(f"-cp310-abi3-{tag}.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -421,16 +426,16 @@ def test_wheel_for_macos(unpacked, mac, tmp_path):
     audit(wheel)
 
 
-def compile_for(mac: Mac, code: str, folder: Path) -> Path:
+def compile_for(mac: Mac, zig: str, code: str, folder: Path) -> Path:
     """An extension by itself, with the compilers that make the wheel's."""
     (folder / "x.c").write_text(code)
-    compilers = mac.compilers()
+    compilers = mac.compilers(zig)
     run([*shlex.split(compilers["CC"]), "-O2", "-c", "x.c", "-o", "x.o"], cwd=folder)
     run([*shlex.split(compilers["LDSHARED"]), "x.o", "-o", "x.so"], cwd=folder)
     return folder / "x.so"
 
 
-def test_a_misspelt_function_is_noticed(mac, tmp_path):
+def test_a_misspelt_function_is_noticed(mac, zig, tmp_path):
     code = """
         extern int proc_listallpids(void *, int), proc_listallpid(void *, int);
         extern int PyErr_Occured(void), PyErr_CheckSignals(void);
@@ -439,21 +444,21 @@ def test_a_misspelt_function_is_noticed(mac, tmp_path):
                    PyErr_CheckSignals();
         }
     """
-    image = read_image(compile_for(mac, code, tmp_path))
+    image = read_image(compile_for(mac, zig, code, tmp_path))
     assert "_proc_listallpids" in image.found
     assert image.missing - stable_abi() == {"_proc_listallpid", "_PyErr_Occured"}
 
 
-def test_a_function_of_a_later_macos_is_noticed(mac, tmp_path):
+def test_a_function_of_a_later_macos_is_noticed(mac, zig, tmp_path):
     code = '#include <sys/stat.h>\nint f(void) { return mkfifoat(-1, "", 0); }'
     with pytest.raises(AssertionError, match=r"only available on macOS 13\.0 or newer"):
-        compile_for(mac, code, tmp_path)
+        compile_for(mac, zig, code, tmp_path)
 
 
 @pytest.mark.skipif(not has_gil, reason="a free-threaded Python has no stable ABI")
 def test_wheel_for_another_processor_and_c_library(zig, unpacked, tmp_path):
     """Compiled, not linked with musl: that is done where wheels are made for a release."""
-    compiler = f"{ZIG} -target aarch64-linux-musl"
+    compiler = f"{zig} -target aarch64-linux-musl"
     compilers = {"CC": compiler, "CFLAGS": "-Wall", "LDSHARED": f"{compiler} -shared -nostdlib"}
     platform = {"_PYTHON_HOST_PLATFORM": "linux-aarch64"}
     wheel = build("wheel", unpacked, tmp_path / "wheel", **compilers, **platform)
