@@ -547,9 +547,10 @@ static int adopt_found(mw_follower *f, int64_t time) {
 /* -- Its end -- */
 
 /* Takes the wait status of a zombie that is our child, so that it goes away. */
-static int reap(mw_follower *f, const mw_slot *slot, int *status) {
+static int reap(mw_follower *f, const mw_slot *slot, int *status,
+                uint64_t *peak) {
     return !slot->foreign && slot->handle &&
-           mw_platform_reap(f->platform, slot->handle, status);
+           mw_platform_reap(f->platform, slot->handle, status, peak);
 }
 
 /* What was learnt of all its life. */
@@ -606,6 +607,17 @@ static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
         error = report_unseen_image(f, slot, since,
                                     has_events(f) ? MW_INHERITED : 0);
     }
+    int status;
+    uint64_t peak = 0;
+    if (life == MW_ENDED && reap(f, slot, &status, &peak)) {
+        slot->known |= MW_HAS_STATUS;
+        slot->status = status;
+    }
+    if (peak) {
+        slot->known |= MW_HAS_WATERMARK;
+        slot->peak = peak;
+        slot->has_record = 1;
+    }
     if (!error)
         error = report_sums(f, slot, time);
     if (error)
@@ -613,11 +625,7 @@ static int report_exit(mw_follower *f, mw_slot *slot, int64_t time,
     mw_observation *record = observe(f, time, MW_EXITED, slot);
     if (!record)
         return -ENOMEM;
-    int status;
-    if (life == MW_ENDED && reap(f, slot, &status)) {
-        record->value = (uint64_t)status;
-        record->valid = MW_HAS_STATUS;
-    } else if (slot->known & MW_HAS_STATUS) {
+    if (slot->known & MW_HAS_STATUS) {
         record->value = (uint64_t)slot->status;
         record->valid = MW_HAS_STATUS;
     }
@@ -760,8 +768,8 @@ static void forget_threads(mw_slot *slot) {
 }
 
 static int on_exec(mw_follower *f, const mw_news *n) {
-    int is_of_job;
-    int error = is_true(f, n->pid, n->time, &is_of_job);
+    int is_of_job = find(f, n->pid) != NULL;
+    int error = n->mark ? 0 : is_true(f, n->pid, n->time, &is_of_job);
     mw_slot *slot = find(f, n->pid);
     if (error || !is_of_job || slot->ended)
         return error;
@@ -770,7 +778,7 @@ static int on_exec(mw_follower *f, const mw_news *n) {
         slot->known &= ~(uint32_t)MW_HAS_STATUS;
     error = mw_pids_add(&f->fresh, n->pid);
     int is_seen =
-        slot->early_image &&
+        slot->early_image && !n->mark &&
         (!slot->is_complete || n->time < slot->image_read_at + EXEC_LAG);
     slot->early_image = 0;
     if (is_seen) {
@@ -1120,9 +1128,23 @@ static int hear(mw_follower *f, int64_t time) {
     return error ? error : look_at_news(f, time);
 }
 
+static int is_member(const void *table, int32_t pid) {
+    return mw_table_find(table, pid) >= 0;
+}
+
+/* Follows those who have joined the job unheard of. */
+static int find_joined(mw_follower *f, int64_t time) {
+    int error =
+        mw_platform_discover(f->platform, is_member, &f->table, &f->found);
+    return error ? error : adopt_found(f, time);
+}
+
 int mw_follow_news(mw_follower *f, int64_t time) {
     int error = hear(f, time);
     f->found.count = 0; /* the next tick finds them again */
+    /* Word of a fork may come without the child's pid. */
+    if (!error && (mw_platform_sources(f->platform) & MW_KQUEUE))
+        error = find_joined(f, time);
     return error;
 }
 
@@ -1177,7 +1199,8 @@ static int has_patience(const mw_follower *f, mw_slot *slot) {
     int expected = has_events(f) || (sources && slot->pid == f->root_pid) ||
                    ((sources & MW_TASKSTATS) &&
                     (!slot->has_record || (slot->first_ended && first_pass))) ||
-                   ((sources & MW_HOOK) && !slot->exits);
+                   ((sources & MW_HOOK) && !slot->exits) ||
+                   ((sources & MW_KQUEUE) && slot->handle && !slot->leaving);
     if (!expected)
         return 0;
     slot->patience--;
@@ -1219,8 +1242,9 @@ static int visit_ended(mw_follower *f, mw_slot *slot, int64_t time,
                                  &f->found);
     /* A zombie may have become ours: an orphan nobody waited for. */
     int status;
+    uint64_t peak;
     if (reading.life == MW_ENDED)
-        reap(f, slot, &status);
+        reap(f, slot, &status, &peak);
     /* What the hook has seen of it comes before its end. */
     if (reading.life != MW_ALIVE && slot->passes < PATIENCE) {
         slot->passes++;
@@ -1273,10 +1297,6 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
         f->unreadable++;
     }
     return 0;
-}
-
-static int is_member(const void *table, int32_t pid) {
-    return mw_table_find(table, pid) >= 0;
 }
 
 /* Visits every process, those that are found on the way, too. */
@@ -1340,14 +1360,11 @@ static int pass_over(mw_follower *f, int64_t time, uint32_t *flags) {
         return -ENOMEM;
     int error = hear(f, time);
     f->rounds++;
-    if (!error)
-        error =
-            mw_platform_discover(f->platform, is_member, &f->table, &f->found);
     int first = !find(f, f->root_pid) && !f->last_serial;
     if (!error && first)
         error = mw_pids_add(&f->found, f->root_pid);
     if (!error)
-        error = adopt_found(f, time);
+        error = find_joined(f, time);
     if (!error && first && !find(f, f->root_pid))
         f->root_ended = 1;
     return error ? error : visit_all(f, time, flags);

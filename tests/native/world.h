@@ -422,7 +422,9 @@ int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
     return who && who->ppid == other && who->vforked;
 }
 
-int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status) {
+int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status,
+                     uint64_t *peak) {
+    *peak = 0;
     (void)platform;
     if (handle->who->ppid != ADOPTER || handle->who->life != MW_ENDED)
         return 0;
