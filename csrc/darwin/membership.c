@@ -42,6 +42,7 @@ static void remember(mw_person *person, const mw_person *known) {
     person->parent_unique = known->parent_unique;
     person->parent = known->parent;
     person->standing = known->standing;
+    person->is_followed = known->is_followed;
     if (!person->group) /* a zombie has left it */
         person->group = known->group;
     /* Who leaves a session leaves the group as well. */

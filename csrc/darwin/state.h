@@ -62,8 +62,9 @@ int mw_job_scan(mw_job *job);
 /* Tells the job who its first process is. Takes the lock. */
 void mw_job_set_root(mw_job *job, const mw_row *row, const mw_unique *unique);
 
-/* The parent of a process as far as it is known. Takes the lock. */
-int32_t mw_job_parent(mw_job *job, const mw_row *row);
+/* Marks a process as followed: its parent, as far as that is known. Takes the
+   lock. */
+int32_t mw_job_follow(mw_job *job, const mw_row *row);
 
 /* Puts down that something is to be told of a process. Of its end what there is
    to know is read at once: when its parent has waited for it, it is gone. */
