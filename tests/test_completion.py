@@ -13,6 +13,7 @@ import pytest
 
 from memwatch.cli import COMMANDS, cli
 from memwatch.completion import SCRIPTS, lines
+from memwatch.profiler import SOURCES
 
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
@@ -83,7 +84,7 @@ def test_values_of_options(command, option):
 
 
 def test_words_that_are_not_all_there_are():
-    assert plain("run", "--sources", "") == ["auto", "none", "connector", "perf", "taskstats"]
+    assert plain("run", "--sources", "") == ["auto", "none", *SOURCES]
     assert plain("view", "--group-by", "c") == ["command", "cwd"]
     assert plain("report", "--top", "") == ["all"]
     assert plain("run", "--max-total-rss", "") == []
