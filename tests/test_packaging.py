@@ -14,6 +14,7 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -302,6 +303,15 @@ def test_an_unknown_system_gets_a_program_that_says_so(unpacked, tmp_path):
 ZIG = f"{shlex.quote(sys.executable)} -m ziglang cc"
 
 
+@pytest.fixture(scope="module")
+def zig(tmp_path_factory) -> Iterator[None]:
+    """It keeps what it has compiled, and not every user has a home."""
+    pytest.importorskip("ziglang", reason="no ziglang: it builds for other machines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path_factory.mktemp("zig")))
+        yield
+
+
 class Mac(NamedTuple):
     target: str
     platform: str
@@ -332,10 +342,9 @@ MACS = [
 
 
 @pytest.fixture(params=MACS, ids=lambda mac: mac.platform)
-def mac(request) -> Mac:
+def mac(zig, request) -> Mac:
     if sys.platform == "darwin":
         pytest.skip("builds for macOS where there is none; here it is built as for any system")
-    pytest.importorskip("ziglang", reason="no ziglang: it builds for macOS")
     pytest.importorskip("macholib", reason="no macholib: it reads what was built")
     return request.param
 
@@ -442,11 +451,10 @@ def test_a_function_of_a_later_macos_is_noticed(mac, tmp_path):
 
 
 @pytest.mark.skipif(not has_gil, reason="a free-threaded Python has no stable ABI")
-def test_wheel_for_another_processor_and_c_library(unpacked, tmp_path):
-    """Compiled, not linked with musl: Linux's own libraries are tried where wheels are released."""
-    pytest.importorskip("ziglang", reason="no ziglang: it builds for other machines")
-    zig = f"{ZIG} -target aarch64-linux-musl"
-    compilers = {"CC": zig, "CFLAGS": "-Wall", "LDSHARED": f"{zig} -shared -nostdlib"}
+def test_wheel_for_another_processor_and_c_library(zig, unpacked, tmp_path):
+    """Compiled, not linked with musl: that is done where wheels are made for a release."""
+    compiler = f"{ZIG} -target aarch64-linux-musl"
+    compilers = {"CC": compiler, "CFLAGS": "-Wall", "LDSHARED": f"{compiler} -shared -nostdlib"}
     platform = {"_PYTHON_HOST_PLATFORM": "linux-aarch64"}
     wheel = build("wheel", unpacked, tmp_path / "wheel", **compilers, **platform)
     assert wheel.name.endswith("-cp310-abi3-linux_aarch64.whl")
