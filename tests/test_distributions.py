@@ -239,7 +239,7 @@ def test_nix_package(filled, sdist):
 
 def test_nix_flake(filled):
     pkgs = """{
-      inherit lib system;
+      inherit lib;
       callPackage = path: _: package;
       runCommand = name: _: script: script;
       mkShell = what: what;

@@ -12,24 +12,24 @@
         "x86_64-darwin"
         "aarch64-darwin"
       ];
-      each = f: nixpkgs.lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
+      each = f: nixpkgs.lib.genAttrs systems (system: f system nixpkgs.legacyPackages.${system});
     in
     {
-      packages = each (pkgs: {
+      packages = each (_: pkgs: {
         default = pkgs.callPackage ./package.nix { };
       });
 
       # The build itself tries the program; this runs it as it is installed.
-      checks = each (pkgs: {
+      checks = each (system: pkgs: {
         run = pkgs.runCommand "memwatch-run" { } ''
-          ${pkgs.lib.getExe self.packages.${pkgs.system}.default} run --json -- true >$out
+          ${pkgs.lib.getExe self.packages.${system}.default} run --json -- true >$out
           ${pkgs.lib.getExe pkgs.jq} --exit-status '.exit_code == 0' $out
         '';
       });
 
-      devShells = each (pkgs: {
+      devShells = each (system: pkgs: {
         default = pkgs.mkShell {
-          inputsFrom = [ self.packages.${pkgs.system}.default ];
+          inputsFrom = [ self.packages.${system}.default ];
           packages = [
             pkgs.clang-tools
             pkgs.ruff
