@@ -184,10 +184,11 @@ def play(toolchain: Any, common_sources: tuple[str, ...], tmp_path: Path) -> Cal
         adopter: int = ME,
         others: bool = False,
         sources: int = 16,
+        uid: int = 501,
         before: str = "",
     ) -> Played:
         (tmp_path / "script").write_text(
-            f"{before}\nme {ME} 501\nstart {ME} 1 memwatch\n"
+            f"{before}\nme {ME} {uid}\nstart {ME} 1 memwatch\n"
             f"start {JOB} {ME} make make all\n{script}\n"
         )
         job = f"job {JOB} {adopter} {int(others)} {sources}\n"

@@ -28,8 +28,9 @@
  *                           question how large the table is
  *   vanish PID              gone, reaped, right after the next table
  *   lose on|off             kqueue tells nothing of what happens meanwhile
- *   fail WHAT ERRNO COUNT   the next COUNT calls: scan, rusage, shortinfo,
- *                           unique, path, args, kqueue, register
+ *   fail WHAT ERRNO COUNT [AFTER]   COUNT calls, after AFTER others: scan,
+ *                           rusage, shortinfo, unique, path, args, kqueue,
+ *                           register
  */
 
 /* Makes an empty scripted machine: launchd and the kernel only, at time 0. */

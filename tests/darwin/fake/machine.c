@@ -202,7 +202,7 @@ enum { MOST_KINDS = 32 };
 static struct {
     char what[16];
     long calls;
-    int error, count; /* of the calls that are to fail yet */
+    int error, after, count; /* of the calls that are to fail yet */
 } asked[MOST_KINDS];
 
 static size_t kind_of(const char *what) {
@@ -218,13 +218,17 @@ static size_t kind_of(const char *what) {
 int ask(const char *what) {
     size_t i = kind_of(what);
     asked[i].calls++;
+    if (asked[i].after > 0) {
+        asked[i].after--;
+        return 0;
+    }
     if (!asked[i].count)
         return 0;
     asked[i].count--;
     return asked[i].error;
 }
 
-int fail_next(const char *what, int error, int count) {
+int fail_next(const char *what, int error, int count, int after) {
     static const char *const known[] = {"scan",   "rusage",  "shortinfo",
                                         "unique", "path",    "args",
                                         "kqueue", "register"};
@@ -233,6 +237,7 @@ int fail_next(const char *what, int error, int count) {
             size_t kind = kind_of(what);
             asked[kind].error = error;
             asked[kind].count = count;
+            asked[kind].after = after;
             return 0;
         }
     return -1;

@@ -90,7 +90,7 @@ uint64_t to_seen_ticks(int64_t ns);
 
 /* Counts a call; the error that is due, or 0. */
 int ask(const char *what);
-int fail_next(const char *what, int error, int count);
+int fail_next(const char *what, int error, int count, int after);
 void reset_asked(void);
 
 /* The steps of a script whose time has come. */

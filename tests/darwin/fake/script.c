@@ -156,7 +156,7 @@ static int about_machine(const words *w) {
         fake.is_losing = !strcmp(word(w, 1), "on");
     else if (!strcmp(verb, "fail"))
         return fail_next(word(w, 1), (int)number(word(w, 2)),
-                         (int)number(word(w, 3)));
+                         (int)number(word(w, 3)), (int)number(word(w, 4)));
     else
         return 1;
     return 0;
