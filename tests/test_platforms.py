@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -95,21 +96,21 @@ NOTHING = dict.fromkeys(native.SamplerStats._fields, 0)
 
 
 @pytest.mark.parametrize(
-    ("sources", "probed", "used", "reason"),
+    ("error", "reason"),
     [
-        (tiers.KQUEUE, 0, True, None),
-        (0, 24, False, "it takes a descriptor, and the limit on open files is too low"),
-        (0, 0, False, "it failed: Input/output error"),
+        (0, None),
+        (errno.EMFILE, "it takes a descriptor, and the limit on open files is too low"),
     ],
 )
 def test_what_became_of_kqueue(
-    monkeypatch: pytest.MonkeyPatch, sources: int, probed: int, used: bool, reason: str | None
+    monkeypatch: pytest.MonkeyPatch, error: int, reason: str | None
 ) -> None:
     monkeypatch.setattr(profiler, "SOURCES", {"kqueue": tiers.KQUEUE})
-    monkeypatch.setattr(native, "probe", lambda source: probed if source == tiers.KQUEUE else 95)
-    stats = native.SamplerStats(**{**NOTHING, "sources": sources})
+    monkeypatch.setattr(native, "probe", lambda source: errno.ENOTSUP)
+    sources = 0 if error else tiers.KQUEUE
+    stats = native.SamplerStats(**{**NOTHING, "sources": sources, "kqueue_error": error})
     found, advice = profiler._sources(stats, ("kqueue",), profiler._Hook(False))
-    assert [(each.id, each.used, each.reason) for each in found] == [("kqueue", used, reason)]
+    assert [(each.id, each.used, each.reason) for each in found] == [("kqueue", not error, reason)]
     assert advice is None
     # That is no reason to say that every process was seen.
     assert not tiers.TELL_ALL & {each.id for each in found}

@@ -368,8 +368,8 @@ def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
     bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
     if accuracy.footprints and accuracy.footprints[EXACT] < sum(accuracy.footprints.values()):
         yield dim(
-            "A peak footprint is exact where it could be read as the process ended, and that had "
-            "run no other program first."
+            "A peak footprint is exact if it was read as the process ended, and that had run one "
+            "program only."
         )
     if accuracy.lost:
         lost = count(accuracy.lost, "message from the kernel was", "messages from the kernel were")

@@ -238,7 +238,8 @@ def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str,
             ("MW_BUILD_TARGET", '"macosx-11.0-arm64"'),
         ],
         extra_compile_args=["-std=c11", "-O1", "-g", "-pthread"],
-        extra_link_args=["-pthread", *WRAPS],
+        # Not the C library's sysctl(), which a program finds first.
+        extra_link_args=["-pthread", "-Wl,-Bsymbolic", *WRAPS],
         py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
     )
     ffi.compile(tmpdir=str(folder))
