@@ -7,6 +7,7 @@ from pathlib import Path
 
 from setuptools import Command, setup
 from setuptools.command.build import build
+from setuptools.command.sdist import sdist
 from setuptools.errors import ExecError
 
 if sys.platform == "win32":
@@ -40,9 +41,16 @@ class BuildManPages(Command):
         pages = sorted(map(str, folder.glob("*.1")))
         self.distribution.data_files.append(("share/man/man1", pages))
 
-    def get_source_files(self):
-        """For the sdist."""
-        return [MAN_PAGES]
+
+class SourceDist(sdist):
+    """With what others need to test and to package memwatch."""
+
+    def add_defaults(self):
+        super().add_defaults()
+        self.filelist.extend([".ci/run", "CHANGELOG.md"])
+        for folder in ("benchmarks", "docs", "tests"):
+            files = (path for path in Path(folder).rglob("*") if path.is_file())
+            self.filelist.extend(str(path) for path in files if path.suffix not in (".pyc", ".so"))
 
 
 class Build(build):
@@ -51,7 +59,7 @@ class Build(build):
 
 setup(
     cffi_modules=["csrc/build_ffi.py:ffi"],
-    cmdclass={"build": Build, "build_man_pages": BuildManPages},
+    cmdclass={"build": Build, "build_man_pages": BuildManPages, "sdist": SourceDist},
     # Where each shell looks for what others have installed.
     data_files=[
         ("share/bash-completion/completions", ["memwatch/completion/memwatch.bash"]),
