@@ -45,12 +45,12 @@ class BuildManPages(Command):
 class SourceDist(sdist):
     """With what others need to test and to package memwatch."""
 
-    def add_defaults(self):
-        super().add_defaults()
+    def make_distribution(self):
         self.filelist.extend([".ci/run", "CHANGELOG.md"])
         for folder in ("benchmarks", "docs", "tests"):
             files = (path for path in Path(folder).rglob("*") if path.is_file())
             self.filelist.extend(str(path) for path in files if path.suffix not in (".pyc", ".so"))
+        super().make_distribution()
 
 
 class Build(build):
