@@ -66,7 +66,7 @@ def test_one_process(play, sources):
     assert (memory.value, memory.valid & HAS_RSS) == (5 * MIB, HAS_RSS)
     assert seen.one(TICK).value == 5 * MIB
     assert seen.stats.sources == sources
-    assert seen.errors == [0]
+    assert not any(seen.errors)
 
 
 def test_memory_over_time(play):
@@ -143,7 +143,7 @@ def test_the_same_pid_twice(play):
         "at 10\nfork 100 101\nfork 100 102\nset 101 rss 7M footprint 7M\n"
         "at 20\nexit 101\nreap 101\nfork 100 101\nexec 101 /bin/new new\nset 101 rss 1M\n"
         "exit 102\nreap 102\nstart 102 1 stranger",
-        "tick 5, tick 15, tick 25",
+        "tick 5, tick 15, tick 25, tick 35",
     )
     first, second = (f for f in seen.all(STARTED, 101))
     assert first.process != second.process
@@ -205,7 +205,7 @@ def test_processes_that_vanish_in_mid_scan(play, sources):
         sources=sources,
     )
     assert seen.live == {100, 102}
-    assert seen.errors == [0, 0]
+    assert not any(seen.errors)
 
 
 def test_a_zombie(play):
@@ -262,7 +262,7 @@ def test_short_lives_between_two_looks(play):
         "tick 5, tick 15, tick 25",
     )
     assert seen.live == {100, 102}
-    assert seen.errors == [0, 0]
+    assert not any(seen.errors)
 
 
 # Images
@@ -372,7 +372,7 @@ def test_a_table_that_grows_while_it_is_listed(play, sources):
         "grow 400\nat 10\nfork 100 101\ngrow 900", "tick 5, tick 15, tick 25", sources=sources
     )
     assert seen.live == {100, 101}
-    assert seen.errors == [0, 0, 0]
+    assert not any(seen.errors)
 
 
 @both
@@ -384,7 +384,8 @@ def test_a_scan_that_fails_now_and_then(play, sources, error):
         "tick 5, tick 15, tick 25, tick 35",
         sources=sources,
     )
-    assert seen.errors == [0, 0, 0, 0]
+    assert not any(seen.errors)
+    assert seen.stats.lost == 2
     assert seen.live == {100, 101, 102}
 
 
