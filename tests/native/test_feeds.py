@@ -19,7 +19,9 @@ COMPILERS = ("gcc", "clang")
 
 PARSERS = ["linux/messages.c", "news.c"]
 EVERYTHING = sorted(
-    str(path.relative_to(CSRC)) for path in [*CSRC.glob("*.c"), *CSRC.glob("linux/*.c")] if path.name != "unsupported.c"
+    str(path.relative_to(CSRC))
+    for path in [*CSRC.glob("*.c"), *CSRC.glob("linux/*.c")]
+    if path.name != "unsupported.c"
 )
 
 FUZZ_SECONDS = 10

@@ -159,6 +159,12 @@ int fake_getrusage(int who, struct rusage *used) {
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
     int is_wall = clock == CLOCK_REALTIME;
     int is_clock = is_wall || clock == CLOCK_MONOTONIC;
+    if (clock == CLOCK_THREAD_CPUTIME_ID && fake.is_live) {
+        int64_t used = real_clock(clock) - live_spent();
+        *out = (struct timespec){.tv_sec = used / 1000000000,
+                                 .tv_nsec = used % 1000000000};
+        return 0;
+    }
     if (is_real() || (!is_clock && clock != CLOCK_THREAD_CPUTIME_ID))
         return __real_clock_gettime(clock, out);
     lock_machine();
