@@ -39,14 +39,11 @@ int mw_platform_signal(const mw_platform *p, int number, int reap,
     (void)reap; /* orphans are launchd's */
     mw_job *job = p->job;
     size_t before;
-    int error = 0, round = 0;
+    int error, round = 0;
     pthread_mutex_lock(&job->lock);
-    if (!job->members.root_pid)
-        error = -ESRCH;
     do {
         before = found->count;
-        if (!error)
-            error = strike_new(job, number, found);
+        error = strike_new(job, number, found);
     } while (!error && number && found->count != before &&
              ++round < MOST_ROUNDS);
     pthread_mutex_unlock(&job->lock);
