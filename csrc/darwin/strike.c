@@ -39,11 +39,12 @@ int mw_platform_signal(const mw_platform *p, int number, int reap,
     (void)reap; /* orphans are launchd's */
     mw_job *job = p->job;
     size_t before;
-    int error, round = 0;
+    int error = 0, round = 0;
     pthread_mutex_lock(&job->lock);
     do {
         before = found->count;
-        error = strike_new(job, number, found);
+        if (job->members.root_pid)
+            error = strike_new(job, number, found);
     } while (!error && number && found->count != before &&
              ++round < MOST_ROUNDS);
     pthread_mutex_unlock(&job->lock);
