@@ -18,7 +18,7 @@
  * while without a reason. Scans may take up 1 part in 20 of the thread's time.
  */
 static const int64_t SCAN_SHARE = 20;
-static const int64_t SAFE_SCAN = 5000000000;
+static const int64_t SAFE_SCAN = 1000000000;
 
 /* How often the root's end is looked for where kqueue does not tell of it. */
 static const int64_t ROOT_CHECK = 10000000;
