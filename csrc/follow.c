@@ -499,12 +499,24 @@ static int hold(mw_follower *f, mw_slot *slot, enum mw_life *life) {
 
 static int hear(mw_follower *f, int64_t time);
 
+/* Whether who has that pid is followed already, and not only one that had it
+   before: whose end was reported may be gone by now. */
+static int is_followed(mw_follower *f, int32_t pid, int64_t time) {
+    const mw_slot *slot = find(f, pid);
+    mw_reading reading = {.life = MW_ENDED};
+    if (!slot || !slot->ended || !slot->handle || has_events(f))
+        return slot != NULL;
+    int error =
+        mw_platform_poll(f->platform, slot->handle, time, &reading, &f->found);
+    return error || reading.life != MW_VANISHED;
+}
+
 /* Follows every process of `found` that is not followed yet. */
 static int adopt_found(mw_follower *f, int64_t time) {
     int heard = !has_events(f);
     for (size_t i = 0; i < f->found.count; i++) {
         int32_t pid = f->found.pid[i];
-        if (mw_table_find(&f->table, pid) >= 0)
+        if (is_followed(f, pid, time))
             continue;
         if (!heard) {
             /* Word of its fork has come meanwhile, and knows more. */
@@ -1209,7 +1221,9 @@ static int has_patience(const mw_follower *f, mw_slot *slot) {
 
 /* Whether news may still come of a process that was gone at the last look. */
 static int may_be_heard_of(const mw_follower *f, const mw_slot *slot) {
-    return slot->passes < PATIENCE && mw_platform_sources(f->platform);
+    /* kqueue's last word is that of the end. */
+    uint32_t sources = mw_platform_sources(f->platform) & ~(uint32_t)MW_KQUEUE;
+    return slot->passes < PATIENCE && sources;
 }
 
 /* A process that is gone, with or without word of it. */

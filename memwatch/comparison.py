@@ -336,6 +336,8 @@ def _notes(
             yield from (f"{where}: {text}" for text in _about(profile))
     if len({profile.command for side in sides.values() for profile in side}) > 1:
         yield "The commands differ."
+    if len({profile.backend for side in sides.values() for profile in side}) > 1:
+        yield "The platforms differ (Linux, macOS): what is resident is not the same on both."
     intervals = [sorted({each.sampling.interval for each in side}) for side in sides.values()]
     if intervals[0] != intervals[1]:
         both = (" and ".join(format_interval(each / 1e9) for each in side) for side in intervals)

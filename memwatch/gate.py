@@ -14,6 +14,7 @@ from memwatch.doubts import failed, unfinished
 from memwatch.limits import Limits
 from memwatch.processes import EXACT, UNKNOWN, Process
 from memwatch.profile import Profile
+from memwatch.tiers import DARWIN
 from memwatch.units import count, cut, format_interval, format_size, printable
 
 PASSED = "passed"
@@ -152,7 +153,12 @@ def _total_pss(profile: Profile, limit: int) -> tuple[str, str]:
             f"not known at the peak ({how}, but it reached {format_size(rss)}), "
             f"limit {format_size(limit)}: record with --pss always"
         )
-    why = _why_unknown(profile) if rss is None else "not measured: record with --pss peaks"
+    if rss is None:
+        why = _why_unknown(profile)
+    elif profile.backend == DARWIN:
+        why = "macOS does not tell it"
+    else:
+        why = "not measured: record with --pss peaks"
     return UNPROVEN, f"unknown ({why}), limit {format_size(limit)}"
 
 

@@ -234,6 +234,8 @@ class SamplerStats(NamedTuple):
     """errno that says why this source is not in use; 0 when it is, or was not wanted."""
     perf_error: int
     taskstats_error: int
+    kqueue_error: int
+    """Also of a process that it would not tell of."""
     error: int
     """errno that ended the sampling early, or 0."""
 
@@ -340,6 +342,7 @@ class Sampler:
             -stats.connector_error,
             -stats.perf_error,
             -stats.taskstats_error,
+            -stats.kqueue_error,
             -stats.error,
         )
 

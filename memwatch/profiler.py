@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
@@ -290,7 +289,7 @@ def _sources(
         tiers.CONNECTOR: stats.connector_error,
         tiers.PERF: stats.perf_error,
         tiers.TASKSTATS: stats.taskstats_error,
-        tiers.KQUEUE: _kqueue_error(stats) if "kqueue" in wanted else 0,
+        tiers.KQUEUE: stats.kqueue_error,
     }
     errors = {source: errors[source] for source in map(SOURCES.__getitem__, wanted)}
     if stats.sources & tiers.CONNECTOR:
@@ -311,10 +310,3 @@ def _sources(
     if not hook.wanted:
         errors[tiers.HOOK] = native.probe(tiers.HOOK)
     return tuple(used), tiers.exact_peaks(errors, facts)
-
-
-def _kqueue_error(stats: native.SamplerStats) -> int:
-    """The sampler has no word of why it is not in use."""
-    if stats.sources & tiers.KQUEUE:
-        return 0
-    return native.probe(tiers.KQUEUE) or errno.EIO

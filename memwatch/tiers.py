@@ -318,7 +318,10 @@ def _outlook_on_darwin(errors: Mapping[int, int], facts: Facts) -> Outlook:
             "processes that live longer than the interval; peaks are lower bounds",
             refusal.remedy,
         )
-    text = "nearly every process; peak RSS is a lower bound, peak footprint mostly exact"
+    text = (
+        "nearly every process; peak RSS is a lower bound, peak footprint exact where it can be "
+        "read in time"
+    )
     return Outlook(False, False, text, None)
 
 

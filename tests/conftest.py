@@ -1285,6 +1285,15 @@ class Story:
         if len(self._records) > 5000:
             self.cut_short()
 
+    def footprint(self, serial: int, at: float, size: int) -> None:
+        """Its highest, at its end; of serial 0, that of all of them together, now."""
+        if serial:
+            valid = observations.HAS_WATERMARK | observations.FINAL
+            self._add(observations.FOOTPRINT, at, serial, 0, size * 1024, valid)
+        else:
+            valid = observations.HAS_FOOTPRINT
+            self._add(observations.FOOTPRINT, at, 0, size * 1024, 1, valid)
+
     def pss(self, at: float, size: int) -> None:
         total = sum(self._held.values())
         self._add(observations.PSS, at, total, size * 1024, 0, 0)

@@ -270,8 +270,15 @@ def test_what_limits_it_is_told(run):
     assert "candidate: the command failed (exit code 2); it may not have done all." in notes
     assert any("2 processes could not be read" in note for note in notes)
     assert "The commands differ." in notes
+    assert not any(note.startswith("The platforms differ") for note in notes)
     assert any(note.startswith("The intervals differ (10 ms, 500 ms)") for note in notes)
     assert not compare([base], [base], Thresholds()).notes
+
+
+def test_platforms_that_differ_are_told(run):
+    base = run(make=100)
+    notes = compare([base], [replace(base, backend="darwin")], Thresholds()).notes
+    assert any(note.startswith("The platforms differ (Linux, macOS)") for note in notes)
 
 
 def test_bounds_and_parts_are_told(run):

@@ -138,7 +138,9 @@ def test_exit_hook_as_an_ordinary_user(blow, needs, known_gap, kind):
     assert report.exact() <= truth.announced
     for process in report.processes:
         if process["pid"] in truth.announced:
-            assert report.final(process) == truth.last(process["pid"]).peak, process
+            # It is read after the process has read it: the kernel may have counted more by then.
+            seen = truth.last(process["pid"]).peak
+            assert seen <= report.final(process) <= seen + judged.ROUGHNESS, process
     judged.command_lines_are_known(at_least=0.99)
     # An orphan comes by when its parent is gone, and nobody told of its fork.
     if came_by == truth.pids and kind != "daemon":

@@ -556,7 +556,7 @@ def test_report_of_a_mac() -> None:
     assert "machine       16.0 GiB\n" in text
     assert text.endswith(
         "\nmemwatch run gives here: nearly every process; peak RSS is a lower bound, peak "
-        "footprint mostly\nexact"
+        "footprint exact where\nit can be read in time"
     )
     # Nothing that would have to be done on Linux.
     for word in ("/proc", "cgroup", "capabilit", "taskstats", "seccomp", "--exact", "pidfd"):

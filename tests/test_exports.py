@@ -27,8 +27,10 @@ from memwatch.observations import (
     BY_EVENT,
     EXITED,
     FINAL,
+    FOOTPRINT,
     HAS_ARGV,
     HAS_EXE,
+    HAS_FOOTPRINT,
     HAS_PARENT,
     HAS_RSS,
     HAS_START,
@@ -532,6 +534,18 @@ def test_openmetrics_has_the_figures():
     assert values["job_complete", ""] == 1
     assert values["cpu_seconds", ""] == 0.05
     assert 'peak_source="exact"' in data.decode()
+
+
+def test_openmetrics_has_footprints_where_there_are_any():
+    story = build()
+    story._tell(70, 0, 90 * MIB, 0, FOOTPRINT, HAS_FOOTPRINT, 0, 0)
+    story._tell(70, 4, 60 * MIB, 0, FOOTPRINT, HAS_FOOTPRINT, 0, 0)
+    values = metrics_of(exported("openmetrics", story.results()))
+    assert values["job_phys_footprint_max_bytes", ""] == 90 * MIB
+    (found,) = [key for key in values if key[0] == "job_process_phys_footprint_max_bytes"]
+    assert values[found] == 60 * MIB
+    without = metrics_of(exported("openmetrics", build().results()))
+    assert not [key for key in without if "footprint" in key[0]]
 
 
 def test_openmetrics_bounds_the_series():

@@ -151,6 +151,14 @@ def test_unknown_memory_is_no_pass(run, kind):
     assert (judgment.result, judgment.exit_code) == (INCONCLUSIVE, 1)
 
 
+def test_there_is_no_advice_to_measure_what_macos_does_not_tell(run):
+    profile = replace(run(), max_total_pss=None)
+    assert "record with --pss peaks" in judged(profile, total_pss=MIB).finding
+    check = judged(replace(profile, backend="darwin"), total_pss=MIB)
+    assert check.outcome == UNPROVEN
+    assert check.finding == "unknown (macOS does not tell it), limit 1.0 MiB"
+
+
 @pytest.mark.parametrize("kind", Limits._fields)
 def test_what_was_not_watched_to_its_end_is_no_pass(run, kind):
     profile = run(cut=True)

@@ -716,6 +716,7 @@ def mac() -> Profile:
     story.end(2, 0, known=True)
     story.end(3)
     story.tick(40)
+    story.final(1, 4.25)
     story.final_footprint(1, 2.5)
     story.end(1, 0, known=True)
     story.tick(41)

@@ -220,6 +220,22 @@ def test_what_is_unknown_is_not_zero(story):
     assert page.facts[0].value == "unknown"
 
 
+def test_footprints_are_among_the_facts(story, build):
+    told = story("mac.jsonl")
+    told.start(1, 0, "make")
+    told.memory(1, 1, 2048)
+    told.footprint(0, 1, 3072)
+    told.tick(1)
+    told.footprint(1, 2, 4096)
+    told.exit(1, 2)
+    facts = {fact.name: (fact.value, fact.how) for fact in described(told.end(5))[0].facts}
+    how = "compressed memory counted, at 0.00 s, without 1 process"
+    assert facts["Peak total footprint"] == ("3.0 MiB", how)
+    assert facts["Largest footprint"] == ("4.0 MiB", "make, pid 101, exact")
+    assert facts["Peak total"][0] == "2.0 MiB"
+    assert not [fact for fact in described(build)[0].facts if "footprint" in fact.name]
+
+
 def test_a_large_recording_is_thinned_and_says_so(build, monkeypatch):
     monkeypatch.setattr(model, "MOST_SAMPLES", 2)
     monkeypatch.setattr(model, "MOST_TICKS", 1)

@@ -434,7 +434,7 @@ def test_keys(page):
     assert page.tab.locator("#help").count() == 1
 
 
-def test_the_wheel_scrolls_the_lanes(show, story):
+def test_the_wheel_scrolls_the_lanes(show, story, wait_until):
     told = story("many.jsonl")
     told.start(1, 0, "make")
     for serial in range(2, 200):
@@ -446,7 +446,7 @@ def test_the_wheel_scrolls_the_lanes(show, story):
     first = page.y(101)
     page.tab.mouse.move(page.x(150_000), first + 30)
     page.tab.mouse.wheel(0, 400)
-    page.tab.wait_for_function(f"memwatch.y(101) < {first} - 300")
+    wait_until(lambda: page.y(101) < first - 300, "the lanes to move")
     assert (page.get("from"), page.get("to")) == (0, 300_000)
 
 
@@ -676,7 +676,8 @@ def test_light_and_dark(show, build):
     other = show(build.path, color_scheme="light")
     assert ground(other) == "rgb(255, 255, 255)"
     other.tab.emulate_media(color_scheme="dark")
-    other.tab.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    # The page forbids to evaluate text, which waiting for an expression would come to.
+    other.tab.wait_for_selector("html[data-theme=dark]")
     assert ground(other) == "rgb(20, 23, 28)"
 
 

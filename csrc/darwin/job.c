@@ -52,11 +52,14 @@ void mw_job_set_root(mw_job *job, const mw_row *row, const mw_unique *unique) {
     pthread_mutex_unlock(&job->lock);
 }
 
-int32_t mw_job_parent(mw_job *job, const mw_row *row) {
+int32_t mw_job_follow(mw_job *job, const mw_row *row) {
+    int32_t parent = row->ppid;
     pthread_mutex_lock(&job->lock);
-    const mw_person *person = mw_find_person(&job->members.now, row->pid);
-    int32_t parent =
-        person && person->start == row->start ? person->parent : row->ppid;
+    mw_person *person = mw_find_person(&job->members.now, row->pid);
+    if (person && person->start == row->start) {
+        person->is_followed = 1;
+        parent = person->parent;
+    }
     pthread_mutex_unlock(&job->lock);
     return parent;
 }

@@ -34,7 +34,8 @@ typedef struct mw_person {
     int32_t group;
     int32_t session; /* 0: not known */
     uint8_t standing;
-    uint8_t has_ended; /* a zombie */
+    uint8_t has_ended;   /* a zombie */
+    uint8_t is_followed; /* the caller's mark, which stays with it */
 } mw_person;
 
 /* A scan, in the order of pids. {0} is an empty one. */

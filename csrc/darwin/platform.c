@@ -20,6 +20,9 @@
 static const int64_t SCAN_SHARE = 20;
 static const int64_t SAFE_SCAN = 1000000000;
 
+/* How often the root's end is looked for where kqueue does not tell of it. */
+static const int64_t ROOT_CHECK = 10000000;
+
 /* News that are taken at once. */
 enum { MOST_NEWS = 64 };
 
@@ -73,8 +76,11 @@ void mw_platform_close(mw_platform *p) {
 int mw_platform_enter_thread(mw_platform *p, int32_t root_pid) {
     mw_platform_name_thread("memwatch-tick");
     int error = mw_events_expect_end(&p->events, root_pid);
-    p->root_has_ended = error == -ESRCH;
-    return p->root_has_ended ? 0 : error;
+    if (error == -ESRCH)
+        p->root_has_ended = 1;
+    else if (error)
+        p->unheard_root = root_pid;
+    return 0;
 }
 
 /* -- Sleeping -- */
@@ -102,12 +108,21 @@ static int take_news(mw_platform *p) {
     return count < 0 ? count : 0;
 }
 
+static void look_for_root(mw_platform *p) {
+    mw_unique unique;
+    if (p->unheard_root && mw_ask_unique(p->unheard_root, 0, &unique))
+        p->root_has_ended = 1;
+}
+
 int mw_platform_wait(mw_platform *p, int64_t deadline) {
     for (;;) {
         int64_t until = deadline;
         int is_listening = p->events.is_listening;
+        look_for_root(p);
         if (p->root_has_ended)
             return MW_EVENT_ROOT_EXIT;
+        if (p->unheard_root && mw_now() + ROOT_CHECK < until)
+            until = mw_now() + ROOT_CHECK;
         if (is_listening && p->scan_is_due && p->next_scan < until)
             until = p->next_scan;
         int events = mw_events_sleep(&p->events, until);
@@ -203,23 +218,31 @@ static int64_t used_time(void) {
     return used.tv_sec * 1000000000LL + used.tv_nsec;
 }
 
-static int find_members(mw_platform *p, int (*is_member)(const void *, int32_t),
-                        const void *members, mw_pids *found) {
+/* Adds who is of the job and not followed yet: by the process, not by the pid,
+   which may be in use again. */
+static int find_members(mw_platform *p, mw_pids *found) {
     const mw_people *people = &p->job->members.now;
+    size_t before = found->count;
+    int error = 0;
     pthread_mutex_lock(&p->job->lock);
-    int error = mw_job_scan(p->job);
-    for (size_t i = 0; !error && i < people->count; i++) {
+    int scan_error = mw_job_scan(p->job);
+    for (size_t i = 0; !scan_error && !error && i < people->count; i++) {
         const mw_person *person = &people->person[i];
-        if (person->standing == MW_MEMBER && !is_member(members, person->pid))
+        if (person->standing == MW_MEMBER && !person->is_followed)
             error = mw_pids_add(found, person->pid);
     }
     pthread_mutex_unlock(&p->job->lock);
+    /* Who was found may have forked before he is watched. And the next scan
+       makes up for one that failed. */
+    p->scan_is_due = scan_error || found->count != before;
+    p->stats.lost += scan_error != 0;
     return error;
 }
 
 int mw_platform_discover(mw_platform *p,
                          int (*is_member)(const void *, int32_t),
                          const void *members, mw_pids *found) {
+    (void)is_member, (void)members; /* see find_members() */
     int64_t now = mw_now();
     int is_wanted = wants_scan(p) || now >= p->next_safe_scan;
     if (!p->job->members.root_pid)
@@ -228,8 +251,7 @@ int mw_platform_discover(mw_platform *p,
     if (!p->root_has_ended && (!is_wanted || now < p->next_scan))
         return 0;
     int64_t before = used_time();
-    p->scan_is_due = 0;
-    int error = find_members(p, is_member, members, found);
+    int error = find_members(p, found);
     now = mw_now();
     p->next_scan = now + (used_time() - before) * (SCAN_SHARE - 1);
     p->next_safe_scan = now + SAFE_SCAN;

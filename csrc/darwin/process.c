@@ -106,7 +106,7 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
     /* It may have forked before it was watched. */
     p->scan_is_due = 1;
     identity->start = mw_since_boot(row.start);
-    identity->ppid = mw_job_parent(p->job, &row);
+    identity->ppid = mw_job_follow(p->job, &row);
     identity->valid = MW_HAS_START;
     *out = h;
     return 0;

@@ -41,7 +41,8 @@ struct mw_platform {
     mw_events events;
     uint64_t frequency; /* of the kernel's clock */
     int32_t adopter_pid;
-    int root_has_ended; /* kqueue said so */
+    int32_t unheard_root; /* kqueue would not tell of its end; else 0 */
+    int root_has_ended;
     mw_job *job;
     mw_handle *first_news;
 
@@ -62,8 +63,9 @@ int mw_job_scan(mw_job *job);
 /* Tells the job who its first process is. Takes the lock. */
 void mw_job_set_root(mw_job *job, const mw_row *row, const mw_unique *unique);
 
-/* The parent of a process as far as it is known. Takes the lock. */
-int32_t mw_job_parent(mw_job *job, const mw_row *row);
+/* Marks a process as followed: its parent, as far as that is known. Takes the
+   lock. */
+int32_t mw_job_follow(mw_job *job, const mw_row *row);
 
 /* Puts down that something is to be told of a process. Of its end what there is
    to know is read at once: when its parent has waited for it, it is gone. */

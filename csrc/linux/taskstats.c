@@ -23,7 +23,6 @@ struct taskstats {
     uint32_t unknown; /* bits of mw_valid that this kernel always has as 0 */
     char cpus[MW_FILE_TEXT]; /* those whose records we asked for */
     mw_news_list *out;       /* of the drain() under way */
-    int64_t now;
 };
 
 /* TASKSTATS_CMD_GET, and what it is asked for. */
@@ -138,11 +137,14 @@ static int take(void *context, const char *data, size_t length) {
     mw_part part;
     mw_message message;
     int error = 0;
+    /* After it was received, by however little: before it, this thread may have
+       waited for its turn, and the process would seem to be an earlier one. */
+    int64_t now = mw_now();
     while (!error && mw_parse_netlink(data, length, &offset, &part)) {
         if (part.type != t->family ||
             mw_parse_taskstats(part.data, part.length, &message))
             continue;
-        message.news.time = t->now;
+        message.news.time = now;
         message.news.valid &= ~t->unknown;
         error = mw_message_add(&message, t->out);
     }
@@ -152,7 +154,6 @@ static int take(void *context, const char *data, size_t length) {
 static int drain(mw_feed *feed, mw_news_list *out) {
     struct taskstats *t = (struct taskstats *)feed;
     t->out = out;
-    t->now = mw_now();
     return mw_netlink_drain(&t->socket, &feed->lost, take, t);
 }
 

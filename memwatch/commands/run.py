@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memwatch import settings
+from memwatch import native, settings
 from memwatch.commands import options
 from memwatch.commands.files import cannot_write, exists
 from memwatch.commands.reporting import Reports, report_options
@@ -17,6 +17,7 @@ from memwatch.launcher import Launcher
 from memwatch.limits import Limits
 from memwatch.outputs import complain
 from memwatch.profiler import watch_command
+from memwatch.tiers import DARWIN
 
 if TYPE_CHECKING:
     from memwatch.commands.live_line import LiveLine
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 @click.option(
     "--exact",
     is_flag=True,
-    help="Stop each process for a moment before it exits or executes, to read its exact peak.",
+    help="Stop each process for a moment before it exits or executes, to read its exact peak "
+    "(Linux).",
 )
 @click.option(
     "--burst",
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     type=click.Choice(["off", "peaks", "always"]),
     default="peaks",
     show_default=True,
-    help="When to measure the total with shared pages counted once.",
+    help="When to measure the total with shared pages counted once (Linux).",
 )
 @click.option(
     "--sources",
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="auto|none|NAME,...",
-    help="What to learn from besides samples: connector, perf, taskstats.",
+    help="What to learn from besides samples: connector, perf, taskstats; on macOS kqueue.",
 )
 @click.option(
     "-o",
@@ -181,6 +183,8 @@ def command(
     if max_total_pss and pss == "off":
         origins = settings.origins(click.get_current_context(), "max_total_pss", "pss")
         raise click.UsageError(f"--max-total-pss needs the sums that --pss off leaves out{origins}")
+    if native.backend() == DARWIN:
+        _look_for_linux_options(max_total_pss, pss)
     if post_run_cmd is None and options.is_typed("post_run_strict"):
         raise click.UsageError("--post-run-strict needs --post-run-cmd CMD")
     limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
@@ -248,6 +252,18 @@ def command(
         else:
             went_well = _write_and_run(post_run_cmd, post_run_strict, reports, profile, launcher)
     return _exit_code(profile, leaks=reports.leak_code, went_well=went_well)
+
+
+def _look_for_linux_options(max_total_pss: int | None, pss: str) -> None:
+    """A limit that cannot be held must not seem to be; else nothing is lost."""
+    if max_total_pss:
+        origins = settings.origins(click.get_current_context(), "max_total_pss")
+        raise click.UsageError(
+            f"--max-total-pss{origins} is for Linux: macOS does not tell which pages are shared. "
+            "Use --max-total-rss"
+        )
+    if pss == "always":
+        complain("--pss always does nothing here: macOS does not tell which pages are shared")
 
 
 def _write_and_run(

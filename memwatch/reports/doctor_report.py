@@ -214,7 +214,10 @@ def _darwin(checkup: Checkup) -> Iterator[tuple[str, str]]:
     )
     at_once = "at once (kqueue)" if checkup.errors.get(KQUEUE) == 0 else "at the next look"
     yield "end of job", f"noticed {at_once}"
-    yield "peak RSS", "not told by macOS: the highest of all looks, a lower bound"
+    yield (
+        "peak RSS",
+        "the highest of all looks, a lower bound: macOS tells that of the command at most",
+    )
     yield "footprint", "told by macOS, with the highest of each program so far and at its end"
     yield "shared pages", "counted once for each process: macOS does not tell PSS"
     yield "page size", f"{kib(checkup.system.page_size)} KiB"

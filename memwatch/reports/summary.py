@@ -366,22 +366,25 @@ def _how_known(peaks: Mapping[str, int], what: str, ways: Sequence[str]) -> str:
 def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
     accuracy = profile.accuracy
     bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
-    if profile.backend == DARWIN and bounds:
-        yield dim("macOS tells no peak RSS: a process may have held more between two samples.")
     if accuracy.footprints and accuracy.footprints[EXACT] < sum(accuracy.footprints.values()):
         yield dim(
-            "A peak footprint is exact where it could be read as the process ended, and that had "
-            "run no other program first."
+            "A peak footprint is exact if it was read as the process ended, and that had run one "
+            "program only."
         )
     if accuracy.lost:
         lost = count(accuracy.lost, "message from the kernel was", "messages from the kernel were")
         yield f"{lost} lost: some processes may be missing."
+    elif bounds and profile.backend == DARWIN:
+        yield dim(
+            "macOS tells the peak RSS of the command at most: another process may have held more "
+            "between two samples."
+        )
     elif bounds and accuracy.peaks[EXACT]:
         yield dim(
             "Lower bounds are of processes that were killed or still running, or ran another "
             "program first."
         )
-    elif bounds and profile.backend != DARWIN:
+    elif bounds:
         yield dim("A lower bound: a process may have held more between two samples.")
     if not (profile.complete or accuracy.lost or profile.sampling.error):
         yield dim(_who_is_missing(profile))

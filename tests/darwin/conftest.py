@@ -238,7 +238,11 @@ def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str,
             ("MW_BUILD_TARGET", '"macosx-11.0-arm64"'),
         ],
         extra_compile_args=["-std=c11", "-O1", "-g", "-pthread"],
+<<<<<<< HEAD
         # glibc has a sysctl() of its own for old programs, which would come first.
+=======
+        # Not the C library's sysctl(), which a program finds first.
+>>>>>>> darwin
         extra_link_args=["-pthread", "-Wl,-Bsymbolic", *WRAPS],
         py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
     )
