@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -238,11 +238,7 @@ def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str,
             ("MW_BUILD_TARGET", '"macosx-11.0-arm64"'),
         ],
         extra_compile_args=["-std=c11", "-O1", "-g", "-pthread"],
-<<<<<<< HEAD
         # glibc has a sysctl() of its own for old programs, which would come first.
-=======
-        # Not the C library's sysctl(), which a program finds first.
->>>>>>> darwin
         extra_link_args=["-pthread", "-Wl,-Bsymbolic", *WRAPS],
         py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
     )
@@ -254,6 +250,3 @@ def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str,
 def darwin_env(library: Path) -> dict[str, str]:
     """The variables under which Python has that memwatch, with real processes."""
     return {"PYTHONPATH": str(library), "FAKE_MACOS": "125/3"}
-
-
-Commands = Sequence[str | Path]
