@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -211,13 +212,14 @@ def play(toolchain: Any, common_sources: tuple[str, ...], tmp_path: Path) -> Cal
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str, ...]) -> Path:
+def library(common_sources: tuple[str, ...]) -> Iterator[Path]:
     """A folder with a copy of memwatch whose extension is the Darwin files and the fake."""
     cffi = pytest.importorskip("cffi")
     pytest.importorskip("setuptools")
     if not shutil.which("cc"):
         pytest.skip("cc is not installed")
-    folder = tmp_path_factory.mktemp("darwin")
+    # pytest's own folders are closed to other users.
+    folder = Path(tempfile.mkdtemp(prefix="memwatch-darwin-"))
     folder.chmod(0o755)
     shutil.copytree(
         ROOT / "memwatch",
@@ -243,7 +245,8 @@ def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str,
         py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
     )
     ffi.compile(tmpdir=str(folder))
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ set {ROOT} rss 1M
 UNLIKE = {
     "accuracy": "how the peaks are known, and by which sources, is what sets the two apart",
     "max_total_footprint": "Linux has no footprints",
+    "largest_footprint": "nor this",
     "processes": "compared below",
     "at_peak": "compared below",
     "timeline": "compared below, number by number",

@@ -37,6 +37,7 @@ def test_a_tree(memwatch):
     (memwatch.room / "go").touch()
     result = watch.end()
     report = result.json
+    assert [each["name"] for each in report["accuracy"]["sources"]] == ["kqueue"]
     assert result.code == report["exit_code"] == 3
     assert {each["pid"] for each in report["processes"]} == {root, *children, *grandchildren}
     # A fork has the pages of its parent, and they count each time, as ps has it.
