@@ -153,11 +153,6 @@ def test_the_same_pid_twice(play):
     assert "stranger" not in {f.image.name for f in seen.all(IMAGE) if f.image}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="follow.c keeps the slot of one that has ended for PATIENCE passes; adopt_found() passes"
-    " over whoever has its pid by then, and the next scan comes after SAFE_SCAN",
-)
 def test_the_same_pid_at_once(play):
     seen = play(
         "at 10\nfork 100 101\nat 20\nexit 101\nreap 101\nfork 100 101",
