@@ -255,12 +255,7 @@ int mw_platform_discover(mw_platform *p,
     now = mw_now();
     p->next_scan = now + (used_time() - before) * (SCAN_SHARE - 1);
     p->next_safe_scan = now + SAFE_SCAN;
-    if (!error)
-        return 0;
-    /* Nobody is found in this look; who is followed is seen without it. */
-    p->stats.lost++;
-    p->scan_is_due = 1;
-    return 0;
+    return error;
 }
 
 void mw_platform_stats(const mw_platform *p, mw_sampler_stats *out) {
