@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -205,3 +208,12 @@ def test_make(memwatch):
     assert result.code == 0, result.text
     assert result.json["processes"][0]["command"]
     assert all((memwatch.room / f"f{n}.out").exists() for n in files)
+
+
+def test_a_scripted_job_through_the_extension(library):
+    script = Path(__file__).parent / "play_extension.py"
+    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(library)}
+    done = subprocess.run(
+        [sys.executable, script], check=False, capture_output=True, text=True, env=env, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
