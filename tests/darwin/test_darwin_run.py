@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +40,7 @@ def test_a_tree(memwatch):
     (memwatch.room / "go").touch()
     result = watch.end()
     report = result.json
+    assert [each["name"] for each in report["accuracy"]["sources"]] == ["kqueue"]
     assert result.code == report["exit_code"] == 3
     assert {each["pid"] for each in report["processes"]} == {root, *children, *grandchildren}
     # A fork has the pages of its parent, and they count each time, as ps has it.
@@ -58,7 +62,7 @@ def test_sources_and_accuracy(memwatch):
     watch.mark("root")
     watch.ticks(10)
     report = watch.end().json
-    sources = {each["id"]: each for each in report["accuracy"]["sources"]}
+    sources = {each["name"]: each for each in report["accuracy"]["sources"]}
     assert sources["kqueue"]["used"] is True
     assert not {"connector", "perf", "taskstats", "hook"} & {
         name for name, each in sources.items() if each["used"]
@@ -72,12 +76,16 @@ def test_a_daemon_and_another_program(memwatch, burner):
     """Gone from its parent, its group and its session; and what executes something keeps its
     place."""
     watch = memwatch.burn(
-        *("daemon", "[", "touch", 15, "mark", "daemon", "until", "go", "]"),
+        *("fork", 1, "[", "setsid", "mark", "leader", "until", "on", "fork", 1, "["),
+        *("touch", 15, "mark", "daemon", "until", "go", "]", "]"),
         *("spawn", "[", "mark", "spawned", "touch", 5, "until", "go", "]"),
         *("fork", 1, "[", "exec", "[", "mark", "executed", "until", "go", "]", "]"),
         *("mark", "root", "until", "go", "wait"),
     )
     pids = {watch.mark(name) for name in ("root", "spawned", "executed")}
+    watch.mark("leader")
+    watch.ticks(20)
+    (memwatch.room / "on").touch()
     daemon = watch.mark("daemon")
     watch.ticks(20)
     (memwatch.room / "go").touch()
@@ -179,7 +187,7 @@ def test_doctor(memwatch):
     assert result.code == 0, result.text
     assert "kqueue" in result.out.decode()
     report = json.loads(memwatch.run("doctor", "--json").out)
-    assert report["platform"]["backend"] == "darwin"
+    assert report["memwatch"]["backend"] == "darwin"
 
 
 def test_version(memwatch):
@@ -200,3 +208,12 @@ def test_make(memwatch):
     assert result.code == 0, result.text
     assert result.json["processes"][0]["command"]
     assert all((memwatch.room / f"f{n}.out").exists() for n in files)
+
+
+def test_a_scripted_job_through_the_extension(library):
+    script = Path(__file__).parent / "play_extension.py"
+    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(library)}
+    done = subprocess.run(
+        [sys.executable, script], check=False, capture_output=True, text=True, env=env, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
