@@ -18,7 +18,7 @@
  * while without a reason. Scans may take up 1 part in 20 of the thread's time.
  */
 static const int64_t SCAN_SHARE = 20;
-static const int64_t SAFE_SCAN = 1000000000;
+static const int64_t SAFE_SCAN = 5000000000;
 
 /* News that are taken at once. */
 enum { MOST_NEWS = 64 };
