@@ -235,13 +235,15 @@ int mw_sampler_read(mw_sampler *sampler, mw_observation *out, size_t capacity,
                     size_t *text_count);
 
 /*
- * Sends a signal to every living process below the adopter, wherever it has
- * gone, but for children that the adopter had before the sampler was made; 0
- * only looks. At most `capacity` of their pids are written to `out`; `*count`
- * is how many there were. From any thread. Once the job's first process has
- * ended, takes the wait status of other orphans that have ended, and returns
- * how many there were. -ENOTSUP without an adopter, or when it has other
- * children, which this would strike.
+ * Sends a signal to every living process of the job; 0 only looks. On Linux
+ * these are all below the adopter, wherever they have gone, but for children
+ * that it had before the sampler was made. On macOS, which has no adopters,
+ * they are those that are known to come from the job's first process. At most
+ * `capacity` of their pids are written to `out`; `*count` is how many there
+ * were. From any thread. Once the job's first process has ended, takes the wait
+ * status of other orphans that have ended, and returns how many there were.
+ * -ENOTSUP without an adopter, or when it has other children, which this would
+ * strike.
  */
 int mw_sampler_signal(mw_sampler *sampler, int number, int32_t *out,
                       size_t capacity, size_t *count);
@@ -258,8 +260,10 @@ int mw_subreaper(int enable, int *previous);
 /* One signal sent to this process. */
 typedef struct mw_signal {
     int32_t number;
-    int32_t sender;      /* pid, 0 when the kernel sent it */
-    int32_t from_kernel; /* 1: from the terminal or the kernel, not a process */
+    int32_t sender;      /* pid; 0 when the kernel sent it, or is not told */
+    int32_t from_kernel; /* 1: from the terminal or the kernel, not a process.
+                            On macOS, which does not tell, what a terminal's
+                            keys send to who is in its foreground */
 } mw_signal;
 
 /* A descriptor that turns readable when one of `signals`, which the caller has

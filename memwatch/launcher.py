@@ -113,7 +113,8 @@ class Launcher:
         """Passes on what other processes sent to memwatch.
 
         What a process of the job (their pids) sends is meant for its whole group, and so has
-        reached the command already.
+        reached the command already. macOS does not tell who it was: there it goes on, too, but for
+        what a terminal sends.
         """
         while self._signals and (taken := self._signals.next()):
             if taken.sender in job:

@@ -129,8 +129,10 @@ static int is_session_of_job(const mw_membership *m, int32_t session) {
 
 /* Whether somebody new is of the job; then the parent is known, too. */
 static int is_member(const mw_membership *m, mw_person *person) {
-    if (is_root(m, person))
+    if (is_root(m, person)) {
+        person->is_followed = 1; /* or it would not be known */
         return 1;
+    }
     const mw_person *parent = mw_find_person(&m->now, person->ppid);
     if (parent && parent->standing == MW_MEMBER)
         return 1;

@@ -18,7 +18,10 @@
  * while without a reason. Scans may take up 1 part in 20 of the thread's time.
  */
 static const int64_t SCAN_SHARE = 20;
-static const int64_t SAFE_SCAN = 5000000000;
+static const int64_t SAFE_SCAN = 1000000000;
+
+/* How often the root's end is looked for where kqueue does not tell of it. */
+static const int64_t ROOT_CHECK = 10000000;
 
 /* News that are taken at once. */
 enum { MOST_NEWS = 64 };
@@ -73,8 +76,11 @@ void mw_platform_close(mw_platform *p) {
 int mw_platform_enter_thread(mw_platform *p, int32_t root_pid) {
     mw_platform_name_thread("memwatch-tick");
     int error = mw_events_expect_end(&p->events, root_pid);
-    p->root_has_ended = error == -ESRCH;
-    return p->root_has_ended ? 0 : error;
+    if (error == -ESRCH)
+        p->root_has_ended = 1;
+    else if (error)
+        p->unheard_root = root_pid;
+    return 0;
 }
 
 /* -- Sleeping -- */
@@ -102,12 +108,21 @@ static int take_news(mw_platform *p) {
     return count < 0 ? count : 0;
 }
 
+static void look_for_root(mw_platform *p) {
+    mw_unique unique;
+    if (p->unheard_root && mw_ask_unique(p->unheard_root, 0, &unique))
+        p->root_has_ended = 1;
+}
+
 int mw_platform_wait(mw_platform *p, int64_t deadline) {
     for (;;) {
         int64_t until = deadline;
         int is_listening = p->events.is_listening;
+        look_for_root(p);
         if (p->root_has_ended)
             return MW_EVENT_ROOT_EXIT;
+        if (p->unheard_root && mw_now() + ROOT_CHECK < until)
+            until = mw_now() + ROOT_CHECK;
         if (is_listening && p->scan_is_due && p->next_scan < until)
             until = p->next_scan;
         int events = mw_events_sleep(&p->events, until);

@@ -41,7 +41,8 @@ struct mw_platform {
     mw_events events;
     uint64_t frequency; /* of the kernel's clock */
     int32_t adopter_pid;
-    int root_has_ended; /* kqueue said so */
+    int32_t unheard_root; /* kqueue would not tell of its end; else 0 */
+    int root_has_ended;
     mw_job *job;
     mw_handle *first_news;
 

@@ -41,11 +41,9 @@ int mw_platform_signal(const mw_platform *p, int number, int reap,
     size_t before;
     int error = 0, round = 0;
     pthread_mutex_lock(&job->lock);
-    if (!job->members.root_pid)
-        error = -ESRCH;
     do {
         before = found->count;
-        if (!error)
+        if (job->members.root_pid)
             error = strike_new(job, number, found);
     } while (!error && number && found->count != before &&
              ++round < MOST_ROUNDS);

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ DARWIN = tuple(f"darwin/{path.name}" for path in sorted(CSRC.glob("darwin/*.c"))
 
 # What both systems have, and the fake answers for processes that are made up.
 WRAPPED = (
-    *("clock_gettime", "close", "getpgid", "getpid", "geteuid", "getrusage", "getsid", "kill"),
+    *("clock_gettime", "close", "getpgid", "getpid", "geteuid", "getsid", "kill"),
     *("wait4", "waitpid"),
 )
 WRAPS = tuple(f"-Wl,--wrap={name}" for name in WRAPPED)
@@ -238,7 +238,7 @@ def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str,
             ("MW_BUILD_TARGET", '"macosx-11.0-arm64"'),
         ],
         extra_compile_args=["-std=c11", "-O1", "-g", "-pthread"],
-        # Not the C library's sysctl(), which a program finds first.
+        # glibc has a sysctl() of its own for old programs, which would come first.
         extra_link_args=["-pthread", "-Wl,-Bsymbolic", *WRAPS],
         py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
     )
@@ -250,6 +250,3 @@ def library(tmp_path_factory: pytest.TempPathFactory, common_sources: tuple[str,
 def darwin_env(library: Path) -> dict[str, str]:
     """The variables under which Python has that memwatch, with real processes."""
     return {"PYTHONPATH": str(library), "FAKE_MACOS": "125/3"}
-
-
-Commands = Sequence[str | Path]

@@ -58,7 +58,7 @@ def test_sources_and_accuracy(memwatch):
     watch.mark("root")
     watch.ticks(10)
     report = watch.end().json
-    sources = {each["id"]: each for each in report["accuracy"]["sources"]}
+    sources = {each["name"]: each for each in report["accuracy"]["sources"]}
     assert sources["kqueue"]["used"] is True
     assert not {"connector", "perf", "taskstats", "hook"} & {
         name for name, each in sources.items() if each["used"]
@@ -72,12 +72,16 @@ def test_a_daemon_and_another_program(memwatch, burner):
     """Gone from its parent, its group and its session; and what executes something keeps its
     place."""
     watch = memwatch.burn(
-        *("daemon", "[", "touch", 15, "mark", "daemon", "until", "go", "]"),
+        *("fork", 1, "[", "setsid", "mark", "leader", "until", "on", "fork", 1, "["),
+        *("touch", 15, "mark", "daemon", "until", "go", "]", "]"),
         *("spawn", "[", "mark", "spawned", "touch", 5, "until", "go", "]"),
         *("fork", 1, "[", "exec", "[", "mark", "executed", "until", "go", "]", "]"),
         *("mark", "root", "until", "go", "wait"),
     )
     pids = {watch.mark(name) for name in ("root", "spawned", "executed")}
+    watch.mark("leader")
+    watch.ticks(20)
+    (memwatch.room / "on").touch()
     daemon = watch.mark("daemon")
     watch.ticks(20)
     (memwatch.room / "go").touch()
@@ -179,7 +183,7 @@ def test_doctor(memwatch):
     assert result.code == 0, result.text
     assert "kqueue" in result.out.decode()
     report = json.loads(memwatch.run("doctor", "--json").out)
-    assert report["platform"]["backend"] == "darwin"
+    assert report["memwatch"]["backend"] == "darwin"
 
 
 def test_version(memwatch):

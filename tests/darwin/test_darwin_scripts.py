@@ -66,7 +66,7 @@ def test_one_process(play, sources):
     assert (memory.value, memory.valid & HAS_RSS) == (5 * MIB, HAS_RSS)
     assert seen.one(TICK).value == 5 * MIB
     assert seen.stats.sources == sources
-    assert seen.errors == [0]
+    assert not any(seen.errors)
 
 
 def test_memory_over_time(play):
@@ -141,9 +141,9 @@ def test_the_same_pid_twice(play):
     """The pid of a process that has gone is taken up by another one, of the job and not."""
     seen = play(
         "at 10\nfork 100 101\nfork 100 102\nset 101 rss 7M footprint 7M\n"
-        "at 20\nexit 101\nreap 101\nfork 100 101\nexec 101 /bin/new new\nset 101 rss 1M\n"
-        "exit 102\nreap 102\nstart 102 1 stranger",
-        "tick 5, tick 15, tick 25",
+        "at 20\nexit 101\nreap 101\nexit 102\nreap 102\n"
+        "at 50\nfork 100 101\nexec 101 /bin/new new\nset 101 rss 1M\nstart 102 1 stranger",
+        "tick 5, tick 15, tick 25, tick 35, tick 45, tick 55",
     )
     first, second = (f for f in seen.all(STARTED, 101))
     assert first.process != second.process
@@ -151,6 +151,14 @@ def test_the_same_pid_twice(play):
     assert seen.one(EXITED, 102)
     assert seen.live == {100, 101}
     assert "stranger" not in {f.image.name for f in seen.all(IMAGE) if f.image}
+
+
+def test_the_same_pid_at_once(play):
+    seen = play(
+        "at 10\nfork 100 101\nat 20\nexit 101\nreap 101\nfork 100 101",
+        "tick 5, tick 15, tick 25, tick 35, tick 45",
+    )
+    assert seen.live == {100, 101}
 
 
 def test_orphans(play):
@@ -205,7 +213,7 @@ def test_processes_that_vanish_in_mid_scan(play, sources):
         sources=sources,
     )
     assert seen.live == {100, 102}
-    assert seen.errors == [0, 0]
+    assert not any(seen.errors)
 
 
 def test_a_zombie(play):
@@ -262,7 +270,7 @@ def test_short_lives_between_two_looks(play):
         "tick 5, tick 15, tick 25",
     )
     assert seen.live == {100, 102}
-    assert seen.errors == [0, 0]
+    assert not any(seen.errors)
 
 
 # Images
@@ -303,7 +311,7 @@ def test_odd_command_lines(play, what, argv, cut):
     if argv is None:
         assert not image.image.argv or not any(image.image.argv)
     else:
-        assert image.image.argv == argv or image.image.argv == ("",)  # empty words are no words
+        assert image.image.argv in (argv, ("",))  # empty words are no words
     assert bool(image.valid & ARGV_CUT) is cut
 
 
@@ -372,7 +380,7 @@ def test_a_table_that_grows_while_it_is_listed(play, sources):
         "grow 400\nat 10\nfork 100 101\ngrow 900", "tick 5, tick 15, tick 25", sources=sources
     )
     assert seen.live == {100, 101}
-    assert seen.errors == [0, 0, 0]
+    assert not any(seen.errors)
 
 
 @both
@@ -384,7 +392,8 @@ def test_a_scan_that_fails_now_and_then(play, sources, error):
         "tick 5, tick 15, tick 25, tick 35",
         sources=sources,
     )
-    assert seen.errors == [0, 0, 0, 0]
+    assert not any(seen.errors)
+    assert seen.stats.lost == 2
     assert seen.live == {100, 101, 102}
 
 
@@ -505,7 +514,7 @@ def test_the_thread_is_woken_by_what_happens(play):
 # Histories that nobody thought of
 
 
-def history(seed: int) -> tuple[str, str, dict[int, int]]:
+def history(seed: int) -> tuple[str, str, dict[int, int]]:  # noqa: PLR0912
     """A script, a plan, and the pids that live at its end."""
     rng = random.Random(seed)
     live, zombies = {ROOT: ME}, {}

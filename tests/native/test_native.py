@@ -17,7 +17,8 @@ COMPILERS = ("gcc", "clang")
 COMMON = ("sampler.c", "follow.c", "table.c", "queue.c", "news.c", "pss.c")
 FOLLOW = ("follow.c", "table.c", "queue.c", "news.c")
 LINUX = tuple(sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")))
-EVERY_SOURCE = tuple(sorted(str(path.relative_to(CSRC)) for path in CSRC.glob("**/*.c")))
+# What this system has the headers of; for macOS there are tests/darwin.
+EVERY_SOURCE = tuple(sorted([*(path.name for path in CSRC.glob("*.c")), *LINUX]))
 
 FUZZ_SECONDS = 20
 FUZZ_ROUNDS = 1_000_000

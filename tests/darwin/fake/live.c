@@ -153,16 +153,35 @@ static void note_image(process *p, const stat_line *s, int is_new) {
     post(p, NOTE_EXEC, 0);
 }
 
+/* A fork a moment before would go unnoticed: so it is told of in any case. */
+static void end(process *p, int status) {
+    post(p, NOTE_FORK, 0);
+    do_exiting(p, status);
+}
+
 static void forget(int32_t pid) {
     process *p = find_process(pid);
     if (!p)
         return;
     if (p->life == LIVES)
-        do_exiting(p, 0); /* reaped before anyone looked */
+        end(p, 0); /* reaped before anyone looked */
     do_remove(find_process(pid));
 }
 
-void live_refresh(int32_t pid) {
+/* Linux does not tell who has forked an orphan: whoever began its session, most
+   likely, if that has ended. */
+static uint64_t forker(const process *p, const stat_line *s) {
+    const process *leader = find_process(s->sid);
+    return leader && leader != p && leader->life != LIVES ? leader->unique
+                                                          : p->parent_unique;
+}
+
+/* What this thread has spent on /proc: macOS has no such work to do. */
+static _Thread_local int64_t spent;
+
+int64_t live_spent(void) { return spent; }
+
+static void refresh(int32_t pid) {
     static char text[4096];
     stat_line s;
     if (pid <= 0 || read_file(pid, "stat", text, sizeof text) <= 0 ||
@@ -180,6 +199,7 @@ void live_refresh(int32_t pid) {
     if (!p) {
         p = add_process(pid, s.ppid, s.comm);
         p->start = start;
+        p->parent_unique = forker(p, &s);
     }
     p->ppid = s.ppid;
     p->pgid = s.pgid;
@@ -190,7 +210,7 @@ void live_refresh(int32_t pid) {
     if (s.state == 'Z' || s.state == 'X') {
         if (p->life == LIVES) {
             fake.now = machine_now();
-            do_exiting(p, s.status);
+            end(p, s.status);
         }
         p->life = ZOMBIE;
         return;
@@ -201,7 +221,14 @@ void live_refresh(int32_t pid) {
     note_children(p);
 }
 
+void live_refresh(int32_t pid) {
+    int64_t before = real_clock(CLOCK_THREAD_CPUTIME_ID);
+    refresh(pid);
+    spent += real_clock(CLOCK_THREAD_CPUTIME_ID) - before;
+}
+
 void live_refresh_all(void) {
+    int64_t before = real_clock(CLOCK_THREAD_CPUTIME_ID);
     DIR *dir = opendir("/proc");
     if (!dir)
         abort();
@@ -213,7 +240,7 @@ void live_refresh_all(void) {
     closedir(dir);
     /* Parents first, so that a child knows who its parent is. */
     for (size_t i = 0; i < count; i++)
-        live_refresh(pids[i]);
+        refresh(pids[i]);
     for (size_t i = 0; i < fake.count;) {
         int32_t pid = fake.table[i].pid;
         size_t j = 0;
@@ -224,4 +251,5 @@ void live_refresh_all(void) {
         else
             i++;
     }
+    spent += real_clock(CLOCK_THREAD_CPUTIME_ID) - before;
 }

@@ -102,6 +102,9 @@ void script_reset(void);
 void live_refresh(int32_t pid);
 void live_refresh_all(void);
 
+/* The CPU time that the calling thread has spent on that. */
+int64_t live_spent(void);
+
 /* Tells all kqueues that something happened to a process: NOTE_*. */
 void post(const process *p, uint32_t note, int status);
 

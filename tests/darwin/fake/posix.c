@@ -22,7 +22,6 @@ pid_t __real_getpgid(pid_t pid);
 pid_t __real_getsid(pid_t pid);
 int __real_kill(pid_t pid, int number);
 pid_t __real_wait4(pid_t pid, int *status, int options, struct rusage *used);
-int __real_getrusage(int who, struct rusage *used);
 int __real_clock_gettime(clockid_t clock, struct timespec *out);
 
 pid_t __wrap_getpid(void);
@@ -32,7 +31,6 @@ pid_t __wrap_getsid(pid_t pid);
 int __wrap_kill(pid_t pid, int number);
 pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *used);
 pid_t __wrap_waitpid(pid_t pid, int *status, int options);
-int __wrap_getrusage(int who, struct rusage *used);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
 
 /* Before anything was said, nothing is made up. */
@@ -150,8 +148,8 @@ pid_t __wrap_waitpid(pid_t pid, int *status, int options) {
 }
 
 /* Bytes there, KiB here. */
-int __wrap_getrusage(int who, struct rusage *used) {
-    int result = __real_getrusage(who, used);
+int fake_getrusage(int who, struct rusage *used) {
+    int result = (getrusage)(who, used);
     used->ru_maxrss *= 1024;
     return result;
 }
@@ -161,6 +159,12 @@ int __wrap_getrusage(int who, struct rusage *used) {
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
     int is_wall = clock == CLOCK_REALTIME;
     int is_clock = is_wall || clock == CLOCK_MONOTONIC;
+    if (clock == CLOCK_THREAD_CPUTIME_ID && fake.is_live) {
+        int64_t used = real_clock(clock) - live_spent();
+        *out = (struct timespec){.tv_sec = used / 1000000000,
+                                 .tv_nsec = used % 1000000000};
+        return 0;
+    }
     if (is_real() || (!is_clock && clock != CLOCK_THREAD_CPUTIME_ID))
         return __real_clock_gettime(clock, out);
     lock_machine();

@@ -32,4 +32,8 @@ struct rusage_info_v4 {
     uint64_t ri_interval_max_phys_footprint, ri_runnable_time;
 };
 
+/* Not by the linker: libFuzzer asks for it, too. */
+int fake_getrusage(int who, struct rusage *used);
+#define getrusage(who, used) fake_getrusage(who, used)
+
 #endif

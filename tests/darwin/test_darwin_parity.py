@@ -1,0 +1,168 @@
+"""One job, played to the Linux files by a made up /proc and to the Darwin files by the fake macOS:
+the same Profile, but for what a platform cannot know."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from memwatch import native
+from memwatch.job import Job
+from memwatch.memory_limit import MemoryLimit
+from memwatch.observations import Batch
+from memwatch.profile import Beginning, Clock, Ending, Overhead, from_job
+
+pytestmark = pytest.mark.skipif(native.backend() != "linux", reason="half of it is of Linux")
+
+MS = 1_000_000
+MIB = 1 << 20
+PAGE = 4096
+ROOT = 100
+ME = 50
+TICKS = (5, 15, 25, 35, 45, 55, 65)
+
+# Above Linux's largest pid, so that it is nobody's: added to each.
+BEYOND = 5_000_000
+
+SCRIPT = f"""
+set {ROOT} rss 6M
+at 10
+fork {ROOT} 101
+exec 101 /usr/bin/sh sh -c x
+set 101 rss 2M
+fork 101 102
+exec 102 /usr/bin/cc cc a.c
+set 102 rss 30M
+at 20
+set 102 rss 44M
+fork 101 103
+exec 103 /usr/bin/ld ld a.o
+set 103 rss 12M
+at 30
+exit 102
+reap 102
+exec 103 /usr/bin/strip strip a
+set 103 rss 3M
+at 40
+fork {ROOT} 104
+exec 104 /usr/bin/true true
+set 104 rss 1M
+exit 101
+reap 101
+at 50
+exit 103
+exit 104
+reap 104
+at 60
+set {ROOT} rss 1M
+"""
+
+UNLIKE = {
+    "accuracy": "how the peaks are known, and by which sources, is what sets the two apart",
+    "max_total_footprint": "Linux has no footprints",
+    "processes": "compared below",
+    "at_peak": "compared below",
+    "timeline": "compared below, number by number",
+    "largest": "compared below, as one of the processes",
+}
+
+UNLIKE_OF_PROCESS = {
+    "images": "compared below: Linux tells more of how their peaks are known",
+    "last_seen": "kqueue tells when it ended, the made up /proc that it has ended since",
+    "end_known": "for the same reason",
+    "exit_status": "kqueue tells that of all, Linux without events of children only",
+    "usage": "macOS tells it at the end, Linux by taskstats only",
+}
+
+
+NO_LIMIT = MemoryLimit(None, None, None, None, None, None)
+
+
+def profile(job: Job, status: int | None) -> Any:
+    beginning = Beginning(("make", "all"), Clock(0, 0), 0, 10 * MS)
+    ending = Ending(70 * MS, status, Overhead(None, None), NO_LIMIT)
+    return from_job(job, beginning, ending)
+
+
+def pages(mib: int) -> int:
+    return mib * MIB // PAGE
+
+
+def on_linux(new_tree: Any, path: Any) -> Any:
+    """The same, as the kernel of Linux shows it."""
+    tree = new_tree(path)
+    tick = native.Sampler(10 * MS, proc_root=str(path))
+    job = Job(timeline=True)
+
+    def pid(number: int) -> int:
+        return number + BEYOND
+
+    def fork(parent: int, child: int, name: bytes, argv: tuple[bytes, ...], mib: int, at: int):
+        tree.add(
+            pid(child),
+            ppid=pid(parent),
+            name=name,
+            argv=argv,
+            exe=f"/usr/bin/{name.decode()}",
+            rss=pages(mib),
+            start=at // 10,
+            cwd="/",
+        )
+
+    def look(at: int) -> None:
+        tick.tick(pid(ROOT), at * MS)
+        batch = tick.read()
+        records = [
+            (*each[:6], each[6] and each[6] - BEYOND, each[7] and each[7] - BEYOND)
+            for each in batch.records
+        ]
+        job.apply(Batch(records, batch.text))
+
+    fork(ME, ROOT, b"make", (b"make", b"all"), 6, 0)
+    look(5)
+    fork(ROOT, 101, b"sh", (b"sh", b"-c", b"x"), 2, 10)
+    fork(101, 102, b"cc", (b"cc", b"a.c"), 30, 10)
+    look(15)
+    tree.change(pid(102), rss=pages(44))
+    fork(101, 103, b"ld", (b"ld", b"a.o"), 12, 20)
+    look(25)
+    tree.remove(pid(102))
+    tree.exec(pid(103), name=b"strip", argv=(b"strip", b"a"), exe="/usr/bin/strip", rss=pages(3))
+    look(35)
+    tree.change(pid(103), ppid=1)
+    tree.remove(pid(101))
+    fork(ROOT, 104, b"true", (b"true",), 1, 40)
+    look(45)
+    tree.remove(pid(103))
+    tree.remove(pid(104))
+    look(55)
+    tree.change(pid(ROOT), rss=pages(1))
+    look(65)
+    tick.close()
+    return profile(job, None)
+
+
+def test_the_same_profile(play, new_tree, tmp_path):
+    linux = on_linux(new_tree, tmp_path / "proc")
+    mac = profile(play(SCRIPT, ", ".join(f"tick {at}" for at in TICKS)).job, None)
+
+    names = {each.name for each in dataclasses.fields(linux)}
+    assert names >= UNLIKE.keys()
+    for name in names - UNLIKE.keys():
+        assert getattr(mac, name) == getattr(linux, name), name
+    assert mac.max_total_rss == (6 + 2 + 44 + 12) * MIB
+    assert mac.largest.pid == linux.largest.pid == 102
+    for mine, theirs in zip(mac.timeline, linux.timeline, strict=True):
+        assert list(mine) == list(theirs)
+    for mine, theirs in zip(mac.at_peak, linux.at_peak, strict=True):
+        assert mine[:4] == theirs[:4]
+
+    for mine, theirs in zip(mac.processes, linux.processes, strict=True):
+        for name in set(mine._fields) - UNLIKE_OF_PROCESS.keys():
+            assert getattr(mine, name) == getattr(theirs, name), (mine.pid, name)
+        assert [image.text for image in mine.images] == [image.text for image in theirs.images]
+        assert [image.peak.rss for image in mine.images] == [
+            image.peak.rss for image in theirs.images
+        ]
