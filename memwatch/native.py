@@ -49,7 +49,7 @@ def build_target() -> str:
 
 
 def backend() -> str:
-    """The platform code in use: "linux", or "unsupported"."""
+    """The platform code in use: "linux", "darwin" (macOS), or "unsupported"."""
     return _text(lib.mw_backend())
 
 

@@ -162,7 +162,7 @@ def test_one_process(tree: Tree, watch: Watcher, kept: bool) -> None:
     assert (seen.end.process, seen.end.value, seen.end.second) == (0, 100 * PAGE, 1)
     assert seen.end.valid == HAS_RSS
     unkept = 0 if kept else 1
-    assert seen.sampler.stats() == native.SamplerStats(unkept, 0, False, 0, 0, 0, 0, 0, 0)
+    assert seen.sampler.stats() == native.SamplerStats(unkept, 0, False, 0, 0, 0, 0, 0, 0, 0)
 
 
 @both
