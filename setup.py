@@ -1,13 +1,70 @@
-"""The part of the build that pyproject.toml cannot say: one extension, one abi3 wheel."""
+"""The part of the build that pyproject.toml cannot say: one extension, a wheel, man pages."""
 
+import subprocess
+import sys
 import sysconfig
+from pathlib import Path
 
-from setuptools import setup
+from setuptools import Command, setup
+from setuptools.command.build import build
+from setuptools.command.sdist import sdist
+from setuptools.errors import ExecError
+
+if sys.platform == "win32":
+    sys.exit("memwatch does not support Windows yet: it needs Linux or macOS (or WSL 2)")
 
 # A free-threaded Python has no stable ABI: it gets a wheel of its own.
 abi3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
+MAN_PAGES = "docs/man_pages.py"
+
+
+class BuildManPages(Command):
+    """Where the program is installed, `man memwatch` finds them: share/man beside its bin."""
+
+    user_options = ()
+
+    def initialize_options(self):
+        self.build_base = None
+        self.editable_mode = False
+
+    def finalize_options(self):
+        self.set_undefined_options("build", ("build_base", "build_base"))
+
+    def run(self):
+        if self.editable_mode:  # setuptools installs no data files then
+            return
+        folder = Path(self.build_base, "man")
+        # A process of its own: this one must not import what is about to be built.
+        if subprocess.run([sys.executable, "-B", MAN_PAGES, folder], check=False).returncode:
+            raise ExecError("the manual pages could not be made: see above")
+        pages = sorted(map(str, folder.glob("*.1")))
+        self.distribution.data_files.append(("share/man/man1", pages))
+
+
+class SourceDist(sdist):
+    """With what others need to test and to package memwatch."""
+
+    def make_distribution(self):
+        self.filelist.extend([".ci/run", "CHANGELOG.md"])
+        for folder in ("benchmarks", "docs", "tests"):
+            files = (path for path in Path(folder).rglob("*") if path.is_file())
+            self.filelist.extend(str(path) for path in files if path.suffix not in (".pyc", ".so"))
+        super().make_distribution()
+
+
+class Build(build):
+    sub_commands = (*build.sub_commands, ("build_man_pages", None))
+
+
 setup(
     cffi_modules=["csrc/build_ffi.py:ffi"],
+    cmdclass={"build": Build, "build_man_pages": BuildManPages, "sdist": SourceDist},
+    # Where each shell looks for what others have installed.
+    data_files=[
+        ("share/bash-completion/completions", ["memwatch/completion/memwatch.bash"]),
+        ("share/zsh/site-functions", ["memwatch/completion/_memwatch"]),
+        ("share/fish/vendor_completions.d", ["memwatch/completion/memwatch.fish"]),
+    ],
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if abi3 else {},
 )

@@ -4,6 +4,12 @@ profile = memwatch.run(["make", "-j8"], interval=0.01)
 print(profile.max_total_rss, len(profile.processes))
 """
 
+import sys
+
+# Before anything that Windows lacks is imported: resource, fcntl, termios, the extension.
+if sys.platform == "win32":
+    raise ImportError("memwatch does not support Windows yet: it needs Linux or macOS (or WSL 2)")
+
 from memwatch.profile import Profile
 from memwatch.profiler import run
 

@@ -32,7 +32,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, words = super().resolve_command(ctx, args)
-        if command and words[:1] not in (["--help"], ["-h"]):
+        is_run = not ctx.resilient_parsing  # not a shell that completes a line
+        if is_run and command and words[:1] not in (["--help"], ["-h"]):
             settings.apply(ctx, command, words, COMMANDS)
         return name, command, words
 
@@ -47,12 +48,18 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
+    from platform import python_implementation, python_version
+
     from memwatch import native
 
+    # What a report of a bug needs. A backend's version is that of the system it speaks to.
+    system = os.uname()
     click.echo(f"memwatch {__version__}")
     click.echo(f"Build date:  {native.build_date()}")
     click.echo(f"Target:      {native.build_target()}")
-    click.echo(f"Backend:     {native.backend()}")
+    click.echo(f"Backend:     {native.backend()}, on {system.sysname} {system.release}")
+    # The "t" of a free-threaded build is in the flags only.
+    click.echo(f"Python:      {python_implementation()} {python_version()}{sys.abiflags}")
     ctx.exit()
 
 
@@ -67,7 +74,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Show version, build date and target platform.",
+    help="Show version, build date, target platform, and what it runs on.",
 )
 def cli() -> None:
     """The memory of a whole job: every process it starts, totals over time, peaks."""
@@ -76,6 +83,10 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line and exits: 1 for any error of memwatch's own."""
     hold_standard_descriptors()
+    if asked := os.environ.get("_MEMWATCH_COMPLETE"):
+        from memwatch import completion
+
+        _exit(completion.answer(cli, asked, sys.argv[1:]))
     try:
         code = cli.main(prog_name="memwatch", standalone_mode=False)
     except click.ClickException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -137,6 +138,9 @@ def watch_command(
         raise ValueError("the command is empty")
     if not 1e-6 <= interval <= 1e6:
         raise ValueError(f"the interval is {interval!r}: give seconds, from 1e-6 to 1e6")
+    if native.backend() == "unsupported":
+        system = os.uname().sysname
+        raise OSError(errno.ENOTSUP, f"memwatch needs Linux or macOS; it does not support {system}")
     interval_ns = round(interval * 1e9)
     cpu_before = native.own_usage().cpu
     job = Job(timeline=timeline, group_by=group_by or COMMAND)

@@ -303,7 +303,7 @@ def test_the_action_installs_what_it_came_with(tmp_path, runner):
     if not shutil.which(os.environ.get("CC", "cc").split()[0]):
         pytest.skip("no C compiler")
     checkout = tmp_path / "checkout"
-    for name in (".github/actions", "csrc", "memwatch"):
+    for name in (".github/actions", "csrc", "docs", "memwatch"):
         shutil.copytree(
             ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.so", "__pycache__")
         )
@@ -313,7 +313,8 @@ def test_the_action_installs_what_it_came_with(tmp_path, runner):
     borrowed = tmp_path / "borrowed"
     borrowed.mkdir()
     # With what pip knows of each: setuptools finds its commands, and cffi's part in a build, there.
-    for name in ("setuptools", "_distutils_hack", "cffi", "click", "pycparser", "_cffi_backend"):
+    building = ("setuptools", "_distutils_hack", "click_man")
+    for name in (*building, "cffi", "click", "pycparser", "_cffi_backend"):
         found = pytest.importorskip(name).__file__
         path = Path(found).parent if Path(found).name == "__init__.py" else Path(found)
         for each in (path, *path.parent.glob(f"{name}-*.dist-info")):

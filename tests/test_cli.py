@@ -2,12 +2,17 @@
 
 import json
 import os
+import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 
 import pytest
+
+from memwatch import __version__
 
 PROCESS_HEADER = "pid,ppid,command,max_rss_kib,max_rss_mib,first_seen,last_seen"
 TIMELINE_HEADER = "timestamp,elapsed_seconds,total_rss_kib,total_rss_mib,process_count"
@@ -158,6 +163,18 @@ def test_help_and_version(memwatch, words):
     assert result.code == 0
     assert b"memwatch" in result.out
     assert result.err == b""
+
+
+def test_version_tells_what_a_report_of_a_bug_needs(memwatch):
+    lines = memwatch.run("--version").out.decode().splitlines()
+    names = [line.partition(":")[0] for line in lines]
+    assert names == [f"memwatch {__version__}", "Build date", "Target", "Backend", "Python"]
+    facts = [line.partition(":")[2].strip() for line in lines]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", facts[1])
+    assert facts[2].partition("-")[0] == sysconfig.get_platform().partition("-")[0]
+    system = os.uname()
+    assert facts[3].endswith(f", on {system.sysname} {system.release}")
+    assert facts[4].startswith(f"{platform.python_implementation()} {platform.python_version()}")
 
 
 # -- Commands that cannot be started --------------------------------------------------------------

@@ -49,6 +49,7 @@ class Annotated(click.Command):
 )
 @click.option(
     "--baseline",
+    shell_complete=options.files,
     metavar="FILE",
     help="Results of a run to compare with.",
 )
@@ -67,9 +68,13 @@ class Annotated(click.Command):
     "checked, too. Can be given several times.  [default: 5 %, at least 1 MiB]",
 )
 @click.option(
-    "--junit", "junit_path", metavar="FILE", help="Write the checks as JUnit XML, a case each."
+    "--junit",
+    "junit_path",
+    shell_complete=options.files,
+    metavar="FILE",
+    help="Write the checks as JUnit XML, a case each.",
 )
-@click.argument("path", metavar="FILE")
+@click.argument("path", metavar="FILE", shell_complete=options.files)
 def command(
     max_total_rss: int | None,
     max_per_proc_rss: int | None,

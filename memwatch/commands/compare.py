@@ -39,6 +39,8 @@ class FilesAfterOption(click.Command):
                 if equals:
                     words.append(word)
                 elif not args[place + 1 :] or args[place + 1].startswith("-"):
+                    if ctx.resilient_parsing:  # a shell completes it
+                        continue
                     raise click.UsageError(f"{name} needs a file", ctx)
             elif word.startswith("-"):
                 side = ""
@@ -49,8 +51,20 @@ class FilesAfterOption(click.Command):
 
 
 @click.command("compare", cls=FilesAfterOption)
-@click.option("--base", metavar="FILE...", multiple=True, help="Repeats of the run before.")
-@click.option("--candidate", metavar="FILE...", multiple=True, help="Repeats of the run after.")
+@click.option(
+    "--base",
+    multiple=True,
+    shell_complete=options.files,
+    metavar="FILE...",
+    help="Repeats of the run before.",
+)
+@click.option(
+    "--candidate",
+    multiple=True,
+    shell_complete=options.files,
+    metavar="FILE...",
+    help="Repeats of the run after.",
+)
 @click.option(
     "--threshold",
     "thresholds",
@@ -63,7 +77,7 @@ class FilesAfterOption(click.Command):
 @options.GROUP_BY
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown.")
-@click.argument("files", metavar="[BASE CANDIDATE]", nargs=-1)
+@click.argument("files", metavar="[BASE CANDIDATE]", nargs=-1, shell_complete=options.files)
 def command(
     base: tuple[str, ...],
     candidate: tuple[str, ...],

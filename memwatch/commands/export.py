@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from memwatch.commands import options
 from memwatch.commands.files import are_one_file, cannot_write, exists, is_input, load_results
 from memwatch.exports.formats import FORMATS
 from memwatch.results import Results
@@ -28,12 +29,13 @@ from memwatch.results import Results
 @click.option(
     "-o",
     "--output",
+    shell_complete=options.files,
     metavar="OUT",
     default="-",
     help="Where to write; - is standard output, the default for all but perfetto.",
 )
 @click.option("--force", is_flag=True, help="Let --output overwrite a file.")
-@click.argument("path", metavar="FILE")
+@click.argument("path", metavar="FILE", shell_complete=options.files)
 def command(format_name: str, output: str, force: bool, path: str) -> None:
     """Write FILE, a recording or the JSON of a run, as another tool reads it.
 

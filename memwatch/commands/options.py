@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from click.core import ParameterSource
 
+from memwatch.groups import KINDS
 from memwatch.units import parse_duration, parse_interval, parse_percent, parse_size
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from memwatch.thresholds import Thresholds
 
 SHORTEST_INTERVAL = 1e-4
@@ -26,6 +29,33 @@ def is_typed(name: str) -> bool:
     that of the parameter."""
     source = click.get_current_context().get_parameter_source(name)
     return source is ParameterSource.COMMANDLINE
+
+
+def files(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """For a shell's completion: the name of a file."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def another_command(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """For a shell's completion: the first word of a command."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="command")]
+
+
+def some_of(*words: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """For a shell's completion: words that are not all that can be written."""
+
+    def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
 
 
 T = TypeVar("T")
@@ -143,6 +173,7 @@ def group_by(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 GROUP_BY = click.option(
     "--group-by",
     callback=group_by,
+    shell_complete=some_of(*KINDS),
     metavar="KEY",
     help="Group processes by command (the default), exe, ppid, cwd, source (what a compiler "
     "compiles), or a REGEX whose first group is the key.",

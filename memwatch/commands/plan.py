@@ -60,7 +60,7 @@ def numbers(
     "[default: those of the widest fan-out]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.argument("path", metavar="FILE")
+@click.argument("path", metavar="FILE", shell_complete=options.files)
 def command(
     jobs: tuple[int, ...] | None,
     memory: int | None,

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
+from memwatch.commands import options
 from memwatch.commands.files import is_input, load_results
 from memwatch.commands.reporting import Reports, report_options
 
 
 @click.command("report")
 @report_options
-@click.argument("path", metavar="FILE")
+@click.argument("path", metavar="FILE", shell_complete=options.files)
 def command(path: str, **wanted: Any) -> int:
     """Report from FILE, a recording (`memwatch run -o FILE`) or the JSON of a run.
 

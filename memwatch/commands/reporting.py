@@ -30,9 +30,19 @@ KeepJson = Callable[[Fill], "str | None"]
 _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, not a summary."),
     click.option("--quiet", is_flag=True, help="No summary."),
-    click.option("--csv", "csv_path", metavar="FILE", help="Write each process's peak as CSV."),
     click.option(
-        "--timeline", "timeline_path", metavar="FILE", help="Write the totals over time as CSV."
+        "--csv",
+        "csv_path",
+        shell_complete=options.files,
+        metavar="FILE",
+        help="Write each process's peak as CSV.",
+    ),
+    click.option(
+        "--timeline",
+        "timeline_path",
+        shell_complete=options.files,
+        metavar="FILE",
+        help="Write the totals over time as CSV.",
     ),
     click.option(
         "--include",
@@ -55,6 +65,7 @@ _OPTIONS = (
     click.option(
         "--top",
         callback=options.top,
+        shell_complete=options.some_of("all"),
         default="10",
         show_default=True,
         metavar="N|all",

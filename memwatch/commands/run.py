@@ -16,7 +16,7 @@ from memwatch.commands.reporting import Reports, report_options
 from memwatch.launcher import Launcher
 from memwatch.limits import Limits
 from memwatch.outputs import complain
-from memwatch.profiler import watch_command
+from memwatch.profiler import SOURCES, watch_command
 from memwatch.tiers import DARWIN
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 @click.option(
     "--sources",
     callback=options.sources,
+    shell_complete=options.some_of("auto", "none", *SOURCES),
     default="auto",
     show_default=True,
     metavar="auto|none|NAME,...",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
+    shell_complete=options.files,
     metavar="FILE",
     help="Record everything in FILE as it happens, for `memwatch report` and `view`. "
     "%h, %r, %p, %j, %t, %n stand for host, rank, process id, job id, start time, number of "
@@ -136,7 +138,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show the value of each option and where it comes from, and run nothing.",
 )
-@click.argument("words", metavar="[--] COMMAND...", nargs=-1, type=click.UNPROCESSED)
+@click.argument(
+    "words",
+    metavar="[--] COMMAND...",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    shell_complete=options.another_command,
+)
 def command(
     interval: float,
     exact: bool,

@@ -9,20 +9,24 @@ from contextlib import suppress
 
 import click
 
+from memwatch.commands import options
 from memwatch.commands.files import are_one_file, exists, load_results
-from memwatch.commands.options import GROUP_BY
 from memwatch.outputs import complain
 from memwatch.results import Results
 
 
 @click.command("view")
 @click.option(
-    "--html", "out", metavar="OUT", help="Write the page to OUT, not to a temporary file."
+    "--html",
+    "out",
+    shell_complete=options.files,
+    metavar="OUT",
+    help="Write the page to OUT, not to a temporary file.",
 )
 @click.option("--no-open", is_flag=True, help="Only write the page: do not open the browser.")
-@GROUP_BY
+@options.GROUP_BY
 @click.option("--force", is_flag=True, help="Let --html overwrite a file.")
-@click.argument("paths", metavar="FILE...", nargs=-1, required=True)
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, shell_complete=options.files)
 def command(
     out: str | None, no_open: bool, group_by: str | None, force: bool, paths: tuple[str, ...]
 ) -> int:

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Makes the files that distributions want for a release, from its sdist.
+
+packaging/fill.py dist/memwatch-1.2.3.tar.gz -o FOLDER writes homebrew/, conda-forge/, nix/ and
+debian/ there, with version, address and hashes in their places. With --resources the formula gets
+the newest of each Python package that it brings along, as PyPI tells; else it keeps those that it
+has. Needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from email.parser import Parser
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.request import urlopen
+
+TEMPLATES = Path(__file__).parent
+FOLDERS = ("homebrew", "conda-forge", "nix", "debian")
+
+PLACEHOLDER = re.compile(r"@([A-Z0-9_]+)@")
+RESOURCE = re.compile(r'(  resource "([^"]+)" do\n)    url "[^"]*"\n    sha256 "[^"]*"\n')
+
+
+class BadSdist(Exception):
+    """What was given is no sdist of memwatch."""
+
+
+class Sdist(NamedTuple):
+    version: str
+    sha256: bytes
+    made: float
+    """Seconds since 1970."""
+
+
+def read_sdist(path: Path) -> Sdist:
+    """Raises BadSdist, OSError."""
+    data = path.read_bytes()
+    try:
+        with tarfile.open(path) as archive:
+            info = min((name for name in archive.getnames() if name.endswith("/PKG-INFO")), key=len)
+            member = archive.getmember(info)
+            file = archive.extractfile(member)
+            metadata = Parser().parsestr(file.read().decode() if file else "")
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise BadSdist(f"{str(path)!r} is no sdist: {error}") from None
+    if metadata["Name"] != "memwatch":
+        raise BadSdist(f"{str(path)!r} is the sdist of {metadata['Name']!r}, not of memwatch")
+    return Sdist(metadata["Version"], hashlib.sha256(data).digest(), member.mtime)
+
+
+def values(sdist: Sdist) -> dict[str, str]:
+    """What stands for each @NAME@."""
+    version = sdist.version
+    return {
+        "VERSION": version,
+        # A release sorts after its candidates.
+        "DEBIAN_VERSION": re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", version),
+        "URL": f"https://files.pythonhosted.org/packages/source/m/memwatch/memwatch-{version}.tar.gz",
+        "SHA256": sdist.sha256.hex(),
+        # As nix writes a hash: https://www.w3.org/TR/SRI/
+        "SRI": f"sha256-{base64.b64encode(sdist.sha256).decode()}",
+        "DATE": format_datetime(datetime.fromtimestamp(sdist.made, timezone.utc)),
+    }
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Raises KeyError for a placeholder that stands for nothing."""
+    return PLACEHOLDER.sub(lambda found: values[found[1]], template)
+
+
+def with_resources(formula: str, ask: Callable[[str], Mapping[str, Any]]) -> str:
+    """The formula with the newest sdist of each resource. `ask` gives PyPI's JSON of a project."""
+
+    def replace(found: re.Match[str]) -> str:
+        newest = next(file for file in ask(found[2])["urls"] if file["packagetype"] == "sdist")
+        url, sha256 = newest["url"], newest["digests"]["sha256"]
+        return f'{found[1]}    url "{url}"\n    sha256 "{sha256}"\n'
+
+    return RESOURCE.sub(replace, formula)
+
+
+def ask_pypi(project: str) -> Mapping[str, Any]:
+    """Raises OSError."""
+    with urlopen(f"https://pypi.org/pypi/{project}/json", timeout=30) as answer:
+        return dict(json.load(answer))
+
+
+def templates() -> Iterator[Path]:
+    for folder in FOLDERS:
+        yield from sorted(path for path in (TEMPLATES / folder).rglob("*") if path.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("sdist", type=Path, metavar="SDIST")
+    parser.add_argument("-o", "--output", type=Path, default=Path("dist/packaging"))
+    parser.add_argument("--resources", action="store_true", help="ask PyPI for the newest")
+    given = parser.parse_args()
+    try:
+        known = values(read_sdist(given.sdist))
+        for path in templates():
+            text = fill(path.read_text(encoding="utf-8"), known)
+            if given.resources and path.suffix == ".rb":
+                text = with_resources(text, ask_pypi)
+            target = given.output / path.relative_to(TEMPLATES)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+            shutil.copymode(path, target)
+    except (BadSdist, OSError) as error:
+        sys.exit(f"fill.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
