@@ -12,16 +12,7 @@ from glob import glob
 import cffi
 
 API = "csrc/api.h"
-COMMON = [
-    "sampler.c",
-    "follow.c",
-    "table.c",
-    "queue.c",
-    "news.c",
-    "pss.c",
-    "spawn.c",
-    "build_info.c",
-]
+COMMON = sorted({os.path.basename(path) for path in glob("csrc/*.c")} - {"unsupported.c"})
 
 
 def platform_sources():

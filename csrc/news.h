@@ -1,6 +1,6 @@
 /*
  * What event sources tell of processes, of the job's and of others: raw, to be
- * sorted out by follow.c. Defined in news.c.
+ * sorted out by follow_hear.c. Defined in news.c.
  */
 #ifndef MW_NEWS_H
 #define MW_NEWS_H

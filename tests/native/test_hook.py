@@ -19,7 +19,8 @@ THREADS = "thread"
 COMPILERS = ("gcc", "clang")
 
 SOURCES = (
-    *("sampler.c", "follow.c", "table.c", "queue.c", "news.c", "pss.c", "spawn.c"),
+    *("sampler.c", "table.c", "queue.c", "news.c", "pss.c", "spawn.c"),
+    *sorted(path.name for path in CSRC.glob("follow*.c")),
     *sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")),
 )
 

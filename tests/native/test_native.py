@@ -14,8 +14,11 @@ MEMORY = "address,undefined"
 THREADS = "thread"
 COMPILERS = ("gcc", "clang")
 
-COMMON = ("sampler.c", "follow.c", "table.c", "queue.c", "news.c", "pss.c")
-FOLLOW = ("follow.c", "table.c", "queue.c", "news.c")
+FOLLOW = (
+    *sorted(path.name for path in CSRC.glob("follow*.c")),
+    *("table.c", "queue.c", "news.c"),
+)
+COMMON = ("sampler.c", "pss.c", *FOLLOW)
 LINUX = tuple(sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")))
 # What this system has the headers of; for macOS there are tests/darwin.
 EVERY_SOURCE = tuple(sorted([*(path.name for path in CSRC.glob("*.c")), *LINUX]))

@@ -1,0 +1,207 @@
+/* Looks at one process: what it runs, whether that is new, and its memory. */
+#include "follow_parts.h"
+
+#include <errno.h>
+
+/* How often at most a process that executes one program after the other is
+   looked at in a row. */
+enum { MOST_VIEWS = 3 };
+
+int mw_awaits_exec(const mw_follower *f, mw_slot *slot, int new_image) {
+    if (new_image && mw_has_events(f))
+        slot->exec_due = PATIENCE + 1;
+    return slot->exec_due != 0;
+}
+
+/* Reports what a later look has shown of the image that is reported. */
+static int complete_image(mw_follower *f, mw_slot *slot, int64_t time,
+                          mw_image *image) {
+    if (!image->length || !(image->valid & (MW_HAS_ARGV | MW_INHERITED)))
+        return 0;
+    image->valid |= MW_SAME_IMAGE;
+    return mw_report_image(f, slot, time, f->text, image);
+}
+
+/* What one look at a process shows. */
+typedef struct {
+    int64_t begun;
+    mw_image image; /* its text is in f->text */
+    mw_reading memory;
+} view;
+
+int mw_look(mw_follower *f, mw_slot *slot, int64_t time, mw_reading *out) {
+    int error =
+        mw_platform_poll(f->platform, slot->handle, time, out, &f->found);
+    if (!error && out->life == MW_ENDED && (out->valid & MW_HAS_WATERMARK)) {
+        slot->known |= MW_HAS_FOOTPRINT;
+        slot->footprint_peak = out->footprint_peak;
+    }
+    return error;
+}
+
+static int take_view(mw_follower *f, mw_slot *slot, int64_t time, view *out) {
+    *out = (view){.begun = mw_now()};
+    mw_platform_image(f->platform, slot->handle, f->text, IMAGE_TEXT,
+                      &out->image);
+    return mw_look(f, slot, time, &out->memory);
+}
+
+int mw_hears_of_execs(const mw_follower *f) {
+    return mw_has_events(f) || (mw_platform_sources(f->platform) & MW_HOOK);
+}
+
+/* Looks at a process until word of all it had executed by then has come, so
+   that it is known which image was seen. *at moves with the table; NULL when
+   the process has ended meanwhile. */
+static int view_it(mw_follower *f, mw_slot **at, int64_t time, view *out) {
+    int32_t pid = (*at)->pid;
+    uint64_t serial = (*at)->serial;
+    for (int i = 0; i < MOST_VIEWS; i++) {
+        int error = take_view(f, *at, time, out);
+        if (!error && mw_hears_of_execs(f))
+            error = mw_apply_news(f);
+        *at = mw_find(f, pid);
+        if (*at && ((*at)->serial != serial || (*at)->ended))
+            *at = NULL;
+        if (error || !*at)
+            return error;
+        int is_later = mw_has_events(f)
+                           ? (*at)->executed && (*at)->executed_at >= out->begun
+                           : (*at)->attempt.time >= out->begun;
+        if (!is_later && !out->memory.new_image)
+            return 0;
+    }
+    return 0;
+}
+
+/* Reports a new image that a look has shown, and the memory in it. */
+static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
+                       const view *seen) {
+    const mw_attempt *tried = &slot->attempt;
+    int announced = slot->executed;
+    int has_tried = /* in what is seen: that is yet to end, then */
+        !announced && tried->time &&
+        mw_is_image(&seen->image, f->text, (tried->valid & MW_INHERITED) != 0,
+                    tried->mark, tried->text);
+    int64_t since = time;
+    if (announced)
+        since = slot->executed_at;
+    else if (tried->time && !has_tried)
+        since = tried->time;
+    else if (!slot->has_image && mw_has_events(f))
+        since = slot->start;
+    /* What was told since this pass began may be later than it. */
+    if (since < slot->since)
+        since = slot->since;
+    if (slot->leaving && since > slot->ended_at)
+        since = slot->ended_at;
+    int error = has_tried ? 0 : mw_end_image(f, slot, since);
+    mw_expect_image(slot, time);
+    if (!error && seen->image.length)
+        error = mw_report_image(f, slot, since, f->text, &seen->image);
+    /* If it has gone meanwhile, its end is when to tell of what it executed. */
+    slot->executed = announced && !seen->image.length;
+    if (!error && slot->executed && seen->memory.life == MW_ALIVE) {
+        /* It is there, but must not be looked at: hidden by hidepid, say. */
+        error = mw_report_unseen_image(f, slot, since, 0);
+        slot->executed = 0;
+    }
+    /* In the middle of execve: the memory may still be of the image before. */
+    slot->early_image = !announced && slot->has_image && !slot->inherited;
+    slot->image_read_at = seen->begun;
+    if (!error && (seen->memory.valid & MW_HAS_RSS) &&
+        !seen->memory.new_image && !(slot->early_image && mw_has_events(f)) &&
+        mw_has_own_memory(f, slot)) {
+        error = mw_report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
+        if (!error)
+            error = mw_report_footprint(f, slot, time, &seen->memory);
+    }
+    return error;
+}
+
+/* Whether what is seen now is what was seen in the middle of its execve. */
+static int was_in_execve(const mw_follower *f, const mw_slot *slot,
+                         const view *seen) {
+    if (slot->executed || !slot->has_image || (slot->mark && seen->image.mark))
+        return 0;
+    if (slot->image_retries && seen->begun < slot->image_read_at + EXEC_LAG)
+        return 1; /* most likely */
+    /* It has not said that it would execute anything since. */
+    return !mw_has_events(f) && mw_hears_of_execs(f) && !slot->attempt.time &&
+           !slot->is_complete && !slot->inherited;
+}
+
+/* Whether the hook knows better what a process runs than this look, taken
+   before what it said, or too early or too late to see. */
+static int is_told_by_hook(const mw_slot *slot, const view *seen) {
+    if (!slot->has_image)
+        return 0;
+    int is_past = !slot->inherited && (seen->image.valid & MW_INHERITED);
+    int is_visible =
+        seen->image.mark || (seen->image.valid & (MW_HAS_EXE | MW_HAS_ARGV));
+    return slot->exits || is_past || !is_visible;
+}
+
+int mw_begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    view seen;
+    int error = view_it(f, &slot, time, &seen);
+    if (error || !slot)
+        return error;
+    /* The hook may have told of it meanwhile. */
+    if (mw_has_events(f) && slot->has_image && !slot->executed)
+        return 0;
+    int is_hooked = !mw_has_events(f) && mw_hears_of_execs(f);
+    if (is_hooked && is_told_by_hook(slot, &seen))
+        return 0;
+    if (is_hooked && mw_is_reported(slot, &seen.image, f->text)) {
+        slot->hook_first = 0;
+        return slot->is_complete ? 0
+                                 : complete_image(f, slot, time, &seen.image);
+    }
+    if (was_in_execve(f, slot, &seen))
+        return complete_image(f, slot, time, &seen.image);
+    return report_view(f, slot, time, &seen);
+}
+
+int mw_retry_image(mw_follower *f, mw_slot *slot, int64_t time) {
+    mw_image image;
+    mw_platform_image(f->platform, slot->handle, f->text, IMAGE_TEXT, &image);
+    if (slot->mark && image.mark && slot->mark != image.mark &&
+        !mw_has_events(f))
+        return mw_begin_image(f, slot, time);
+    return complete_image(f, slot, time, &image);
+}
+
+/* Takes hold of a process known from news, unless it has gone. */
+static int take_hold(mw_follower *f, mw_slot *slot) {
+    mw_identity identity = {0};
+    mw_handle *handle;
+    int error = mw_platform_attach(f->platform, slot->pid, &handle, &identity);
+    if (error || !handle)
+        return error;
+    if ((identity.valid & MW_HAS_START) && !mw_is_same(slot, identity.start))
+        mw_platform_detach(f->platform, handle); /* another one's pid by now */
+    else
+        slot->handle = handle;
+    return 0;
+}
+
+int mw_attach(mw_follower *f, mw_slot *slot, int64_t time) {
+    int error = take_hold(f, slot);
+    if (error || !slot->handle)
+        return error;
+    if (!slot->has_image || slot->executed)
+        return mw_begin_image(f, slot, time);
+    /* The hook has seen it before. */
+    mw_expect_memory(slot, time);
+    return 0;
+}
+
+int mw_hold(mw_follower *f, mw_slot *slot, enum mw_life *life) {
+    int error = take_hold(f, slot);
+    if (!error && slot->handle) {
+        *life = MW_ENDED;
+        slot->passes = 0;
+    }
+    return error;
+}
