@@ -60,16 +60,12 @@ def build(what: str, source: Path, target: Path, **variables: str) -> Path:
 def tracked_files() -> set[str]:
     """What belongs to the project: files here, less what building and testing leave behind."""
     left_behind = (".so", ".pyc", "memwatch/_native.c")
-    return (
-        {".ci/run"}
-        | {
-            str(path.relative_to(ROOT))
-            for folder in TREES
-            for path in (ROOT / folder).rglob("*")
-            if path.is_file() and not str(path).endswith(left_behind)
-        }
-        | {"docs/man_pages.py"}
-    )
+    return {".ci/run"} | {
+        str(path.relative_to(ROOT))
+        for folder in TREES
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and not str(path).endswith(left_behind)
+    }
 
 
 @pytest.fixture(scope="module")
