@@ -47,7 +47,7 @@ class SourceDist(sdist):
 
     def make_distribution(self):
         self.filelist.extend([".ci/run", "CHANGELOG.md"])
-        for folder in ("benchmarks", "docs", "tests"):
+        for folder in ("benchmarks", "docs", "packaging", "tests"):
             files = (path for path in Path(folder).rglob("*") if path.is_file())
             self.filelist.extend(str(path) for path in files if path.suffix not in (".pyc", ".so"))
         super().make_distribution()

@@ -36,10 +36,12 @@ SETTINGS = """\
 .TP
 \\fBMEMWATCH_{upper}_\\fP\\fIOPTION\\fP
 An option, its name in capitals with underscores. Goes before pyproject.toml.
+MEMWATCH_RUN_INTERVAL=10, say.
 .SH FILES
 .TP
 \\fIpyproject.toml\\fP
-The nearest one upward can have options below \\fB[tool.memwatch.{name}]\\fP.
+The nearest one upward can have options below \\fB[tool.memwatch.{name}]\\fP, but for those that
+write files or run programs.
 """
 
 
@@ -78,7 +80,11 @@ def exit_codes(readme: str, command: str) -> list[tuple[str, str]]:
     """Those of a subcommand, or with "" those of all of them, with their meanings."""
     table = readme.partition(EXIT_CODES)[2].partition("\n\n")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
-    return [(code, text) for code, of, text in rows if of == "all" or f"`{command}`" in of]
+    codes: dict[str, list[str]] = {}
+    for code, of, text in rows:
+        if of == "all" or f"`{command}`" in of:
+            codes.setdefault(code, []).append(text)
+    return [(code, "; ".join(texts)) for code, texts in codes.items()]
 
 
 def page(ctx: click.Context, date: str, version: str, readme: str) -> str:
@@ -148,4 +154,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python docs/man_pages.py FOLDER")
     main(Path(sys.argv[1]))

@@ -19,6 +19,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
+from email.message import Message
 from email.parser import Parser
 from email.utils import format_datetime
 from pathlib import Path
@@ -36,6 +37,10 @@ class BadSdist(Exception):
     """What was given is no sdist of memwatch."""
 
 
+class BadAnswer(Exception):
+    """PyPI told of no sdist."""
+
+
 class Sdist(NamedTuple):
     version: str
     sha256: bytes
@@ -46,17 +51,21 @@ class Sdist(NamedTuple):
 def read_sdist(path: Path) -> Sdist:
     """Raises BadSdist, OSError."""
     data = path.read_bytes()
+    metadata, made = Message(), 0.0
     try:
-        with tarfile.open(path) as archive:
-            info = min((name for name in archive.getnames() if name.endswith("/PKG-INFO")), key=len)
-            member = archive.getmember(info)
-            file = archive.extractfile(member)
-            metadata = Parser().parsestr(file.read().decode() if file else "")
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise BadSdist(f"{str(path)!r} is no sdist: {error}") from None
-    if metadata["Name"] != "memwatch":
-        raise BadSdist(f"{str(path)!r} is the sdist of {metadata['Name']!r}, not of memwatch")
-    return Sdist(metadata["Version"], hashlib.sha256(data).digest(), member.mtime)
+        with tarfile.open(path, "r:gz") as archive:
+            members = [each for each in archive if each.name.endswith("/PKG-INFO")]
+            for member in sorted(members, key=lambda each: len(each.name))[:1]:
+                file = archive.extractfile(member)
+                metadata = Parser().parsestr(file.read().decode() if file else "")
+                made = member.mtime
+    except (tarfile.TarError, EOFError, ValueError):
+        pass  # the same remedy
+    if metadata["Name"] != "memwatch" or not metadata["Version"]:
+        raise BadSdist(
+            f"{str(path)!r} is no sdist of memwatch: make one with python -m build --sdist"
+        )
+    return Sdist(metadata["Version"], hashlib.sha256(data).digest(), made)
 
 
 def values(sdist: Sdist) -> dict[str, str]:
@@ -80,11 +89,19 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def with_resources(formula: str, ask: Callable[[str], Mapping[str, Any]]) -> str:
-    """The formula with the newest sdist of each resource. `ask` gives PyPI's JSON of a project."""
+    """The formula with the newest sdist of each resource. `ask` gives PyPI's JSON of a project.
+
+    Raises BadAnswer.
+    """
 
     def replace(found: re.Match[str]) -> str:
-        newest = next(file for file in ask(found[2])["urls"] if file["packagetype"] == "sdist")
-        url, sha256 = newest["url"], newest["digests"]["sha256"]
+        try:
+            newest = next(file for file in ask(found[2])["urls"] if file["packagetype"] == "sdist")
+            url, sha256 = newest["url"], newest["digests"]["sha256"]
+        except (StopIteration, LookupError, TypeError, ValueError):
+            raise BadAnswer(
+                f"PyPI tells of no sdist of {found[2]}: try without --resources"
+            ) from None
         return f'{found[1]}    url "{url}"\n    sha256 "{sha256}"\n'
 
     return RESOURCE.sub(replace, formula)
@@ -117,7 +134,7 @@ def main() -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
             shutil.copymode(path, target)
-    except (BadSdist, OSError) as error:
+    except (BadSdist, BadAnswer, OSError) as error:
         sys.exit(f"fill.py: {error}")
 
 

@@ -137,22 +137,23 @@ def test_templates_are_filled(filled, sdist):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [(None, "is no sdist"), ("Name: other\nVersion: 1\n", "'other'"), ("", "None")],
+    "text",
+    [None, "Name: other\nVersion: 1\n", "Name: memwatch\n", ""],
 )
-def test_what_is_no_sdist(tmp_path, text, words):
+def test_what_is_no_sdist(tmp_path, text):
     path = write_sdist(tmp_path / "x.tar.gz", text)
     done = run(sys.executable, FILL, path, "-o", tmp_path / "filled")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert repr(str(path)) in done.stderr
-    assert words in done.stderr
+    assert "python -m build --sdist" in done.stderr
     assert not (tmp_path / "filled").exists()
 
 
 def test_damaged_and_missing_sdist(tmp_path):
     (tmp_path / "x.tar.gz").write_bytes(b"\x1f\x8b")
-    for name in ("x.tar.gz", "none.tar.gz"):
+    (tmp_path / "text").write_text("plain text\n")
+    for name in ("x.tar.gz", "text", "none.tar.gz"):
         done = run(sys.executable, FILL, tmp_path / name, "-o", tmp_path / "filled")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert name in done.stderr
@@ -209,9 +210,7 @@ NIXPKGS = """
   };
   python3Packages = {
     buildPythonApplication = what: what;
-    pythonOlder = version: true;
     setuptools = "setuptools"; cffi = "cffi"; click = "click"; click-man = "click-man";
-    tomli = "tomli";
   };
   package = import NIX/package.nix { inherit lib python3Packages; fetchurl = what: what; };
 """
@@ -233,7 +232,7 @@ def test_nix_package(filled, sdist):
     assert package["version"] == "1.2.3"
     sha256 = hashlib.sha256(sdist.read_bytes()).digest()
     assert package["src"]["hash"] == f"sha256-{base64.b64encode(sha256).decode()}"
-    assert set(package["dependencies"]) == {"cffi", "click", "tomli"}
+    assert set(package["dependencies"]) == {"cffi", "click"}
     assert {"setuptools", "cffi", "click-man"} <= set(package["build-system"])
 
 
@@ -294,7 +293,7 @@ def debian(tmp_path_factory) -> Path:
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(folder),
         "LC_ALL": "C.UTF-8",
-        "DEB_BUILD_OPTIONS": "nocheck noautodbgsym",
+        "DEB_BUILD_OPTIONS": "noautodbgsym",
     }
     built = run("dpkg-buildpackage", "-us", "-uc", cwd=unpacked, env=env)
     assert built.returncode == 0, built.stdout[-5000:] + built.stderr[-5000:]

@@ -570,7 +570,8 @@ def test_report_of_a_mac_as_root_without_events() -> None:
     assert "noticed at the next look" in text
     assert "open files    no limit" in text
     assert "why: it takes a descriptor" in text
-    assert text.endswith("For every process and exact peaks: ulimit -n 4096")
+    assert "with the highest of each program so far\n" in text
+    assert text.endswith("To get more: ulimit -n 4096")
 
 
 # The document -------------------------------------------------------------------------------------

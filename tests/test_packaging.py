@@ -28,7 +28,7 @@ BUILD = (
     "print('made ' + getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))"
 )
 
-TREES = ("benchmarks", "csrc", "docs", "memwatch", "tests")
+TREES = ("benchmarks", "csrc", "docs", "memwatch", "packaging", "tests")
 
 # Any day: https://reproducible-builds.org/specs/source-date-epoch/
 SOME_DAY = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -132,6 +132,14 @@ def installed(wheel) -> Path:
 
 def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def test_sdist_can_be_tested(unpacked):
+    """Nothing that a test file takes is missing."""
+    run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
+        cwd=unpacked,
+    )
 
 
 def test_sdist_is_complete(unpacked):

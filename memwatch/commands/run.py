@@ -105,7 +105,8 @@ if TYPE_CHECKING:
     "--max-total-pss",
     callback=options.size,
     metavar="SIZE",
-    help="The same for the total with shared pages counted once, each time that --pss measures it.",
+    help="The same for the total with shared pages counted once, each time that --pss measures it "
+    "(Linux).",
 )
 @click.option(
     "--on-limit",

@@ -84,6 +84,12 @@ def _job(results: Results) -> Iterator[Metric]:
             footprint.total if footprint else None,
         ),
         (
+            "job_phys_footprint_unread_processes",
+            "",
+            "Processes that are not in memwatch_job_phys_footprint_max_bytes.",
+            footprint.unread if footprint else None,
+        ),
+        (
             "job_memory_limit_bytes",
             "bytes",
             "The tightest memory limit of the job's control groups and the machine.",

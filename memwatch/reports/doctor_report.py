@@ -109,7 +109,7 @@ def _sentence(begin: str, rest: str, width: int, bold: Style) -> Iterator[str]:
 
 
 def _more_of(outlook: tiers.Outlook, checkup: Checkup) -> str:
-    if checkup.errors.get(tiers.SAMPLING):
+    if checkup.errors.get(tiers.SAMPLING) or KQUEUE in checkup.errors:
         return "To get more:"
     return "For exact peaks:" if outlook.every_process else "For every process and exact peaks:"
 
@@ -218,7 +218,8 @@ def _darwin(checkup: Checkup) -> Iterator[tuple[str, str]]:
         "peak RSS",
         "the highest of all looks, a lower bound: macOS tells that of the command at most",
     )
-    yield "footprint", "told by macOS, with the highest of each program so far and at its end"
+    at_the_end = " and at its end" if checkup.errors.get(KQUEUE) == 0 else ""
+    yield "footprint", f"told by macOS, with the highest of each program so far{at_the_end}"
     yield "shared pages", "counted once for each process: macOS does not tell PSS"
     yield "page size", f"{kib(checkup.system.page_size)} KiB"
     yield "open files", _open_files(checkup.system.open_files)

@@ -338,9 +338,9 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
     ways = [EXACT_BY[each.id] for each in accuracy.sources if each.used and each.id in EXACT_BY]
     if number and accuracy.footprints is None:
         yield dim(f"{processes}{_how_known(accuracy.peaks, 'peak', ways)}.")
-    elif number:
+    elif number and accuracy.footprints is not None:
         told = _how_known(accuracy.peaks, "RSS peak", ways)
-        told += _how_known(accuracy.footprints or {}, "footprint peak", ())
+        told += _how_known(accuracy.footprints, "footprint peak", ())
         yield dim(f"{processes}{told}.")
     yield from _what_is_missing(profile, dim)
     if profile.max_total_rss is not None:

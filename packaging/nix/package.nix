@@ -21,13 +21,10 @@ python3Packages.buildPythonApplication {
     click-man
   ];
 
-  dependencies =
-    with python3Packages;
-    [
-      cffi
-      click
-    ]
-    ++ lib.optional (pythonOlder "3.11") tomli;
+  dependencies = with python3Packages; [
+    cffi
+    click
+  ];
 
   pythonImportsCheck = [ "memwatch" ];
 
