@@ -82,7 +82,7 @@ class Measure:
             after = child.clocks()
             long = child.report(job)
         # The machine's interval, not ours: it does not depend on when the sleeps ended.
-        ticks = (after.time - before.time) * 1e3 / long["sampling"]["achieved_interval_ms"]
+        ticks = (after.time - before.time) * 1e3 / long["accuracy"]["achieved_interval_ms"]
         samples = long["samples"] - short["samples"]
         slope = long["memwatch"]["cpu_seconds"] - short["memwatch"]["cpu_seconds"]
         return Tick(
@@ -300,7 +300,7 @@ def _pace(measure: Measure, interval_ms: float, busy: bool) -> dict[str, float]:
     if not busy:
         options = ["run", "--quiet", "--json", "-i", str(interval_ms), "--"]
         report = json.loads(run_timed([*memwatch_command(), *options, *job]).stdout)
-        sampling = report["sampling"]
+        sampling = report["accuracy"]
         return {
             "achieved_ms": sampling["achieved_interval_ms"],
             "ticks": report["samples"],
