@@ -45,7 +45,7 @@ ffi.set_source(
         ("MW_BUILD_TARGET", f'"{sysconfig.get_platform()}"'),
     ],
     # Debug information without the folder's name: the same source gives the same wheel anywhere.
-    extra_compile_args=["-std=c11", "-O2", "-pthread", f"-ffile-prefix-map={os.getcwd()}=."],
+    extra_compile_args=["-std=c11", "-O2", "-pthread", f"-fdebug-prefix-map={os.getcwd()}=."],
     extra_link_args=["-pthread"],
     py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
 )

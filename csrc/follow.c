@@ -10,13 +10,13 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
     mw_inspection seen = {0};
     if (!mw_has_own_memory(f, slot))
         return 0;
-    int error;
+    int error, is_new = 0;
     if (time >= slot->next_inspection) {
         error = mw_platform_inspect(f->platform, slot->handle, &seen);
         if (error)
             return error;
         mw_schedule_inspection(slot, time);
-        int is_new = mw_is_new_image(f, slot, seen.new_image);
+        is_new = mw_is_new_image(f, slot, seen.new_image);
         if (mw_awaits_exec(f, slot, is_new))
             return 0;
         if (is_new) {
@@ -25,7 +25,8 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
                 return error;
         }
     }
-    error = mw_report_footprint(f, slot, time, reading);
+    /* Else it was read of the image before, maybe. */
+    error = is_new ? 0 : mw_report_footprint(f, slot, time, reading);
     if (error)
         return error;
     int raised =
@@ -147,6 +148,9 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
         return error;
     if (reading.valid & MW_HAS_RSS)
         return report_memory(f, slot, time, &reading);
+    /* Executed as another user, it no longer holds what it held before. */
+    if (slot->rss && !slot->has_rss && !mw_report_rss(f, slot, time, 0))
+        return -ENOMEM;
     *flags |= MW_TICK_PARTIAL;
     if (!slot->unreadable) {
         slot->unreadable = 1;

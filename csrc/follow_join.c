@@ -57,6 +57,12 @@ int mw_adopt_found(mw_follower *f, int64_t time) {
             if (mw_table_find(&f->table, pid) >= 0)
                 continue;
         }
+        /* By pid alone the system may not tell this one from the last. */
+        mw_slot *last = mw_find(f, pid);
+        if (last && last->handle) {
+            mw_platform_detach(f->platform, last->handle);
+            last->handle = NULL;
+        }
         mw_handle *handle;
         mw_identity identity = {0};
         int error = mw_platform_attach(f->platform, pid, &handle, &identity);

@@ -52,6 +52,17 @@ void mw_job_set_root(mw_job *job, const mw_row *row, const mw_unique *unique) {
     pthread_mutex_unlock(&job->lock);
 }
 
+int mw_job_is_alone(mw_job *job) {
+    int others = 0;
+    pthread_mutex_lock(&job->lock);
+    const mw_people *people = &job->members.now;
+    for (size_t i = 0; i < people->count; i++)
+        others += people->person[i].standing == MW_MEMBER &&
+                  people->person[i].pid != job->members.root_pid;
+    pthread_mutex_unlock(&job->lock);
+    return !others;
+}
+
 int32_t mw_job_follow(mw_job *job, const mw_row *row) {
     int32_t parent = row->ppid;
     pthread_mutex_lock(&job->lock);

@@ -20,6 +20,9 @@
 static const int64_t SCAN_SHARE = 20;
 static const int64_t SAFE_SCAN = 1000000000;
 
+/* One that failed is made up for after so long, at the next look or later. */
+static const int64_t FAILED_SCAN = 1000000;
+
 /* How often the root's end is looked for where kqueue does not tell of it. */
 static const int64_t ROOT_CHECK = 10000000;
 
@@ -97,8 +100,10 @@ static int take_news(mw_platform *p) {
         count = mw_events_take(&p->events, seen, MOST_NEWS);
         for (int i = 0; i < count; i++) {
             mw_handle *h = seen[i].who;
-            if (seen[i].what & MW_FORKED)
+            if (seen[i].what & MW_FORKED) {
+                h->has_forked = 1;
                 p->scan_is_due = 1;
+            }
             if (seen[i].what & MW_EXECUTED)
                 mw_note(p, h, MW_EXECUTED);
             if (seen[i].what & MW_EXITED_NOW)
@@ -189,10 +194,22 @@ static int tell_end(const mw_handle *h, mw_news_list *out) {
     return 0;
 }
 
+/* What was put down last is the first. */
+static void put_in_order(mw_platform *p) {
+    mw_handle *ordered = NULL;
+    for (mw_handle *h = p->first_news, *next; h; h = next) {
+        next = h->next_news;
+        h->next_news = ordered;
+        ordered = h;
+    }
+    p->first_news = ordered;
+}
+
 int mw_platform_news(mw_platform *p, int closing, mw_news_list *out) {
     (void)closing; /* nothing is held back */
     int error = take_news(p);
     int64_t now = mw_now();
+    put_in_order(p);
     while (p->first_news && !error) {
         mw_handle *h = p->first_news;
         p->first_news = h->next_news;
@@ -234,6 +251,7 @@ static int find_members(mw_platform *p, mw_pids *found) {
     pthread_mutex_unlock(&p->job->lock);
     /* Who was found may have forked before he is watched. And the next scan
        makes up for one that failed. */
+    p->scan_has_failed = scan_error != 0;
     p->scan_is_due = scan_error || found->count != before;
     p->stats.lost += scan_error != 0;
     return error;
@@ -254,6 +272,8 @@ int mw_platform_discover(mw_platform *p,
     int error = find_members(p, found);
     now = mw_now();
     p->next_scan = now + (used_time() - before) * (SCAN_SHARE - 1);
+    if (p->scan_has_failed && p->next_scan < now + FAILED_SCAN)
+        p->next_scan = now + FAILED_SCAN;
     p->next_safe_scan = now + SAFE_SCAN;
     return error;
 }

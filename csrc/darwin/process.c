@@ -50,6 +50,7 @@ void mw_note_end(mw_platform *p, mw_handle *h, const mw_happening *what) {
     is_unheard(p, h);
     h->has_ended = 1;
     h->end = mw_now();
+    h->is_heard = what != NULL;
     if (what && what->has_status) {
         h->has_status = 1;
         h->status = what->status;
@@ -87,8 +88,11 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
     mw_row row;
     mw_unique unique, again;
     *out = NULL;
-    if (mw_find_process(pid, &row) || mw_ask_unique(pid, 1, &unique))
-        return 0;
+    int error = mw_find_process(pid, &row);
+    if (!error)
+        error = mw_ask_unique(pid, 1, &unique);
+    if (error)
+        return error == -ESRCH ? 0 : error;
     mw_handle *h = calloc(1, sizeof *h);
     if (!h)
         return -ENOMEM;
@@ -148,7 +152,11 @@ static void look(mw_platform *p, mw_handle *h, mw_reading *out) {
     out->footprint_peak = account.footprint_peak;
     out->valid = MW_HAS_WATERMARK;
     if (account.ended) {
-        out->life = MW_ENDED;
+        /* Since it began to exit: freeing all that it held takes time, and
+           until then nobody is told, and nobody can wait for it. */
+        out->life = look_for(h);
+        if (out->life == MW_ALIVE)
+            out->valid |= MW_HAS_RSS | MW_HAS_FOOTPRINT; /* nothing */
         return;
     }
     out->rss = account.rss;
@@ -274,8 +282,8 @@ void mw_platform_image(mw_platform *p, mw_handle *h, char *text,
 /* -- Its last words -- */
 
 /* The root alone is a child of ours: there are no subreapers. Its own highest
-   resident size comes with the wait status, if it waited for no children: else
-   it is the highest of them all. */
+   resident size comes with the wait status, if it had no children: else it is
+   the highest of them all, also of those that it did not wait for. */
 int mw_platform_reap(mw_platform *p, mw_handle *h, int *status,
                      uint64_t *peak) {
     static const struct timespec pause = {.tv_nsec = REAP_PAUSE_NS};
@@ -290,7 +298,9 @@ int mw_platform_reap(mw_platform *p, mw_handle *h, int *status,
     }
     if (reaped != h->pid)
         return 0;
-    if (h->has_account && !h->account.had_children && usage.ru_maxrss > 0)
+    int is_childless = h->is_heard && !h->has_forked && h->has_account &&
+                       !h->account.had_children && mw_job_is_alone(p->job);
+    if (is_childless && usage.ru_maxrss > 0)
         *peak = (uint64_t)usage.ru_maxrss; /* bytes here */
     return 1;
 }

@@ -114,10 +114,11 @@ int mw_find_process(int32_t pid, mw_row *out) {
 
 int mw_ask_unique(int32_t pid, int zombies, mw_unique *out) {
     struct mw_uniqueid_info info;
+    errno = 0;
     int size = proc_pidinfo(pid, MW_PIDUNIQUEID, (uint64_t)zombies, &info,
                             sizeof info);
     if (size != (int)sizeof info)
-        return -ESRCH;
+        return errno ? -errno : -ESRCH;
     *out = (mw_unique){.id = info.unique_id,
                        .parent_id = info.parent_unique_id,
                        .version = info.version};

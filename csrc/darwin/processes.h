@@ -41,7 +41,8 @@ typedef struct mw_unique {
     uint8_t program[16]; /* the executable's LC_UUID */
 } mw_unique;
 
-/* 0 or -ESRCH; a zombie is found only with `zombies`. Nobody is refused. */
+/* 0, -ESRCH or another -errno; a zombie is found only with `zombies`. Nobody is
+   refused, but in a sandbox. */
 int mw_ask_unique(int32_t pid, int zombies, mw_unique *out);
 
 /* A start time of a row on the clock of mw_now(). */

@@ -23,6 +23,8 @@ struct mw_handle {
     uint8_t is_watched;   /* kqueue tells of it */
     uint8_t is_unwatched; /* kqueue would not; counted as such */
     uint8_t has_ended;    /* that was noted */
+    uint8_t is_heard;     /* by kqueue's word */
+    uint8_t has_forked;   /* since it is watched */
     uint8_t news;         /* what is to be told: MW_EXECUTED, MW_EXITED_NOW */
     uint8_t program[16];  /* of the image that was read last */
     uint64_t started;     /* ticks, as in mw_account; 0: not known */
@@ -48,6 +50,7 @@ struct mw_platform {
 
     /* When to scan the machine. */
     int scan_is_due;        /* somebody has forked, or may have unheard of */
+    int scan_has_failed;    /* the last one */
     int64_t next_scan;      /* not before */
     int64_t next_safe_scan; /* without a reason */
     size_t unwatched;       /* processes of which kqueue tells nothing */
@@ -59,6 +62,10 @@ struct mw_platform {
 
 /* Who is of the job now: scans the machine. 0 or -errno. Under the lock. */
 int mw_job_scan(mw_job *job);
+
+/* Whether nobody but the first process was found in the last scan. Takes the
+   lock. */
+int mw_job_is_alone(mw_job *job);
 
 /* Tells the job who its first process is. Takes the lock. */
 void mw_job_set_root(mw_job *job, const mw_row *row, const mw_unique *unique);

@@ -4,6 +4,7 @@
  * unique ids are never given out twice, and pids not soon.
  */
 #include <errno.h>
+#include <libproc.h>
 #include <signal.h>
 
 #include "state.h"
@@ -14,7 +15,13 @@ enum { MOST_ROUNDS = 16 };
 /* Sends it to one process, unless that has ended: 1 when it was there. */
 static int strike(const mw_person *person, int number) {
     mw_unique unique;
+    char name[16];
+    uint32_t flags = 0;
     if (mw_ask_unique(person->pid, 0, &unique) || unique.id != person->unique)
+        return 0;
+    /* What is ending already is there, but no signal ends it. */
+    if (number && number != SIGKILL &&
+        !mw_ask_name(person->pid, name, &flags) && (flags & PROC_FLAG_INEXIT))
         return 0;
     if (number)
         kill(person->pid, number);

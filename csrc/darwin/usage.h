@@ -8,9 +8,9 @@
    stands still while the machine sleeps. */
 typedef struct mw_account {
     uint64_t started; /* ticks; with the pid, who it is */
-    uint64_t ended;   /* ticks; 0: it lives */
+    uint64_t ended;   /* ticks; when it began to exit. 0: not yet */
     uint64_t rss;
-    uint64_t footprint;      /* of a zombie 0 */
+    uint64_t footprint;      /* 0 since it began to exit */
     uint64_t footprint_peak; /* of its last image; a zombie keeps it */
     uint64_t read_bytes;     /* from storage, as written */
     uint64_t written_bytes;

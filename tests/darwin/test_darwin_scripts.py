@@ -248,6 +248,41 @@ def test_word_of_an_end_comes_before_it_can_be_waited_for(play):
     assert seen.job.root_status == 768
 
 
+def test_what_takes_long_to_free_its_memory(play):
+    """It has begun to exit, but nobody is told yet. All that is known of its end is awaited."""
+    seen = play(
+        "at 10\nfork 100 101\nset 101 rss 20M footprint 15M user 70\nat 20\ndying 101 256\n"
+        "at 70\nexiting 101 256\nat 71\nexit 101\nat 80\nset 100 rss 20M\ndying 100 0\n"
+        "at 130\nexiting 100 0\nat 131\nexit 100",
+        ", ".join(f"tick {time}" for time in range(5, 160, 10)),
+    )
+    for pid, status in ((101, 256), (ROOT, 0)):
+        end = seen.one(EXITED, pid)
+        assert end.valid & HAS_STATUS
+        assert end.value == status
+    assert seen.one(CPU, 101).value == 70 * MS
+    # In between it holds nothing that is known.
+    assert [f.value for f in seen.all(MEMORY, 101) if f.valid & HAS_RSS][-1] == 0
+    assert [f.second for f in seen.all(FOOTPRINT, 101) if f.valid & FINAL] == [15 * MIB]
+    assert seen.job.root_status == 0
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_peak_of_the_root_is_its_own(play, waits):
+    """With the wait status comes the highest of all its children, too."""
+    looks = "tick 5, tick 15, tick 25, tick 35, tick 45"
+    alone = play("at 10\nset 100 rss 20M\nset 100 rss 1M\nexit 100", looks)
+    assert [f.second for f in alone.all(MEMORY, ROOT) if f.valid & FINAL] == [20 * MIB]
+    seen = play(
+        "at 10\nfork 100 101\nset 101 rss 50M\nat 12\nexit 101\n"
+        + ("reap 101\n" if waits else "")
+        + "at 20\nexit 100",
+        looks,
+    )
+    assert seen.one(EXITED, ROOT)
+    assert not [f for f in seen.all(MEMORY, ROOT) if f.valid & FINAL]
+
+
 @both
 def test_the_root_ends(play, sources):
     seen = play("at 10\nexit 100 9", "tick 5, tick 15, tick 25, tick 35", sources=sources)
@@ -352,6 +387,17 @@ def test_a_process_of_another_user(play):
     assert seen.all(TICK)[1].value == 16384
     assert seen.stats.unreadable == 2
     assert seen.live == {100}
+
+
+def test_what_was_held_before_an_exec_as_another_user_does_not_count(play):
+    seen = play(
+        "at 10\nfork 100 101\nset 101 rss 50M\nat 20\nset 101 uid 0\nexec 101 /usr/bin/sudo sudo x",
+        "tick 5, tick 15, tick 18, tick 25, tick 35",
+    )
+    totals = [f.value for f in seen.all(TICK)]
+    assert totals[2] > 50 * MIB
+    assert totals[-1] == totals[0]
+    assert seen.all(TICK)[-1].valid & TICK_PARTIAL
 
 
 def test_a_process_that_becomes_another_users(play):

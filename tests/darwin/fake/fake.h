@@ -20,6 +20,7 @@
  *                           uid, pgid, sid, comm, cwd, ignores (a
  *                           signal)
  *   args PID TEXT           the bytes of KERN_PROCARGS2, argc too
+ *   dying PID STATUS        its memory is being freed, which takes time
  *   exiting PID STATUS      on its way out: word is given, no zombie yet
  *   exit PID [STATUS]       a zombie; of launchd's children nothing is left
  *   reap PID

@@ -178,7 +178,7 @@ static int attach(const queue *q, knote *n) {
     if (fake.is_live)
         live_refresh((int32_t)n->what.ident);
     const process *p = find_process((int32_t)n->what.ident);
-    if (!p || p->life != LIVES)
+    if (!p || p->life > DYING)
         return ESRCH;
     if ((n->what.fflags & NOTE_EXITSTATUS) && p->ppid != fake.my_pid &&
         fake.my_uid && p->uid != fake.my_uid)

@@ -36,7 +36,7 @@ static process *look_up(int32_t pid, int zombies) {
     if (fake.is_live)
         live_refresh(pid);
     process *p = find_process(pid);
-    return p && (p->life == LIVES || zombies) ? p : NULL;
+    return p && (p->life <= DYING || zombies) ? p : NULL;
 }
 
 static int is_allowed(const process *p) {
@@ -57,7 +57,7 @@ static int64_t wall(const process *p) { return fake.boot + p->start; }
 static uint32_t flags_of(const process *p) {
     return PROC_FLAG_LP64 | (p->executed ? PROC_FLAG_EXEC : 0) |
            (p->owned_by_kernel ? PROC_FLAG_SYSTEM : 0) |
-           (p->life == EXITING ? PROC_FLAG_INEXIT : 0) |
+           (p->life == DYING || p->life == EXITING ? PROC_FLAG_INEXIT : 0) |
            (p->pid == p->sid ? PROC_FLAG_SLEADER : 0);
 }
 

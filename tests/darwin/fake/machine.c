@@ -132,12 +132,18 @@ void do_exec(process *p, const char *path) {
     post(p, NOTE_EXEC, 0);
 }
 
-void do_exiting(process *p, int status) {
-    p->life = EXITING;
+void do_dying(process *p, int status) {
+    p->life = DYING;
     p->status = status;
     p->ended = fake.now ? fake.now : 1;
     p->footprint = 0; /* its peak is kept; so is, oddly, the resident size */
-    post(p, NOTE_EXIT, status);
+}
+
+void do_exiting(process *p, int status) {
+    if (p->life == LIVES)
+        do_dying(p, status);
+    p->life = EXITING;
+    post(p, NOTE_EXIT, p->status);
 }
 
 void do_exit(process *p) {
@@ -147,7 +153,12 @@ void do_exit(process *p) {
     for (size_t i = 0; i < fake.count;) {
         process *child = &fake.table[i];
         if (child->ppid == pid && child->life == ZOMBIE) {
+            /* xnu adds up even those that nobody has waited for. */
+            uint64_t highest = child->rss_max;
             do_remove(child);
+            p = find_process(pid);
+            if (highest > p->rss_max)
+                p->rss_max = highest;
             continue;
         }
         if (child->ppid == pid)

@@ -13,6 +13,7 @@ enum { LAUNCHD = 1, PAGE = 16384, ARGUMENTS_MAX = 1 << 20 };
 
 enum life {
     LIVES,
+    DYING,   /* its memory is being freed: found, but no longer to be struck */
     EXITING, /* past its task, not a zombie yet: found as zombies are */
     ZOMBIE
 };
@@ -73,6 +74,7 @@ void set_arguments(process *p, const char *path, size_t argc,
                    const char *const argv[], const size_t lengths[]);
 process *do_fork(int32_t parent, int32_t pid);
 void do_exec(process *p, const char *path);
+void do_dying(process *p, int status);
 void do_exiting(process *p, int status);
 void do_exit(process *p);
 void do_reap(process *p); /* its parent has waited for it */

@@ -195,10 +195,12 @@ static int happen(const words *w) {
         return do_set(p, w);
     else if (!strcmp(verb, "args"))
         return do_args(p, w);
+    else if (!strcmp(verb, "dying"))
+        do_dying(p, (int)number(word(w, 2)));
     else if (!strcmp(verb, "exiting"))
         do_exiting(p, (int)number(word(w, 2)));
     else if (!strcmp(verb, "exit")) {
-        if (p->life == LIVES)
+        if (p->life <= DYING)
             do_exiting(p, (int)number(word(w, 2)));
         do_exit(p);
     } else if (!strcmp(verb, "reap"))
@@ -248,10 +250,10 @@ static void add_step(int64_t time, size_t line, const char *text) {
 }
 
 int fake_script(const char *text) {
-    static const char *const verbs[] = {"ticks", "boot",   "me",   "start",
-                                        "fork",  "exec",   "set",  "args",
-                                        "exit",  "reap",   "grow", "reparent",
-                                        "lose",  "vanish", "fail", "exiting"};
+    static const char *const verbs[] = {
+        "ticks", "boot",   "me",   "start",   "fork", "exec",
+        "set",   "args",   "exit", "reap",    "grow", "reparent",
+        "lose",  "vanish", "fail", "exiting", "dying"};
     char *copy = strdup(text);
     if (!copy)
         abort();
