@@ -137,8 +137,11 @@ def clean_environment() -> dict[str, str]:
 def test_sdist_can_be_tested(unpacked):
     """Nothing that a test file takes is missing."""
     run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
-        cwd=unpacked,
+        [
+            *(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"),
+            *("-c", unpacked / "pyproject.toml", "--rootdir", unpacked, unpacked / "tests"),
+        ],
+        cwd=unpacked.parent,  # else Python would take its package for the one that is installed
     )
 
 
