@@ -164,8 +164,8 @@ def _noises(pick: random.Random) -> dict[str, Callable[[], float]]:
 
 
 def part_noise(_directory: Path, chosen: argparse.Namespace) -> None:
-    from memwatch.comparison import Verdict, judge
-    from memwatch.thresholds import DEFAULT
+    from memwatch.analysis.comparison import Verdict, judge
+    from memwatch.analysis.thresholds import DEFAULT
 
     trials = 500 if chosen.quick else 10_000
     rows = []

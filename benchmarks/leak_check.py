@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from itertools import accumulate
 
-from memwatch.trend import FEWEST, Lows, steady_growth
+from memwatch.analysis.trend import FEWEST, Lows, steady_growth
 
 Random = random.Random
 Kind = Callable[[Random, int, float], list[float]]

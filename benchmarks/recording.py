@@ -134,7 +134,7 @@ def part_killed(directory: Path, chosen: argparse.Namespace) -> None:
 
 def _last_record(path: Path) -> int:
     """When it was made, in nanoseconds since boot."""
-    from memwatch.recording import Recording
+    from memwatch.storage.recording import Recording
 
     recording = Recording(str(path))
     last = recording.beginning.start

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from programs import compile_program, idle_tree
 
-from memwatch import native
-from memwatch.filters import Filter, apply
-from memwatch.job import Job
-from memwatch.memory_limit import MemoryLimit
-from memwatch.observations import (
+from memwatch.model.filters import Filter, apply
+from memwatch.model.job import Job
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.observations import (
     EXITED,
     HAS_ARGV,
     HAS_EXE,
@@ -33,8 +32,9 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
-from memwatch.reports import json_report
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
+from memwatch.runner import native
+from memwatch.storage import profile_json_writer
 
 INTERVAL = 1_000_000
 MIB = 1 << 20
@@ -214,7 +214,7 @@ def test_json_report(benchmark) -> None:
 
     def report() -> str:
         out = io.StringIO()
-        json_report.write(profile, apply(profile.processes, Filter()), out)
+        profile_json_writer.write(profile, apply(profile.processes, Filter()), out)
         return out.getvalue()
 
     assert benchmark(report).count('"serial"') == 10_000

@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from memwatch.memory_limit import MACHINE, MemoryLimit
-from memwatch.observations import (
+from memwatch.model.memory_limit import MACHINE, MemoryLimit
+from memwatch.model.observations import (
     EXITED,
     HAS_ARGV,
     HAS_EXE,
@@ -36,8 +36,8 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Beginning, Clock, Ending, Overhead
-from memwatch.recording import Recorder
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead
+from memwatch.storage.recording import Recorder
 
 PROGRAMS = ("cc1", "cc1plus", "as", "ld", "gcc", "g++", "make", "sh", "sed", "python3", "rustc")
 PROGRAMS += ("ar", "cmake", "ninja", "collect2", "perl", "awk", "grep", "cp", "install")

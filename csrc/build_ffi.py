@@ -1,4 +1,4 @@
-"""Describes the extension `memwatch._native` to cffi; run by setup.py.
+"""Describes the extension `memwatch.runner._native` to cffi; run by setup.py.
 
 setuptools executes this file rather than importing it, from the project's root,
 so paths are relative to that and nothing of memwatch is imported.
@@ -33,7 +33,7 @@ ffi = cffi.FFI()
 with open(API) as api:
     ffi.cdef(api.read())
 ffi.set_source(
-    "memwatch._native",
+    "memwatch.runner._native",
     '#include "memwatch.h"',
     sources=[f"csrc/{name}" for name in COMMON] + platform_sources(),
     # All of it, other platforms' files too: what is listed here is in the sdist.

@@ -54,7 +54,7 @@ def import_commands() -> click.Group:
     ffi = cffi.FFI()
     ffi.cdef((ROOT / "csrc/api.h").read_text(encoding="utf-8"))
     lib = SimpleNamespace(mw_backend=lambda: ffi.new("char[]", b"unsupported"))
-    sys.modules["memwatch._native"] = SimpleNamespace(ffi=ffi, lib=lib)
+    sys.modules["memwatch.runner._native"] = SimpleNamespace(ffi=ffi, lib=lib)
     sys.path.insert(0, str(ROOT))
     from memwatch.cli import cli
 

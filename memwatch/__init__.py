@@ -10,9 +10,8 @@ import sys
 if sys.platform == "win32":
     raise ImportError("memwatch does not support Windows yet: it needs Linux or macOS (or WSL 2)")
 
-from memwatch.profile import Profile
-from memwatch.profiler import run
+from memwatch.model.profile import Profile
+from memwatch.runner.profiler import run
+from memwatch.version import __version__
 
 __all__ = ["Profile", "__version__", "run"]
-
-__version__ = "0.1.0"

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 
 import click
 
-from memwatch import __version__, settings
-from memwatch.outputs import complain, hold_standard_descriptors
+from memwatch import settings
+from memwatch.messages import complain, hold_standard_descriptors
+from memwatch.version import __version__
 
 COMMANDS = ("run", "report", "view", "compare", "ci-check", "plan", "export", "doctor")
 
@@ -50,7 +51,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
         return
     from platform import python_implementation, python_version
 
-    from memwatch import native
+    from memwatch.runner import native
 
     # What a report of a bug needs. A backend's version is that of the system it speaks to.
     system = os.uname()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from memwatch.outputs import complain
+from memwatch.messages import complain
 from memwatch.units import printable
 
 PROJECT = "pyproject.toml"

@@ -31,12 +31,12 @@ from typing import IO, Any, NamedTuple
 
 import pytest
 
-from memwatch import observations
-from memwatch.limits import Outcome
-from memwatch.memory_limit import MemoryLimit
-from memwatch.observations import Batch, Observation
-from memwatch.profile import Beginning, Clock, Ending, Overhead
-from memwatch.recording import Recorder
+from memwatch.model import observations
+from memwatch.model.limits import Outcome
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.observations import Batch, Observation
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead
+from memwatch.storage.recording import Recorder
 
 PROGRAMS = Path(__file__).parent / "programs"
 CSRC = Path(__file__).parent.parent / "csrc"

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memwatch import cgroup
-from memwatch.cgroup import Limit, Membership, MemoryCgroup, Mount, folders_of
-from memwatch.kernel_files import parse_entry, parse_number, read_text
-from memwatch.memory_limit import MemoryLimit
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.runner import cgroup
+from memwatch.runner.cgroup import Limit, Membership, MemoryCgroup, Mount, folders_of
+from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
 
 MIB = 1 << 20
 UNLIMITED_V1 = "9223372036854771712\n"
@@ -733,7 +733,7 @@ def limited(wait_until):
 
 READ_AND_BURST = """
 import json, os, sys
-from memwatch import cgroup
+from memwatch.runner import cgroup
 group = cgroup.find()
 watch = cgroup.Watch()
 pid = os.fork()

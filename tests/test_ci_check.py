@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.gate import FAILED, REGRESSION, Check, Judgment
+from memwatch.analysis.ci_checks import FAILED, REGRESSION, Check, Judgment
 from memwatch.reports.github import annotate, command, job_summary, log_line, markdown
-from memwatch.results import load
+from memwatch.storage.load import load
 
 GITHUB = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")
 

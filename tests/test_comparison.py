@@ -14,14 +14,14 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
-from memwatch.comparison import Comparison, Verdict, class_of, compare, judge
-from memwatch.confidence import Interval
-from memwatch.observations import ImageText
-from memwatch.processes import NO_PEAK, SAMPLING, Image, Process, Usage
-from memwatch.profile import Profile
+from memwatch.analysis.comparison import Comparison, Verdict, class_of, compare, judge
+from memwatch.analysis.confidence import Interval
+from memwatch.analysis.thresholds import DEFAULT, Threshold, Thresholds
+from memwatch.model.observations import ImageText
+from memwatch.model.processes import NO_PEAK, SAMPLING, Image, Process, Usage
+from memwatch.model.profile import Profile
 from memwatch.reports import comparison_report as report
-from memwatch.results import load
-from memwatch.thresholds import DEFAULT, Threshold, Thresholds
+from memwatch.storage.load import load
 
 GOLDEN = Path(__file__).parent / "golden"
 MIB = 1 << 20

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.compilers import Unit, unit_of
-from memwatch.observations import ImageText
+from memwatch.model.compilers import Unit, unit_of
+from memwatch.model.observations import ImageText
 
 GCC = "/usr/lib/gcc/x86_64-linux-gnu/12/"
 LLVM = "/usr/lib/llvm-14/bin/clang"

@@ -13,7 +13,7 @@ import pytest
 
 from memwatch.cli import COMMANDS, cli
 from memwatch.completion import SCRIPTS, lines
-from memwatch.profiler import SOURCES
+from memwatch.runner.profiler import SOURCES
 
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.confidence import LEVEL, _chances, _rank, difference
+from memwatch.analysis.confidence import LEVEL, _chances, _rank, difference
 
 VALUES = st.lists(st.integers(0, 10**12), min_size=1, max_size=8)
 

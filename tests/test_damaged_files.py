@@ -16,8 +16,8 @@ import click
 import pytest
 
 from memwatch.cli import cli
-from memwatch.observations import EXITED, HAS_STATUS
-from memwatch.results import BadResults, load
+from memwatch.model.observations import EXITED, HAS_STATUS
+from memwatch.storage.load import BadResults, load
 
 NAN, INFINITY = float("nan"), float("inf")
 VALUES: tuple[Any, ...] = (

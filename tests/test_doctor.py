@@ -26,31 +26,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch import cgroup, native, tiers
-from memwatch import facts as facts_module
-from memwatch._native import lib
 from memwatch.commands import doctor
-from memwatch.facts import (
+from memwatch.model import sources
+from memwatch.model.sources import (
+    CONNECTOR,
+    DARWIN_SOURCES,
+    HOOK,
+    KQUEUE,
+    LINUX_SOURCES,
+    PERF,
+    SAMPLING,
+    TASKSTATS,
+    Facts,
+    why_not,
+)
+from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
+from memwatch.runner import cgroup, native
+from memwatch.runner import system_facts as facts_module
+from memwatch.runner._native import lib
+from memwatch.runner.kernel_files import read_text
+from memwatch.runner.system_facts import (
     parse_capabilities,
     parse_hidepid,
     parse_level,
     parse_namespace,
     parse_release,
     read_facts,
-)
-from memwatch.kernel_files import read_text
-from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
-from memwatch.tiers import (
-    CONNECTOR,
-    DARWIN_TIERS,
-    HOOK,
-    KQUEUE,
-    LINUX_TIERS,
-    PERF,
-    SAMPLING,
-    TASKSTATS,
-    Facts,
-    why_not,
 )
 
 MIB = 1 << 20
@@ -59,7 +60,7 @@ SCHEMA: dict[str, Any] = json.loads(
     files("memwatch").joinpath("schema/doctor.schema.json").read_text(encoding="utf-8")
 )
 
-ALL_CAPABILITIES = frozenset(tiers.CAPABILITIES)
+ALL_CAPABILITIES = frozenset(sources.CAPABILITIES)
 
 ROOT = Facts(
     euid=0,
@@ -176,7 +177,7 @@ def test_facts_of_this_process() -> None:
     data = (ctypes.c_uint32 * 6)()
     assert libc.capget(header, data) == 0
     effective = data[0] | data[3] << 32
-    held = {name for name, number in tiers.CAPABILITIES.items() if effective >> number & 1}
+    held = {name for name, number in sources.CAPABILITIES.items() if effective >> number & 1}
     assert facts.capabilities == held
 
 
@@ -202,16 +203,26 @@ def test_python_and_c_mean_the_same_sources() -> None:
 
 
 def test_each_way_is_there_once() -> None:
-    assert [tier.source for tier in LINUX_TIERS] == [SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK]
-    assert [tier.source for tier in DARWIN_TIERS] == [SAMPLING, KQUEUE]
+    assert [source.number for source in LINUX_SOURCES] == [
+        SAMPLING,
+        CONNECTOR,
+        PERF,
+        TASKSTATS,
+        HOOK,
+    ]
+    assert [source.number for source in DARWIN_SOURCES] == [SAMPLING, KQUEUE]
     for backend in ("linux", "darwin", "unsupported"):
-        found = tiers.of_backend(backend)
-        assert len({tier.id for tier in found}) == len({tier.name for tier in found}) == len(found)
-    assert set(tiers.IDS) == {SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK, KQUEUE}
+        found = sources.of_backend(backend)
+        assert (
+            len({source.id for source in found})
+            == len({source.name for source in found})
+            == len(found)
+        )
+    assert set(sources.IDS) == {SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK, KQUEUE}
 
 
 def test_a_profile_is_complete_by_ways_that_there_are() -> None:
-    assert set(tiers.IDS.values()) > tiers.TELL_ALL
+    assert set(sources.IDS.values()) > sources.TELL_ALL
 
 
 # source, errno, facts; words of the reason and of the remedy; None: there is no remedy.
@@ -273,7 +284,7 @@ def test_why_not(source: int, error: int, facts: Facts, reason: str, remedy: str
         assert remedy in refusal.remedy
 
 
-@pytest.mark.parametrize("source", tiers.IDS)
+@pytest.mark.parametrize("source", sources.IDS)
 @pytest.mark.parametrize("facts", [ROOT, USER, DEBIAN, CONTAINER, ROOTLESS, ELSEWHERE])
 def test_every_errno_has_a_reason_of_one_line(source: int, facts: Facts) -> None:
     assert why_not(source, 0, facts) is None
@@ -315,7 +326,7 @@ EPERM = errno.EPERM
 def test_outlook(
     errors: dict[int, int], facts: Facts, every: bool, exact: bool, more: str | None
 ) -> None:
-    outlook = tiers.outlook(errors, facts)
+    outlook = sources.outlook(errors, facts)
     assert (outlook.every_process, outlook.exact_peaks) == (every, exact)
     assert ("every process" in outlook.text) == every
     assert ("exact peaks" in outlook.text) == exact
@@ -327,11 +338,11 @@ def test_outlook(
 
 
 def test_what_is_not_needed() -> None:
-    assert tiers.instead_of(PERF, {CONNECTOR: 0}) == "process events (proc connector)"
-    assert tiers.instead_of(CONNECTOR, {PERF: 0}) == "process events (perf)"
-    assert tiers.instead_of(HOOK, {TASKSTATS: 0}) == "kernel exit records (taskstats)"
-    assert tiers.instead_of(TASKSTATS, {HOOK: 0}) is None
-    assert tiers.instead_of(PERF, {CONNECTOR: EPERM}) is None
+    assert sources.instead_of(PERF, {CONNECTOR: 0}) == "process events (proc connector)"
+    assert sources.instead_of(CONNECTOR, {PERF: 0}) == "process events (perf)"
+    assert sources.instead_of(HOOK, {TASKSTATS: 0}) == "kernel exit records (taskstats)"
+    assert sources.instead_of(TASKSTATS, {HOOK: 0}) is None
+    assert sources.instead_of(PERF, {CONNECTOR: EPERM}) is None
 
 
 # The report ---------------------------------------------------------------------------------------
@@ -469,7 +480,7 @@ def test_colours_change_nothing_else() -> None:
 
 def test_report_where_all_works() -> None:
     text = text_of(CHECKUPS["all works"])
-    assert text.count("\n  yes  ") == len(LINUX_TIERS)
+    assert text.count("\n  yes  ") == len(LINUX_SOURCES)
     assert "\n  no " not in text
     assert "why:" not in text
     assert "but:" not in text
@@ -547,7 +558,7 @@ def test_report_of_a_system_that_is_not_supported() -> None:
 def test_report_of_a_mac() -> None:
     text = text_of(CHECKUPS["mac"])
     assert text.startswith("memwatch 0.1.0 (darwin backend) on macOS 14.5 (Darwin 23.5.0), arm64\n")
-    assert text.count("\n  yes  ") == len(DARWIN_TIERS)
+    assert text.count("\n  yes  ") == len(DARWIN_SOURCES)
     assert "  yes  sampling (libproc)" in text
     assert "  yes  process events (kqueue)" in text
     assert "page size     16 KiB" in text
@@ -636,7 +647,7 @@ def test_every_key_is_required() -> None:
 
 def test_what_a_document_says() -> None:
     found = document(CHECKUPS["nothing works"])
-    by_id = {tier["id"]: tier for tier in found["tiers"]}
+    by_id = {source["id"]: source for source in found["tiers"]}
     assert by_id["sampling"]["works"]
     assert not by_id["perf"]["works"]
     assert by_id["perf"]["error"] == "EACCES"
@@ -677,9 +688,9 @@ def test_a_way_that_fails(monkeypatch, capfd, source: int, error: int) -> None:
     assert run_here(monkeypatch, errors, "--json") == 0
     found = json.loads(capfd.readouterr().out)
     validate(found)
-    for tier, told in zip(LINUX_TIERS, found["tiers"], strict=True):
-        assert told["works"] == (tier.source != source)
-        if tier.source == source:
+    for each, told in zip(LINUX_SOURCES, found["tiers"], strict=True):
+        assert told["works"] == (each.number != source)
+        if each.number == source:
             assert told["error"] == errno.errorcode[error]
             assert told["reason"]
     assert found["run"]["exact_peaks"] == (source != TASKSTATS)
@@ -710,8 +721,8 @@ def test_on_a_mac(monkeypatch, capfd, tmp_path, euid: int) -> None:
     assert run_here(monkeypatch, {KQUEUE: 0}, "--json") == 0
     found = json.loads(capfd.readouterr().out)
     validate(found)
-    assert [tier["id"] for tier in found["tiers"]] == ["sampling", "kqueue"]
-    assert all(tier["works"] for tier in found["tiers"])
+    assert [source["id"] for source in found["tiers"]] == ["sampling", "kqueue"]
+    assert all(source["works"] for source in found["tiers"])
     assert found["memwatch"]["backend"] == "darwin"
     assert found["kernel"]["product"] == "macOS 14.5"
     assert found["memory"]["total_kib"] == 1 << 24
@@ -777,7 +788,7 @@ def test_document_is_true_here(memwatch) -> None:
     assert found["memory"]["total_kib"] * 1024 == (
         os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     )
-    working = {tier["id"] for tier in found["tiers"] if tier["works"]}
+    working = {source["id"] for source in found["tiers"] if source["works"]}
     assert found["run"]["exact_peaks"] == ("taskstats" in working)
     assert found["run"]["every_process"] == bool(working & {"connector", "perf", "taskstats"})
 
@@ -862,10 +873,10 @@ def test_in_a_pid_namespace(memwatch) -> None:
     found = result.json
     validate(found)
     assert found["user"]["initial_pid_namespace"] is False
-    for tier in found["tiers"]:
-        if tier["id"] in ("connector", "taskstats"):
-            assert not tier["works"]
-            assert "pid namespace" in tier["reason"]
+    for source in found["tiers"]:
+        if source["id"] in ("connector", "taskstats"):
+            assert not source["works"]
+            assert "pid namespace" in source["reason"]
     text = memwatch.popen([*enter, *memwatch.argv("doctor")]).end().out.decode()
     assert "its own pid namespace" in text
 
@@ -876,7 +887,7 @@ def test_under_another_exit_hook(memwatch) -> None:
     inner = memwatch.argv("doctor", "--json")
     result = memwatch.run("run", "--quiet", "--exact", "--sources", "none", "--", *inner)
     assert result.code == 0
-    (hook,) = [tier for tier in result.json["tiers"] if tier["id"] == "hook"]
+    (hook,) = [source for source in result.json["tiers"] if source["id"] == "hook"]
     assert not hook["works"]
     assert hook["error"] == "EBUSY"
     assert "in place already" in hook["reason"]

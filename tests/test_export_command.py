@@ -15,7 +15,7 @@ import pytest
 
 from memwatch.commands.export import write_whole
 from memwatch.exports.formats import FORMATS
-from memwatch.observations import EXITED
+from memwatch.model.observations import EXITED
 
 # It holds memory that a sample is sure to see.
 HOLDER = "import time; held = bytearray(32 << 20); time.sleep(0.15)"

@@ -19,11 +19,10 @@ from memwatch.exports.formats import FORMATS
 from memwatch.exports.perfetto import FIRST_FREE_PID
 from memwatch.exports.protobuf import integer, text, varint
 from memwatch.exports.text import LONGEST_NAME, job_name
-from memwatch.filters import Filter, apply
-from memwatch.job import Job
-from memwatch.json_profile import from_json
-from memwatch.memory_limit import CGROUP_V2, MemoryLimit
-from memwatch.observations import (
+from memwatch.model.filters import Filter, apply
+from memwatch.model.job import Job
+from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
+from memwatch.model.observations import (
     BY_EVENT,
     EXITED,
     FINAL,
@@ -45,10 +44,11 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Beginning, Clock, Ending, Overhead, Source, from_job
-from memwatch.reports import json_report
-from memwatch.results import Results
-from memwatch.tracks import Tracks
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome, from_job
+from memwatch.model.tracks import Tracks
+from memwatch.storage import profile_json_writer
+from memwatch.storage.load import Results
+from memwatch.storage.profile_json import from_json
 
 MS = 1_000_000
 MIB = 1 << 20
@@ -106,12 +106,12 @@ class Story:
             0,
             Overhead(50 * MS, 16 * MIB),
             MemoryLimit(4 << 30, CGROUP_V2, "/sys/fs/cgroup/a", 1 << 30, 0, 0),
-            sources=(Source("connector", True, None),),
+            sources=(SourceOutcome("connector", True, None),),
         )
         profile = from_job(job, beginning, ending)
         if not series:
             out = io.StringIO()
-            json_report.write(profile, apply(profile.processes, Filter()), out)
+            profile_json_writer.write(profile, apply(profile.processes, Filter()), out)
             profile = from_json(json.loads(out.getvalue()))
         return Results("a file", profile, "here", tracks if series else None)
 

@@ -18,9 +18,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 
-from memwatch import native
-from memwatch.job import Job
-from memwatch.observations import (
+from memwatch.model.job import Job
+from memwatch.model.observations import (
     ARGV_CUT,
     EXITED,
     HAS_ARGV,
@@ -41,6 +40,7 @@ from memwatch.observations import (
     ImageText,
     decode_image,
 )
+from memwatch.runner import native
 
 pytestmark = pytest.mark.skipif(native.backend() != "linux", reason="it has no /proc")
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.filters import Filter, apply
-from memwatch.observations import ImageText
-from memwatch.processes import (
+from memwatch.model.filters import Filter, apply
+from memwatch.model.observations import ImageText
+from memwatch.model.processes import (
     NO_PEAK,
     NO_USAGE,
     SAMPLED,

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.comparison import compare
-from memwatch.gate import (
+from memwatch.analysis.ci_checks import (
     EXIT_CODES,
     FAILED,
     INCONCLUSIVE,
@@ -28,14 +27,15 @@ from memwatch.gate import (
     check_limits,
     without_baseline,
 )
-from memwatch.job import PssPeak
-from memwatch.limits import TOTAL_RSS, Breach, Limits, Outcome
-from memwatch.processes import Peak
-from memwatch.profile import Profile, Source
+from memwatch.analysis.comparison import compare
+from memwatch.analysis.thresholds import parse_thresholds
+from memwatch.model.job import PssPeak
+from memwatch.model.limits import TOTAL_RSS, Breach, Limits, Outcome
+from memwatch.model.processes import Peak
+from memwatch.model.profile import Profile, SourceOutcome
 from memwatch.reports import github, junit
 from memwatch.reports.verdict import HEADLINES, line
-from memwatch.results import load
-from memwatch.thresholds import parse_thresholds
+from memwatch.storage.load import load
 
 MIB = 1 << 20
 
@@ -126,7 +126,9 @@ def test_a_process_limit_kept_says_what_is_not_exact(run):
     assert check.outcome == PASSED
     assert "at least 10.0 MiB (2 of 2 peaks are lower bounds, short-lived" in check.finding
     peaks = MappingProxyType({"unknown": 1, "sampled": 0, "watermark": 0, "exact": 1})
-    known = replace(profile.accuracy, peaks=peaks, sources=(Source("taskstats", True, None),))
+    known = replace(
+        profile.accuracy, peaks=peaks, sources=(SourceOutcome("taskstats", True, None),)
+    )
     check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.outcome == PASSED
     assert "at least 10.0 MiB (1 of 2 peaks is unknown)" in check.finding

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import memwatch as package
-from memwatch.groups import (
+from memwatch.model.groups import (
     EMPTY,
     KINDS,
     NO_MATCH,
@@ -25,8 +25,8 @@ from memwatch.groups import (
     BySource,
     group_key,
 )
-from memwatch.job import Job
-from memwatch.observations import (
+from memwatch.model.job import Job
+from memwatch.model.observations import (
     EXITED,
     FINAL,
     HAS_ARGV,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.job import Job
-from memwatch.limits import (
+from memwatch.model.job import Job
+from memwatch.model.limits import (
     NO_LIMITS,
     PROCESS_RSS,
     TOTAL_PSS,
@@ -20,7 +20,7 @@ from memwatch.limits import (
     Limits,
     Outcome,
 )
-from memwatch.observations import (
+from memwatch.model.observations import (
     EXITED,
     FINAL,
     HAS_ARGV,

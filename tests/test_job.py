@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.job import Job, PssPeak
-from memwatch.observations import (
+from memwatch.model.job import Job, PssPeak
+from memwatch.model.observations import (
     BY_EVENT,
     BY_HOOK,
     BY_RECORD,
@@ -45,7 +45,7 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.processes import (
+from memwatch.model.processes import (
     EVENTS,
     EXACT,
     HOOK,

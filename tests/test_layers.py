@@ -1,186 +1,38 @@
-"""Imports point downward only, and only native.py knows the C extension."""
+"""Imports point downward only, there is no cycle, and only native.py knows the C extension."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "memwatch"
 
-# From the top. A module imports from layers below its own; within a layer only as WITHIN says.
-LAYERS = (
-    ("memwatch.__main__",),
-    ("memwatch.cli",),
-    (
-        "memwatch.commands",
-        "memwatch.commands.run",
-        "memwatch.commands.doctor",
-        "memwatch.commands.live_line",
-        "memwatch.commands.report",
-        "memwatch.commands.compare",
-        "memwatch.commands.repeats",
-        "memwatch.commands.export",
-        "memwatch.commands.plan",
-        "memwatch.commands.ci_check",
-        "memwatch.commands.view",
-        "memwatch.commands.reporting",
-        "memwatch.commands.files",
-        "memwatch.commands.post_run",
-        "memwatch.commands.options",
-        "memwatch.commands.terminal",
-    ),
-    ("memwatch.settings", "memwatch.completion"),
-    ("memwatch",),
-    ("memwatch.profiler",),
-    ("memwatch.monitor", "memwatch.launcher", "memwatch.enforcer"),
-    ("memwatch.exports.formats",),
-    (
-        "memwatch.exports",
-        "memwatch.exports.bmf",
-        "memwatch.exports.csv",
-        "memwatch.exports.firefox",
-        "memwatch.exports.gha",
-        "memwatch.exports.openmetrics",
-        "memwatch.exports.otlp",
-        "memwatch.exports.perfetto",
-    ),
-    ("memwatch.exports.lives", "memwatch.exports.text", "memwatch.exports.protobuf"),
-    ("memwatch.results",),
-    (
-        "memwatch.native",
-        "memwatch.outputs",
-        "memwatch.cgroup",
-        "memwatch.facts",
-        "memwatch.recording",
-    ),
-    ("memwatch.kernel_files",),
-    ("memwatch.view.page",),
-    ("memwatch.view.model",),
-    ("memwatch.view", "memwatch.view.payload", "memwatch.view.thinning"),
-    (
-        "memwatch.reports",
-        "memwatch.reports.summary",
-        "memwatch.reports.json_report",
-        "memwatch.reports.csv_report",
-        "memwatch.reports.doctor_report",
-        "memwatch.reports.plan_report",
-        "memwatch.reports.comparison_report",
-        "memwatch.reports.repeats_report",
-        "memwatch.reports.tree_report",
-    ),
-    ("memwatch.gate", "memwatch.plan"),
-    ("memwatch.workload",),
-    ("memwatch.reports.limit_lines",),
-    ("memwatch.comparison", "memwatch.repeats"),
-    ("memwatch.doubts",),
-    ("memwatch.confidence", "memwatch.thresholds"),
-    ("memwatch.filters", "memwatch.json_profile", "memwatch.membership"),
-    ("memwatch.profile", "memwatch.live"),
-    ("memwatch.limits",),
-    ("memwatch.job", "memwatch.leaks", "memwatch.tree"),
-    ("memwatch.processes",),
-    ("memwatch.groups",),
-    ("memwatch.compilers",),
-    ("memwatch.tracks",),
-    # Not pure by itself, but no more than a list to those that use it.
-    ("memwatch.spill",),
-    (
-        "memwatch.observations",
-        "memwatch.tiers",
-        "memwatch.memory_limit",
-        "memwatch.units",
-        "memwatch.trend",
-        "memwatch.output_names",
-        "memwatch.checked",
-    ),
-    ("memwatch._native",),
+# Packages from the top. Each imports only those below it: `docs/architecture.md` says what is in
+# each. A file of the top level is a package of its own here.
+FLOORS = (
+    ("__main__",),
+    ("cli",),
+    ("commands",),
+    ("completion", "settings", "view", "exports", "__init__"),
+    ("reports", "runner"),
+    ("storage",),
+    ("analysis",),
+    ("model",),
+    ("messages", "units", "version"),
 )
-WITHIN = {
-    ("memwatch.commands.run", "memwatch.commands.options"),
-    ("memwatch.reports.summary", "memwatch.reports.leak_report"),
-    ("memwatch.reports.json_report", "memwatch.reports.leak_report"),
-    ("memwatch.commands.run", "memwatch.commands.reporting"),
-    ("memwatch.commands.run", "memwatch.commands.live_line"),
-    ("memwatch.commands.run", "memwatch.commands.post_run"),
-    ("memwatch.commands.live_line", "memwatch.commands.terminal"),
-    ("memwatch.commands.report", "memwatch.commands.reporting"),
-    ("memwatch.commands.run", "memwatch.commands.files"),
-    ("memwatch.commands.report", "memwatch.commands.options"),
-    ("memwatch.commands.export", "memwatch.commands.options"),
-    ("memwatch.commands.report", "memwatch.commands.files"),
-    ("memwatch.commands.reporting", "memwatch.commands.files"),
-    ("memwatch.commands.view", "memwatch.commands.files"),
-    ("memwatch.commands.view", "memwatch.commands.options"),
-    ("memwatch.commands.export", "memwatch.commands.files"),
-    ("memwatch.commands.ci_check", "memwatch.commands.files"),
-    ("memwatch.commands.ci_check", "memwatch.commands.options"),
-    ("memwatch.commands.run", "memwatch.commands.repeats"),
-    ("memwatch.commands.repeats", "memwatch.commands.terminal"),
-    ("memwatch.commands.compare", "memwatch.commands.options"),
-    ("memwatch.commands.compare", "memwatch.commands.files"),
-    ("memwatch.commands.compare", "memwatch.commands.terminal"),
-    ("memwatch.commands.reporting", "memwatch.commands.options"),
-    ("memwatch.commands.reporting", "memwatch.commands.terminal"),
-    ("memwatch.commands.doctor", "memwatch.commands.files"),
-    ("memwatch.commands.doctor", "memwatch.commands.terminal"),
-    ("memwatch.reports.plan_report", "memwatch.reports.summary"),
-    ("memwatch.commands.plan", "memwatch.commands.options"),
-    ("memwatch.commands.plan", "memwatch.commands.files"),
-    ("memwatch.commands.plan", "memwatch.commands.terminal"),
-    ("memwatch.reports.github", "memwatch.reports.comparison_report"),
-    ("memwatch.reports.github", "memwatch.reports.summary"),
-    ("memwatch.reports.github", "memwatch.reports.verdict"),
-    ("memwatch.reports.tree_report", "memwatch.reports.summary"),
-}
+PURE = {"model", "analysis", "reports", "exports", "view", "units", "version"}
+# A list that keeps its older part in a file without a name: to its users no more than a list.
+ON_DISK = "memwatch.model.spill"
 
-# Not a layer but a name: everything may ask for the version.
-VERSION = "memwatch.__version__"
-
-PURE = (
-    "memwatch.view.model",
-    "memwatch.view.payload",
-    "memwatch.view.thinning",
-    "memwatch.reports",
-    "memwatch.plan",
-    "memwatch.workload",
-    "memwatch.gate",
-    "memwatch.comparison",
-    "memwatch.repeats",
-    "memwatch.confidence",
-    "memwatch.thresholds",
-    "memwatch.filters",
-    "memwatch.json_profile",
-    "memwatch.membership",
-    "memwatch.tree",
-    "memwatch.compilers",
-    "memwatch.profile",
-    "memwatch.live",
-    "memwatch.job",
-    "memwatch.leaks",
-    "memwatch.trend",
-    "memwatch.processes",
-    "memwatch.groups",
-    "memwatch.tracks",
-    "memwatch.observations",
-    "memwatch.tiers",
-    "memwatch.memory_limit",
-    "memwatch.limits",
-    "memwatch.units",
-    "memwatch.output_names",
-    "memwatch.checked",
-)
-IMPURE_PARTS = {
-    *("native", "launcher", "monitor", "profiler", "outputs", "settings", "_native"),
-    *("cgroup", "facts", "kernel_files", "recording", "results"),
-}
-# What reaches the outside, of the standard library.
+# Modules of the standard library that reach the outside.
 IMPURE_MODULES = {
     *("io", "mmap", "pathlib", "resource", "select", "shutil", "socket", "subprocess", "tempfile"),
     *("threading", "fcntl", "glob", "multiprocessing", "asyncio", "ctypes"),
 }
-# Of os and its like, what only computes.
+# What only computes in modules that otherwise reach the outside.
 PURE_FUNCTIONS = {
     "os": {"strerror", "waitstatus_to_exitcode", "WIFEXITED", "WIFSIGNALED", "WTERMSIG"},
     "signal": {"Signals", "SIGKILL"},
@@ -195,6 +47,7 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+EXTENSION = "memwatch.runner._native"
 
 
 def parse(module: str) -> ast.Module:
@@ -202,7 +55,7 @@ def parse(module: str) -> ast.Module:
 
 
 def imports(module: str) -> set[str]:
-    """Modules of any kind that a module imports, wherever in its text that is."""
+    """All modules that a module imports, wherever in its text."""
     found = set()
     for node in ast.walk(parse(module)):
         if isinstance(node, ast.Import):
@@ -211,54 +64,55 @@ def imports(module: str) -> set[str]:
             assert node.level == 0, f"{module}: imports are absolute"
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                is_module = whole in MODULES or whole in ("memwatch._native", VERSION)
-                found.add(whole if is_module else node.module)
-    return found - {VERSION}
+                found.add(whole if whole in {*MODULES, EXTENSION} else node.module)
+    return found
 
 
-def layer(module: str) -> int:
-    for number, names in enumerate(LAYERS):
-        if module in names:
-            return number
-    # A new module of a folder belongs to the layer of that folder.
-    parent = module.rpartition(".")[0]
-    assert parent in ("memwatch.commands", "memwatch.reports"), f"{module} is in no layer"
-    return layer(parent)
+def package(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
 
 
-def test_finds_modules():
-    assert {"memwatch", "memwatch.native", "memwatch.commands.run"} <= set(MODULES)
-    assert "memwatch._native" in imports("memwatch.native")
-    assert "memwatch.commands.options" in imports("memwatch.commands.run")
-    assert "memwatch.profile" in imports("memwatch")
+def floor(module: str) -> int:
+    return next(number for number, names in enumerate(FLOORS) if package(module) in names)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_downward(module):
-    for imported in imports(module):
-        if imported.split(".")[0] != "memwatch" or (module, imported) in WITHIN:
-            continue
-        assert layer(imported) > layer(module), f"{module} imports {imported}"
+def is_ours(module: str) -> bool:
+    return module.split(".", maxsplit=1)[0] == "memwatch"
+
+
+def test_finds_modules() -> None:
+    assert {"memwatch", "memwatch.runner.native", "memwatch.commands.run"} <= set(MODULES)
+    assert EXTENSION in imports("memwatch.runner.native")
+    assert "memwatch.commands.shared.options" in imports("memwatch.commands.run")
+    assert "memwatch.model.profile" in imports("memwatch")
+
+
+def test_every_package_has_a_floor() -> None:
+    assert {package(module) for module in MODULES} == {name for names in FLOORS for name in names}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_native_imports_the_extension(module):
-    imported = {name for name in imports(module) if name.startswith("memwatch._native")}
-    assert bool(imported) == (module == "memwatch.native")
+def test_imports_point_downward(module: str) -> None:
+    for imported in filter(is_ours, imports(module)):
+        if package(imported) != package(module):
+            assert floor(imported) > floor(module), f"{module} imports {imported}"
 
 
-def is_pure(module: str) -> bool:
-    return module in PURE or module.startswith(("memwatch.reports.", "memwatch.exports."))
+def test_no_cycle() -> None:
+    graph = {module: imports(module) & MODULES.keys() for module in MODULES}
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if is_pure(name)])
-def test_pure_modules_do_no_io(module):
-    imported = imports(module)
-    assert not {name.split(".")[0] for name in imported} & IMPURE_MODULES
-    parts = {name.split(".")[1] for name in imported if "memwatch." in name}
-    if module.startswith("memwatch.exports."):
-        parts.discard("results")  # for the class; it is handed to them
-    assert not parts & IMPURE_PARTS
+@pytest.mark.parametrize("module", MODULES)
+def test_only_native_imports_the_extension(module: str) -> None:
+    assert (EXTENSION in imports(module)) == (module == "memwatch.runner.native")
+
+
+@pytest.mark.parametrize(
+    "module", [each for each in MODULES if package(each) in PURE and each != ON_DISK]
+)
+def test_pure_modules_do_no_io(module: str) -> None:
+    assert not {name.split(".")[0] for name in imports(module)} & IMPURE_MODULES
     for node in ast.walk(parse(module)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             allowed = PURE_FUNCTIONS.get(node.value.id)

@@ -12,10 +12,10 @@ from pathlib import Path
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
-from memwatch.job import Job
-from memwatch.leaks import FEWEST_SAMPLES, Leaks, LeakSearch
-from memwatch.memory_limit import MemoryLimit
-from memwatch.observations import (
+from memwatch.analysis.leaks import FEWEST_SAMPLES, Leaks, LeakSearch
+from memwatch.model.job import Job
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.observations import (
     EXITED,
     FINAL,
     HAS_ARGV,
@@ -29,10 +29,10 @@ from memwatch.observations import (
     TICK,
     Batch,
 )
-from memwatch.profile import Beginning, Clock, Ending, Overhead, from_job
-from memwatch.recording import Recorder
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, from_job
 from memwatch.reports import leak_report
-from memwatch.results import load
+from memwatch.storage.load import load
+from memwatch.storage.recording import Recorder
 
 MIB = 1 << 20
 SECOND = 1_000_000_000
@@ -544,9 +544,13 @@ def test_a_run_without_it_does_not_pay_for_it(memwatch):
     for options in ((), ("--leaks",)):
         program = [*memwatch.user.prefix, sys.executable, "-c", code, *options]
         shown[options] = memwatch.popen(program).end().out.decode().split()
-    mine = {"memwatch.leaks", "memwatch.trend", "memwatch.commands.post_run"}
+    mine = {
+        "memwatch.analysis.leaks",
+        "memwatch.analysis.trend",
+        "memwatch.commands.shared.post_run",
+    }
     assert not mine & set(shown[()])
-    assert {"memwatch.leaks", "memwatch.trend"} <= set(shown[("--leaks",)])
+    assert {"memwatch.analysis.leaks", "memwatch.analysis.trend"} <= set(shown[("--leaks",)])
 
 
 def test_load_hands_out_all_batches(recording):

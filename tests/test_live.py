@@ -7,8 +7,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from memwatch.job import Job
-from memwatch.live import (
+from memwatch.model.job import Job
+from memwatch.model.observations import (
+    HAS_PARENT,
+    HAS_RSS,
+    IMAGE,
+    MEMORY,
+    STARTED,
+    TICK,
+    TICK_PARTIAL,
+    Batch,
+)
+from memwatch.reports.live_text import (
     Largest,
     State,
     Tick,
@@ -18,16 +28,6 @@ from memwatch.live import (
     last_tick,
     line,
     state,
-)
-from memwatch.observations import (
-    HAS_PARENT,
-    HAS_RSS,
-    IMAGE,
-    MEMORY,
-    STARTED,
-    TICK,
-    TICK_PARTIAL,
-    Batch,
 )
 
 MIB = 1 << 20

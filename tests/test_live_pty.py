@@ -13,10 +13,10 @@ import pyte
 import pytest
 from wcwidth import wcswidth
 
-from memwatch.commands import live_line
-from memwatch.commands.live_line import LiveLine
-from memwatch.job import Job
-from memwatch.observations import HAS_RSS, MEMORY, STARTED, TICK, Batch
+from memwatch.commands.shared import live_line
+from memwatch.commands.shared.live_line import LiveLine
+from memwatch.model.job import Job
+from memwatch.model.observations import HAS_RSS, MEMORY, STARTED, TICK, Batch
 
 CTRL_S, CTRL_Q = b"\x13", b"\x11"
 DRAWN = re.compile(rb"\x1bD\x1b7\r(.*?)\x1b8\x1b\[A")

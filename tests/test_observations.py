@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch import monitor, native, observations, tiers
-from memwatch._native import ffi, lib
-from memwatch.observations import (
+from memwatch.model import observations, sources
+from memwatch.model.observations import (
     ARGV_CUT,
     HAS_ARGV,
     HAS_CWD,
@@ -16,6 +15,8 @@ from memwatch.observations import (
     ImageText,
     decode_image,
 )
+from memwatch.runner import native
+from memwatch.runner._native import ffi, lib
 
 BOTH = HAS_EXE | HAS_ARGV
 
@@ -164,8 +165,8 @@ def constants(enum: str) -> dict[str, int]:
 KINDS, BITS, WAKES = constants("mw_kind"), constants("mw_valid"), constants("mw_wake")
 ALL = {name.removeprefix("MW_") for name in dir(lib) if name.startswith("MW_")}
 OTHERS = {
-    # Of doctor and the profiler; the reasons to wake have the names of the extension in both.
-    **{name: (tiers, name) for name in constants("mw_source")},
+    # Of doctor and the profiler.
+    **{name: (sources, name) for name in constants("mw_source")},
     **{name: (native, name) for name in constants("mw_pss_mode")},
     **{name: (native, name) for name in WAKES},
 }
@@ -191,11 +192,6 @@ def test_no_constant_is_only_in_python() -> None:
 def test_other_constants_are_those_of_the_extension(name: str) -> None:
     module, own_name = OTHERS[name]
     assert getattr(module, own_name) == getattr(lib, f"MW_{name}")
-
-
-@pytest.mark.parametrize("name", WAKES)
-def test_the_monitor_has_the_same_reasons_to_wake(name: str) -> None:
-    assert getattr(monitor, name, getattr(native, name)) == getattr(native, name)
 
 
 def test_bits_do_not_overlap() -> None:

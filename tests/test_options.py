@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from memwatch import profiler
-from memwatch.commands import options
+from memwatch.commands.shared import options
+from memwatch.runner import profiler
 
 EVERY_SOURCE = ("connector", "perf", "taskstats")
 

@@ -59,7 +59,7 @@ def build(what: str, source: Path, target: Path, **variables: str) -> Path:
 
 def tracked_files() -> set[str]:
     """What belongs to the project: files here, less what building and testing leave behind."""
-    left_behind = (".so", ".pyc", "memwatch/_native.c")
+    left_behind = (".so", ".pyc", "memwatch/runner/_native.c")
     return {".ci/run"} | {
         str(path.relative_to(ROOT))
         for folder in TREES
@@ -200,14 +200,14 @@ def test_wheel_content(wheel):
         text = archive.read(metadata).decode()
     python = {str(path.relative_to(ROOT)) for path in (ROOT / "memwatch").rglob("*.py")}
     assert python <= names
-    assert {"memwatch/py.typed", "memwatch/_native.pyi"} <= names
+    assert {"memwatch/py.typed", "memwatch/runner/_native.pyi"} <= names
     for data in ("schema/*.json", "view/*.js", "view/*.css", "view/*.html"):
         there = {str(path.relative_to(ROOT)) for path in ROOT.glob(f"memwatch/{data}")}
         assert there
         assert there <= names
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     (extension,) = [name for name in names if name.endswith(".so")]
-    assert not has_gil or extension == "memwatch/_native.abi3.so"
+    assert not has_gil or extension == "memwatch/runner/_native.abi3.so"
     # Nothing else: no sources of the extension, no tests, no builds.
     metadata = metadata.partition("/")[0]
     folders = {"memwatch", metadata, metadata.replace(".dist-info", ".data")}
@@ -265,7 +265,7 @@ def test_installed_program(installed, tmp_path):
 
 def test_installed_module(installed, tmp_path):
     python, env = installed / "python", clean_environment()
-    where = "import memwatch._native; print(memwatch._native.__file__)"
+    where = "import memwatch.runner._native; print(memwatch.runner._native.__file__)"
     found = run([python, "-c", where], env=env, cwd=tmp_path).stdout.strip()
     assert Path(found).is_relative_to(installed.parent)
     done = run([python, "-m", "memwatch", "--version"], env=env, cwd=tmp_path)
@@ -421,7 +421,7 @@ def test_wheel_for_macos(unpacked, mac, zig, tmp_path):
     tag = mac.platform.replace("-", "_").replace(".", "_")
     assert wheel.name.endswith(f"-cp310-abi3-{tag}.whl")
     with zipfile.ZipFile(wheel) as archive:
-        image = read_image(Path(archive.extract("memwatch/_native.abi3.so", tmp_path)))
+        image = read_image(Path(archive.extract("memwatch/runner/_native.abi3.so", tmp_path)))
     assert (image.cpu, image.oldest) == (mac.cpu, mac.oldest)
     assert image.libraries == ["/usr/lib/libSystem.B.dylib"]
     assert "_PyInit__native" in image.exported
@@ -471,6 +471,6 @@ def test_wheel_for_another_processor_and_c_library(zig, unpacked, tmp_path):
     wheel = build("wheel", unpacked, tmp_path / "wheel", **compilers, **platform)
     assert wheel.name.endswith("-cp310-abi3-linux_aarch64.whl")
     with zipfile.ZipFile(wheel) as archive:
-        header = archive.read("memwatch/_native.abi3.so")[:20]
+        header = archive.read("memwatch/runner/_native.abi3.so")[:20]
     # e_ident and e_machine of elf.h: 64 bits, little-endian, AArch64.
     assert (header[:6], header[18:20]) == (b"\x7fELF\x02\x01", b"\xb7\x00")

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.filters import Filter, apply
-from memwatch.observations import INHERITED
-from memwatch.plan import MARGIN, Plan
-from memwatch.reports import json_report
-from memwatch.results import load
-from memwatch.workload import MOST_STEPS, NoTasks, Steps, Task, Wait, Workload, workload
+from memwatch.analysis.plan import MARGIN, Plan
+from memwatch.analysis.workload import MOST_STEPS, NoTasks, Steps, Task, Wait, Workload, workload
+from memwatch.model.filters import Filter, apply
+from memwatch.model.observations import INHERITED
+from memwatch.storage import profile_json_writer
+from memwatch.storage.load import load
 
 MS = 1_000_000
 MIB = 1 << 20
@@ -252,7 +252,7 @@ def test_json_without_samples(story):
     path = build.finish()
     profile = load(str(path)).profile
     out = io.StringIO()
-    json_report.write(profile, apply(profile.processes, Filter()), out)
+    profile_json_writer.write(profile, apply(profile.processes, Filter()), out)
     as_json = path.with_suffix(".json")
     as_json.write_text(out.getvalue())
     work = read(as_json)

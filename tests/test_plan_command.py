@@ -11,7 +11,7 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.commands.plan import MOST_JOBS
-from memwatch.limits import TOTAL_RSS, Breach, Limits, Outcome
+from memwatch.model.limits import TOTAL_RSS, Breach, Limits, Outcome
 
 MIB = 1 << 20
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
-from memwatch import native, profiler, tiers
 from memwatch.cli import cli
-from memwatch.processes import PEAK_SOURCES
+from memwatch.model import sources
+from memwatch.model.processes import PEAK_SOURCES
+from memwatch.runner import event_sources, native, profiler
+from memwatch.runner.exit_hook import ExitHook
 
 PAGE = (Path(__file__).parent.parent / "docs" / "platforms.md").read_text(encoding="utf-8")
 
@@ -32,22 +34,24 @@ def test_the_table_is_whole() -> None:
         assert all(row), row[0]
 
 
-@pytest.mark.parametrize("tier", tiers.LINUX_TIERS + tiers.DARWIN_TIERS, ids=lambda tier: tier.id)
-def test_every_way_is_in_the_table(tier: tiers.Tier) -> None:
+@pytest.mark.parametrize(
+    "source", sources.LINUX_SOURCES + sources.DARWIN_SOURCES, ids=lambda source: source.id
+)
+def test_every_way_is_in_the_table(source: sources.Source) -> None:
     """In the columns of its platform."""
     named = "\n".join(cell for row in rows()[2:] for cell in row[1:4])
-    if tier in tiers.DARWIN_TIERS:
+    if source in sources.DARWIN_SOURCES:
         named = "\n".join(row[4] for row in rows()[2:])
-    if tier.source == tiers.SAMPLING:
+    if source.number == sources.SAMPLING:
         assert "sample" in named
     else:
-        assert f"`{tier.id}`" in named
+        assert f"`{source.id}`" in named
 
 
 @pytest.mark.parametrize("backend", ["linux", "darwin"])
 def test_no_way_is_named_that_a_platform_lacks(backend: str) -> None:
-    ways = set(tiers.IDS.values())
-    own = {tier.id for tier in tiers.of_backend(backend)}
+    ways = set(sources.IDS.values())
+    own = {source.id for source in sources.of_backend(backend)}
     cells = [cell for row in rows()[2:] for cell in (row[1:4] if backend == "linux" else row[4:5])]
     named = {word for cell in cells for word in re.findall(r"`(\w+)`", cell)} & ways
     assert named - {"sampling"} == own - {"sampling"}
@@ -104,12 +108,12 @@ NOTHING = dict.fromkeys(native.SamplerStats._fields, 0)
 def test_what_became_of_kqueue(
     monkeypatch: pytest.MonkeyPatch, error: int, reason: str | None
 ) -> None:
-    monkeypatch.setattr(profiler, "SOURCES", {"kqueue": tiers.KQUEUE})
-    monkeypatch.setattr(native, "probe", lambda source: errno.ENOTSUP)
-    sources = 0 if error else tiers.KQUEUE
-    stats = native.SamplerStats(**{**NOTHING, "sources": sources, "kqueue_error": error})
-    found, advice = profiler._sources(stats, ("kqueue",), profiler._Hook(False))
+    monkeypatch.setattr(event_sources, "SOURCES", {"kqueue": sources.KQUEUE})
+    monkeypatch.setattr(native, "probe", lambda number: errno.ENOTSUP)
+    used = 0 if error else sources.KQUEUE
+    stats = native.SamplerStats(**{**NOTHING, "sources": used, "kqueue_error": error})
+    found, advice = event_sources.outcomes(stats, ("kqueue",), ExitHook(False))
     assert [(each.id, each.used, each.reason) for each in found] == [("kqueue", not error, reason)]
     assert advice is None
     # That is no reason to say that every process was seen.
-    assert not tiers.TELL_ALL & {each.id for each in found}
+    assert not sources.TELL_ALL & {each.id for each in found}

@@ -13,12 +13,12 @@ from dataclasses import replace
 
 import pytest
 
-from memwatch.commands import post_run
-from memwatch.commands.post_run import PostRun
-from memwatch.job import Job, PssPeak
-from memwatch.launcher import Launcher
-from memwatch.memory_limit import MemoryLimit
-from memwatch.profile import Beginning, Clock, Ending, Overhead, from_job
+from memwatch.commands.shared import post_run
+from memwatch.commands.shared.post_run import PostRun
+from memwatch.model.job import Job, PssPeak
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, from_job
+from memwatch.runner.launcher import Launcher
 
 HOOK = "--post-run-cmd"
 CTRL_C = b"\x03"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.groups import RunningGroup
-from memwatch.observations import ImageText
-from memwatch.processes import (
+from memwatch.model.groups import RunningGroup
+from memwatch.model.observations import ImageText
+from memwatch.model.processes import (
     EVENTS,
     EXACT,
     FOUND_BY,
@@ -30,7 +30,7 @@ from memwatch.processes import (
     ProcessTable,
     Usage,
 )
-from memwatch.spill import MOST_IN_MEMORY
+from memwatch.model.spill import MOST_IN_MEMORY
 
 times = st.integers(0, 2**63 - 1)
 pids = st.integers(0, 2**31 - 1)

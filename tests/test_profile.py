@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from memwatch.job import Job
-from memwatch.memory_limit import CGROUP_V2, MemoryLimit
-from memwatch.observations import (
+from memwatch.model.job import Job
+from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
+from memwatch.model.observations import (
     EXITED,
     FINAL,
     FOOTPRINT,
@@ -21,7 +21,15 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
+from memwatch.model.profile import (
+    Beginning,
+    Clock,
+    Ending,
+    Overhead,
+    Profile,
+    SourceOutcome,
+    from_job,
+)
 
 MIB = 1 << 20
 LIMIT = 1000 * MIB
@@ -35,7 +43,7 @@ def profile(
     unread: int = 0,
     final: int | None = None,
     error: str | None = None,
-    sources: tuple[Source, ...] = (),
+    sources: tuple[SourceOutcome, ...] = (),
     lost: int = 0,
     advice: str | None = None,
     limit: int | None = LIMIT,
@@ -68,8 +76,8 @@ def profile(
     )
 
 
-def source(name: str, *, used: bool = True) -> Source:
-    return Source(name, used, None if used else "it failed")
+def source(name: str, *, used: bool = True) -> SourceOutcome:
+    return SourceOutcome(name, used, None if used else "it failed")
 
 
 # Whether all processes are in it
@@ -92,7 +100,9 @@ def source(name: str, *, used: bool = True) -> Source:
         ((source("kqueue"),), False),
     ],
 )
-def test_the_kernel_told_of_every_process(sources: tuple[Source, ...], complete: bool) -> None:
+def test_the_kernel_told_of_every_process(
+    sources: tuple[SourceOutcome, ...], complete: bool
+) -> None:
     assert profile(1, sources=sources).accuracy.complete == complete
     assert profile(1, sources=sources).complete == complete
     assert not profile(1, sources=sources, lost=1).accuracy.complete

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.memory_limit import MemoryLimit
-from memwatch.observations import (
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.observations import (
     EXITED,
     FINAL,
     FOOTPRINT,
@@ -35,10 +35,10 @@ from memwatch.observations import (
     TICK,
     Batch,
 )
-from memwatch.output_names import Place, expand
-from memwatch.profile import Beginning, Clock, Ending, Overhead, Source
-from memwatch.recording import COLUMNS, CUT_SHORT, BadRecording, Recorder, Recording
-from memwatch.results import BadResults, Results, load
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
+from memwatch.storage.load import BadResults, Results, load
+from memwatch.storage.name_templates import Place, expand
+from memwatch.storage.recording import COLUMNS, CUT_SHORT, BadRecording, Recorder, Recording
 
 # Processes that grow.
 JOB = ["sh", "-c", "for i in 1 2 3; do dd if=/dev/zero of=/dev/null bs=4M count=20; done 2>&1"]
@@ -50,7 +50,7 @@ ENDING = Ending(
     7 << 8,
     Overhead(1_500_000, None),
     MemoryLimit(1 << 30, "cgroup v2", "/x", 5, 0, None),
-    sources=(Source("connector", False, "needs root"),),
+    sources=(SourceOutcome("connector", False, "needs root"),),
     lost=3,
     held_back=("/usr/bin/sudo",),
     advice="run as root",

@@ -13,10 +13,10 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
-from memwatch import repeats
-from memwatch.repeats import Run, Series
+from memwatch.analysis import repeats
+from memwatch.analysis.repeats import Run, Series
 from memwatch.reports import repeats_report as report
-from memwatch.results import load
+from memwatch.storage.load import load
 
 MIB = 1 << 20
 SCHEMA: dict[str, Any] = json.loads(

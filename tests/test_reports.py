@@ -18,12 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from memwatch.filters import Filter, Shown, apply
-from memwatch.job import Job
-from memwatch.json_profile import from_json
-from memwatch.limits import NO_LIMITS, Breach, Guard, Limits, Outcome
-from memwatch.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
-from memwatch.observations import (
+from memwatch.model.filters import Filter, Shown, apply
+from memwatch.model.job import Job
+from memwatch.model.limits import NO_LIMITS, Breach, Guard, Limits, Outcome
+from memwatch.model.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
+from memwatch.model.observations import (
     BY_EVENT,
     BY_HOOK,
     BY_RECORD,
@@ -53,8 +52,18 @@ from memwatch.observations import (
     Batch,
     Observation,
 )
-from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
-from memwatch.reports import csv_report, json_report, summary
+from memwatch.model.profile import (
+    Beginning,
+    Clock,
+    Ending,
+    Overhead,
+    Profile,
+    SourceOutcome,
+    from_job,
+)
+from memwatch.reports import csv_report, summary
+from memwatch.storage import profile_json_writer
+from memwatch.storage.profile_json import from_json
 from memwatch.units import printable
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -68,13 +77,13 @@ NO_LIMIT = MemoryLimit(16 << 30, MACHINE, None, 3 << 30, 0, 0)
 
 NO_CGROUP = MemoryLimit(16 << 30, MACHINE, None, None, None, None)
 
-CONNECTOR = Source("connector", True, None)
-TASKSTATS = Source("taskstats", True, None)
-HOOK = Source("hook", True, None)
+CONNECTOR = SourceOutcome("connector", True, None)
+TASKSTATS = SourceOutcome("taskstats", True, None)
+HOOK = SourceOutcome("hook", True, None)
 NOBODY = (
-    Source("connector", False, "needs CAP_NET_ADMIN before Linux 6.6"),
-    Source("perf", False, "kernel.perf_event_paranoid is 4: for root only"),
-    Source("taskstats", False, "needs CAP_NET_ADMIN"),
+    SourceOutcome("connector", False, "needs CAP_NET_ADMIN before Linux 6.6"),
+    SourceOutcome("perf", False, "kernel.perf_event_paranoid is 4: for root only"),
+    SourceOutcome("taskstats", False, "needs CAP_NET_ADMIN"),
 )
 
 
@@ -189,7 +198,7 @@ class Story:
         reason = None if kqueue else "it takes a descriptor"
         return self.profile(
             unreadable=unreadable,
-            sources=(Source("kqueue", kqueue, reason),),
+            sources=(SourceOutcome("kqueue", kqueue, reason),),
             advice=None,
             memory_limit=NO_CGROUP,
             scanning=True,
@@ -202,7 +211,7 @@ class Story:
         unreadable: int = 0,
         scanning: bool = False,
         error: str | None = None,
-        sources: tuple[Source, ...] = NOBODY,
+        sources: tuple[SourceOutcome, ...] = NOBODY,
         lost: int = 0,
         held_back: tuple[str, ...] = (),
         advice: str | None = "memwatch run --exact",
@@ -531,7 +540,7 @@ def hook_refused() -> Profile:
     story.end(1, 0, known=True)
     story.tick(20)
     reason = "an exit hook is in place already: of a memwatch run --exact around this"
-    hook = Source("hook", False, reason)
+    hook = SourceOutcome("hook", False, reason)
     advice = "run as root, or with CAP_NET_ADMIN"
     return story.profile(sources=(CONNECTOR, NOBODY[2], hook), advice=advice)
 
@@ -857,7 +866,7 @@ def timeline_csv(profile: Profile) -> str:
 
 
 def to_json(profile: Profile, chosen: Filter | None = None) -> str:
-    return written(lambda out: json_report.write(profile, shown_of(profile, chosen), out))
+    return written(lambda out: profile_json_writer.write(profile, shown_of(profile, chosen), out))
 
 
 def check(name: str, text: str) -> None:

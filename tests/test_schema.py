@@ -15,11 +15,11 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
-from memwatch.filters import Filter, apply
-from memwatch.job import Job
-from memwatch.leaks import Leak, Leaks, Subject
-from memwatch.memory_limit import CGROUP_V1, MemoryLimit
-from memwatch.observations import (
+from memwatch.analysis.leaks import Leak, Leaks, Subject
+from memwatch.model.filters import Filter, apply
+from memwatch.model.job import Job
+from memwatch.model.memory_limit import CGROUP_V1, MemoryLimit
+from memwatch.model.observations import (
     BY_EVENT,
     CPU,
     EXITED,
@@ -46,8 +46,16 @@ from memwatch.observations import (
     Batch,
     ImageText,
 )
-from memwatch.profile import Beginning, Clock, Ending, Overhead, Profile, Source, from_job
-from memwatch.reports import json_report
+from memwatch.model.profile import (
+    Beginning,
+    Clock,
+    Ending,
+    Overhead,
+    Profile,
+    SourceOutcome,
+    from_job,
+)
+from memwatch.storage import profile_json_writer
 
 SCHEMA: dict[str, Any] = json.loads(
     files("memwatch").joinpath("schema/profile.schema.json").read_text(encoding="utf-8")
@@ -258,9 +266,9 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
 
 
 SOURCES = (
-    Source("connector", True, None),
-    Source("taskstats", False, "needs CAP_NET_ADMIN"),
-    Source("hook", True, None),
+    SourceOutcome("connector", True, None),
+    SourceOutcome("taskstats", False, "needs CAP_NET_ADMIN"),
+    SourceOutcome("hook", True, None),
 )
 
 
@@ -287,7 +295,7 @@ def finish(job: Job, status: int | None, error: str | None = None, **known: Any)
 
 def to_json(profile: Profile, chosen: Filter | None = None, leaks: Leaks | None = None) -> Any:
     out = io.StringIO()
-    json_report.write(profile, apply(profile.processes, chosen or Filter()), out, leaks)
+    profile_json_writer.write(profile, apply(profile.processes, chosen or Filter()), out, leaks)
     return json.loads(out.getvalue(), parse_constant=pytest.fail)
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch import spill
-from memwatch.spill import Bytes, Numbers
+from memwatch.model import spill
+from memwatch.model.spill import Bytes, Numbers
 
 pieces = st.lists(st.binary(max_size=40), max_size=30)
 numbers = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60)

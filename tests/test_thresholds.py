@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.thresholds import DEFAULT, Threshold, Thresholds, parse_threshold, parse_thresholds
+from memwatch.analysis.thresholds import (
+    DEFAULT,
+    Threshold,
+    Thresholds,
+    parse_threshold,
+    parse_thresholds,
+)
 
 MIB = 1 << 20
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.job import Job
-from memwatch.observations import (
+from memwatch.analysis.tree import Branch, Subtrees, grow
+from memwatch.model.job import Job
+from memwatch.model.observations import (
     EXITED,
     HAS_PARENT,
     HAS_RSS,
@@ -26,8 +27,7 @@ from memwatch.observations import (
     ImageText,
     Observation,
 )
-from memwatch.processes import EVENTS, EXACT, NO_PEAK, NO_USAGE, Image, Peak, Process
-from memwatch.tree import Branch, Subtrees, grow
+from memwatch.model.processes import EVENTS, EXACT, NO_PEAK, NO_USAGE, Image, Peak, Process
 
 # What subtrees held
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.trend import (
+from memwatch.analysis.trend import (
     FEWEST,
     MOST,
     Lows,

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.job import Timeline
-from memwatch.results import load
-from memwatch.tracks import Track
+from memwatch.model.job import Timeline
+from memwatch.model.tracks import Track
+from memwatch.storage.load import load
 from memwatch.view import model
 from memwatch.view.model import command_line, page_of
 from memwatch.view.page import render
@@ -448,7 +448,7 @@ def test_a_browser_that_fails_is_no_failure_of_the_page(memwatch, build):
 
 def test_run_does_not_load_what_it_does_not_need():
     code = (
-        "import sys, memwatch.commands.run, memwatch.profiler; "
+        "import sys, memwatch.commands.run, memwatch.runner.profiler; "
         "parts = ('view', 'tree', 'compilers', 'membership', 'results'); "
         "sys.exit(any(f'memwatch.{name}' in sys.modules for name in parts))"
     )

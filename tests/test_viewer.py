@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from memwatch.results import load
+from memwatch.storage.load import load
 from memwatch.view.model import page_of
 from memwatch.view.page import render
 

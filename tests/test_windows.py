@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 REFUSAL = "memwatch does not support Windows yet: it needs Linux or macOS (or WSL 2)"
 
 # What a Python for Windows has not.
-ABSENT = ("fcntl", "resource", "termios", "tty", "pwd", "memwatch._native")
+ABSENT = ("fcntl", "resource", "termios", "tty", "pwd", "memwatch.runner._native")
 
 
 def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ sys.modules.update(dict.fromkeys({ABSENT!r}))
 """
 
 
-@pytest.mark.parametrize("module", ["memwatch", "memwatch.cli", "memwatch.native"])
+@pytest.mark.parametrize("module", ["memwatch", "memwatch.cli", "memwatch.runner.native"])
 def test_import_refuses(module):
     done = python(f"{WINDOWS}import {module}")
     assert done.returncode == 1

@@ -7,13 +7,26 @@ from functools import partial
 
 import click
 
-from memwatch.commands import options
-from memwatch.commands.files import are_one_file, cannot_write, is_input, load_results, open_output
-from memwatch.gate import Check, Judgment, check_changes, check_limits, without_baseline
-from memwatch.limits import Limits
-from memwatch.outputs import OutputFile, complain, write_stdout
+from memwatch.analysis.ci_checks import (
+    Check,
+    Judgment,
+    check_changes,
+    check_limits,
+    without_baseline,
+)
+from memwatch.analysis.thresholds import Thresholds
+from memwatch.commands.shared import options
+from memwatch.commands.shared.files import (
+    are_one_file,
+    cannot_write,
+    is_input,
+    load_results,
+    open_output,
+)
+from memwatch.messages import complain, write_stdout
+from memwatch.model.limits import Limits
 from memwatch.reports.verdict import line
-from memwatch.thresholds import Thresholds
+from memwatch.storage.outputs import OutputFile
 
 
 class Annotated(click.Command):
@@ -160,7 +173,7 @@ def _judge(
             )
         checks.append(without_baseline(profile, baseline))
         return Judgment(profile, tuple(checks), None)
-    from memwatch.comparison import compare
+    from memwatch.analysis.comparison import compare
 
     before = load_results(baseline, group_by="command").profile
     comparison = compare([before], [profile], thresholds)

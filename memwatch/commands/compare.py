@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memwatch.commands import options, terminal
-from memwatch.commands.files import load_results, print_lines
-from memwatch.outputs import complain
+from memwatch.commands.shared import options, terminal
+from memwatch.commands.shared.files import load_results, print_lines
+from memwatch.messages import complain
 
 if TYPE_CHECKING:
-    from memwatch.comparison import Comparison
-    from memwatch.profile import Profile
-    from memwatch.thresholds import Thresholds
+    from memwatch.analysis.comparison import Comparison
+    from memwatch.analysis.thresholds import Thresholds
+    from memwatch.model.profile import Profile
 
 _SIDES = ("--base", "--candidate")
 
@@ -145,8 +145,8 @@ def _sides(
 def _compare(
     sides: tuple[Sequence[str], Sequence[str]], thresholds: Thresholds, group_by: str | None
 ) -> Comparison:
-    from memwatch.comparison import compare
-    from memwatch.groups import PARENT
+    from memwatch.analysis.comparison import compare
+    from memwatch.model.groups import PARENT
 
     def profiles(paths: Sequence[str]) -> list[Profile]:
         return [load_results(path, group_by=group_by).profile for path in paths]
@@ -187,7 +187,7 @@ def _write(
 
 def _exit_code(comparison: Comparison, *, is_told: bool) -> int:
     """`is_told`: a person has read the verdict already."""
-    from memwatch.comparison import Verdict
+    from memwatch.analysis.comparison import Verdict
     from memwatch.reports.comparison_report import verdict_line
 
     if comparison.verdict is Verdict.UNKNOWN:

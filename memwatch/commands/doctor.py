@@ -8,13 +8,14 @@ from contextlib import suppress
 
 import click
 
-from memwatch import __version__, cgroup, native
-from memwatch.commands import terminal
-from memwatch.commands.files import print_lines
-from memwatch.facts import parse_hidepid, read_facts
-from memwatch.kernel_files import parse_entry, read_text
+from memwatch.commands.shared import terminal
+from memwatch.commands.shared.files import print_lines
+from memwatch.model.sources import DARWIN, SAMPLING, Facts, of_backend
 from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
-from memwatch.tiers import DARWIN, SAMPLING, Facts, of_backend
+from memwatch.runner import cgroup, native
+from memwatch.runner.kernel_files import parse_entry, read_text
+from memwatch.runner.system_facts import parse_hidepid, read_facts
+from memwatch.version import __version__
 
 
 @click.command("doctor")
@@ -50,8 +51,10 @@ def examine() -> Checkup:
         target=native.build_target(),
         backend=native.backend(),
         errors={
-            tier.source: _try_sampling() if tier.source == SAMPLING else native.probe(tier.source)
-            for tier in of_backend(native.backend())
+            source.number: _try_sampling()
+            if source.number == SAMPLING
+            else native.probe(source.number)
+            for source in of_backend(native.backend())
         },
         facts=facts,
         system=_system(facts),

@@ -10,10 +10,16 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from memwatch.commands import options
-from memwatch.commands.files import are_one_file, cannot_write, exists, is_input, load_results
+from memwatch.commands.shared import options
+from memwatch.commands.shared.files import (
+    are_one_file,
+    cannot_write,
+    exists,
+    is_input,
+    load_results,
+)
 from memwatch.exports.formats import FORMATS
-from memwatch.results import Results
+from memwatch.storage.load import Results
 
 
 @click.command("export")

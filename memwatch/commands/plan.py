@@ -7,14 +7,14 @@ import re
 
 import click
 
-from memwatch.commands import options, terminal
-from memwatch.commands.files import load_results, print_lines
-from memwatch.memory_limit import MACHINE, MemoryLimit
-from memwatch.plan import Plan
+from memwatch.analysis.plan import Plan
+from memwatch.analysis.workload import NoTasks, Workload, workload
+from memwatch.commands.shared import options, terminal
+from memwatch.commands.shared.files import load_results, print_lines
+from memwatch.model.memory_limit import MACHINE, MemoryLimit
 from memwatch.reports.plan_report import HERE, OPTION, RECORDING, Memory, Planned, document, lines
-from memwatch.results import Results
+from memwatch.storage.load import Results
 from memwatch.units import format_size, printable
-from memwatch.workload import NoTasks, Workload, workload
 
 MOST_JOBS = 4096
 USUAL_JOBS = (1, 2, 4, 8, 16)
@@ -134,7 +134,7 @@ def _memory(results: Results, given: int | None) -> Memory | None:
     recorded = results.profile.memory_limit
     if recorded.limit_bytes is not None:
         return _limit(recorded, recorded.limit_bytes, RECORDING)
-    from memwatch import cgroup
+    from memwatch.runner import cgroup
 
     here = cgroup.Watch().end()
     return None if here.limit_bytes is None else _limit(here, here.limit_bytes, HERE)

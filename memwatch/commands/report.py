@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from memwatch.commands import options
-from memwatch.commands.files import is_input, load_results
-from memwatch.commands.reporting import Reports, report_options
+from memwatch.commands.shared import options
+from memwatch.commands.shared.files import is_input, load_results
+from memwatch.commands.shared.reporting import Reports, report_options
 
 
 @click.command("report")

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from memwatch import native, settings
-from memwatch.commands import options
-from memwatch.commands.files import cannot_write, exists
-from memwatch.commands.reporting import Reports, report_options
-from memwatch.launcher import Launcher
-from memwatch.limits import Limits
-from memwatch.outputs import complain
-from memwatch.profiler import SOURCES, watch_command
-from memwatch.tiers import DARWIN
+from memwatch import settings
+from memwatch.commands.shared import options
+from memwatch.commands.shared.files import cannot_write, exists
+from memwatch.commands.shared.reporting import Reports, report_options
+from memwatch.messages import complain
+from memwatch.model.groups import COMMAND
+from memwatch.model.limits import Limits
+from memwatch.model.sources import DARWIN
+from memwatch.runner import native
+from memwatch.runner.event_sources import SOURCES
+from memwatch.runner.launcher import Launcher
+from memwatch.runner.profiler import RunOptions, profile_command
 
 if TYPE_CHECKING:
-    from memwatch.commands.live_line import LiveLine
-    from memwatch.profile import Profile
-    from memwatch.recording import Recorder
+    from memwatch.commands.shared.live_line import LiveLine
+    from memwatch.model.profile import Profile
+    from memwatch.storage.recording import Recorder
 
 
 @click.command(
@@ -198,7 +202,7 @@ def command(
         raise click.UsageError("--post-run-strict needs --post-run-cmd CMD")
     limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
     if repeat > 1:
-        from memwatch.commands.repeats import refuse_reports_of_one_run, run_series
+        from memwatch.commands.shared.repeats import refuse_reports_of_one_run, run_series
 
         refuse_reports_of_one_run(click.get_current_context(), {*wanted, "post_run_cmd"})
     reports = Reports(**wanted)
@@ -209,27 +213,30 @@ def command(
         raise
     stdout, stderr = _streams(silent=silent, stdout_is_ours=reports.as_json)
 
+    run_options = RunOptions(
+        interval=interval,
+        exact=exact,
+        burst=burst,
+        pss=pss,
+        sources=sources,
+        timeline=reports.needs_timeline,
+        group_by=reports.group_by or COMMAND,
+        limits=limits,
+        kill_after=kill_after if on_limit == "kill" else None,
+        stdout=stdout,
+        stderr=stderr,
+    )
+
     def once(recorder: Recorder | None, has_other_children: bool = False) -> Profile:
         line = _live_line() if live and not reports.quiet else None
         try:
-            return watch_command(
+            return profile_command(
                 launcher,
                 words,
-                interval=interval,
-                exact=exact,
-                burst=burst,
-                pss=pss,
-                sources=sources,
-                timeline=reports.needs_timeline,
-                group_by=reports.group_by,
+                replace(run_options, has_other_children=has_other_children),
                 recorder=recorder,
                 observers=reports.observers,
-                on_look=line.show if line else None,
-                limits=limits,
-                kill_after=kill_after if on_limit == "kill" else None,
-                stdout=stdout,
-                stderr=stderr,
-                has_other_children=has_other_children,
+                on_progress=line.show if line else None,
             )
         except OSError as error:
             reports.abandon()
@@ -279,7 +286,7 @@ def _write_and_run(
     command: str, strict: bool, reports: Reports, profile: Profile, launcher: Launcher
 ) -> bool:
     """The reports, then the user's command. Whether all that counts went well."""
-    from memwatch.commands.post_run import PostRun
+    from memwatch.commands.shared.post_run import PostRun
 
     with PostRun(command) as hook:
         is_written = reports.write(profile, hook.keep)
@@ -333,8 +340,8 @@ def _numbered(template: str) -> str:
 
 
 def _recorder(template: str, reports: Reports, number: int, *, overwrite: bool) -> Recorder:
-    from memwatch.output_names import Place, expand
-    from memwatch.recording import Recorder
+    from memwatch.storage.name_templates import Place, expand
+    from memwatch.storage.recording import Recorder
 
     place = Place(os.uname().nodename, os.getpid(), time.time(), os.environ, number)
     try:
@@ -352,7 +359,7 @@ def _recorder(template: str, reports: Reports, number: int, *, overwrite: bool) 
 
 
 def _live_line() -> LiveLine:
-    from memwatch.commands.live_line import LiveLine
+    from memwatch.commands.shared.live_line import LiveLine
 
     return LiveLine()
 

@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import click
 
-from memwatch.commands import options
-from memwatch.commands.files import are_one_file, exists, load_results
-from memwatch.outputs import complain
-from memwatch.results import Results
+from memwatch.commands.shared import options
+from memwatch.commands.shared.files import are_one_file, exists, load_results
+from memwatch.messages import complain
+from memwatch.storage.load import Results
 
 
 @click.command("view")

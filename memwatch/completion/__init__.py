@@ -23,7 +23,7 @@ from importlib.resources import files
 import click
 from click.shell_completion import ShellComplete
 
-from memwatch.outputs import complain, write_stdout
+from memwatch.messages import complain, write_stdout
 
 VARIABLE = "_MEMWATCH_COMPLETE"
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from memwatch.exports.text import job_name
-from memwatch.results import Results
+from memwatch.storage.load import Results
 
 
 def export(results: Results) -> Iterator[bytes]:

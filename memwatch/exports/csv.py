@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from csv import writer
 
 from memwatch.exports.text import utf8
-from memwatch.results import Results
+from memwatch.storage.load import Results
 from memwatch.units import kib, printable
 
 COLUMNS = ("elapsed_seconds", "pid", "serial", "command", "rss_kib")

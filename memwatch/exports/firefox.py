@@ -17,9 +17,9 @@ from typing import Any
 
 from memwatch.exports.lives import ROOT, Life, life, programs, samples
 from memwatch.exports.text import job_name, utf8
-from memwatch.processes import UNKNOWN, Image, Process
-from memwatch.profile import Profile
-from memwatch.results import Results
+from memwatch.model.processes import UNKNOWN, Image, Process
+from memwatch.model.profile import Profile
+from memwatch.storage.load import Results
 from memwatch.units import count, unicode_text
 
 VERSION = 66

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from memwatch.exports import bmf, csv, firefox, gha, openmetrics, otlp, perfetto
-from memwatch.results import Results
+from memwatch.storage.load import Results
 
 
 class Format(NamedTuple):

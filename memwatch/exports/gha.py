@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from memwatch.exports.text import job_name
-from memwatch.profile import Profile
-from memwatch.results import Results
+from memwatch.model.profile import Profile
+from memwatch.storage.load import Results
 from memwatch.units import count
 
 

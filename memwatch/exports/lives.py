@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from memwatch.processes import SAMPLED, Image, Process
-from memwatch.results import Results
+from memwatch.model.processes import SAMPLED, Image, Process
+from memwatch.storage.load import Results
 
 ROOT = 1
 """Serial of the job's first process."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
-from memwatch import __version__
 from memwatch.exports.text import job_name, utf8
-from memwatch.groups import Group
-from memwatch.profile import Profile
-from memwatch.results import Results
+from memwatch.model.groups import Group
+from memwatch.model.profile import Profile
+from memwatch.storage.load import Results
 from memwatch.units import unicode_text
+from memwatch.version import __version__
 
 # Each value of a label is a series of its own in the database.
 MOST_PROGRAMS = 20

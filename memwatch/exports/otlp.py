@@ -11,13 +11,13 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from memwatch import __version__
 from memwatch.exports.lives import life
 from memwatch.exports.text import job_name, utf8
-from memwatch.processes import UNKNOWN, Process
-from memwatch.profile import Profile
-from memwatch.results import Results
+from memwatch.model.processes import UNKNOWN, Process
+from memwatch.model.profile import Profile
+from memwatch.storage.load import Results
 from memwatch.units import format_date, unicode_text
+from memwatch.version import __version__
 
 
 def export(results: Results) -> Iterator[bytes]:

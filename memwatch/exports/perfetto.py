@@ -12,9 +12,9 @@ from itertools import count
 from memwatch.exports.lives import Life, life, programs, samples
 from memwatch.exports.protobuf import integer, message, text, varint
 from memwatch.exports.text import job_name
-from memwatch.processes import EXACT, UNKNOWN, WATERMARK, Image, Process
-from memwatch.profile import Profile
-from memwatch.results import Results
+from memwatch.model.processes import EXACT, UNKNOWN, WATERMARK, Image, Process
+from memwatch.model.profile import Profile
+from memwatch.storage.load import Results
 from memwatch.units import kib, unicode_text
 
 # Linux has no pid of this or more (PID_MAX_LIMIT).

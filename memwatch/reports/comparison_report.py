@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from memwatch.comparison import Change, ClassChange, Comparison, Verdict
-from memwatch.confidence import LEVEL
-from memwatch.profile import Profile
+from memwatch.analysis.comparison import Change, ClassChange, Comparison, Verdict
+from memwatch.analysis.confidence import LEVEL
+from memwatch.model.profile import Profile
 from memwatch.units import (
     Style,
     command_text,

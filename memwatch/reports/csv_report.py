@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from typing import TextIO
 
-from memwatch.filters import Shown
-from memwatch.processes import UNKNOWN
-from memwatch.profile import Profile
+from memwatch.model.filters import Shown
+from memwatch.model.processes import UNKNOWN
+from memwatch.model.profile import Profile
 from memwatch.units import format_date, kib, printable
 
 

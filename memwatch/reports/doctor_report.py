@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from memwatch import tiers
-from memwatch.tiers import CAPABILITIES, DARWIN, KQUEUE, LINUX, Facts, Tier
+from memwatch.model import sources
+from memwatch.model.sources import CAPABILITIES, DARWIN, KQUEUE, LINUX, Facts, Source
 from memwatch.units import Style, format_size, kib, printable, unicode_text
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What `run` builds on besides the ways of tiers.py. None is unknown."""
+    """What `run` builds on besides the ways of sources.py. None is unknown."""
 
     kernel: str
     """As uname(2) has it, and so the next two."""
@@ -85,8 +85,8 @@ def lines(checkup: Checkup, *, width: int, bold: Style, dim: Style) -> Iterator[
     )
     yield ""
     yield bold("Ways to see processes:")
-    for tier in tiers.of_backend(checkup.backend):
-        yield from _tier(tier, checkup, width, bold, dim)
+    for source in sources.of_backend(checkup.backend):
+        yield from _source(source, checkup, width, bold, dim)
     yield ""
     yield bold("This system:")
     for name, text in _system(checkup):
@@ -96,7 +96,7 @@ def lines(checkup: Checkup, *, width: int, bold: Style, dim: Style) -> Iterator[
     for name, text in _memory(checkup.memory, checkup.backend):
         yield from _entry(name, text, width)
     yield ""
-    outlook = tiers.outlook(checkup.errors, checkup.facts)
+    outlook = sources.outlook(checkup.errors, checkup.facts)
     yield from _sentence("memwatch run gives here:", outlook.text, width, bold)
     if outlook.more:
         yield from _sentence(_more_of(outlook, checkup), outlook.more, width, bold)
@@ -108,33 +108,33 @@ def _sentence(begin: str, rest: str, width: int, bold: Style) -> Iterator[str]:
     yield from more
 
 
-def _more_of(outlook: tiers.Outlook, checkup: Checkup) -> str:
-    if checkup.errors.get(tiers.SAMPLING) or KQUEUE in checkup.errors:
+def _more_of(outlook: sources.Outlook, checkup: Checkup) -> str:
+    if checkup.errors.get(sources.SAMPLING) or KQUEUE in checkup.errors:
         return "To get more:"
     return "For exact peaks:" if outlook.every_process else "For every process and exact peaks:"
 
 
-_NAME_WIDTH = max(len(tier.name) for tier in tiers.LINUX_TIERS)
+_NAME_WIDTH = max(len(source.name) for source in sources.LINUX_SOURCES)
 _BESIDE = 7 + _NAME_WIDTH + 2
 
 
-def _tier(tier: Tier, checkup: Checkup, width: int, bold: Style, dim: Style) -> Iterator[str]:
-    refusal = _refusal(tier, checkup)
+def _source(source: Source, checkup: Checkup, width: int, bold: Style, dim: Style) -> Iterator[str]:
+    refusal = _refusal(source, checkup)
     mark = dim("no ") if refusal else bold("yes")
-    gives = tier.gives if tier.by_itself else f"{tier.gives}: --exact"
+    gives = source.gives if source.by_itself else f"{source.gives}: --exact"
     if width >= _BESIDE + 36:
         first, *rest = _wrapped(gives, width, _BESIDE)
-        yield f"  {mark}  {tier.name:<{_NAME_WIDTH}}  {first.lstrip()}"
+        yield f"  {mark}  {source.name:<{_NAME_WIDTH}}  {first.lstrip()}"
         yield from rest
     else:
-        yield f"  {mark}  {tier.name}"
+        yield f"  {mark}  {source.name}"
         yield from _wrapped(gives, width, 7)
     if not refusal:
-        if caveat := tiers.caveat(tier.source, checkup.facts):
+        if caveat := sources.caveat(source.number, checkup.facts):
             yield from _labelled("but:", caveat, width)
         return
     yield from _labelled("why:", refusal.reason, width)
-    instead = tiers.instead_of(tier.source, checkup.errors)
+    instead = sources.instead_of(source.number, checkup.errors)
     if instead:
         yield from _labelled("fix:", f"not needed: {instead} works", width)
     elif refusal.remedy:
@@ -320,7 +320,7 @@ def _wrapped(text: str, width: int, indent: int) -> list[str]:
 def document(checkup: Checkup) -> dict[str, Any]:
     """The keys of schema/doctor.schema.json."""
     facts, system, memory = checkup.facts, checkup.system, checkup.memory
-    outlook = tiers.outlook(checkup.errors, facts)
+    outlook = sources.outlook(checkup.errors, facts)
     held = facts.capabilities
     return {
         "memwatch": {
@@ -346,7 +346,9 @@ def document(checkup: Checkup) -> dict[str, Any]:
             "initial_pid_namespace": facts.initial_pid_namespace,
             "initial_user_namespace": facts.initial_user_namespace,
         },
-        "tiers": [_tier_document(tier, checkup) for tier in tiers.of_backend(checkup.backend)],
+        "tiers": [
+            _source_document(source, checkup) for source in sources.of_backend(checkup.backend)
+        ],
         "system": {
             "children_lists": system.children_lists,
             "subreaper": system.subreaper,
@@ -378,25 +380,25 @@ def document(checkup: Checkup) -> dict[str, Any]:
     }
 
 
-def _tier_document(tier: Tier, checkup: Checkup) -> dict[str, Any]:
-    refusal = _refusal(tier, checkup)
-    error = checkup.errors.get(tier.source, 0)
+def _source_document(source: Source, checkup: Checkup) -> dict[str, Any]:
+    refusal = _refusal(source, checkup)
+    error = checkup.errors.get(source.number, 0)
     return {
-        "id": tier.id,
-        "name": tier.name,
-        "gives": tier.gives,
-        "by_itself": tier.by_itself,
+        "id": source.id,
+        "name": source.name,
+        "gives": source.gives,
+        "by_itself": source.by_itself,
         "works": refusal is None,
         "error": errno.errorcode.get(error, str(error)) if error else None,
         "reason": refusal.reason if refusal else None,
         "remedy": refusal.remedy if refusal else None,
-        "caveat": None if refusal else tiers.caveat(tier.source, checkup.facts),
-        "instead": tiers.instead_of(tier.source, checkup.errors) if refusal else None,
+        "caveat": None if refusal else sources.caveat(source.number, checkup.facts),
+        "instead": sources.instead_of(source.number, checkup.errors) if refusal else None,
     }
 
 
-def _refusal(tier: Tier, checkup: Checkup) -> tiers.Refusal | None:
-    return tiers.why_not(tier.source, checkup.errors.get(tier.source, 0), checkup.facts)
+def _refusal(source: Source, checkup: Checkup) -> sources.Refusal | None:
+    return sources.why_not(source.number, checkup.errors.get(source.number, 0), checkup.facts)
 
 
 def _path(path: str | None) -> str | None:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from memwatch.filters import Filter, apply
-from memwatch.gate import FAILED, INCONCLUSIVE, OK, PASSED, SKIPPED, UNPROVEN, Judgment
+from memwatch.analysis.ci_checks import (
+    FAILED,
+    INCONCLUSIVE,
+    OK,
+    PASSED,
+    SKIPPED,
+    UNPROVEN,
+    Judgment,
+)
+from memwatch.model.filters import Filter, apply
 from memwatch.reports import comparison_report, summary
 from memwatch.reports.verdict import HEADLINES
 from memwatch.units import command_text, cut, kib, printable

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TextIO
 from xml.etree import ElementTree as ET
 
-from memwatch.gate import FAILED, SKIPPED, UNPROVEN, Check, Judgment
-from memwatch.profile import Profile
+from memwatch.analysis.ci_checks import FAILED, SKIPPED, UNPROVEN, Check, Judgment
+from memwatch.model.profile import Profile
 from memwatch.units import command_text, format_date, kib, printable
 
 # Of the class that the cases are listed under.

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from memwatch.leaks import FEWEST_SAMPLES, Leak, Leaks
-from memwatch.profile import Profile
+from memwatch.analysis.leaks import FEWEST_SAMPLES, Leaks
 from memwatch.units import (
     Style,
     count,
     cut,
-    format_date,
     format_duration,
     format_interval,
     format_size,
-    kib,
     printable,
-    unicode_text,
 )
 
 
@@ -53,35 +48,3 @@ def _nothing(leaks: Leaks) -> str:
     if leaks.judged:
         who = f"of {count(leaks.judged, 'process', 'processes')} that {long} none grew"
     return f"nothing found: {who} steadily by {leaks.min_growth * 100:g} % or more (a heuristic)."
-
-
-def document(leaks: Leaks, profile: Profile) -> dict[str, Any]:
-    """The value of "leaks" in the JSON."""
-    return {
-        "heuristic": True,
-        "min_growth_percent": round(leaks.min_growth * 100, 4),
-        "min_duration_seconds": leaks.min_duration / 1e9,
-        "processes_judged": leaks.judged,
-        "total_judged": leaks.total_judged,
-        "found": [_leak(leak, profile) for leak in leaks.found],
-    }
-
-
-def _leak(leak: Leak, profile: Profile) -> dict[str, Any]:
-    process = leak.process
-    argv = process.program.argv if process else None
-    return {
-        "kind": "process" if process else "total",
-        "pid": process.pid if process else None,
-        "serial": process.serial if process else None,
-        "command": unicode_text(process.program.name) if process else None,
-        "argv": None if argv is None else [unicode_text(word) for word in argv],
-        "rate_kib_per_hour": round(leak.rate / 1024),
-        "fit": round(leak.fit, 4),
-        "growth_percent": round(leak.growth * 100, 1),
-        "from_kib": kib(leak.low),
-        "to_kib": kib(leak.high),
-        "from_time": format_date(profile.clock.realtime_at(leak.start)),
-        "to_time": format_date(profile.clock.realtime_at(leak.end)),
-        "rss_source": "sampled",
-    }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memwatch.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Outcome
-from memwatch.profile import Profile
+from memwatch.model.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Outcome
+from memwatch.model.profile import Profile
 from memwatch.units import Style, count, format_size, printable
 
 NAMES = {TOTAL_RSS: "total RSS", PROCESS_RSS: "RSS of a process", TOTAL_PSS: "total PSS"}

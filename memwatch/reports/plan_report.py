@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from memwatch.doubts import failed
-from memwatch.plan import BAND, MARGIN, Forecast
-from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
-from memwatch.profile import Profile
+from memwatch.analysis.completeness import failed
+from memwatch.analysis.plan import BAND, MARGIN, Forecast
+from memwatch.analysis.workload import Workload
+from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
+from memwatch.model.profile import Profile
 from memwatch.reports.summary import duration
 from memwatch.units import (
     Style,
@@ -24,7 +25,6 @@ from memwatch.units import (
     printable,
     unicode_text,
 )
-from memwatch.workload import Workload
 
 OPTION = "option"
 RECORDING = "recording"

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from memwatch.repeats import Run, Series, Spread
+from memwatch.analysis.repeats import Run, Series, Spread
 from memwatch.units import (
     Style,
     command_text,

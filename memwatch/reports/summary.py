@@ -6,13 +6,13 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from memwatch.filters import Shown
-from memwatch.groups import COMMAND, KINDS, RESTS, Group, described
-from memwatch.memory_limit import MACHINE
-from memwatch.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
-from memwatch.profile import Overhead, Profile
+from memwatch.model.filters import Shown
+from memwatch.model.groups import COMMAND, KINDS, RESTS, Group, described
+from memwatch.model.memory_limit import MACHINE
+from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
+from memwatch.model.profile import Overhead, Profile
+from memwatch.model.sources import DARWIN
 from memwatch.reports import limit_lines
-from memwatch.tiers import DARWIN
 from memwatch.units import (
     Style,
     command_text,
@@ -25,7 +25,7 @@ from memwatch.units import (
 )
 
 if TYPE_CHECKING:
-    from memwatch.leaks import Leaks
+    from memwatch.analysis.leaks import Leaks
 
 # Rows of a table before "... and N more", where the reader did not say.
 HOLDERS = 5
@@ -274,7 +274,7 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
     by = profile.group_by
     groups = sorted(profile.groups, key=lambda group: group.name in RESTS)
     if shown.filter:
-        from memwatch.membership import Membership
+        from memwatch.model.regroup import Membership
 
         members = Membership(profile)
         names = set().union(*(members.groups_of(process) for process in shown.processes))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from memwatch.filters import Filter
-from memwatch.profile import Profile
+from memwatch.analysis.tree import Branch, Subtrees, grow
+from memwatch.model.filters import Filter
+from memwatch.model.profile import Profile
 from memwatch.reports.summary import LONGEST_NAME
-from memwatch.tree import Branch, Subtrees, grow
 from memwatch.units import Style, count, cut, format_size, printable
 
 # Columns before the tree itself.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memwatch.gate import (
+from memwatch.analysis.ci_checks import (
     FAILED,
     INCONCLUSIVE,
     OK,

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from memwatch.groups import KINDS, described
-from memwatch.membership import Membership
-from memwatch.memory_limit import MACHINE
-from memwatch.processes import FOUND_BY, PEAK_SOURCES, Process
-from memwatch.profile import Profile
+from memwatch.model.groups import KINDS, described
+from memwatch.model.memory_limit import MACHINE
+from memwatch.model.processes import FOUND_BY, PEAK_SOURCES, Process
+from memwatch.model.profile import Profile
+from memwatch.model.regroup import Membership
+from memwatch.model.tracks import PssSum, Track, Tracks
 from memwatch.reports.summary import duration, exit_text, notes, oom_text
-from memwatch.tracks import PssSum, Track, Tracks
 from memwatch.units import (
     command_text,
     count,

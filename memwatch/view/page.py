@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 
-from memwatch import __version__
-from memwatch.groups import described
-from memwatch.processes import UNKNOWN, Process
-from memwatch.profile import Profile
+from memwatch.model.groups import described
+from memwatch.model.processes import UNKNOWN, Process
+from memwatch.model.profile import Profile
 from memwatch.units import count, format_size, printable
+from memwatch.version import __version__
 from memwatch.view.model import Page, command_line
 from memwatch.view.payload import pack
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 
-from memwatch.job import Timeline
-from memwatch.tracks import Track
+from memwatch.model.job import Timeline
+from memwatch.model.tracks import Track
 
 
 def thin_tracks(

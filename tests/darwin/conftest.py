@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from memwatch.job import Job
-from memwatch.observations import IMAGE, TICK, Batch, ImageText, Observation, decode_image
+from memwatch.model.job import Job
+from memwatch.model.observations import IMAGE, TICK, Batch, ImageText, Observation, decode_image
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -230,7 +230,7 @@ def library(common_sources: tuple[str, ...]) -> Iterator[Path]:
     ffi.cdef((CSRC / "api.h").read_text())
     ffi.cdef((HERE / "fake" / "fake.h").read_text())
     ffi.set_source(
-        "memwatch._native",
+        "memwatch.runner._native",
         '#include "memwatch.h"\n#include "fake.h"\n',
         sources=[*(str(CSRC / name) for name in (*common_sources, *DARWIN)), *FAKE],
         include_dirs=[str(each) for each in (HERE / "include", HERE / "fake", CSRC)],

@@ -1,8 +1,8 @@
 """A scripted job through the extension, as Python sees it: run by test_darwin_run.py."""
 
-from memwatch import native
-from memwatch._native import lib
-from memwatch.job import Job
+from memwatch.model.job import Job
+from memwatch.runner import native
+from memwatch.runner._native import lib
 
 MS = 1_000_000
 MIB = 1 << 20

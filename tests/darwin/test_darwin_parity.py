@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from memwatch import native
-from memwatch.job import Job
-from memwatch.memory_limit import MemoryLimit
-from memwatch.observations import Batch
-from memwatch.profile import Beginning, Clock, Ending, Overhead, from_job
+from memwatch.model.job import Job
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.observations import Batch
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, from_job
+from memwatch.runner import native
 
 pytestmark = pytest.mark.skipif(native.backend() != "linux", reason="half of it is of Linux")
 

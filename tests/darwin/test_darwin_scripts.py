@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from memwatch.observations import (
+from memwatch.model.observations import (
     ARGV_CUT,
     BY_EVENT,
     CPU,

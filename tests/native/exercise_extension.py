@@ -15,8 +15,8 @@ import threading
 from pathlib import Path
 
 import memwatch
-from memwatch import native
-from memwatch import observations as obs
+from memwatch.model import observations as obs
+from memwatch.runner import native
 
 MS = 1_000_000
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -345,7 +345,7 @@ def close_while_sampling():
 def main() -> None:
     expected = os.environ.get("EXTENSION_UNDER_TEST")
     if expected:
-        found = sys.modules["memwatch._native"].__file__
+        found = sys.modules["memwatch.runner._native"].__file__
         assert os.path.dirname(found) == expected, found
     globals()[sys.argv[1]]()
 

@@ -477,7 +477,7 @@ static inline told_image *last_image(told_process *of) {
     return of->count ? &of->images[of->count - 1] : NULL;
 }
 
-/* As memwatch/job.py understands it. */
+/* As memwatch/model/job.py understands it. */
 static inline void note_memory(told_image *image, const mw_observation *o) {
     if (o->valid & MW_HAS_RSS && o->value > image->peak) {
         image->peak = o->value;

@@ -1,0 +1,1 @@
+"""Pure functions over profiles: compare, find leaks, plan, judge for CI."""

@@ -1,0 +1,304 @@
+"""Whether a job stayed within its limits, and near its baseline: what a CI job wants to know.
+
+What is proven, whichever way, is said so: a lower bound above a limit exceeds it, one below it
+passes as the lower bound it is, and of a job that was not watched to its end no limit is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from memwatch.analysis.comparison import Change, Comparison, Verdict
+from memwatch.analysis.completeness import failed, unfinished
+from memwatch.model.limits import Limits
+from memwatch.model.processes import EXACT, UNKNOWN, Process
+from memwatch.model.profile import Profile
+from memwatch.model.sources import DARWIN
+from memwatch.units import count, cut, format_interval, format_size, printable
+
+PASSED = "passed"
+FAILED = "failed"
+UNPROVEN = "unproven"
+"""It cannot be said: the memory is unknown, or known in part only."""
+SKIPPED = "skipped"
+
+OK = "ok"
+TOTAL_LIMIT = "total-limit"
+PROCESS_LIMIT = "process-limit"
+REGRESSION = "regression"
+INCONCLUSIVE = "inconclusive"
+
+EXIT_CODES = {TOTAL_LIMIT: 10, PROCESS_LIMIT: 11, REGRESSION: 1, INCONCLUSIVE: 1, OK: 0}
+"""By result, the one that decides first."""
+
+# Who is named on one line.
+HOLDERS = 3
+LARGEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    subject: str
+    """What was looked at: "max total RSS", "group rustc"."""
+    outcome: str
+    """PASSED, FAILED, UNPROVEN or SKIPPED."""
+    finding: str
+    """What was found, on one line that goes on from the subject."""
+    breach: str
+    """The result when it fails: TOTAL_LIMIT, PROCESS_LIMIT or REGRESSION."""
+
+    @property
+    def name(self) -> str:
+        """The same from run to run, and no other check has it: CI servers follow a check by it."""
+        against = "the baseline" if self.breach == REGRESSION else "its limit"
+        return f"{self.subject} against {against}"
+
+    @property
+    def sentence(self) -> str:
+        return f"{name_of(self.subject)} {printable(self.finding)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    profile: Profile
+    checks: tuple[Check, ...]
+    comparison: Comparison | None
+
+    @property
+    def result(self) -> str:
+        """The first of EXIT_CODES that applies."""
+        found = {check.breach for check in self.checks if check.outcome == FAILED}
+        if any(check.outcome == UNPROVEN for check in self.checks):
+            found.add(INCONCLUSIVE)
+        return next((result for result in EXIT_CODES if result in found), OK)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.result]
+
+    def of(self, *outcomes: str) -> list[Check]:
+        """The checks that came out like that, in this order, and those that decide first."""
+        return [
+            check
+            for outcome in outcomes
+            for breach in EXIT_CODES
+            for check in self.checks
+            if check.outcome == outcome and check.breach == breach
+        ]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the figures may be wrong by, although they were measured right."""
+        found = []
+        if why := failed(self.profile):
+            found.append(why)
+        for base in self.comparison.base if self.comparison else ():
+            if why := failed(base):
+                found.append(f"baseline: {why}")
+            if base.command != self.profile.command:
+                found.append("the baseline is of another command")
+        return tuple(found)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How far all this holds."""
+        return self.comparison.notes if self.comparison else self.warnings
+
+
+def check_limits(profile: Profile, limits: Limits) -> Iterator[Check]:
+    """One check for each limit."""
+    if limits.total_rss is not None:
+        yield Check("max total RSS", *_total_rss(profile, limits.total_rss), TOTAL_LIMIT)
+    if limits.total_pss is not None:
+        yield Check("max total PSS", *_total_pss(profile, limits.total_pss), TOTAL_LIMIT)
+    if limits.process_rss is not None:
+        found = _per_process(profile, limits.process_rss)
+        yield Check("max per process", *found, PROCESS_LIMIT)
+
+
+def _total_rss(profile: Profile, limit: int) -> tuple[str, str]:
+    held = profile.most_rss
+    if held is None:
+        return UNPROVEN, f"unknown ({_why_unknown(profile)}), limit {format_size(limit)}"
+    if held == profile.max_total_rss:
+        how, who = _sampled(profile), f" ({_at_peak(profile)})"
+    else:
+        how = "one process alone, between two samples"
+        who = f" ({how})"
+    if held > limit:
+        return FAILED, f"{_over(held, limit)}{who}"
+    return _within(profile, f"at least {format_size(held)} ({how})", limit)
+
+
+def _total_pss(profile: Profile, limit: int) -> tuple[str, str]:
+    """A sum of PSS is never more than the sum of RSS at that time, so RSS can prove it small."""
+    pss, rss = profile.max_total_pss, profile.most_rss
+    if pss and pss.total > limit:
+        if not pss.unread:
+            return FAILED, f"{_over(pss.total, limit)} (at {profile.elapsed(pss.time):.2f} s)"
+        unread = count(pss.unread, "process", "processes")
+        return UNPROVEN, (
+            f"at most {format_size(pss.total)}, limit {format_size(limit)}: {unread} went in with "
+            "their RSS; record with --pss always"
+        )
+    how = f"summed when RSS was {format_size(pss.rss)}" if pss else ""
+    if pss and profile.pss_at_peak:
+        bound = "at most" if pss.unread else "at least"
+        return _within(profile, f"{bound} {format_size(pss.total)} ({how})", limit)
+    if rss is not None and rss <= limit:
+        return _within(profile, f"no more than the max total RSS, {format_size(rss)}", limit)
+    if pss and rss is not None:
+        return UNPROVEN, (
+            f"not known at the peak ({how}, but it reached {format_size(rss)}), "
+            f"limit {format_size(limit)}: record with --pss always"
+        )
+    if rss is None:
+        why = _why_unknown(profile)
+    elif profile.backend == DARWIN:
+        why = "macOS does not tell it"
+    else:
+        why = "not measured: record with --pss peaks"
+    return UNPROVEN, f"unknown ({why}), limit {format_size(limit)}"
+
+
+def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
+    largest = profile.largest
+    if largest is None:
+        return UNPROVEN, f"unknown ({_why_unknown(profile)}), limit {format_size(limit)}"
+    held = largest.peak.rss
+    if held > limit:
+        over = sorted(
+            (process for process in profile.processes if process.peak.rss > limit),
+            key=lambda process: -process.peak.rss,
+        )
+        return FAILED, f"{_over(held, limit)} ({_names(over)})"
+    peaks = profile.accuracy.peaks
+    number = sum(peaks.values())
+    if profile.accuracy.all_exact and profile.complete:
+        return _within(profile, f"{format_size(held)} (exact)", limit)
+    reasons = []
+    if bounds := number - peaks[EXACT] - peaks[UNKNOWN]:
+        what = "is a lower bound" if bounds == 1 else "are lower bounds"
+        reasons.append(f"{bounds:,} of {count(number, 'peak')} {what}")
+    if unknown := peaks[UNKNOWN]:
+        reasons.append(f"{unknown:,} of {count(number, 'peak')} {_are(unknown)} unknown")
+    if not profile.complete:
+        reasons.append("short-lived processes may be missing")
+    return _within(profile, f"at least {format_size(held)} ({', '.join(reasons)})", limit)
+
+
+def _within(profile: Profile, held: str, limit: int) -> tuple[str, str]:
+    """Nothing speaks against it; but nothing speaks for it when the end was not seen."""
+    text = f"{held}, limit {format_size(limit)}"
+    if why := unfinished(profile):
+        return UNPROVEN, f"{text}, but only a part of the job was seen: {why}"
+    if unreadable := profile.sampling.unreadable:
+        text += f", but the memory of {count(unreadable, 'process', 'processes')} was unreadable"
+    return PASSED, text
+
+
+def _over(held: int, limit: int) -> str:
+    return (
+        f"{format_size(held)} is {format_size(held - limit)} over the limit of {format_size(limit)}"
+    )
+
+
+def _why_unknown(profile: Profile) -> str:
+    if profile.sampling.error:
+        return profile.sampling.error
+    if profile.sampling.unreadable:
+        return "it could not be read"
+    return "no sample saw the job"
+
+
+def _sampled(profile: Profile) -> str:
+    sampling = profile.sampling
+    return f"sampled every {format_interval((sampling.achieved or sampling.interval) / 1e9)}"
+
+
+def _at_peak(profile: Profile) -> str:
+    """When it was highest, and who held most of it."""
+    held: dict[str, list[int]] = {}
+    for holder in profile.at_peak:
+        held.setdefault(holder.group, []).append(holder.rss)
+    ranked = sorted(held.items(), key=lambda item: -sum(item[1]))
+    names = [
+        f"{name_of(name)}{f' × {len(sizes)}' if len(sizes) > 1 else ''} {format_size(sum(sizes))}"
+        for name, sizes in ranked[:HOLDERS]
+    ]
+    if rest := len(ranked) - HOLDERS:
+        names += [count(rest, "other program")] if rest > 0 else []
+    at = f"at {profile.elapsed(profile.max_total_time):.2f} s"
+    return f"{at}: {', '.join(names)}" if names else at
+
+
+def check_changes(comparison: Comparison) -> Iterator[Check]:
+    """One check for the total, and one for each group with a threshold of its own."""
+    yield Check("total RSS", *_compared(comparison.total, comparison), REGRESSION)
+    for change in comparison.groups:
+        if change.gates:
+            subject = f"group {printable(change.name)}"
+            yield Check(subject, *_compared(change, comparison), REGRESSION)
+
+
+def _compared(change: Change, comparison: Comparison) -> tuple[str, str]:
+    if change.base == change.candidate == 0:
+        return SKIPPED, "is in neither run: check the spelling"
+    outcome, finding = _CHANGES[change.verdict], _change(change)
+    if change.verdict is Verdict.UNKNOWN:
+        for which, side in (("job", comparison.candidate), ("baseline", comparison.base)):
+            if why := next(filter(None, map(unfinished, side)), None):
+                return outcome, f"{finding}, but only a part of the {which} was seen: {why}"
+    return outcome, finding
+
+
+_CHANGES = {
+    Verdict.REGRESSION: FAILED,
+    Verdict.IMPROVEMENT: PASSED,
+    Verdict.NO_CHANGE: PASSED,
+    Verdict.UNCERTAIN: UNPROVEN,
+    Verdict.UNKNOWN: UNPROVEN,
+}
+
+
+def _change(change: Change) -> str:
+    before, after, difference = change.base, change.candidate, change.difference
+    if before is None or after is None or difference is None:
+        sizes = ("unknown" if size is None else format_size(size) for size in (before, after))
+        return "cannot be compared: baseline {}, now {}".format(*sizes)
+    if difference == 0:
+        return f"unchanged from {format_size(before)} in the baseline"
+    sign = "+" if difference > 0 else "−"
+    by = f"{sign}{format_size(abs(difference))}"
+    if part := change.part(abs(difference)):
+        by += f" ({sign}{part * 100:.1f} %)"
+    allowed = format_size(round(change.threshold.allowed(before)))
+    return f"{by} from {format_size(before)} in the baseline, allowed +{allowed}"
+
+
+def without_baseline(profile: Profile, path: str) -> Check:
+    """For a run that has nothing to be compared with, as the first one."""
+    held = "unknown" if profile.most_rss is None else format_size(profile.most_rss)
+    return Check("total RSS", SKIPPED, f"{held}, not compared: no baseline {path!r}", REGRESSION)
+
+
+def _names(processes: Sequence[Process]) -> str:
+    """The first few of them, with what they held."""
+    names = [
+        f"pid {process.pid} {name_of(process.peak_image.text.name)} {how}"
+        for process in processes[:LARGEST]
+        if (how := f"{format_size(process.peak.rss)}, {process.peak.source}")
+    ]
+    if len(processes) > LARGEST:
+        names.append(f"{len(processes) - LARGEST:,} more")
+    return "; ".join(names)
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def name_of(text: str, longest: int = 60) -> str:
+    """A program's name on a line with other things."""
+    return cut(printable(text), longest)

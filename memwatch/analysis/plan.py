@@ -1,0 +1,194 @@
+"""What a job would need with another number of slots: its recorded tasks, replayed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from heapq import heapreplace
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+from memwatch.analysis.workload import Workload
+
+MARGIN = 0.1
+"""Part of the memory that a plan leaves free: for what is not in the recording, such as the page
+cache, other programs, and a band that is too narrow."""
+
+BAND = 0.95
+MOST_ORDERS = 300
+FEWEST_ORDERS = 20
+
+# Changes of memory to replay for one band: about a second. FEWEST_ORDERS may take more.
+EFFORT = 600_000
+
+# The same orders each time.
+SEED = 1
+
+MOST_WORKERS = 256
+"""How many workers that run side by side are tried, to find the most that fit."""
+
+
+class Forecast(NamedTuple):
+    jobs: int
+    peak: int
+    """Expected, in bytes: with the recorded order."""
+    low: int
+    high: int
+    """Where BAND of the random orders end up, and `peak`, too."""
+    orders: int
+    duration: int | None
+    """Nanoseconds, expected; None for workers of a pool: how they would share the work is not in
+    a recording."""
+
+
+class Plan:
+    """Replays a workload. Remembers what it has found."""
+
+    def __init__(self, work: Workload) -> None:
+        self._work = work
+        self._forecasts: dict[int, Forecast] = {}
+        self._changes = [_differences(task.memory.sizes) for task in work.tasks]
+        self._levels = _differences(self._rest_during())
+        bounds = [0, *work.waits, len(work.tasks)]
+        self._stretches = [range(*pair) for pair in pairwise(bounds)]
+        steps = len(work.rest.times) if work.side_by_side else len(work.tasks)
+        effort = steps + sum(map(len, self._changes))
+        self._orders = max(FEWEST_ORDERS, min(MOST_ORDERS, EFFORT // max(effort, 1)))
+
+    def forecast(self, jobs: int) -> Forecast:
+        """With so many slots, or so many workers side by side."""
+        if jobs not in self._forecasts:
+            self._forecasts[jobs] = self._forecast(jobs)
+        return self._forecasts[jobs]
+
+    def most_jobs(self) -> int:
+        """More than so many are not tried, or change nothing."""
+        return MOST_WORKERS if self._work.side_by_side else len(self._work.tasks)
+
+    def fits(self, jobs: int, memory: int) -> bool:
+        """With MARGIN of the memory left free, at the upper end of the band."""
+        size = (1 - MARGIN) * memory
+        return self._at_most(jobs) <= size or self.forecast(jobs).high <= size
+
+    def most_that_fit(self, memory: int) -> int:
+        """The largest number of jobs that fits; 0 when not even one does."""
+        low, high = 0, 1
+        while high < self.most_jobs() and self.fits(high, memory):
+            low, high = high, min(2 * high, self.most_jobs())
+        if self.fits(high, memory):
+            return high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.fits(middle, memory):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _at_most(self, jobs: int) -> int:
+        """Were the largest to reach their peaks together: more than that is not possible."""
+        work = self._work
+        peaks = sorted((task.peak for task in work.tasks), reverse=True)
+        if work.side_by_side and jobs > len(peaks):
+            # Then each is drawn anew, and all may be the largest.
+            peaks = peaks[:1] * jobs
+        return sum(peaks[:jobs]) + max(work.rest.sizes, default=0)
+
+    def _forecast(self, jobs: int) -> Forecast:
+        work = self._work
+        pick = random.Random(SEED)
+        number = len(work.tasks)
+        orders = self._orders
+        duration = None
+        if work.side_by_side:
+            peak = self._side_by_side([each % number for each in range(jobs)])
+            peaks = [self._side_by_side(self._draw(pick, jobs)) for _ in range(orders)]
+        else:
+            starts = self._starts(range(number), jobs)
+            peak = self._peak(range(number), starts)
+            last = max(start + task.length for start, task in zip(starts, work.tasks, strict=True))
+            busy_until = max(task.begin + task.length for task in work.tasks)
+            before, after = work.tasks[0].begin - work.begin, work.end - busy_until
+            duration = before + last + max(after, 0)
+            peaks = [self._replay(self._shuffled(pick), jobs) for _ in range(orders)]
+        peaks.sort()
+        aside = round((1 - BAND) / 2 * (orders - 1))
+        low, high = min(peaks[aside], peak), max(peaks[-1 - aside], peak)
+        return Forecast(jobs, peak, low, high, orders, duration)
+
+    def _replay(self, order: Sequence[int], jobs: int) -> int:
+        return self._peak(order, self._starts(order, jobs))
+
+    def _shuffled(self, pick: random.Random) -> list[int]:
+        """Tasks that waited stay behind those that they may have waited for."""
+        order: list[int] = []
+        for stretch in self._stretches:
+            order += pick.sample(stretch, len(stretch))
+        return order
+
+    def _starts(self, order: Sequence[int], jobs: int) -> list[int]:
+        """When each task begins: in this order, as soon as a slot is free. Nanoseconds from the
+        first begin."""
+        work = self._work
+        starts = []
+        slots = [(-work.delay, -1)] * min(jobs, len(order))
+        now = -work.delay
+        for place, number in enumerate(order):
+            delay = work.delay
+            if wait := work.waits.get(place):
+                if wait.after_begin:
+                    delay = wait.pause
+                else:
+                    waited = [end for end, other in slots if other not in wait.running]
+                    now = max(now, max(waited, default=0) + wait.pause - delay)
+            now = max(now, slots[0][0]) + delay
+            starts.append(now)
+            heapreplace(slots, (now + work.tasks[number].length, number))
+        return starts
+
+    def _peak(self, order: Sequence[int], starts: Sequence[int]) -> int:
+        times, changes = [*starts], [*self._levels]
+        for start, number in zip(starts, order, strict=True):
+            times.extend(map(start.__add__, self._work.tasks[number].memory.times))
+            changes.extend(self._changes[number])
+        return self._highest(times, changes)
+
+    def _highest(self, times: Sequence[int], changes: Sequence[int]) -> int:
+        """The highest sum of tasks, each from its start on, and the rest."""
+        # Of those at one time what becomes less comes first: then the last is the sum.
+        ordered = sorted(zip(times, changes, strict=True))
+        return max((self._work.rest_alone, *accumulate(change for _, change in ordered)))
+
+    def _rest_during(self) -> list[int]:
+        """The most that the rest held in the recording from each begin to the next, while any
+        task ran."""
+        tasks = self._work.tasks
+        levels = []
+        busy = 0
+        for task, after in zip(tasks, (*tasks[1:], None), strict=True):
+            busy = max(busy, task.begin + task.length)
+            until = min(after.begin, busy) if after else busy
+            levels.append(self._work.rest.most(task.begin, max(until, task.begin + 1)))
+        return levels
+
+    # Workers side by side: all as they were recorded, some of them more than once
+
+    def _draw(self, pick: random.Random, jobs: int) -> list[int]:
+        numbers = range(len(self._work.tasks))
+        return pick.sample(numbers, jobs) if jobs <= len(numbers) else pick.choices(numbers, k=jobs)
+
+    def _side_by_side(self, workers: Sequence[int]) -> int:
+        work = self._work
+        times, changes = [*work.rest.times], _differences(work.rest.sizes)
+        # Copies of a worker do the same at the same time: thousands take no longer than one.
+        for number, copies in Counter(workers).items():
+            task = work.tasks[number]
+            times.extend(map(task.begin.__add__, task.memory.times))
+            changes.extend(map(copies.__mul__, self._changes[number]))
+        return self._highest(times, changes)
+
+
+def _differences(sizes: Sequence[int]) -> list[int]:
+    """Of each from the one before; of the first, from 0."""
+    return [size - before for before, size in pairwise((0, *sizes))]

@@ -1,0 +1,324 @@
+"""The reports of one profile, as the options of `run` and `report` ask for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+from memwatch.commands.shared import options, terminal
+from memwatch.commands.shared.files import are_one_file, open_output
+from memwatch.messages import complain, write_stderr, write_stdout
+from memwatch.model.profile import Profile
+from memwatch.storage.outputs import rescue
+
+if TYPE_CHECKING:
+    from memwatch.analysis.leaks import Leaks, LeakSearch
+    from memwatch.analysis.tree import Subtrees
+    from memwatch.model.filters import Shown
+    from memwatch.model.observations import Observer
+
+# Lines of the tree for each process of the list.
+TREE_LINES = 4
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Fill = Callable[[TextIO], None]
+KeepJson = Callable[[Fill], "str | None"]
+
+_OPTIONS = (
+    click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, not a summary."),
+    click.option("--quiet", is_flag=True, help="No summary."),
+    click.option(
+        "--csv",
+        "csv_path",
+        shell_complete=options.files,
+        metavar="FILE",
+        help="Write each process's peak as CSV.",
+    ),
+    click.option(
+        "--timeline",
+        "timeline_path",
+        shell_complete=options.files,
+        metavar="FILE",
+        help="Write the totals over time as CSV.",
+    ),
+    click.option(
+        "--include",
+        callback=options.regex,
+        metavar="REGEX",
+        help="Show only processes that match (name or command line).",
+    ),
+    click.option(
+        "--exclude",
+        callback=options.regex,
+        metavar="REGEX",
+        help="Do not show processes that match.",
+    ),
+    options.GROUP_BY,
+    click.option(
+        "--tree",
+        is_flag=True,
+        help="Show the tree of processes in the summary, with the peak of each subtree.",
+    ),
+    click.option(
+        "--top",
+        callback=options.top,
+        shell_complete=options.some_of("all"),
+        default="10",
+        show_default=True,
+        metavar="N|all",
+        help="How many processes the summary lists; of the tree, four times as many.",
+    ),
+    click.option("--leaks", is_flag=True, help="Look for processes that seem to leak."),
+    click.option(
+        "--leak-min-growth",
+        callback=options.growth,
+        default="50%",
+        show_default=True,
+        metavar="PERCENT",
+        help="Growth that --leaks reports: of what was held after the warm-up.",
+    ),
+    click.option(
+        "--leak-min-duration",
+        callback=options.watched,
+        default="60s",
+        show_default=True,
+        metavar="TIME",
+        help="How long a process must run for --leaks: 60 (seconds), 90s, 5min.",
+    ),
+    click.option(
+        "--fail-on-leak", is_flag=True, help="Exit with 12 if one seems to leak. Implies --leaks."
+    ),
+)
+
+
+def report_options(command: Command) -> Command:
+    """Adds the options whose values are the arguments of Reports()."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+EXIT_LEAK = 12
+
+
+class Reports:
+    """Opens the files that are asked for at once, and writes them when there is a profile."""
+
+    def __init__(
+        self,
+        *,
+        summary_fd: int = 2,
+        as_json: bool,
+        quiet: bool,
+        csv_path: str | None,
+        timeline_path: str | None,
+        include: re.Pattern[str] | None,
+        exclude: re.Pattern[str] | None,
+        group_by: str | None,
+        tree: bool,
+        top: int | None,
+        leaks: bool,
+        leak_min_growth: float,
+        leak_min_duration: float,
+        fail_on_leak: bool,
+    ) -> None:
+        if not (leaks or fail_on_leak):
+            for name in ("leak_min_growth", "leak_min_duration"):
+                if options.is_typed(name):
+                    raise click.UsageError(f"--{name.replace('_', '-')} needs --leaks")
+        if csv_path and timeline_path and are_one_file(csv_path, timeline_path):
+            raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
+        self.as_json = as_json
+        self._summary_fd = summary_fd
+        self.quiet = quiet
+        self.group_by = group_by
+        """None: by command, or as the file has them."""
+        self._shows_tree = tree and not (as_json or quiet)
+        self._include = include
+        self._exclude = exclude
+        self._top = top
+        self._csv_file = open_output(csv_path)
+        try:
+            self._timeline_file = open_output(timeline_path)
+        except click.ClickException:
+            if self._csv_file:
+                self._csv_file.abandon()
+            raise
+        self.leaks: Leaks | None = None
+        """What was found, once the reports are written; None when nothing was looked for."""
+        self.observers: list[Observer] = []
+        """Have to take all that is observed."""
+        self._fail_on_leak = fail_on_leak
+        self._leak_search: LeakSearch | None = None
+        self._subtrees: Subtrees | None = None
+        if leaks or fail_on_leak:
+            from memwatch.analysis.leaks import LeakSearch
+
+            self._leak_search = LeakSearch(leak_min_growth, round(leak_min_duration * 1e9))
+            self.observers.append(self._leak_search.apply)
+        if self._shows_tree:
+            from memwatch.analysis.tree import Subtrees
+
+            self._subtrees = Subtrees()
+            self.observers.append(self._subtrees.apply)
+
+    def writes(self, path: str) -> bool:
+        """Whether one of them goes to the same file."""
+        files = (self._csv_file, self._timeline_file)
+        return any(file and are_one_file(file.path, path) for file in files)
+
+    @property
+    def needs_samples(self) -> bool:
+        """A profile is not enough."""
+        return self._leak_search is not None
+
+    @property
+    def needs_timeline(self) -> bool:
+        return self._timeline_file is not None
+
+    def abandon(self) -> None:
+        """There is nothing to report: leaves the files as they were."""
+        for file in (self._csv_file, self._timeline_file):
+            if file:
+                file.abandon()
+
+    def write(
+        self, profile: Profile, keep: KeepJson | None = None, *, has_samples: bool = True
+    ) -> bool:
+        """Writes all of them. Whether that could be done: one that cannot is not the end.
+
+        `keep` is told first how to write the JSON. It may answer with the path of a file that has
+        it, so that it need not be made twice. Without `has_samples` nothing was observed, and the
+        profile is all there is.
+        """
+        if self._leak_search:
+            self.leaks = self._leak_search.finish()
+        writer = _Writer(profile, self._include, self._exclude, self.leaks)
+        if keep:
+            writer.made = keep(writer.json)
+        for file, fill in (
+            (self._csv_file, writer.processes_csv),
+            (self._timeline_file, writer.timeline_csv),
+        ):
+            if file:
+                writer.write(file.path, partial(file.write, fill))
+        if self.as_json:
+            writer.write("standard output", partial(write_stdout, writer.json))
+        elif not self.quiet:
+            subtrees = self._subtrees if has_samples else None
+            writer.print_summary(
+                self._summary_fd, self._top, tree=self._shows_tree, subtrees=subtrees
+            )
+        return not writer.failed
+
+    @property
+    def leak_code(self) -> int:
+        """The exit code when something was found and that is to fail; else 0."""
+        return EXIT_LEAK if self._fail_on_leak and self.leaks and self.leaks.found else 0
+
+
+class _Writer:
+    def __init__(
+        self,
+        profile: Profile,
+        include: re.Pattern[str] | None,
+        exclude: re.Pattern[str] | None,
+        leaks: Leaks | None,
+    ) -> None:
+        self.profile = profile
+        self._include = include
+        self._exclude = exclude
+        self.leaks = leaks
+        self.made: str | None = None
+        """A file that has the JSON already."""
+        self.failed = False
+
+    @cached_property
+    def shown(self) -> Shown:
+        """Each process is looked at for it, so not before something shows them."""
+        from memwatch.model.filters import Filter, apply
+
+        return apply(self.profile.processes, Filter(self._include, self._exclude))
+
+    def processes_csv(self, out: TextIO) -> None:
+        from memwatch.reports.csv_report import write_processes
+
+        write_processes(self.profile, self.shown, out)
+
+    def timeline_csv(self, out: TextIO) -> None:
+        from memwatch.reports.csv_report import write_timeline
+
+        write_timeline(self.profile, out)
+
+    def json(self, out: TextIO) -> None:
+        if self.made:
+            from shutil import copyfileobj
+
+            with open(self.made, encoding="utf-8", newline="") as file:
+                copyfileobj(file, out)
+            return
+        from memwatch.storage.profile_json_writer import write
+
+        write(self.profile, self.shown, out, self.leaks)
+
+    def write(self, where: str, write: Callable[[], None]) -> None:
+        """Calls `write`; if that fails, says so and saves the whole result elsewhere, once."""
+        try:
+            write()
+        except OSError as error:
+            complain(f"cannot write to {where}: {error.strerror}")
+            if self.failed:
+                return
+            self.failed = True
+            try:
+                complain(f"the result is in {rescue(self.json)}")
+            except OSError as second:
+                complain(f"nor could the result be saved elsewhere: {second.strerror}")
+
+    def print_summary(
+        self, fd: int, top: int | None, *, tree: bool, subtrees: Subtrees | None
+    ) -> None:
+        from memwatch.reports.summary import lines
+
+        bold, dim = terminal.styles(fd)
+        width = terminal.width(fd)
+        section: Iterable[str] = ()
+        if tree:
+            from memwatch.reports.tree_report import tree_lines
+
+            section = tree_lines(
+                self.profile,
+                self.shown.filter,
+                subtrees,
+                most=None if top is None else top * TREE_LINES,
+                width=width,
+                plain=not terminal.has_boxes(),
+                bold=bold,
+                dim=dim,
+            )
+        text = "\n".join(
+            lines(
+                self.profile,
+                self.shown,
+                top=top,
+                width=width,
+                bold=bold,
+                dim=dim,
+                tree=section,
+                leaks=self.leaks,
+            )
+        )
+        try:
+            if fd == 2:
+                write_stderr(text + "\n")
+            else:
+                write_stdout(lambda out: print(text, file=out))
+        except OSError as error:
+            # Of standard error there is nowhere left to say so.
+            if fd != 2:
+                complain(f"cannot write to standard output: {error.strerror}")
+            self.failed = True

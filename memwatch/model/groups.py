@@ -1,0 +1,194 @@
+"""Which group a process belongs to while it runs a program, and what a group adds up to."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from memwatch.model.observations import ImageText
+
+GroupKey: TypeAlias = Callable[[ImageText, int | None], str]
+"""The name of the group of a process, from its program and the serial number of its parent."""
+
+COMMAND = "command"
+PARENT = "ppid"
+SOURCE = "source"
+
+NO_PARENT = "(no parent in the job)"
+NOT_A_COMPILER = "(not a compiler)"
+UNKNOWN_SOURCE = "(unknown source)"
+NO_MATCH = "(no match)"
+EMPTY = "(empty)"
+
+_UNREADABLE = {
+    "exe": "(executable unknown)",
+    "cwd": "(directory unknown)",
+    "regex": "(command line unknown)",
+}
+
+RESTS = frozenset((NO_PARENT, NOT_A_COMPILER, UNKNOWN_SOURCE, NO_MATCH, *_UNREADABLE.values()))
+"""Names of groups of what has no key of its own."""
+
+
+def by_command(image: ImageText, _parent: int | None) -> str:
+    """The program's name."""
+    return image.name
+
+
+def by_exe(image: ImageText, _parent: int | None) -> str:
+    """The path of its executable."""
+    return image.exe or _UNREADABLE["exe"]
+
+
+def by_cwd(image: ImageText, _parent: int | None) -> str:
+    """Its working directory when it was looked at."""
+    return image.cwd or _UNREADABLE["cwd"]
+
+
+def by_parent(_image: ImageText, parent: int | None) -> str:
+    """The serial number of the process that started it; parent_name() has more to say."""
+    return NO_PARENT if parent is None else str(parent)
+
+
+def parent_name(program: str, pid: int) -> str:
+    """What the group of a process's children is called."""
+    return f"{program} (pid {pid})"
+
+
+class ByRegex:
+    """The first group of a pattern, or all of the match, searched for in the command line."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+
+    def __call__(self, image: ImageText, _parent: int | None) -> str:
+        if image.argv is None:
+            return _UNREADABLE["regex"]
+        match = self._pattern.search(" ".join(image.argv))
+        if not match:
+            return NO_MATCH
+        first = match[1] if self._pattern.groups else None
+        return (match[0] if first is None else first) or EMPTY
+
+
+class BySource:
+    """The source file that a compiler compiles, from the directory in which the job was started."""
+
+    def __init__(self) -> None:
+        self.base: str | None = None
+        """That directory; paths below it become relative to it."""
+
+    def __call__(self, image: ImageText, _parent: int | None) -> str:
+        from memwatch.model.compilers import unit_of
+
+        unit = unit_of(image)
+        if unit is None:
+            return NOT_A_COMPILER
+        if unit.path is None:
+            return unit.name or UNKNOWN_SOURCE
+        path = "(standard input)" if unit.path == "-" else self._path(unit.path, image.cwd)
+        return f"{path} ({unit.name})" if unit.name else path
+
+    def _path(self, path: str, cwd: str | None) -> str:
+        if cwd:
+            path = posixpath.join(cwd, path)
+        path = posixpath.normpath(path)
+        base = self.base and self.base.rstrip("/") + "/"
+        return path.removeprefix(base) if base else path
+
+
+_KEYS: dict[str, GroupKey] = {
+    COMMAND: by_command,
+    "exe": by_exe,
+    PARENT: by_parent,
+    "cwd": by_cwd,
+}
+KINDS = (*_KEYS, SOURCE)
+
+# A word without any of them is a keyword that was misspelt.
+_SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
+
+
+def group_key(by: str) -> GroupKey:
+    """What `--group-by` names: one of KINDS, or a regular expression.
+
+    A new one for each job: it may remember things. Raises ValueError with the reason for what is
+    neither.
+    """
+    if by in _KEYS:
+        return _KEYS[by]
+    if by == SOURCE:
+        return BySource()
+    if not _SPECIAL.search(by):
+        kinds = ", ".join(KINDS)
+        raise ValueError(f"none of {kinds}, and no regular expression: for one, write '({by})'")
+    try:
+        return ByRegex(re.compile(by))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+
+
+def described(by: str) -> str:
+    """The key in words: "by exe"."""
+    return f"by {by}" if by in KINDS else f"by regex {by}"
+
+
+class Group(NamedTuple):
+    """All processes that ran a program. One that ran two, one after the other, is in both."""
+
+    name: str
+    processes: int
+    peak_rss: int
+    """Highest sum over the group at one tick, in bytes; or the highest peak of a single process,
+    where that is more."""
+    peak_time: int
+    sum_of_peaks: int
+    """Sum of the processes' own peaks in this program, which need not have come at one time:
+    never less than `peak_rss`."""
+    added_up: bool = True
+    """False where there were no samples to add up: `peak_rss` is that of a single process then,
+    and no more than a lower bound."""
+
+    @property
+    def known(self) -> bool:
+        """Some memory of it was seen; else its sizes are 0 and mean nothing."""
+        return self.sum_of_peaks > 0
+
+    @property
+    def peak_known(self) -> bool:
+        """`peak_rss` is the highest of the samples."""
+        return self.known and self.added_up
+
+
+NO_LARGEST = (0, 0)
+
+
+class RunningGroup:
+    """A group while the job runs. `Job` updates its fields directly."""
+
+    __slots__ = ("largest", "name", "peak", "peak_time", "processes", "rss", "sum_of_peaks")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rss = 0
+        self.peak = 0
+        self.peak_time = 0
+        self.processes = 0
+        self.sum_of_peaks = 0
+        self.largest = NO_LARGEST
+
+    def add(self, peak: int, time: int) -> None:
+        """A process of it has ended, or has executed something else."""
+        self.processes += 1
+        self.sum_of_peaks += peak
+        self.largest = max(self.largest, (peak, -time))
+
+    def end(self) -> Group:
+        # Some kernels round the size and its high-water mark differently, by a few pages.
+        sum_of_peaks = max(self.sum_of_peaks, self.peak)
+        peak, time = self.peak, self.peak_time
+        if self.largest[0] > peak:
+            peak, time = self.largest[0], -self.largest[1]
+        return Group(self.name, self.processes, peak, time, sum_of_peaks)

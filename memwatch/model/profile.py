@@ -1,0 +1,321 @@
+"""The result of watching one job: immutable, and all that reports need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from memwatch.model.groups import COMMAND, Group
+from memwatch.model.job import FootprintPeak, Holder, Job, PssPeak, Timeline
+from memwatch.model.limits import Outcome
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process, ProcessTable
+from memwatch.model.sources import LINUX, TELL_ALL
+
+# Below this part of the highest total a sum of proportional set sizes says nothing of that peak.
+NEAR_PEAK = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Two readings of one moment, so that times since boot become dates."""
+
+    realtime: int
+    """Nanoseconds since 1970."""
+    boottime: int
+
+    def realtime_at(self, time: int) -> int:
+        return self.realtime + time - self.boottime
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the sampling went: what a report needs to say how far its numbers hold."""
+
+    interval: int
+    """Asked for, in nanoseconds."""
+    achieved: float | None
+    """Mean from one regular tick to the next, in nanoseconds; None with fewer than two."""
+    ticks: int
+    late: int
+    """Regular ticks that began more than half an interval late."""
+    skipped: int
+    """Regular ticks that could not be made."""
+    unkept: int
+    """Processes read without a kept descriptor: the limit on open files was reached."""
+    unreadable: int
+    """Processes whose memory could not be read: totals are then lower bounds."""
+    scanning: bool
+    """No lists of children on this kernel: /proc was scanned at each tick."""
+    error: str | None
+    """What ended the sampling before the job did."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutcome:
+    """A way to learn what samples cannot tell, and what became of it."""
+
+    id: str
+    """Of a tier in sources.py."""
+    used: bool
+    reason: str | None
+    """Why it was not used, or not to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How the processes and their peaks are known."""
+
+    sources: tuple[SourceOutcome, ...]
+    """Those that were wanted."""
+    found_by: Mapping[str, int]
+    """Processes, by what told of them first: of processes.FOUND_BY."""
+    peaks: Mapping[str, int]
+    """Processes, by how their peak is known: of processes.PEAK_SOURCES."""
+    never_sampled: int
+    """Processes whose memory was in no sample."""
+    lost: int
+    """Messages of the sources that were lost."""
+    held_back: tuple[str, ...]
+    """Set-user-ID programs, like sudo, that could not change user because of the exit hook."""
+    advice: str | None
+    """What to do for exact peaks; None where nothing helps or is needed."""
+    footprints: Mapping[str, int] | None = None
+    """Processes, by how their highest physical footprint is known, as `peaks`. None where the
+    system keeps none."""
+
+    @property
+    def complete(self) -> bool:
+        """The kernel told of each fork or exit.
+
+        The exit hook alone does not see processes that are killed, and kqueue does not say who was
+        forked.
+        """
+        return not self.lost and any(each.used and each.id in TELL_ALL for each in self.sources)
+
+    def uses(self, source: str) -> bool:
+        """Whether that one was used, by its id."""
+        return any(each.used and each.id == source for each in self.sources)
+
+    @property
+    def all_exact(self) -> bool:
+        """Every process has an exact peak."""
+        return sum(self.peaks.values()) == self.peaks[EXACT]
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What memwatch's own process used."""
+
+    cpu: int | None
+    """Nanoseconds."""
+    rss_peak: int | None
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Times are nanoseconds since boot (see `clock`), sizes are bytes."""
+
+    command: tuple[str, ...]
+    clock: Clock
+    start: int
+    end: int
+    exit_status: int | None
+    """The root's, as wait(2) gives it; None when it was not to be had."""
+    sampling: Sampling
+    accuracy: Accuracy
+    max_total_rss: int | None
+    """Highest sum of resident sizes at one tick; None when no memory was seen."""
+    max_total_time: int
+    max_total_processes: int
+    """How many were alive at that tick."""
+    max_total_pss: PssPeak | None
+    """Highest sum of proportional set sizes; None when none was made."""
+    at_peak: tuple[Holder, ...]
+    processes: ProcessTable
+    largest: Process | None
+    """The process with the highest peak of its own."""
+    groups: tuple[Group, ...]
+    timeline: Timeline | None
+    memory_limit: MemoryLimit
+    overhead: Overhead
+    group_by: str = COMMAND
+    """What `groups`, and the groups of `at_peak`, are made by: see groups.group_key()."""
+    limits: Outcome | None = None
+    """Those that were set for this run; None where there were none."""
+    backend: str = LINUX
+    """The platform that it ran on, as sources.py names it."""
+    max_total_footprint: FootprintPeak | None = None
+    """Highest sum of physical footprints at one tick; None where the system keeps none."""
+    largest_footprint: Process | None = None
+    """The process with the highest footprint of its own."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start of the command to its end."""
+        return (self.end - self.start) / 1e9
+
+    @property
+    def exit_code(self) -> int | None:
+        """As a shell gives it: 128 + N for a command killed by signal N."""
+        if self.exit_status is None:
+            return None
+        code = os.waitstatus_to_exitcode(self.exit_status)
+        return code if code >= 0 else 128 - code
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that killed the command."""
+        if self.exit_status is None or not os.WIFSIGNALED(self.exit_status):
+            return None
+        return os.WTERMSIG(self.exit_status)
+
+    @property
+    def complete(self) -> bool:
+        """Every process of the job is in the profile."""
+        return self.accuracy.complete and not self.sampling.error
+
+    @property
+    def most_rss(self) -> int | None:
+        """What the job held at least, at some time: the highest total of a sample, or the peak of
+        one process where that is more. None when no memory was seen."""
+        return max(self.max_total_rss or 0, self.max_process_rss or 0) or None
+
+    @property
+    def was_seen(self) -> bool:
+        """Something is known of its memory."""
+        return bool(self.max_total_rss is not None or self.largest or self.largest_footprint)
+
+    @property
+    def max_process_rss(self) -> int | None:
+        """The peak of the largest process; None when no memory was seen."""
+        return self.largest.peak.rss if self.largest else None
+
+    @property
+    def pss_at_peak(self) -> bool:
+        """Shared pages were counted once when the job held the most, or nearly so."""
+        pss = self.max_total_pss
+        return pss is not None and pss.rss >= NEAR_PEAK * (self.most_rss or 0)
+
+    @property
+    def measured_pss(self) -> int | None:
+        """The highest sum of proportional set sizes where that can stand by itself, beside that of
+        another run: made at the peak, or nearly so, of nothing but proportional set sizes."""
+        pss = self.max_total_pss
+        return pss.total if pss and self.pss_at_peak and not pss.unread else None
+
+    @property
+    def headroom(self) -> int | None:
+        """How much more the job could have held: by the sum with shared pages counted once, where
+        that was made at the peak. None when no limit is known, or no memory was seen."""
+        peak = self.most_rss
+        if self.max_total_pss and self.pss_at_peak:
+            peak = self.max_total_pss.total
+        return None if peak is None else self.memory_limit.headroom(peak)
+
+    def elapsed(self, time: int) -> float:
+        """Seconds from the start of the command to `time`."""
+        return (time - self.start) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What is known of a job as it starts."""
+
+    command: tuple[str, ...]
+    clock: Clock
+    start: int
+    """Nanoseconds since boot."""
+    interval: int
+    """Nanoseconds from tick to tick, as asked for."""
+    backend: str = LINUX
+    """The platform it runs on, as sources.py names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is known of a job when it is over, beside what was observed of it."""
+
+    end: int
+    """Nanoseconds since boot."""
+    exit_status: int | None
+    """The root's, as wait(2) gives it."""
+    overhead: Overhead
+    memory_limit: MemoryLimit
+    sources: tuple[SourceOutcome, ...] = ()
+    lost: int = 0
+    held_back: tuple[str, ...] = ()
+    advice: str | None = None
+    unkept: int = 0
+    unreadable: int = 0
+    scanning: bool = False
+    error: str | None = None
+    limits: Outcome | None = None
+
+
+def _pss(job: Job) -> PssPeak | None:
+    """The sum that says most of the peak: a whole one near it, a bound near it, another."""
+    whole, bound = job.pss_peak, job.pss_bound
+    most = max(job.max_total, job.largest.peak.rss if job.largest else 0)
+    if bound and bound.rss >= NEAR_PEAK * most and (not whole or whole.rss < NEAR_PEAK * most):
+        return bound
+    return whole or bound
+
+
+def _footprints(job: Job) -> dict[str, int] | None:
+    if not job.has_footprints:
+        return None
+    known = {key: job.footprints[key] for key in PEAK_SOURCES if key != UNKNOWN}
+    return {UNKNOWN: len(job.processes) - sum(known.values()), **known}
+
+
+def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
+    """The profile of a job that is over."""
+    job.finish(ending.exit_status)
+    ticks = job.ticks
+    return Profile(
+        command=beginning.command,
+        clock=beginning.clock,
+        start=beginning.start,
+        end=ending.end,
+        exit_status=ending.exit_status,
+        sampling=Sampling(
+            interval=beginning.interval,
+            achieved=ticks.achieved,
+            ticks=ticks.count,
+            late=ticks.late,
+            skipped=ticks.skipped,
+            unkept=ending.unkept,
+            unreadable=ending.unreadable,
+            scanning=ending.scanning,
+            error=ending.error,
+        ),
+        accuracy=Accuracy(
+            sources=ending.sources,
+            found_by={key: job.found_by[key] for key in FOUND_BY},
+            peaks={key: job.peaks[key] for key in PEAK_SOURCES},
+            never_sampled=job.never_sampled,
+            lost=ending.lost,
+            held_back=ending.held_back,
+            advice=ending.advice if job.peaks.keys() - {EXACT} else None,
+            footprints=_footprints(job),
+        ),
+        max_total_rss=job.max_total or None,
+        max_total_time=job.max_total_time,
+        max_total_processes=job.max_total_processes,
+        max_total_pss=_pss(job),
+        at_peak=job.at_peak(),
+        processes=job.processes,
+        largest=job.largest,
+        groups=job.groups(),
+        timeline=job.timeline,
+        memory_limit=ending.memory_limit,
+        overhead=ending.overhead,
+        group_by=job.group_by,
+        limits=ending.limits,
+        backend=beginning.backend,
+        max_total_footprint=job.footprint_peak,
+        largest_footprint=job.largest_footprint,
+    )

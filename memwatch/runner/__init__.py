@@ -1,0 +1,1 @@
+"""Touches the system: starts the command, samples it, ends it at a limit."""

@@ -1,0 +1,274 @@
+"""Control groups (cgroups) as far as memory goes: the limit that applies here, and OOM kills.
+
+A job is in the control group of the memwatch that starts it. Its limit is the tightest of that
+group and all above it. What each file says: cgroups(7), and admin-guide/cgroup-v2.rst and
+cgroup-v1/memory.rst of the kernel's documentation.
+
+Two things cannot be known from inside. In a container with a cgroup namespace of its own, version 2
+hides the limits of the groups above the container's. And version 1 counts OOM kills for each group
+by itself: of a process in a group that the job made below its own (docker, systemd-run), only the
+machine's count tells. Version 2 counts those in every group above, too.
+
+Nothing here raises for what a file may hold; what cannot be read or understood is None.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from memwatch.model.memory_limit import CGROUP_V1, CGROUP_V2, MACHINE, MemoryLimit
+from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
+
+
+class Membership(NamedTuple):
+    """The groups a process is in, as paths in their hierarchies; None where it is in none."""
+
+    memory_v1: str | None
+    """In the hierarchy of the version 1 memory controller."""
+    v2: str | None
+
+
+class Mount(NamedTuple):
+    """Where a hierarchy with the memory controller is mounted; of version 2 every mount."""
+
+    version: int
+    root: str
+    """The group that is seen at the mount point: "/" unless others are hidden."""
+    point: str
+
+
+class Limit(NamedTuple):
+    bytes: int
+    folder: str | None
+    """The group that sets it; None when it cannot be seen from here."""
+    usage: int | None
+    """What that group holds now; of the process's own where it cannot be seen."""
+
+
+# Parsing: text in, values out ---------------------------------------------------------------------
+
+
+def parse_membership(text: str) -> Membership:
+    """/proc/PID/cgroup: a line `ID:CONTROLLERS:PATH` for each hierarchy; version 2 has ID 0."""
+    memory_v1 = v2 = None
+    # Not splitlines(): a path may hold a form feed, or whatever else it takes for a line's end.
+    for line in text.split("\n"):
+        number, colon, rest = line.partition(":")
+        controllers, second, path = rest.partition(":")
+        if not colon or not second or not path.startswith("/"):
+            continue
+        if number == "0" and not controllers:
+            v2 = path
+        elif "memory" in controllers.split(","):
+            memory_v1 = path
+    return Membership(memory_v1, v2)
+
+
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+def unescape(text: str) -> str:
+    """A path in mountinfo: blank, tab, newline and backslash are written as \\NNN, octal."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)
+
+
+def parse_mounts(text: str) -> list[Mount]:
+    """/proc/PID/mountinfo, see proc(5): the mounts that may show memory groups."""
+    found = []
+    for line in text.split("\n"):
+        before, dash, after = line.partition(" - ")
+        if not dash or not after.startswith("cgroup"):
+            continue
+        fields, rest = before.split(" "), after.split(" ")
+        if len(fields) < 6 or len(rest) < 3:
+            continue
+        root, point = unescape(fields[3]), unescape(fields[4])
+        if not root.startswith("/") or not point.startswith("/"):
+            continue
+        if rest[0] == "cgroup2":
+            found.append(Mount(2, root, point))
+        elif rest[0] == "cgroup" and "memory" in rest[-1].split(","):
+            found.append(Mount(1, root, point))
+    return found
+
+
+def folders_of(mount: Mount, path: str) -> tuple[list[str], bool] | None:
+    """The folders of group `path` and those above it, as far as the mount shows them.
+
+    The innermost comes first. True when that is the group's own; the way from the root of the
+    mount down to it may be unknown. None: the mount shows nothing of the group.
+    """
+    root_parts, parts = _parts(mount.root), _parts(path)
+    below = parts[len(root_parts) :]
+    own = parts[: len(root_parts)] == root_parts and ".." not in below
+    if not own:
+        # A cgroup namespace was made after the mount: relative to that, the mount's root is
+        # "/../..", and above the group's own "/"; by what names is not told.
+        climbs = parts.count("..")
+        if set(root_parts) != {".."} or climbs >= len(root_parts):
+            return None
+        below = []
+    folders = ["/".join([mount.point.rstrip("/"), *below[:n]]) for n in range(len(below), -1, -1)]
+    return folders, own
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+# "No limit" of version 1 is the largest number of whole pages that a signed long of bytes holds,
+# whatever the size of a page; on 32 bit, that many pages of 4 KiB.
+_NO_LIMIT = 1 << 62
+_NO_LIMIT_32 = (2**31 - 1) * 4096
+
+
+def parse_limit(text: str) -> int | None:
+    """memory.max, memory.high, memory.limit_in_bytes; None: no limit, or not a number."""
+    value = parse_number(text)
+    return None if value is None or value >= _NO_LIMIT or value == _NO_LIMIT_32 else value
+
+
+def parse_meminfo(text: str) -> tuple[int | None, int | None]:
+    """/proc/meminfo: MemTotal and MemAvailable in bytes."""
+
+    def size(key: str) -> int | None:
+        number, _, unit = parse_entry(text, key).partition(" ")
+        value = parse_number(number)
+        return None if value is None or unit != "kB" else value * 1024
+
+    return size("MemTotal:"), size("MemAvailable:")
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+class MemoryCgroup(NamedTuple):
+    """The control group that a process's memory is counted in."""
+
+    version: int
+    path: str
+    """In its hierarchy, as the kernel tells it."""
+    folders: tuple[str, ...]
+    """Its own folder and those above it up to the mount's root."""
+    own_is_visible: bool
+    """The first of `folders` is its own, not one above it."""
+
+    def limit(self) -> Limit | None:
+        """The tightest limit on the way to the root; None when there is none."""
+        name = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
+        limits = [(parse_limit(read_text(f"{folder}/{name}")), folder) for folder in self.folders]
+        value = _least(each for each, _ in limits)
+        if self.version == 1 and self.own_is_visible:
+            # The kernel's own word. It knows of groups above the mount's root; and before Linux
+            # 5.11, of groups that were told not to heed those above them.
+            told = parse_entry(
+                read_text(f"{self.folders[0]}/memory.stat"), "hierarchical_memory_limit"
+            )
+            if parse_number(told) is not None:
+                value = parse_limit(told)
+        if value is None:
+            return None
+        # Of several the outermost: it holds the most.
+        setter = [folder for each, folder in limits if each == value]
+        folder = setter[-1] if setter else None
+        return Limit(value, folder, self._usage(folder or self.folders[0]))
+
+    def throttled_at(self) -> int | None:
+        """memory.high: where the kernel begins to slow the job down to get memory back."""
+        if self.version == 1:
+            return None
+        return _least(parse_limit(read_text(f"{folder}/memory.high")) for folder in self.folders)
+
+    def usage(self) -> int | None:
+        """What the group itself holds now, page cache included."""
+        return self._usage(self.folders[0]) if self.own_is_visible else None
+
+    def oom_kills(self) -> int | None:
+        """Processes of this group that the OOM killer has ended, for whatever limit."""
+        if not self.own_is_visible:
+            return None
+        if self.version == 1:  # Linux >= 4.13
+            text = read_text(f"{self.folders[0]}/memory.oom_control")
+            return parse_number(parse_entry(text, "oom_kill"))
+        for folder in self.folders:
+            # Where a group has no memory controller, the nearest above it counts. The root does
+            # not count.
+            if text := read_text(f"{folder}/memory.events"):
+                return parse_number(parse_entry(text, "oom_kill"))
+        return None
+
+    def _usage(self, folder: str) -> int | None:
+        name = "memory.current" if self.version == 2 else "memory.usage_in_bytes"
+        return parse_number(read_text(f"{folder}/{name}"))
+
+
+def _least(values: Iterable[int | None]) -> int | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def find(proc_root: str = "/proc") -> MemoryCgroup | None:
+    """The group of this process; None when it is in none, or none is mounted where it can see."""
+    membership = parse_membership(read_text(f"{proc_root}/self/cgroup"))
+    # A controller is in one hierarchy only.
+    version = 2 if membership.memory_v1 is None else 1
+    path = membership.v2 if version == 2 else membership.memory_v1
+    if path is None:
+        return None
+    mounts = parse_mounts(read_text(f"{proc_root}/self/mountinfo"))
+    # The mount that shows most comes first.
+    for mount in sorted(mounts, key=lambda mount: len(_parts(mount.root))):
+        if mount.version != version or not (shown := folders_of(mount, path)):
+            continue
+        folders, own = shown
+        # Another mount may lie over this one, or the group's own folder be out of sight.
+        there = [folder for folder in folders if os.path.exists(f"{folder}/cgroup.procs")]
+        if there:
+            own = own and there[0] == folders[0]
+            return MemoryCgroup(version, path, tuple(there), own)
+    return None
+
+
+def machine_memory(proc_root: str = "/proc") -> tuple[int | None, int | None]:
+    """The machine's memory, and how much of it can be had, in bytes."""
+    if not os.path.isdir(proc_root):  # as on macOS
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
+    return parse_meminfo(read_text(f"{proc_root}/meminfo"))
+
+
+def machine_oom_kills(proc_root: str = "/proc") -> int | None:
+    """Processes that the OOM killer has ended since boot (Linux >= 4.13), wherever they were."""
+    return parse_number(parse_entry(read_text(f"{proc_root}/vmstat"), "oom_kill"))
+
+
+class Watch:
+    """Made just before a job starts: the limit on its memory, and OOM kills until `end`."""
+
+    def __init__(self, proc_root: str = "/proc") -> None:
+        self._proc_root = proc_root
+        self._group = find(proc_root)
+        self._limit = self._group.limit() if self._group else None
+        self._machine = machine_memory(proc_root)
+        self._kills = self._read_kills()
+
+    def end(self) -> MemoryLimit:
+        """After the job."""
+        kills, machine_kills = map(_rise, self._kills, self._read_kills())
+        total, available = self._machine
+        limit = self._limit
+        if limit and self._group and (total is None or limit.bytes < total):
+            source = CGROUP_V2 if self._group.version == 2 else CGROUP_V1
+            return MemoryLimit(limit.bytes, source, limit.folder, limit.usage, kills, machine_kills)
+        used = None if total is None or available is None else total - available
+        whose = None if total is None else MACHINE
+        return MemoryLimit(total, whose, None, used, kills, machine_kills)
+
+    def _read_kills(self) -> tuple[int | None, int | None]:
+        group = self._group
+        return group.oom_kills() if group else None, machine_oom_kills(self._proc_root)
+
+
+def _rise(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None or after < before else after - before

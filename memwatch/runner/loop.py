@@ -1,0 +1,58 @@
+"""The loop of a run: sleep until there is something to read, apply it, until the job has ended."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from memwatch.model.observations import Batch
+from memwatch.runner.native import WAKE_ENDED, WAKE_OTHER
+
+
+class Stream(Protocol):
+    """Gives observations: `native.Sampler`, or a script in a test."""
+
+    def wait(self, timeout: float | None = None, other_fd: int = -1) -> int: ...
+    def read(self) -> Batch: ...
+
+
+class Follower(Protocol):
+    """Takes what the loop reads, and acts each time it wakes."""
+
+    def apply(self, batch: Batch) -> None:
+        """Takes a batch; an empty one when `timeout` has passed without any."""
+
+    def on_wake(self) -> None:
+        """Runs each time, even after `apply` has failed."""
+
+    def on_signal(self) -> None:
+        """Runs when `signal_fd` is readable."""
+
+    @property
+    def signal_fd(self) -> int: ...
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds to sleep at most; None for no limit."""
+
+
+def follow(stream: Stream, follower: Follower) -> Exception | None:
+    """Returns when the job's first process has ended and everything is applied.
+
+    An exception from `apply` is returned, not raised: nothing is applied after it, but the command
+    goes on, and its signals with it.
+    """
+    failure: Exception | None = None
+    ended = False
+    while not ended:
+        reasons = stream.wait(follower.timeout, follower.signal_fd)
+        ended = bool(reasons & WAKE_ENDED)
+        batch = stream.read()
+        if failure is None:
+            try:
+                follower.apply(batch)
+            except Exception as error:
+                failure = error
+        follower.on_wake()
+        if reasons & WAKE_OTHER:
+            follower.on_signal()
+    return failure

@@ -1,0 +1,350 @@
+"""The only importer of the C extension: buffers, decoding, errno to exceptions.
+
+What each call means is written in csrc/api.h; here times are nanoseconds and
+sizes are bytes as there, and a failure raises OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from memwatch.model.observations import HAS_PARENT, HAS_START, HAS_WATERMARK, Batch
+from memwatch.runner._native import ffi, lib
+
+_RECORD = struct.Struct("=qQQQIIii")
+assert _RECORD.size == ffi.sizeof("mw_observation")
+
+WAKE_BATCH = 1
+WAKE_ENDED = 2
+WAKE_OTHER = 4
+
+_LONGEST_WAIT = (1 << 31) - 1
+"""Milliseconds."""
+
+_MOST_STRUCK = 1 << 16
+"""Pids that one call hands out."""
+
+
+def _check(result: int, what: str | None = None) -> int:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result), what)
+    return result
+
+
+def now() -> int:
+    """Nanoseconds since boot, suspend included: the clock of every observation."""
+    return int(lib.mw_now())
+
+
+def build_date() -> str:
+    return _text(lib.mw_build_date())
+
+
+def build_target() -> str:
+    return _text(lib.mw_build_target())
+
+
+def backend() -> str:
+    """The platform code in use: "linux", "darwin" (macOS), or "unsupported"."""
+    return _text(lib.mw_backend())
+
+
+def _text(value: Any) -> str:
+    return str(ffi.string(value).decode())
+
+
+class ProcessInfo(NamedTuple):
+    """One process of the machine. None means that it could not be read."""
+
+    pid: int
+    ppid: int | None
+    start: int | None
+    state: str
+    name: str
+
+
+def scan(proc_root: str = "/proc") -> list[ProcessInfo]:
+    """Every process on the machine, in the order the system lists them."""
+    capacity = 512
+    count = ffi.new("size_t *")
+    while True:
+        rows = ffi.new("mw_process[]", capacity)
+        result = lib.mw_scan(os.fsencode(proc_root), rows, capacity, count)
+        if result != -errno.ENOBUFS:
+            break
+        capacity = count[0] + count[0] // 4
+    _check(result, proc_root)
+    return [
+        ProcessInfo(
+            row.pid,
+            row.ppid if row.valid & HAS_PARENT else None,
+            row.start if row.valid & HAS_START else None,
+            row.state.decode("ascii", "replace"),
+            ffi.string(row.name).decode("utf-8", "backslashreplace"),
+        )
+        for row in rows[0 : count[0]]
+    ]
+
+
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    stdout: int = -1,
+    stderr: int = -1,
+    blocked_signals: Iterable[int] = (),
+    default_signals: Iterable[int] = (),
+    nofile_soft: int = 0,
+    hook: Hook | None = None,
+) -> int:
+    """Starts a command and returns its pid once it runs; `stdout` and `stderr` are descriptors."""
+    options = ffi.new(
+        "mw_spawn_options *",
+        {
+            "blocked_signals": _signal_bits(blocked_signals),
+            "default_signals": _signal_bits(default_signals),
+            "nofile_soft": nofile_soft,
+            "stdout_fd": stdout,
+            "stderr_fd": stderr,
+            "hook": hook.handle if hook else ffi.NULL,
+        },
+    )
+    arguments = [_c_string(os.fsencode(word)) for word in argv]
+    variables = [
+        _c_string(os.fsencode(name) + b"=" + os.fsencode(value)) for name, value in env.items()
+    ]
+    pid = ffi.new("int32_t *")
+    _check(
+        lib.mw_spawn(
+            options,
+            ffi.new("char *[]", [*arguments, ffi.NULL]),
+            ffi.new("char *[]", [*variables, ffi.NULL]),
+            pid,
+        ),
+        argv[0],
+    )
+    return int(pid[0])
+
+
+def _c_string(text: bytes) -> Any:
+    if b"\0" in text:
+        raise ValueError("embedded null byte")
+    return ffi.new("char[]", text)
+
+
+def _signal_bits(signals: Iterable[int]) -> int:
+    return sum(1 << (number - 1) for number in set(signals))
+
+
+def subreaper(enable: bool) -> bool:
+    """Makes this process adopt the orphans below it, or not; returns what it was before."""
+    previous = ffi.new("int *")
+    _check(lib.mw_subreaper(enable, previous))
+    return bool(previous[0])
+
+
+class Signal(NamedTuple):
+    number: int
+    sender: int
+    from_kernel: bool
+    """Sent by the terminal or the kernel to a whole group, not by a process."""
+
+
+class SignalQueue:
+    """Signals that the caller has blocked, to be waited for by `fd` and taken one by one."""
+
+    def __init__(self, signals: Iterable[int]) -> None:
+        self.fd = _check(lib.mw_signals_open(_signal_bits(signals)))
+
+    def next(self) -> Signal | None:
+        signal = ffi.new("mw_signal *")
+        if not _check(lib.mw_signals_next(self.fd, signal)):
+            return None
+        return Signal(signal.number, signal.sender, bool(signal.from_kernel))
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Usage(NamedTuple):
+    """What this process has used: CPU nanoseconds, and its highest RSS in bytes if known."""
+
+    cpu: int
+    rss_peak: int | None
+
+
+def own_usage() -> Usage:
+    usage = ffi.new("mw_usage *")
+    _check(lib.mw_own_usage(usage))
+    return Usage(usage.cpu, usage.rss_peak if usage.valid & HAS_WATERMARK else None)
+
+
+PSS_OFF = 0
+PSS_PEAKS = 1
+PSS_ALWAYS = 2
+
+
+def probe(source: int) -> int:
+    """Tries an event source: 0 when it works here, else the errno that says why not."""
+    return -int(lib.mw_probe(source))
+
+
+class Hook:
+    """The exit hook of one command: pass it to `spawn` and to the sampler."""
+
+    def __init__(self) -> None:
+        made = ffi.new("mw_hook **")
+        _check(lib.mw_hook_new(made))
+        self.handle = ffi.gc(made[0], lib.mw_hook_free)
+
+    def error(self) -> int:
+        """After `spawn`: 0 when it is in place, else the errno that says why it is not."""
+        return -int(lib.mw_hook_state(self.handle))
+
+    def close(self) -> None:
+        """After the sampler that used it was closed."""
+        ffi.release(self.handle)
+
+
+class Struck(NamedTuple):
+    """Whom a signal has reached."""
+
+    living: list[int]
+    """Pids; of more than 65,536 the first."""
+    ended: int
+    """Orphans that had ended since the last time; none while the sampler runs, which reaps them."""
+
+
+class SamplerStats(NamedTuple):
+    unkept: int
+    """Processes read without a kept descriptor: the limit on open files was reached."""
+    unreadable: int
+    """Processes whose memory could not be read."""
+    scanning: bool
+    """The kernel has no lists of children: the whole machine is scanned each tick."""
+    lost: int
+    """Messages of event sources that were lost."""
+    sources: int
+    """An or of the sources in use."""
+    connector_error: int
+    """errno that says why this source is not in use; 0 when it is, or was not wanted."""
+    perf_error: int
+    taskstats_error: int
+    kqueue_error: int
+    """Also of a process that it would not tell of."""
+    error: int
+    """errno that ended the sampling early, or 0."""
+
+
+class Sampler:
+    """A sampler of one job. `start` runs it in a thread; `tick` is for other clocks."""
+
+    def __init__(
+        self,
+        interval: int,
+        *,
+        proc_root: str = "/proc",
+        adopter_pid: int = 0,
+        has_other_children: bool = True,
+        max_descriptors: int = 1 << 20,
+        batch: int = 1_000_000_000,
+        burst: int = 0,
+        sources: int = 0,
+        pss: int = PSS_OFF,
+        hook: Hook | None = None,
+        total_limit: int = 0,
+        process_limit: int = 0,
+        pss_limit: int = 0,
+    ) -> None:
+        root = ffi.new("char[]", os.fsencode(proc_root))
+        options = ffi.new(
+            "mw_sampler_options *",
+            {
+                "proc_root": root,
+                "interval": interval,
+                "batch": batch,
+                "adopter_pid": adopter_pid,
+                "has_other_children": has_other_children,
+                "max_descriptors": max_descriptors,
+                "burst": burst,
+                "sources": sources,
+                "pss": pss,
+                "hook": hook.handle if hook else ffi.NULL,
+                "total_limit": total_limit,
+                "process_limit": process_limit,
+                "pss_limit": pss_limit,
+            },
+        )
+        made = ffi.new("mw_sampler **")
+        _check(lib.mw_sampler_new(options, made), proc_root)
+        self._sampler = ffi.gc(made[0], lib.mw_sampler_free)
+        self._count = ffi.new("size_t *")
+        self._text_count = ffi.new("size_t *")
+        self._grow(4096, 1 << 14)
+
+    def _grow(self, records: int, text: int) -> None:
+        self._records = ffi.new("mw_observation[]", records)
+        self._text = ffi.new("char[]", text)
+
+    def start(self, root_pid: int) -> None:
+        _check(lib.mw_sampler_start(self._sampler, root_pid))
+
+    def tick(self, root_pid: int, time: int) -> None:
+        _check(lib.mw_sampler_tick(self._sampler, root_pid, time))
+
+    def wait(self, timeout: float | None = None, other_fd: int = -1) -> int:
+        """Sleeps until there is a reason to go on: an or of WAKE_*; 0 for the time-out."""
+        milliseconds = -1 if timeout is None else min(round(timeout * 1000), _LONGEST_WAIT)
+        return _check(lib.mw_sampler_wait(self._sampler, other_fd, milliseconds))
+
+    def read(self) -> Batch:
+        """Everything observed since the last call."""
+        while True:
+            result = lib.mw_sampler_read(
+                self._sampler,
+                self._records,
+                len(self._records),
+                self._text,
+                len(self._text),
+                self._count,
+                self._text_count,
+            )
+            count, text_count = self._count[0], self._text_count[0]
+            if result != -errno.ENOBUFS:
+                break
+            self._grow(max(count * 2, len(self._records)), max(text_count * 2, len(self._text)))
+        _check(result)
+        size = count * _RECORD.size
+        # Copied: a list of tuples must not hold on to a buffer that is used again.
+        records = list(_RECORD.iter_unpack(ffi.buffer(self._records, size)[:]))
+        return Batch(records, ffi.buffer(self._text, text_count)[:])
+
+    def signal(self, number: int) -> Struck:
+        """Sends a signal to every living process of the job, 0 to none."""
+        pids = ffi.new("int32_t[]", _MOST_STRUCK)
+        result = lib.mw_sampler_signal(self._sampler, number, pids, _MOST_STRUCK, self._count)
+        ended = _check(result)
+        return Struck(list(pids[0 : min(self._count[0], _MOST_STRUCK)]), ended)
+
+    def stats(self) -> SamplerStats:
+        stats = ffi.new("mw_sampler_stats *")
+        lib.mw_sampler_stats_read(self._sampler, stats)
+        return SamplerStats(
+            stats.unkept,
+            stats.unreadable,
+            bool(stats.scanning),
+            stats.lost,
+            stats.sources,
+            -stats.connector_error,
+            -stats.perf_error,
+            -stats.taskstats_error,
+            -stats.kqueue_error,
+            -stats.error,
+        )
+
+    def close(self) -> None:
+        ffi.release(self._sampler)

@@ -1,0 +1,332 @@
+"""Runs a command and profiles it: the launcher, the sampler and the job put together."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+from memwatch.model.groups import COMMAND
+from memwatch.model.job import Job
+from memwatch.model.limits import NO_LIMITS, Guard, Limits
+from memwatch.model.observations import Batch, Observer
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
+from memwatch.runner import cgroup, native
+from memwatch.runner.enforcer import Enforcer
+from memwatch.runner.event_sources import SOURCES, outcomes
+from memwatch.runner.exit_hook import ExitHook
+from memwatch.runner.launcher import Launcher
+from memwatch.runner.loop import follow
+
+_running = Lock()
+
+PSS_MODES = {"off": native.PSS_OFF, "peaks": native.PSS_PEAKS, "always": native.PSS_ALWAYS}
+"""When the job's memory is summed with shared pages counted once: never; when the total is at a
+new high, for 2 % of the time; all the time."""
+
+READ_EVERY = 1_000_000_000
+"""Nanoseconds between two reads of what was observed, unless there is much of it."""
+
+RECORDED_EVERY = 800_000_000
+"""The same while it is recorded. As much, plus the time it takes to write, may be missing at the
+end of a recording that is cut short by a kill: less than a second in all."""
+
+SHOWN_EVERY = 100_000_000
+"""The same while progress is shown."""
+
+
+class Recorder(Protocol):
+    """Takes everything that is observed, between a beginning and an ending."""
+
+    def begin(self, beginning: Beginning) -> None: ...
+    def add(self, batch: Batch) -> None: ...
+    def end(self, ending: Ending) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How one run is to be made. Times are seconds, sizes are bytes."""
+
+    interval: float = 0.5
+    exact: bool = False
+    """Stop each process for a moment before it exits or executes, to read its peak."""
+    burst: float = 0.0
+    """For so long at the start, the interval is a millisecond."""
+    pss: str = "peaks"
+    """A key of PSS_MODES."""
+    sources: tuple[str, ...] = tuple(SOURCES)
+    """Keys of SOURCES."""
+    timeline: bool = False
+    """Keep every tick in the profile (24 bytes each)."""
+    group_by: str = COMMAND
+    """As `--group-by` takes it."""
+    limits: Limits = NO_LIMITS
+    kill_after: float | None = None
+    """When a limit is exceeded: time between SIGTERM and SIGKILL; None only reports it. A number
+    needs `has_other_children` to be false."""
+    env: Mapping[str, str] | None = None
+    """The command's environment; None for this process's own."""
+    stdout: int = -1
+    """Descriptor for the command; -1 for this process's own."""
+    stderr: int = -1
+    has_other_children: bool = True
+    """False when every child of this process belongs to the job."""
+
+    def __post_init__(self) -> None:
+        if not 1e-6 <= self.interval <= 1e6:
+            raise ValueError(f"the interval is {self.interval!r}: give seconds, from 1e-6 to 1e6")
+
+
+def run(
+    command: Sequence[str],
+    *,
+    interval: float = 0.5,
+    exact: bool = False,
+    burst: float = 0.0,
+    pss: str = "peaks",
+    sources: Collection[str] = tuple(SOURCES),
+    timeline: bool = False,
+    group_by: str = COMMAND,
+    env: Mapping[str, str] | None = None,
+    stdout: int = -1,
+    stderr: int = -1,
+) -> Profile:
+    """Runs `command` to its end and returns the profile of everything it started.
+
+    The other arguments are fields of RunOptions. Signals sent to this process while it runs are
+    forwarded to the command, if this is called from the main thread. Orphans of the command become
+    children of this process. So a child that this process itself starts in the meantime may be
+    taken for one of the job's: it may be in the profile, but it is never waited for. For the same
+    reason there is one run at a time: a second one raises RuntimeError.
+
+    Raises OSError when the command cannot be started, and ValueError for an empty command or a bad
+    interval or `group_by`. An exception raised in the meantime (KeyboardInterrupt) kills the
+    command, as in subprocess.run().
+    """
+    options = RunOptions(
+        interval=interval,
+        exact=exact,
+        burst=burst,
+        pss=pss,
+        sources=tuple(sources),
+        timeline=timeline,
+        group_by=group_by,
+        env=env,
+        stdout=stdout,
+        stderr=stderr,
+    )
+    if not _running.acquire(blocking=False):
+        raise RuntimeError("another memwatch.run() is under way in this process")
+    try:
+        with Launcher() as launcher:
+            return profile_command(launcher, command, options)
+    finally:
+        _running.release()
+
+
+def profile_command(
+    launcher: Launcher,
+    command: Sequence[str],
+    options: RunOptions,
+    *,
+    recorder: Recorder | None = None,
+    observers: Sequence[Observer] = (),
+    on_progress: Callable[[Job, Batch], None] | None = None,
+) -> Profile:
+    """Does what run() does, for a caller that brings the launcher and goes on using it.
+
+    `recorder` and each of `observers` get every batch. `on_progress` is called some times a second
+    with the job as it is, and what was observed since the last call.
+    """
+    run = Run(
+        launcher,
+        command,
+        options,
+        recorder=recorder,
+        observers=observers,
+        on_progress=on_progress,
+    )
+    run.open()
+    try:
+        run.start()
+        run.follow()
+    finally:
+        run.close()
+    return from_job(run.job, run.beginning, run.ending())
+
+
+class Run:
+    """One run of a command. Call open, start, follow, close, ending: in that order, once each."""
+
+    beginning: Beginning
+    """Known after start()."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        command: Sequence[str],
+        options: RunOptions,
+        *,
+        recorder: Recorder | None = None,
+        observers: Sequence[Observer] = (),
+        on_progress: Callable[[Job, Batch], None] | None = None,
+    ) -> None:
+        if not command:
+            raise ValueError("the command is empty")
+        self.job = Job(timeline=options.timeline, group_by=options.group_by)
+        self._launcher = launcher
+        self._command = command
+        self._options = options
+        self._recorder = recorder
+        self._observers = [*([recorder.add] if recorder else []), *observers]
+        self._on_progress = on_progress
+        self._failure: Exception | None = None
+
+    def open(self) -> None:
+        """Makes everything that can fail before the command runs. Raises OSError."""
+        if native.backend() == "unsupported":
+            name = os.uname().sysname
+            raise OSError(
+                errno.ENOTSUP, f"memwatch needs Linux or macOS; it does not support {name}"
+            )
+        options = self._options
+        self._cpu_before = native.own_usage().cpu
+        self._hook = ExitHook(options.exact)
+        self._sampler = native.Sampler(
+            round(options.interval * 1e9),
+            batch=self._read_every(),
+            burst=round(options.burst * 1e9),
+            sources=sum(SOURCES[name] for name in options.sources),
+            pss=PSS_MODES[options.pss],
+            hook=self._hook.handle,
+            adopter_pid=os.getpid(),
+            has_other_children=options.has_other_children,
+            max_descriptors=self._launcher.spare_descriptors,
+            total_limit=options.limits.total_rss or 0,
+            process_limit=options.limits.process_rss or 0,
+            pss_limit=options.limits.total_pss or 0,
+        )
+        self._enforcer = Enforcer(options.limits, options.kill_after, self._sampler.signal)
+        self._accounts = (
+            Guard(self.job, options.limits, self._enforcer.on_breach)
+            if options.limits.any
+            else self.job
+        )
+        self._memory_watch = cgroup.Watch()
+
+    def _read_every(self) -> int:
+        if self._on_progress:
+            return SHOWN_EVERY
+        return RECORDED_EVERY if self._recorder else READ_EVERY
+
+    def start(self) -> None:
+        """Starts the command. Raises OSError when it cannot be started."""
+        self.beginning = Beginning(
+            tuple(self._command),
+            Clock(time.time_ns(), native.now()),
+            native.now(),
+            round(self._options.interval * 1e9),
+            backend=native.backend(),
+        )
+        if self._recorder:
+            self._recorder.begin(self.beginning)
+        self._launcher.spawn(
+            self._command,
+            env=self._options.env,
+            stdout=self._options.stdout,
+            stderr=self._options.stderr,
+            hook=self._hook.handle,
+        )
+        self._hook.check(self._launcher.pid)
+
+    def follow(self) -> None:
+        """Follows the job until the command has ended, and ends what a broken limit says to end.
+
+        Nothing that fails from here on may keep the command's exit status from the caller.
+        """
+        try:
+            self._sampler.start(self._launcher.pid)
+            self._failure = follow(self._sampler, self)
+        except (OSError, MemoryError) as error:
+            self._failure = error
+        except BaseException:
+            self._launcher.kill()
+            raise
+        self._end = native.now()
+        self._limit_outcome = self._enforcer.finish(self._launcher.take_signals)
+        self._stats = self._sampler.stats()
+
+    def apply(self, batch: Batch) -> None:
+        """Takes a batch of observations (loop.Follower)."""
+        self._accounts.apply(batch)
+        for observe in self._observers:
+            observe(batch)
+        if self._on_progress:
+            self._on_progress(self.job, batch)
+
+    def on_wake(self) -> None:
+        """Kills what a limit's SIGTERM has not ended in time (loop.Follower)."""
+        self._enforcer.kill_if_due()
+
+    def on_signal(self) -> None:
+        """Forwards signals to the command (loop.Follower)."""
+        self._launcher.forward_signals({process.pid for process in self.job.live.values()})
+
+    @property
+    def signal_fd(self) -> int:
+        """Readable when there is a signal to forward (loop.Follower)."""
+        return self._launcher.signal_fd
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that the loop may sleep (loop.Follower)."""
+        return self._enforcer.timeout or (1.0 if self._on_progress else None)
+
+    def close(self) -> None:
+        """Frees the sampler and the hook."""
+        self._sampler.close()
+        self._hook.close()
+
+    def ending(self) -> Ending:
+        """Returns what is known only when the run is over, and ends the recording with it."""
+        status = self.job.root_status
+        if status is None:
+            status = self._launcher.wait_status()
+            self._end = native.now()
+        stats = self._stats
+        if stats.error:
+            self._failure = OSError(stats.error, os.strerror(stats.error))
+        usage = native.own_usage()
+        sources, advice = outcomes(stats, self._options.sources, self._hook)
+        ending = Ending(
+            self._end,
+            status,
+            Overhead(usage.cpu - self._cpu_before, usage.rss_peak),
+            self._memory_watch.end(),
+            sources=sources,
+            lost=stats.lost,
+            held_back=self._hook.held_back(self.job.executables),
+            advice=advice,
+            unkept=stats.unkept,
+            unreadable=stats.unreadable,
+            scanning=stats.scanning,
+            error=_in_words(self._failure) if self._failure else None,
+            limits=self._limit_outcome,
+        )
+        if self._recorder:
+            self._recorder.end(ending)
+        return ending
+
+
+def _in_words(failure: Exception) -> str:
+    """Says what ended the sampling, for a reader of the summary."""
+    if isinstance(failure, MemoryError):
+        return "memwatch ran out of memory"
+    if isinstance(failure, OSError) and failure.strerror:
+        name = errno.errorcode.get(failure.errno or 0, "")
+        return f"{failure.strerror} ({name})" if name else failure.strerror
+    return f"an error in memwatch itself, please report it: {type(failure).__name__}: {failure}"

@@ -1,0 +1,1 @@
+"""Files of results: the recording, the JSON, and reading them back."""

@@ -1,0 +1,117 @@
+"""Results from a file: a recording, or the JSON of a run."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from memwatch.model.groups import COMMAND, group_key
+from memwatch.model.job import Job
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.observations import Observer
+from memwatch.model.profile import Ending, Overhead, Profile, from_job
+from memwatch.model.regroup import regrouped
+from memwatch.model.tracks import Tracks
+from memwatch.storage.profile_json import BadProfile, from_json
+from memwatch.storage.recording import CUT_SHORT, BadRecording, Recording, is_recording
+from memwatch.storage.validate import wait_status
+
+
+class BadResults(ValueError):
+    """The file cannot be used. The text names it, and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    path: str
+    profile: Profile
+    host: str | None
+    """The machine it ran on, where the file says so."""
+    tracks: Tracks | None
+    """Every sample of every process; None when not asked for, or when the file has none."""
+
+    @property
+    def has_samples(self) -> bool:
+        """It is from a recording, which has all that was observed."""
+        return self.host is not None
+
+
+def load(
+    path: str,
+    *,
+    timeline: bool = False,
+    tracks: bool = False,
+    group_by: str | None = None,
+    observers: Sequence[Observer] = (),
+) -> Results:
+    """Reads a recording or the JSON of `memwatch run --json`.
+
+    The profile of a recording has a timeline only when it is asked for; that of JSON when the
+    file has one. `group_by` is as groups.group_key() takes it; None groups by command, or as the
+    JSON is grouped. Where JSON is grouped otherwise, what a group held at one time is not known.
+    `observers` are called with each batch of a recording, as when the job ran.
+    Raises BadResults, OSError when the file cannot be read, ValueError for a bad `group_by`.
+    """
+    if group_by is not None:
+        group_key(group_by)
+    with open(path, "rb") as file:
+        start = file.read(32)
+    try:
+        if is_recording(start):
+            return _replay(
+                Recording(path),
+                Job(timeline=timeline, group_by=group_by or COMMAND),
+                Tracks() if tracks else None,
+                observers,
+            )
+        profile = from_json(_document(path))
+        if group_by is not None:
+            profile = regrouped(profile, group_by)
+        return Results(path, profile, None, None)
+    except BadResults:
+        raise
+    except BadRecording as error:
+        raise BadResults(str(error)) from None
+    except BadProfile as error:
+        raise BadResults(f"{path!r}: {error}") from None
+    except (LookupError, TypeError, AttributeError, struct.error, OverflowError) as error:
+        raise BadResults(f"{path!r} is damaged: {error!r}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadResults(f"{path!r} is damaged: {error}") from None
+
+
+def _document(path: str) -> Any:
+    """What JSON holds. Raises BadResults."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (ValueError, RecursionError):
+        raise BadResults(
+            f"{path!r} holds no results: give a recording (memwatch run -o) "
+            "or the JSON of memwatch run --json"
+        ) from None
+
+
+def _replay(
+    recording: Recording, job: Job, tracks: Tracks | None, observers: Sequence[Observer]
+) -> Results:
+    takers = [*([tracks.apply] if tracks else []), *observers]
+    last = recording.beginning.start
+    for batch in recording.batches():
+        job.apply(batch)
+        for take in takers:
+            take(batch)
+        if batch.records:
+            last = max(last, batch.records[-1][0])
+    ending = recording.ending or Ending(
+        last,
+        wait_status(job.root_status),
+        Overhead(None, None),
+        MemoryLimit(None, None, None, None, None, None),
+        error=CUT_SHORT,
+    )
+    profile = from_job(job, recording.beginning, ending)
+    return Results(recording.path, profile, recording.host, tracks)

@@ -1,0 +1,340 @@
+"""A Profile from its JSON: reads back what profile_json_writer.py writes.
+
+Sizes come back to the KiB and times to the microsecond, as they were written; of the programs
+that a process ran before its last one only what the JSON says of them.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from array import array
+from typing import Any
+
+from memwatch.model.groups import COMMAND, Group, group_key
+from memwatch.model.job import FootprintPeak, Holder, PssPeak, Timeline
+from memwatch.model.limits import (
+    EXIT_CODES,
+    PROCESS_RSS,
+    TOTAL_PSS,
+    TOTAL_RSS,
+    Breach,
+    Limits,
+    Outcome,
+)
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.observations import ImageText
+from memwatch.model.processes import (
+    FOUND_BY,
+    NO_FOOTPRINT,
+    NO_PEAK,
+    PEAK_SOURCES,
+    UNKNOWN,
+    Footprint,
+    Image,
+    Peak,
+    Process,
+    ProcessTable,
+    Usage,
+)
+from memwatch.model.profile import Accuracy, Clock, Overhead, Profile, Sampling, SourceOutcome
+from memwatch.model.sources import LINUX
+from memwatch.storage.validate import checked, wait_status, whole
+
+_DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6})Z", re.ASCII)
+
+
+class BadProfile(ValueError):
+    """Not the JSON of a profile. The text says why."""
+
+
+def from_json(document: Any) -> Profile:
+    """Times are nanoseconds since 1970. Raises BadProfile."""
+    if not isinstance(document, dict) or "max_total_rss_kib" not in document:
+        raise BadProfile("no JSON of memwatch run --json: 'max_total_rss_kib' is missing")
+    if document.get("filter"):
+        raise BadProfile(
+            "JSON made with --include or --exclude lacks processes: use a recording, or JSON "
+            "made without"
+        )
+    try:
+        return _profile(document)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise BadProfile(
+            f"not the JSON of this version of memwatch run --json: {error!r}"
+        ) from None
+
+
+def _profile(document: dict[str, Any]) -> Profile:
+    processes = ProcessTable()
+    largest: Process | None = None
+    largest_footprint: Process | None = None
+    for fields in document["processes"]:
+        process = _process(fields)
+        processes.add(process)
+        if process.peak.rss > (largest.peak.rss if largest else 0):
+            largest = process
+        least = largest_footprint.footprint.size if largest_footprint else 0
+        if process.footprint.size > least:
+            largest_footprint = process
+    group_by = document.get("group_by", COMMAND)
+    group_key(group_by)
+    accuracy = document["accuracy"]
+    usage = document["memwatch"]
+    limits = document.get("limits")
+    profile = Profile(
+        command=tuple(document["command"]),
+        clock=Clock(0, 0),
+        start=_time(document["start_time"]),
+        end=_time(document["end_time"]),
+        exit_status=_status(document["exit_code"], document["signal"]),
+        sampling=_sampling(document, accuracy),
+        accuracy=_accuracy(accuracy),
+        max_total_rss=_bytes(document["max_total_rss_kib"]),
+        max_total_time=_time(document["max_total_rss_time"] or document["start_time"]),
+        max_total_processes=document["max_total_rss_processes"],
+        max_total_pss=_pss(document),
+        at_peak=_holders(document["at_peak"]),
+        processes=processes,
+        largest=largest,
+        groups=tuple(_group(each) for each in document["groups"]),
+        timeline=_timeline(document["timeline"]) if "timeline" in document else None,
+        memory_limit=_limit(document["memory_limit"]),
+        overhead=checked(
+            Overhead(_nanoseconds(usage["cpu_seconds"]), _bytes(usage["max_rss_kib"]))
+        ),
+        group_by=group_by,
+        limits=None if limits is None else _limits(limits),
+        backend=usage.get("backend", LINUX),  # there was no other
+        max_total_footprint=_total_footprint(document),
+        largest_footprint=largest_footprint,
+    )
+    if not checked(profile).command:
+        raise ValueError("command cannot be empty")
+    return profile
+
+
+def _sampling(document: dict[str, Any], accuracy: dict[str, Any]) -> Sampling:
+    sampling = Sampling(
+        interval=round(document["interval_ms"] * 1e6),
+        achieved=_scaled(accuracy["achieved_interval_ms"], 1e6),
+        ticks=document["samples"],
+        late=accuracy["late_ticks"],
+        skipped=accuracy["skipped_ticks"],
+        unkept=accuracy["unkept_processes"],
+        unreadable=accuracy["unreadable_processes"],
+        scanning=accuracy["machine_scanned"],
+        error=accuracy["error"],
+    )
+    if checked(sampling).interval <= 0:
+        raise ValueError(f"interval_ms cannot be {document['interval_ms']}")
+    return sampling
+
+
+def _accuracy(fields: dict[str, Any]) -> Accuracy:
+    sources = fields["sources"]
+    accuracy = Accuracy(
+        sources=tuple(
+            checked(SourceOutcome(each["name"], each["used"], each["reason"])) for each in sources
+        ),
+        found_by={key: fields["processes_found"][key] for key in FOUND_BY},
+        peaks={key: fields["peaks"][key] for key in PEAK_SOURCES},
+        never_sampled=fields["never_sampled"],
+        lost=fields["lost_messages"],
+        held_back=tuple(fields["held_back_programs"]),
+        advice=fields["advice"],
+        footprints=_footprints(fields.get("phys_footprint_peaks")),
+    )
+    return checked(accuracy)
+
+
+def _footprints(counts: dict[str, int] | None) -> dict[str, int] | None:
+    return None if counts is None else {key: counts[key] for key in PEAK_SOURCES}
+
+
+def _holders(items: list[dict[str, Any]]) -> tuple[Holder, ...]:
+    return tuple(
+        checked(Holder(0, each["pid"], each["command"], _bytes_of(each["rss_kib"])))
+        for each in items
+    )
+
+
+def _limits(fields: dict[str, Any]) -> Outcome:
+    limits = Limits(
+        *(_bytes(fields[f"{name}_kib"]) for name in (TOTAL_RSS, PROCESS_RSS, TOTAL_PSS))
+    )
+    outcome = Outcome(
+        checked(limits),
+        fields["on_limit"] == "kill",
+        tuple(map(_breach, fields["exceeded"])),
+        fields["signalled"],
+        tuple(fields["killed_pids"]),
+        tuple(fields["surviving_pids"]),
+    )
+    return checked(outcome)
+
+
+def _breach(fields: dict[str, Any]) -> Breach:
+    if fields["limit"] not in EXIT_CODES:
+        raise ValueError(f"there is no limit {fields['limit']!r}")
+    breach = Breach(
+        limit=fields["limit"],
+        allowed=_bytes_of(fields["limit_kib"]),
+        size=_bytes_of(fields["size_kib"]),
+        time=_time(fields["time"]),
+        processes=fields["processes"],
+        serial=fields["serial"],
+        pid=fields["pid"],
+        command=fields["command"],
+        holders=_holders(fields["holders"]),
+    )
+    return checked(breach)
+
+
+def _process(fields: dict[str, Any]) -> Process:
+    images = tuple(_image(fields, number) for number in range(len(fields["images"])))
+    process = Process(
+        serial=fields["serial"],
+        pid=fields["pid"],
+        ppid=fields["ppid"],
+        parent=fields["parent_serial"],
+        start=_time_or_none(fields["start_time"]),
+        first_seen=_time(fields["first_seen"]),
+        last_seen=_time(fields["last_seen"]),
+        exit_status=wait_status(fields["wait_status"]),
+        alive=fields["alive_at_end"],
+        images=images,
+        found_by=fields["found_by"],
+        end_known=fields["end_time"] is not None,
+        # Of one process it is not told, only of all: accuracy.never_sampled.
+        sampled=fields["peak_source"] != UNKNOWN,
+        usage=checked(
+            Usage(
+                _nanoseconds(fields["user_seconds"]),
+                _nanoseconds(fields["system_seconds"]),
+                fields["read_bytes"],
+                fields["written_bytes"],
+                _bytes(fields["final_watermark_kib"]),
+            )
+        ),
+    )
+    return checked(process)
+
+
+def _image(process: dict[str, Any], number: int) -> Image:
+    fields = process["images"][number]
+    is_last = number == len(process["images"]) - 1
+    argv = None if fields["argv"] is None else tuple(fields["argv"])
+    peak = NO_PEAK
+    if fields["peak_source"] != UNKNOWN:
+        at = _time(process["peak_time"] or fields["since"])
+        peak = checked(Peak(_bytes_of(fields["max_rss_kib"]), at, fields["peak_source"]))
+    text = ImageText(
+        fields["command"],
+        process["exe"] if is_last else fields.get("exe"),
+        argv,
+        is_last and process["argv_cut"],
+        fields.get("cwd"),
+    )
+    footprint = NO_FOOTPRINT
+    if "phys_footprint_source" in fields:
+        size = _bytes_of(fields["max_phys_footprint_kib"])
+        footprint = checked(Footprint(size, fields["phys_footprint_source"]))
+    since = _time(fields["since"])
+    return checked(Image(checked(text), since, fields["inherited"], peak, footprint))
+
+
+def _total_footprint(document: dict[str, Any]) -> FootprintPeak | None:
+    total = document.get("max_total_phys_footprint_kib")
+    if total is None:
+        return None
+    peak = FootprintPeak(
+        _bytes_of(total),
+        _time(document["max_total_phys_footprint_time"]),
+        document["max_total_phys_footprint_unread"],
+    )
+    return checked(peak)
+
+
+def _pss(document: dict[str, Any]) -> PssPeak | None:
+    if document["max_total_pss_kib"] is None:
+        return None
+    peak = PssPeak(
+        _bytes_of(document["max_total_pss_kib"]),
+        _time(document["max_total_pss_time"]),
+        _bytes_of(document["max_total_pss_rss_kib"]),
+        document["max_total_pss_unread"],
+    )
+    return checked(peak)
+
+
+def _group(fields: dict[str, Any]) -> Group:
+    peak, sum_of_peaks = fields["max_rss_kib"], fields["sum_of_max_rss_kib"]
+    group = Group(
+        fields["command"],
+        fields["processes"],
+        _bytes(peak) or 0,
+        _time(fields["peak_time"]) if fields["peak_time"] else 0,
+        _bytes(sum_of_peaks) or 0,
+        added_up=peak is not None or sum_of_peaks is None,
+    )
+    return checked(group)
+
+
+def _timeline(rows: list[dict[str, Any]]) -> Timeline:
+    return Timeline(
+        array("q", (_time(row["timestamp"]) for row in rows)),
+        array("q", (_bytes_of(row["total_rss_kib"]) for row in rows)),
+        array("q", (row["process_count"] for row in rows)),
+    )
+
+
+def _limit(fields: dict[str, Any]) -> MemoryLimit:
+    limit = MemoryLimit(
+        _bytes(fields["limit_kib"]),
+        fields["source"],
+        fields["path"],
+        _bytes(fields["used_before_kib"]),
+        fields["oom_kills"],
+        fields["machine_oom_kills"],
+    )
+    return checked(limit)
+
+
+def _status(code: int | None, number: int | None) -> int | None:
+    """As wait(2) has it: the exit code, or the signal that killed the command."""
+    if number is None:
+        return wait_status(None if code is None else whole(code) << 8)
+    status = wait_status(number)
+    if number not in range(1, 128):
+        raise ValueError(f"{number} is no signal")
+    return status
+
+
+def _time(date: str) -> int:
+    match = _DATE.fullmatch(date)
+    if not match:
+        raise ValueError(f"{date!r} is no date")
+    seconds = calendar.timegm(time.strptime(match[1], "%Y-%m-%dT%H:%M:%S"))
+    return seconds * 1_000_000_000 + int(match[2]) * 1000
+
+
+def _time_or_none(date: str | None) -> int | None:
+    return None if date is None else _time(date)
+
+
+def _bytes(kib: int | None) -> int | None:
+    return None if kib is None else _bytes_of(kib)
+
+
+def _bytes_of(kib: int) -> int:
+    return whole(kib) * 1024
+
+
+def _nanoseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e9)
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor

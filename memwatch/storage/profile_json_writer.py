@@ -1,0 +1,294 @@
+"""A Profile as JSON: the keys of schema/profile.schema.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO
+
+from memwatch.model.filters import Shown
+from memwatch.model.job import Holder
+from memwatch.model.processes import UNKNOWN, Footprint, Image, Process
+from memwatch.model.profile import Profile
+from memwatch.units import format_date, kib, unicode_text
+
+if TYPE_CHECKING:
+    from memwatch.analysis.leaks import Leak, Leaks
+
+
+def write(profile: Profile, shown: Shown, out: TextIO, leaks: Leaks | None = None) -> None:
+    """Writes the document. Processes go out one by one: there may be half a million."""
+    head = _head(profile, shown)
+    if leaks:
+        head["leaks"] = _leaks(leaks, profile)
+    out.write("{\n")
+    for key, value in head.items():
+        out.write(f"  {json.dumps(key)}: {json.dumps(value)},\n")
+    if profile.timeline:
+        _write_list("timeline", _timeline(profile), out)
+        out.write(",\n")
+    _write_list("processes", (_process(profile, each) for each in shown.processes), out)
+    out.write("\n}\n")
+
+
+def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
+    out.write(f'  "{key}": [')
+    separator = "\n    "
+    for item in items:
+        out.write(separator + json.dumps(item))
+        separator = ",\n    "
+    out.write("\n  ]")
+
+
+def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
+    sampling, pss = profile.sampling, profile.max_total_pss
+    footprint = profile.max_total_footprint
+    head: dict[str, Any] = {
+        "command": [unicode_text(word) for word in profile.command],
+        "start_time": _date(profile, profile.start),
+        "end_time": _date(profile, profile.end),
+        "duration_seconds": round(profile.duration, 6),
+        "interval_ms": _number(sampling.interval / 1e6),
+        "exit_code": profile.exit_code,
+        "signal": profile.signal,
+        "samples": sampling.ticks,
+        "max_total_rss_kib": _kib(profile.max_total_rss),
+        "max_total_rss_time": (
+            None if profile.max_total_rss is None else _date(profile, profile.max_total_time)
+        ),
+        "max_total_rss_processes": profile.max_total_processes,
+        "max_total_pss_kib": kib(pss.total) if pss else None,
+        "max_total_pss_time": _date(profile, pss.time) if pss else None,
+        "max_total_pss_rss_kib": kib(pss.rss) if pss else None,
+        "max_total_pss_unread": pss.unread if pss else None,
+        "max_total_phys_footprint_kib": kib(footprint.total) if footprint else None,
+        "max_total_phys_footprint_time": _date(profile, footprint.time) if footprint else None,
+        "max_total_phys_footprint_unread": footprint.unread if footprint else None,
+        "process_count": len(profile.processes),
+        "at_peak": _holders(profile.at_peak),
+        "group_by": profile.group_by,
+        "groups": [
+            {
+                "command": unicode_text(group.name),
+                "processes": group.processes,
+                "max_rss_kib": kib(group.peak_rss) if group.peak_known else None,
+                "peak_time": _date(profile, group.peak_time) if group.peak_known else None,
+                "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
+            }
+            for group in profile.groups
+        ],
+        "memory_limit": _memory_limit(profile),
+        "limits": _limits(profile),
+        "accuracy": _accuracy(profile),
+        "memwatch": {
+            "backend": profile.backend,
+            "cpu_seconds": _seconds(profile.overhead.cpu),
+            "max_rss_kib": _kib(profile.overhead.rss_peak),
+        },
+    }
+    if shown.filter:
+        patterns = {
+            "exclude_pattern": shown.filter.exclude,
+            "include_pattern": shown.filter.include,
+        }
+        head["filter"] = {key: unicode_text(each.pattern) for key, each in patterns.items() if each}
+        head["filtered_process_count"] = shown.hidden
+        head["filtered_total_rss_kib"] = kib(shown.hidden_rss)
+    return head
+
+
+def _holders(holders: tuple[Holder, ...]) -> list[dict[str, Any]]:
+    return [
+        {"pid": each.pid, "command": unicode_text(each.group), "rss_kib": kib(each.rss)}
+        for each in holders
+    ]
+
+
+def _memory_limit(profile: Profile) -> dict[str, Any]:
+    limit = profile.memory_limit
+    return {
+        "limit_kib": _kib(limit.limit_bytes),
+        "source": limit.source,
+        "path": None if limit.path is None else unicode_text(limit.path),
+        "used_before_kib": _kib(limit.usage_bytes),
+        "headroom_kib": _kib(profile.headroom),
+        "oom_kills": limit.oom_kills,
+        "machine_oom_kills": limit.machine_oom_kills,
+    }
+
+
+def _limits(profile: Profile) -> dict[str, Any] | None:
+    outcome = profile.limits
+    if not outcome:
+        return None
+    return {
+        "max_total_rss_kib": _kib(outcome.limits.total_rss),
+        "max_per_proc_rss_kib": _kib(outcome.limits.process_rss),
+        "max_total_pss_kib": _kib(outcome.limits.total_pss),
+        "on_limit": "kill" if outcome.kill else "report",
+        "exceeded": [
+            {
+                "limit": breach.limit,
+                "limit_kib": kib(breach.allowed),
+                "size_kib": kib(breach.size),
+                "time": _date(profile, breach.time),
+                "processes": breach.processes,
+                "serial": breach.serial,
+                "pid": breach.pid,
+                "command": breach.command,
+                "holders": _holders(breach.holders),
+            }
+            for breach in outcome.breaches
+        ],
+        "signalled": outcome.struck,
+        "killed_pids": outcome.killed,
+        "surviving_pids": outcome.survivors,
+    }
+
+
+def _leaks(leaks: Leaks, profile: Profile) -> dict[str, Any]:
+    return {
+        "heuristic": True,
+        "min_growth_percent": round(leaks.min_growth * 100, 4),
+        "min_duration_seconds": leaks.min_duration / 1e9,
+        "processes_judged": leaks.judged,
+        "total_judged": leaks.total_judged,
+        "found": [_leak(leak, profile) for leak in leaks.found],
+    }
+
+
+def _leak(leak: Leak, profile: Profile) -> dict[str, Any]:
+    process = leak.process
+    argv = process.program.argv if process else None
+    return {
+        "kind": "process" if process else "total",
+        "pid": process.pid if process else None,
+        "serial": process.serial if process else None,
+        "command": unicode_text(process.program.name) if process else None,
+        "argv": None if argv is None else [unicode_text(word) for word in argv],
+        "rate_kib_per_hour": round(leak.rate / 1024),
+        "fit": round(leak.fit, 4),
+        "growth_percent": round(leak.growth * 100, 1),
+        "from_kib": kib(leak.low),
+        "to_kib": kib(leak.high),
+        "from_time": _date(profile, leak.start),
+        "to_time": _date(profile, leak.end),
+        "rss_source": "sampled",
+    }
+
+
+def _accuracy(profile: Profile) -> dict[str, Any]:
+    accuracy, sampling = profile.accuracy, profile.sampling
+    return {
+        "sources": [
+            {"name": source.id, "used": source.used, "reason": source.reason}
+            for source in accuracy.sources
+        ],
+        "complete": profile.complete,
+        "processes_found": dict(accuracy.found_by),
+        "peaks": dict(accuracy.peaks),
+        "phys_footprint_peaks": (
+            None if accuracy.footprints is None else dict(accuracy.footprints)
+        ),
+        "never_sampled": accuracy.never_sampled,
+        "lost_messages": accuracy.lost,
+        "held_back_programs": [unicode_text(path) for path in accuracy.held_back],
+        "advice": accuracy.advice,
+        "achieved_interval_ms": (
+            None if sampling.achieved is None else round(sampling.achieved / 1e6, 4)
+        ),
+        "late_ticks": sampling.late,
+        "skipped_ticks": sampling.skipped,
+        "unkept_processes": sampling.unkept,
+        "unreadable_processes": sampling.unreadable,
+        "machine_scanned": sampling.scanning,
+        "error": sampling.error,
+    }
+
+
+def _process(profile: Profile, process: Process) -> dict[str, Any]:
+    last = process.images[-1].text
+    peak = process.peak
+    footprint = process.footprint
+    usage = process.usage
+    return {
+        "pid": process.pid,
+        "ppid": process.ppid,
+        "serial": process.serial,
+        "parent_serial": process.parent,
+        "command": process.command,
+        "argv": last.argv,
+        "argv_cut": last.argv_cut,
+        "exe": last.exe,
+        "cwd": last.cwd,
+        "max_rss_kib": None if peak.source == UNKNOWN else kib(peak.rss),
+        "peak_source": peak.source,
+        "max_phys_footprint_kib": _footprint_kib(footprint),
+        "phys_footprint_source": footprint.source,
+        "final_watermark_kib": _kib(usage.final_mark),
+        "peak_time": None if peak.source == UNKNOWN else _date(profile, peak.time),
+        "first_seen": _date(profile, process.first_seen),
+        "last_seen": _date(profile, process.last_seen),
+        "start_time": None if process.start is None else _date(profile, process.start),
+        "end_time": _date(profile, process.last_seen) if process.end_known else None,
+        "found_by": process.found_by,
+        "user_seconds": _seconds(usage.user),
+        "system_seconds": _seconds(usage.system),
+        "read_bytes": usage.read,
+        "written_bytes": usage.written,
+        "wait_status": process.exit_status,
+        "alive_at_end": process.alive,
+        "images": [_image(profile, each) for each in process.images],
+    }
+
+
+def _image(profile: Profile, image: Image) -> dict[str, Any]:
+    known = image.peak.source != UNKNOWN
+    fields: dict[str, Any] = {
+        "command": image.text.name,
+        "argv": image.text.argv,
+        "exe": image.text.exe,
+        "cwd": image.text.cwd,
+        "since": _date(profile, image.since),
+        "inherited": image.inherited,
+        "max_rss_kib": kib(image.peak.rss) if known else None,
+        "peak_source": image.peak.source,
+    }
+    # There are many of these, and most systems keep none.
+    if image.footprint.source != UNKNOWN:
+        fields["max_phys_footprint_kib"] = _footprint_kib(image.footprint)
+        fields["phys_footprint_source"] = image.footprint.source
+    return fields
+
+
+def _footprint_kib(footprint: Footprint) -> int | None:
+    return None if footprint.source == UNKNOWN else kib(footprint.size)
+
+
+def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:
+    if not profile.timeline:
+        return
+    for time, total, processes in zip(*profile.timeline, strict=True):
+        yield {
+            "timestamp": _date(profile, time),
+            "elapsed_seconds": round(profile.elapsed(time), 6),
+            "total_rss_kib": kib(total),
+            "process_count": processes,
+        }
+
+
+def _date(profile: Profile, time: int) -> str:
+    return format_date(profile.clock.realtime_at(time))
+
+
+def _seconds(time: int | None) -> float | None:
+    return None if time is None else round(time / 1e9, 6)
+
+
+def _kib(size: int | None) -> int | None:
+    return None if size is None else kib(size)
+
+
+def _number(value: float) -> int | float:
+    """500 rather than 500.0, as the value was given."""
+    return int(value) if value == int(value) else value

@@ -1,0 +1,250 @@
+"""A job's observations on disk: written while it runs, read again for every report.
+
+A file of one JSON document a line, gzipped when its name ends in ".gz":
+
+- the first says what the file is, and what is known as a job starts;
+- then batches of observations, `{"records": [[…], …], "text": "…"}`, as they came: the columns,
+  kinds and bits are named in the first line, and the text is that of the programs, into which
+  records of kind "image" point by byte;
+- the last says what is known only when the job is over, `{"end": {…}}`.
+
+Each batch is on its way to the disk before the next one is waited for. So a file without its last
+line is whole up to the moment when memwatch, or the machine, came to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from memwatch.model import observations
+from memwatch.model.job import Holder
+from memwatch.model.limits import EXIT_CODES, Breach, Limits, Outcome
+from memwatch.model.memory_limit import MemoryLimit
+from memwatch.model.observations import Batch
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
+from memwatch.model.sources import LINUX
+from memwatch.storage.validate import checked, rows, text, wait_status
+from memwatch.version import __version__
+
+FORMAT = 2
+"""Raised when a reader of the format before would misunderstand a file.
+
+1: no working directories in the text of images. What is written otherwise has a bit of its own,
+so that both are read alike.
+"""
+
+COLUMNS = ("time", "process", "value", "second", "kind", "valid", "pid", "ppid")
+
+_KINDS = ("STARTED", "IMAGE", "MEMORY", "EXITED", "TICK", "CPU", "IO", "PSS", "FOOTPRINT")
+_BITS = tuple(
+    name
+    for name, value in vars(observations).items()
+    if name[0].isupper() and isinstance(value, int) and name not in _KINDS
+)
+
+CUT_SHORT = (
+    "the recording ends here: memwatch was killed, could not write on, or the file is damaged"
+)
+
+
+class BadRecording(ValueError):
+    """The file is no recording, or not one that can be read here. The text says why."""
+
+
+class Recorder:
+    """Writes a recording. What goes wrong ends the recording, never the job."""
+
+    def __init__(self, path: str, *, overwrite: bool = False) -> None:
+        """Raises OSError when the file cannot be made, FileExistsError when it is there already."""
+        self.path = path
+        self.error: OSError | None = None
+        """What ended it."""
+        self._is_new = not os.path.lexists(path)
+        how = 0 if overwrite else os.O_EXCL
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
+        self._gzip = zlib.compressobj(level=1, wbits=31) if path.endswith(".gz") else None
+
+    def begin(self, beginning: Beginning) -> None:
+        """Replaces what the file held."""
+        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.ftruncate(self._fd, 0)
+        numbers = vars(observations)
+        self._write(
+            {
+                "memwatch_recording": FORMAT,
+                "memwatch_version": __version__,
+                "columns": COLUMNS,
+                "kinds": {name.lower(): numbers[name] for name in _KINDS},
+                "bits": {name.lower(): numbers[name] for name in _BITS},
+                "host": os.uname().nodename,
+                **asdict(beginning),
+            }
+        )
+
+    def add(self, batch: Batch) -> None:
+        if batch.records:
+            text = batch.text.decode("utf-8", "surrogateescape")
+            self._write({"records": batch.records, "text": text})
+
+    def end(self, ending: Ending) -> None:
+        self._write({"end": asdict(ending)}, last=True)
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def abandon(self) -> None:
+        """The job never ran: leaves things as they were."""
+        self.close()
+        if self._is_new:
+            os.unlink(self.path)
+
+    def _write(self, document: dict[str, Any], *, last: bool = False) -> None:
+        if self.error:
+            return
+        data = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        if self._gzip:
+            how = zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH
+            data = self._gzip.compress(data) + self._gzip.flush(how)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            self.error = error
+
+
+class Recording:
+    """Reads a recording, once."""
+
+    def __init__(self, path: str) -> None:
+        """Raises BadRecording, and OSError when the file cannot be read."""
+        self.path = path
+        self.ending: Ending | None = None
+        """None until all batches are read; after that, for a file that was cut short."""
+        self._lines = _lines(path)
+        head = _parse(next(self._lines, b""))
+        if "memwatch_recording" not in head:
+            raise BadRecording(
+                f"{path!r} is not a recording: give a file made with 'memwatch run -o'"
+            )
+        if head["memwatch_recording"] not in range(1, FORMAT + 1):
+            raise BadRecording(
+                f"{path!r} was written by memwatch {head.get('memwatch_version')}: "
+                "a newer one is needed to read it"
+            )
+        try:
+            self.host = text(head["host"])
+            self.beginning = _beginning(head)
+        except KeyError as error:
+            raise BadRecording(f"{path!r} is damaged: its first line lacks {error}") from None
+        except (TypeError, ValueError) as error:
+            raise BadRecording(f"{path!r} is damaged: its first line: {error}") from None
+
+    def batches(self) -> Iterator[Batch]:
+        for line in self._lines:
+            document = _parse(line)
+            if "end" in document:
+                self.ending = _ending(document["end"])
+                return
+            if "records" not in document:
+                return
+            records = [tuple(record) for record in document["records"]]
+            rows(records, len(COLUMNS))
+            yield Batch(records, document["text"].encode("utf-8", "surrogateescape"))
+
+
+def is_recording(start: bytes) -> bool:
+    """Whether a file that begins so is one."""
+    return start.startswith((b'{"memwatch_recording"', b"\x1f\x8b"))
+
+
+def _beginning(head: dict[str, Any]) -> Beginning:
+    beginning = Beginning(
+        tuple(head["command"]),
+        checked(Clock(**head["clock"])),
+        head["start"],
+        head["interval"],
+        head.get("backend", LINUX),  # there was no other
+    )
+    if checked(beginning).interval <= 0:
+        raise ValueError(f"interval cannot be {beginning.interval}")
+    if not beginning.command:
+        raise ValueError("command cannot be empty")
+    return beginning
+
+
+def _ending(fields: dict[str, Any]) -> Ending:
+    limits = fields.get("limits")
+    ending = Ending(
+        **{
+            **fields,
+            "exit_status": wait_status(fields["exit_status"]),
+            "overhead": checked(Overhead(**fields["overhead"])),
+            "memory_limit": checked(MemoryLimit(**fields["memory_limit"])),
+            "sources": tuple(checked(SourceOutcome(**source)) for source in fields["sources"]),
+            "held_back": tuple(fields["held_back"]),
+            "limits": None if limits is None else _outcome(limits),
+        }
+    )
+    return checked(ending)
+
+
+def _outcome(fields: dict[str, Any]) -> Outcome:
+    outcome = Outcome(
+        checked(Limits(*fields["limits"])),
+        fields["kill"],
+        tuple(map(_breach, fields["breaches"])),
+        fields["struck"],
+        tuple(fields["killed"]),
+        tuple(fields["survivors"]),
+    )
+    return checked(outcome)
+
+
+def _breach(fields: dict[str, Any]) -> Breach:
+    holders = tuple(checked(Holder(*each)) for each in fields["holders"])
+    if fields["limit"] not in EXIT_CODES:
+        raise ValueError(f"there is no limit {fields['limit']!r}")
+    return checked(Breach(**{**fields, "holders": holders}))
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """Empty for what is none: a line of which only a part was written, say."""
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    """Without the last one where its end is missing."""
+    parts: list[bytes] = []
+    for chunk in _chunks(path):
+        first, *others = chunk.split(b"\n")
+        parts.append(first)
+        if others:
+            yield b"".join(parts)
+            yield from others[:-1]
+            parts = others[-1:]
+
+
+def _chunks(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        unzip = None
+        while chunk := file.read(1 << 16):
+            if file.tell() == len(chunk) and chunk.startswith(b"\x1f\x8b"):
+                unzip = zlib.decompressobj(wbits=31)
+            try:
+                yield unzip.decompress(chunk) if unzip else chunk
+            except zlib.error:
+                return
