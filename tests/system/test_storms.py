@@ -251,7 +251,7 @@ def build(memwatch):
     """A C project of 60 files, in a folder that the user may write to."""
     if not (shutil.which("make") and shutil.which("gcc")):
         pytest.skip("needs make and gcc")
-    path = Path(__file__).parent.parent / "benchmarks" / "c_project.py"
+    path = Path(__file__).parent.parent.parent / "benchmarks" / "c_project.py"
     if not path.exists():
         pytest.skip("needs the benchmarks' project")
     spec = importlib.util.spec_from_file_location("c_project", path)

@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 ACTION = ROOT / ".github/actions/memwatch"
 DOCS = ROOT / "docs/ci"
 

@@ -97,7 +97,7 @@ def test_leak(name, noise):
 
 
 def leak_check() -> ModuleType:
-    path = Path(__file__).parent.parent / "benchmarks" / "leak_check.py"
+    path = Path(__file__).parent.parent.parent / "benchmarks" / "leak_check.py"
     if not path.exists():
         pytest.skip("needs the benchmarks' series")
     spec = importlib.util.spec_from_file_location("leak_check", path)

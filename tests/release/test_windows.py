@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 REFUSAL = "memwatch does not support Windows yet: it needs Linux or macOS (or WSL 2)"
 
 # What a Python for Windows has not.

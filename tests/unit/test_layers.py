@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "memwatch"
+PACKAGE = Path(__file__).parent.parent.parent / "memwatch"
 
 # Packages from the top. Each imports only those below it: `docs/architecture.md` says what is in
 # each. A file of the top level is a package of its own here.

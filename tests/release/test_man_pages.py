@@ -16,7 +16,7 @@ from memwatch.cli import COMMANDS, cli
 
 pytest.importorskip("click_man", reason="click-man makes the pages (the test extra has it)")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "docs/man_pages.py"
 PAGES = ("memwatch", *(f"memwatch-{name}" for name in COMMANDS))
 DAY = {"SOURCE_DATE_EPOCH": "1700000000"}  # 2023-11-14

@@ -2,7 +2,7 @@
 
 After a change that is meant to change a report, write the files anew, and read the difference:
 
-    MEMWATCH_WRITE_GOLDEN=1 pytest tests/test_reports.py; git diff tests/golden
+    MEMWATCH_WRITE_GOLDEN=1 pytest tests/unit/test_reports.py; git diff tests/golden
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ from memwatch.storage import profile_json_writer
 from memwatch.storage.profile_json import from_json
 from memwatch.units import printable
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 MS = 1_000_000
 MIB = 1 << 20

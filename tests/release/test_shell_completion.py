@@ -195,7 +195,7 @@ def test_scripts(ask, shell, tmp_path):
 def test_bash_script_is_clean(tmp_path):
     if not shutil.which("shellcheck"):
         pytest.skip("no shellcheck")
-    script = Path(__file__).parent.parent / "memwatch/completion/memwatch.bash"
+    script = Path(__file__).parent.parent.parent / "memwatch/completion/memwatch.bash"
     done = subprocess.run(
         ["shellcheck", "-s", "bash", script], check=False, capture_output=True, text=True
     )

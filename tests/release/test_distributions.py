@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PACKAGING = ROOT / "packaging"
 FILL = PACKAGING / "fill.py"
 MADE = 1700000000  # 2023-11-14 22:13:20 UTC

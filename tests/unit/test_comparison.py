@@ -23,7 +23,7 @@ from memwatch.model.profile import Profile
 from memwatch.reports import comparison_report as report
 from memwatch.storage.load import load
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "golden"
 MIB = 1 << 20
 SCHEMA: dict[str, Any] = json.loads(
     files("memwatch").joinpath("schema/comparison.schema.json").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from memwatch.model.processes import PEAK_SOURCES
 from memwatch.runner import event_sources, native, profiler
 from memwatch.runner.exit_hook import ExitHook
 
-PAGE = (Path(__file__).parent.parent / "docs" / "platforms.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "platforms.md").read_text(encoding="utf-8")
 
 
 def rows() -> list[list[str]]:
