@@ -54,14 +54,14 @@ class Script:
     def start(self, parent: int) -> int:
         self._last += 1
         serial = self._last
-        image = b"cc1\0/usr/lib/gcc/cc1\0cc1\0-O2\0file%d.c\0" % serial
+        program = b"cc1\0/usr/lib/gcc/cc1\0cc1\0-O2\0file%d.c\0" % serial
         pid, ppid = 1000 + serial, 1000 + parent
         valid = HAS_START | (HAS_PARENT if parent else 0)
         self.records += [
             (self.time, serial, parent, self.time, STARTED, valid, pid, ppid),
-            (self.time, serial, len(self.text), len(image), IMAGE, HAS_EXE | HAS_ARGV, pid, 0),
+            (self.time, serial, len(self.text), len(program), IMAGE, HAS_EXE | HAS_ARGV, pid, 0),
         ]
-        self.text += image
+        self.text += program
         self.rss[serial] = 0
         self.memory(serial)
         return serial

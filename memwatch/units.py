@@ -127,9 +127,9 @@ def command_text(words: Iterable[str]) -> str:
     return printable(shlex.join(words))
 
 
-def cut(text: str, width: int, mark: str = "…") -> str:
+def cut(text: str, width: int, ellipsis: str = "…") -> str:
     """The beginning of a text, as far as there is room for it."""
-    return text if len(text) <= width else text[: max(width - len(mark), 1)] + mark
+    return text if len(text) <= width else text[: max(width - len(ellipsis), 1)] + ellipsis
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

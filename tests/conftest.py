@@ -32,7 +32,7 @@ from typing import IO, Any, NamedTuple
 import pytest
 
 from memwatch.model import observations
-from memwatch.model.limits import Outcome
+from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import Batch, Observation
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead
@@ -688,13 +688,13 @@ def read_csv() -> Callable[[Path], list[list[str]]]:
 
 
 class Record(NamedTuple):
-    """What a process of tests/programs/storm.c says of one of its images, and of its end."""
+    """What a process of tests/programs/storm.c says of one of its programs, and of its end."""
 
     done: int
     announced: int
     pid: int
     ppid: int
-    image: int
+    program: int
     status: int
     peak: int
     touched: int
@@ -754,19 +754,19 @@ class Storm:
 
 
 class Truth:
-    """The processes of a storm that is over: their images, parents and wait statuses."""
+    """The processes of a storm that is over: their programs, parents and wait statuses."""
 
     def __init__(self, records: list[Record]) -> None:
-        self.images: dict[int, dict[int, Record]] = defaultdict(dict)
+        self.programs: dict[int, dict[int, Record]] = defaultdict(dict)
         self.statuses = {}
         # Others may start so many processes meanwhile that a pid comes twice: run it again then.
         self.reused = False
         for each in records:
-            if each.image == Storm.REAPED:
+            if each.program == Storm.REAPED:
                 self.statuses[each.pid] = each.status
             else:
-                self.reused |= each.image in self.images[each.pid]
-                self.images[each.pid][each.image] = each
+                self.reused |= each.program in self.programs[each.pid]
+                self.programs[each.pid][each.program] = each
         self.root = records[0].pid
         self.root_argv = self.argv(records[0])
         for pid, status in self.statuses.items():
@@ -775,30 +775,30 @@ class Truth:
 
     @property
     def pids(self) -> set[int]:
-        return set(self.images)
+        return set(self.programs)
 
     @property
     def announced(self) -> set[int]:
         """Those that ended by exit_group."""
-        return {pid for pid in self.images if self.last(pid).announced}
+        return {pid for pid in self.programs if self.last(pid).announced}
 
     def last(self, pid: int) -> Record:
-        images = self.images[pid]
-        return images[max(images)]
+        programs = self.programs[pid]
+        return programs[max(programs)]
 
     @staticmethod
-    def argv(image: Record) -> list[str]:
+    def argv(program: Record) -> list[str]:
         """Without the first, which is the path."""
-        return image.words.rstrip(b"\0").decode().split()[1:]
+        return program.words.rstrip(b"\0").decode().split()[1:]
 
     def ppid(self, pid: int) -> int:
-        images = self.images[pid]
-        return images[min(images)].ppid
+        programs = self.programs[pid]
+        return programs[min(programs)].ppid
 
     def peak(self, pid: int) -> int:
         """KiB: the most under any program of its own; of a fork that executed none, all it had."""
-        images = self.images[pid]
-        return max(each.peak for image, each in images.items() if image or len(images) == 1)
+        programs = self.programs[pid]
+        return max(each.peak for program, each in programs.items() if program or len(programs) == 1)
 
 
 def _build_storm(static: bool, folder: Path) -> Path:
@@ -1057,7 +1057,7 @@ class Judge:
                 # It was seen before it executed, and never after.
                 true = [*true, *(self._before_exec(pid).values())]
             self._peak(each["peak_source"], each["max_rss_kib"], true, each)
-            self._images(each)
+            self._programs(each)
         self._account()
 
     def everything_is_there(self) -> None:
@@ -1085,7 +1085,7 @@ class Judge:
 
     def command_lines_are_known(self, *, at_least: float) -> None:
         """Those of the programs that were executed; all that is said is true already."""
-        ran = [pid for pid, images in self.truth.images.items() if max(images) > 0]
+        ran = [pid for pid, programs in self.truth.programs.items() if max(programs) > 0]
         known = [pid for pid in ran if self.report.by_pid[pid]["argv"]]
         right = [
             pid
@@ -1096,15 +1096,15 @@ class Judge:
 
     def _before_exec(self, pid: int) -> dict[int, int]:
         """Its peak as a fork. Under vfork and posix_spawn the memory is the parent's."""
-        images = self.truth.images[pid]
-        return {0: images[0].peak or self.truth.peak(self.truth.root)} if 0 in images else {}
+        programs = self.truth.programs[pid]
+        return {0: programs[0].peak or self.truth.peak(self.truth.root)} if 0 in programs else {}
 
     def _own_peaks(self, pid: int) -> list[int]:
         """What may be called its exact peak: what it read itself, and the kernel's record."""
-        images = self.truth.images[pid]
+        programs = self.truth.programs[pid]
         peaks = [self.truth.peak(pid)]
         # The kernel's record is of the last program only.
-        if pid in self.records and (len(images) == 1 or sorted(images) == [0, 1]):
+        if pid in self.records and (len(programs) == 1 or sorted(programs) == [0, 1]):
             peaks.append(self.records[pid].peak)
         return peaks
 
@@ -1123,8 +1123,8 @@ class Judge:
             assert value <= max(true) + self.ROUGHNESS, told(true, of)
 
     def _times(self, each: dict[str, Any]) -> None:
-        images = self.truth.images[each["pid"]]
-        born = images[min(images)]
+        programs = self.truth.programs[each["pid"]]
+        born = programs[min(programs)]
         if each["start_time"] is not None and each["pid"] != self.truth.root:
             start = _nanoseconds(each["start_time"]) - self.boot
             assert born.forked - self.CLOCK_TICK - self.ROUNDING <= start, told(each)
@@ -1135,27 +1135,27 @@ class Judge:
         begun = self.truth.last(self.truth.root).begun
         assert first - self.boot >= begun - 10**9, told(each)
 
-    def _images(self, each: dict[str, Any]) -> None:
-        truth = self.truth.images[each["pid"]]
-        own = {number: image.peak for number, image in truth.items()}
+    def _programs(self, each: dict[str, Any]) -> None:
+        truth = self.truth.programs[each["pid"]]
+        own = {number: program.peak for number, program in truth.items()}
         own.update(self._before_exec(each["pid"]))
         assert len(each["images"]) <= len(truth), told(each)
-        for image in each["images"]:
-            argv = (image["argv"] or [None])[1:]
+        for program in each["images"]:
+            argv = (program["argv"] or [None])[1:]
             numbers = [n for n in truth if n and self.truth.argv(truth[n]) == argv]
-            if image["inherited"] and 0 in own:
+            if program["inherited"] and 0 in own:
                 number = 0
             else:
                 number = numbers[0] if numbers else min(1, max(own))
                 assert numbers or not argv or argv == self.truth.root_argv, told(each)
-            if image["peak_source"] == "exact" and (numbers or number == 0):
+            if program["peak_source"] == "exact" and (numbers or number == 0):
                 true = [own[number]]
             else:
                 # Who only looks now and then may not have noticed the next exec yet.
                 true = [peak for n, peak in own.items() if n >= number]
-            if each["pid"] in self.records and image is each["images"][-1]:
+            if each["pid"] in self.records and program is each["images"][-1]:
                 true.append(self.records[each["pid"]].peak)
-            self._peak(image["peak_source"], image["max_rss_kib"], true, each)
+            self._peak(program["peak_source"], program["max_rss_kib"], true, each)
 
     def _account(self) -> None:
         """The accuracy section counts what the processes say one by one."""
@@ -1304,7 +1304,7 @@ class Story:
         limit: int | None = None,
         *,
         status: int = 0,
-        limits: Outcome | None = None,
+        limit_outcome: LimitOutcome | None = None,
     ) -> Path:
         """`limit` in KiB; `status` as wait(2) gives it."""
         self.cut_short()
@@ -1316,7 +1316,7 @@ class Story:
                 status,
                 Overhead(10**7, 1 << 24),
                 MemoryLimit(size, source, None, None, None, None),
-                limits=limits,
+                limit_outcome=limit_outcome,
             )
         )
         return self.path

@@ -29,7 +29,7 @@ PROCESS_LIMIT = "process-limit"
 REGRESSION = "regression"
 INCONCLUSIVE = "inconclusive"
 
-EXIT_CODES = {TOTAL_LIMIT: 10, PROCESS_LIMIT: 11, REGRESSION: 1, INCONCLUSIVE: 1, OK: 0}
+RESULT_EXIT_CODES = {TOTAL_LIMIT: 10, PROCESS_LIMIT: 11, REGRESSION: 1, INCONCLUSIVE: 1, OK: 0}
 """By result, the one that decides first."""
 
 # Who is named on one line.
@@ -67,22 +67,22 @@ class Judgment:
 
     @property
     def result(self) -> str:
-        """The first of EXIT_CODES that applies."""
+        """The first of RESULT_EXIT_CODES that applies."""
         found = {check.breach for check in self.checks if check.outcome == FAILED}
         if any(check.outcome == UNPROVEN for check in self.checks):
             found.add(INCONCLUSIVE)
-        return next((result for result in EXIT_CODES if result in found), OK)
+        return next((result for result in RESULT_EXIT_CODES if result in found), OK)
 
     @property
     def exit_code(self) -> int:
-        return EXIT_CODES[self.result]
+        return RESULT_EXIT_CODES[self.result]
 
     def of(self, *outcomes: str) -> list[Check]:
         """The checks that came out like that, in this order, and those that decide first."""
         return [
             check
             for outcome in outcomes
-            for breach in EXIT_CODES
+            for breach in RESULT_EXIT_CODES
             for check in self.checks
             if check.outcome == outcome and check.breach == breach
         ]
@@ -286,7 +286,7 @@ def without_baseline(profile: Profile, path: str) -> Check:
 def _names(processes: Sequence[Process]) -> str:
     """The first few of them, with what they held."""
     names = [
-        f"pid {process.pid} {name_of(process.peak_image.text.name)} {how}"
+        f"pid {process.pid} {name_of(process.peak_program.text.name)} {how}"
         for process in processes[:LARGEST]
         if (how := f"{format_size(process.peak.rss)}, {process.peak.source}")
     ]

@@ -8,7 +8,7 @@ from memwatch.units import format_size
 
 def stopped(profile: Profile) -> str | None:
     """By memwatch."""
-    outcome = profile.limits
+    outcome = profile.limit_outcome
     if outcome and outcome.struck:
         return f"memwatch ended it at its limit of {format_size(outcome.breaches[0].allowed)}"
     return None

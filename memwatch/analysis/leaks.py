@@ -17,8 +17,8 @@ from memwatch.model.observations import (
     SAME_IMAGE,
     TICK,
     Batch,
-    ImageText,
-    decode_image,
+    ProgramText,
+    decode_program,
 )
 from memwatch.model.processes import UNREADABLE
 
@@ -36,7 +36,7 @@ class Subject(NamedTuple):
 
     serial: int
     pid: int
-    program: ImageText
+    program: ProgramText
     """What it ran then."""
 
 
@@ -123,7 +123,7 @@ class LeakSearch:
                     self._total = Lows(time, value, self._width)
             elif kind == IMAGE:
                 if second:
-                    self._image(serial, pid, batch.text[value : value + second], valid)
+                    self._program(serial, pid, batch.text[value : value + second], valid)
             elif kind == EXITED and (watched := live.pop(serial, None)):
                 self._judge(serial, watched)
 
@@ -150,7 +150,7 @@ class LeakSearch:
             watched.lows = Lows(time, value, self._width)
             watched.ticks = self._ticks
 
-    def _image(self, serial: int, pid: int, text: bytes, valid: int) -> None:
+    def _program(self, serial: int, pid: int, text: bytes, valid: int) -> None:
         watched = self._live.get(serial)
         if watched is None:
             watched = self._live[serial] = _Watched(pid)
@@ -164,7 +164,7 @@ class LeakSearch:
         lows, watched.lows = watched.lows, None
         if not lows or self._last_tick - lows.start < self._min_duration:
             return
-        program = decode_image(watched.text, watched.valid) if watched.text else UNREADABLE
+        program = decode_program(watched.text, watched.valid) if watched.text else UNREADABLE
         process = Subject(serial, watched.pid, program)
         self._judged += self._look_at(lows, self._ticks - watched.ticks, process)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from memwatch.model.profile import Profile
 
 
-class Run(NamedTuple):
+class RepeatedRun(NamedTuple):
     """Sizes are bytes; None is unknown."""
 
     number: int
@@ -44,8 +44,8 @@ class Spread(NamedTuple):
         return (self.most - self.least) / self.median if self.median else None
 
 
-def run_of(number: int, profile: Profile, exit_code: int, recording: str | None) -> Run:
-    return Run(
+def run_of(number: int, profile: Profile, exit_code: int, recording: str | None) -> RepeatedRun:
+    return RepeatedRun(
         number,
         exit_code,
         profile.most_rss,
@@ -64,7 +64,7 @@ class Series:
     interval: int
     """Nanoseconds from tick to tick, as asked for."""
     wanted: int
-    runs: tuple[Run, ...]
+    runs: tuple[RepeatedRun, ...]
     """Those that were made, in their order."""
     signal: int
     """What ended the series, and its last run with it; 0: nothing did."""
@@ -73,13 +73,13 @@ class Series:
     do may be in later runs."""
 
     @property
-    def counted(self) -> tuple[Run, ...]:
+    def counted(self) -> tuple[RepeatedRun, ...]:
         """Those that came to a good end. One that failed or was ended may not have done all."""
         whole = self.runs[:-1] if self.signal else self.runs
         return tuple(run for run in whole if run.exit_code == 0)
 
     @property
-    def failed(self) -> Run | None:
+    def failed(self) -> RepeatedRun | None:
         """With it the series ended."""
         return next((run for run in self.runs if run.exit_code != 0), None)
 
@@ -90,7 +90,7 @@ class Series:
             return self.failed.exit_code
         return 128 + self.signal if self.signal else 0
 
-    def spread(self, read: Callable[[Run], float | None]) -> Spread | None:
+    def spread(self, read: Callable[[RepeatedRun], float | None]) -> Spread | None:
         """Over the runs that count; None when none of them knows."""
         values = [value for run in self.counted if (value := read(run)) is not None]
         if not values:

@@ -160,9 +160,9 @@ def grow(
     return top
 
 
-def programs(process: Process) -> tuple[str, ...]:
+def program_names(process: Process) -> tuple[str, ...]:
     """What it ran, one after the other; not what it was forked as, unless that is all."""
-    names = [image.text.name for image in process.images if not image.inherited]
+    names = [program.text.name for program in process.programs if not program.inherited]
     names = names or [process.command]
     return tuple(name for place, name in enumerate(names) if not place or name != names[place - 1])
 
@@ -187,7 +187,7 @@ class _Forest:
         self._is_shown = bytearray()
         for process in processes:
             peak = process.peak
-            self.name.append(names.setdefault(programs(process), len(names)))
+            self.name.append(names.setdefault(program_names(process), len(names)))
             self.own.append(-1 if peak.source == UNKNOWN else peak.rss)
             self.subtree.append(subtrees.peak(process.serial) if subtrees else 0)
             self.serial.append(process.serial)

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from memwatch.model.processes import EVENTS, EXACT, UNKNOWN, Image, Process
+from memwatch.model.processes import EVENTS, EXACT, ROOT, UNKNOWN, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.model.tracks import Track, Tracks
 
-ROOT = 1
 """Serial of the job's first process."""
 
 # The kernel rounds the start of a process down to hundredths of a second (USER_HZ).
@@ -125,7 +124,7 @@ class _Node:
         self.begin = begin
         self.end = end
         self.name = process.command
-        self.forked = process.images[-1].inherited
+        self.forked = process.programs[-1].inherited
         self.area = 0
         """Memory × time."""
         self.subtree = 0
@@ -198,7 +197,7 @@ def _life(profile: Profile, process: Process) -> tuple[int, int]:
     if process.found_by != EVENTS and process.start is not None:
         begin = min(begin, process.start + START_GRAIN)
     begin = max(begin, profile.start)
-    over = process.end_known or not (process.alive or process.serial == ROOT)
+    over = process.end_known or not (process.alive or process.is_root)
     return begin, max(begin, process.last_seen if over else profile.end)
 
 
@@ -208,14 +207,14 @@ def _changes(profile: Profile, process: Process, track: Track | None) -> Iterato
     Between a fork and an exec that is left out: those are its parent's pages.
     """
     begin, end = _life(profile, process)
-    ends = [*(image.since for image in process.images[1:]), end]
+    ends = [*(program.since for program in process.programs[1:]), end]
     held = 0
     since = begin
-    for image, next_since in zip(process.images, ends, strict=True):
+    for program, next_since in zip(process.programs, ends, strict=True):
         until = min(max(since, next_since), end)
         if until > since:
-            passing = image.inherited and image is not process.images[-1]
-            for time, size in [] if passing else _held(image, since, until, track):
+            passing = program.inherited and program is not process.programs[-1]
+            for time, size in [] if passing else _held(program, since, until, track):
                 yield time, size - held
                 held = size
         since = until
@@ -223,17 +222,17 @@ def _changes(profile: Profile, process: Process, track: Track | None) -> Iterato
         yield end, -held
 
 
-def _held(image: Image, begin: int, end: int, track: Track | None) -> list[tuple[int, int]]:
+def _held(program: Program, begin: int, end: int, track: Track | None) -> list[tuple[int, int]]:
     """(time, size) of one program: its samples, the highest of them raised to its peak."""
     steps = []
     if track:
         first, last = bisect_right(track.times, begin - 1), bisect_right(track.times, end - 1)
         steps = list(zip(track.times[first:last], track.rss[first:last], strict=True))
     steps[:1] = [(begin, steps[0][1] if steps else 0)]
-    if image.peak.source == UNKNOWN:
+    if program.peak.source == UNKNOWN:
         return steps
-    peak = image.peak.rss
-    if image.peak.source == EXACT:
+    peak = program.peak.rss
+    if program.peak.source == EXACT:
         # A sample that is higher was taken when the next program had begun.
         steps = [(time, min(size, peak)) for time, size in steps]
     highest = max(range(len(steps)), key=lambda number: steps[number][1])
@@ -376,10 +375,10 @@ def _matching(profile: Profile, nodes: Mapping[int, _Node], worker: re.Pattern[s
 
 def _matches(worker: re.Pattern[str], process: Process) -> bool:
     """Any program of its own: before its exec it has its parent's command line."""
-    own = [image.text for image in process.images if not image.inherited]
+    own = [program.text for program in process.programs if not program.inherited]
     return any(
         worker.search(text.name) or (text.argv and worker.search(" ".join(text.argv)))
-        for text in own or [process.images[0].text]
+        for text in own or [process.programs[0].text]
     )
 
 

@@ -296,7 +296,7 @@ def _write_and_run(
 
 
 def _exit_code(profile: Profile, *, leaks: int, went_well: bool) -> int:
-    outcome = profile.limits
+    outcome = profile.limit_outcome
     exceeded = outcome.exit_code if outcome else 0
     if outcome and outcome.kill and exceeded:
         return exceeded

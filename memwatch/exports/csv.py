@@ -35,7 +35,7 @@ def _lines(results: Results) -> Iterator[str]:
     for process in results.profile.processes:
         if process.serial not in results.tracks.by_serial:
             continue
-        ahead = [(image.since, printable(image.text.name)) for image in process.images]
+        ahead = [(program.since, printable(program.text.name)) for program in process.programs]
         ahead.reverse()
         name = ahead.pop()[1]
         for time, rss in zip(*results.tracks.by_serial[process.serial], strict=True):

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from heapq import nlargest
 from typing import Any
 
-from memwatch.exports.lives import ROOT, Life, life, programs, samples
+from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.text import job_name, utf8
-from memwatch.model.processes import UNKNOWN, Image, Process
+from memwatch.model.processes import UNKNOWN, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.storage.load import Results
 from memwatch.units import count, unicode_text
@@ -92,7 +92,7 @@ def _pieces(results: Results) -> Iterator[str]:
     largest = nlargest(
         MOST_PROCESSES,
         profile.processes,
-        key=lambda process: (process.serial == ROOT, process.peak.rss),
+        key=lambda process: (process.is_root, process.peak.rss),
     )
     lives = [(process, life(results, process)) for process in largest]
     lives.sort(key=lambda each: (each[1].begin, each[0].serial))
@@ -184,25 +184,25 @@ def _thread(
     profile: Profile, process: Process, whole: Life, pid: str, strings: _Strings
 ) -> dict[str, Any]:
     markers = [
-        (each.image.text.name, each.begin, each.end, _program(each.image))
-        for each in programs(process, whole)
+        (each.program.text.name, each.begin, each.end, _program(each.program))
+        for each in program_spans(process, whole)
     ]
     return _any_thread(profile, process.command, whole, pid, markers, strings)
 
 
-def _program(image: Image) -> dict[str, Any]:
-    text = image.text
+def _program(program: Program) -> dict[str, Any]:
+    text = program.text
     data: dict[str, Any] = {
         "type": "Program",
         "command": text.name if text.argv is None else " ".join(text.argv),
-        "source": image.peak.source,
+        "source": program.peak.source,
     }
     if text.exe is not None:
         data["executable"] = text.exe
-    if image.inherited:
+    if program.inherited:
         data["inherited"] = "yes"
-    if image.peak.source != UNKNOWN:
-        data["peak"] = image.peak.rss
+    if program.peak.source != UNKNOWN:
+        data["peak"] = program.peak.rss
     return data
 
 

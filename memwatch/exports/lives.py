@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from memwatch.model.processes import SAMPLED, Image, Process
+from memwatch.model.processes import SAMPLED, Process, Program
 from memwatch.storage.load import Results
 
-ROOT = 1
 """Serial of the job's first process."""
 
 
@@ -19,10 +18,10 @@ class Life(NamedTuple):
     """It ended within the job."""
 
 
-class Program(NamedTuple):
+class ProgramSpan(NamedTuple):
     """A program that a process ran, and from when to when."""
 
-    image: Image
+    program: Program
     begin: int
     end: int
 
@@ -46,7 +45,7 @@ def life(results: Results, process: Process) -> Life:
     profile = results.profile
     begin = process.first_seen if process.start is None else process.start
     begin = max(profile.start, min(begin, process.first_seen))
-    is_root = process.serial == ROOT
+    is_root = process.is_root
     end = process.last_seen
     if process.alive or (is_root and not process.end_known):
         end = profile.end
@@ -54,14 +53,14 @@ def life(results: Results, process: Process) -> Life:
     return Life(begin, max(begin, end), is_over)
 
 
-def programs(process: Process, whole: Life) -> Iterator[Program]:
+def program_spans(process: Process, whole: Life) -> Iterator[ProgramSpan]:
     """One after the other, without gaps, from the beginning of its life to the end."""
     begin = whole.begin
-    for number, image in enumerate(process.images):
+    for number, program in enumerate(process.programs):
         end = whole.end
-        if number + 1 < len(process.images):
-            end = min(max(begin, process.images[number + 1].since), whole.end)
-        yield Program(image, begin, end)
+        if number + 1 < len(process.programs):
+            end = min(max(begin, process.programs[number + 1].since), whole.end)
+        yield ProgramSpan(program, begin, end)
         begin = end
 
 

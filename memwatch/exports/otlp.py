@@ -135,7 +135,7 @@ def _processes(results: Results) -> Iterator[dict[str, Any]]:
 
 
 def _about(profile: Profile, process: Process) -> dict[str, Any]:
-    last = process.images[-1].text
+    last = process.programs[-1].text
     started = process.start
     code = None
     if process.exit_status is not None:

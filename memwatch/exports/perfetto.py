@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from memwatch.exports.lives import Life, life, programs, samples
+from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.protobuf import integer, message, text, varint
 from memwatch.exports.text import job_name
-from memwatch.model.processes import EXACT, UNKNOWN, WATERMARK, Image, Process
+from memwatch.model.processes import EXACT, UNKNOWN, WATERMARK, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.storage.load import Results
 from memwatch.units import kib, unicode_text
@@ -119,22 +119,22 @@ def _process(results: Results, process: Process, again: dict[int, int]) -> Itera
         tree.append(integer(9, 1))  # the name only
     yield _packet(whole.begin, message(2, message(1, *tree)))
     yield _track(whole.begin, process.serial, message(3, integer(1, pid), text(6, name)))
-    for program in programs(process, whole):
-        facts = _facts(process, program.image)
-        yield _event(program.begin, _BEGIN, process.serial, program.image.text.name, facts)
-        yield _event(program.end, _END, process.serial)
+    for span in program_spans(process, whole):
+        facts = _facts(process, span.program)
+        yield _event(span.begin, _BEGIN, process.serial, span.program.text.name, facts)
+        yield _event(span.end, _END, process.serial)
     yield from _sizes(results, process, whole, pid)
 
 
-def _facts(process: Process, image: Image) -> dict[str, str | int | None]:
-    known = image.peak.source != UNKNOWN
-    is_last = image is process.images[-1]
+def _facts(process: Process, program: Program) -> dict[str, str | int | None]:
+    known = program.peak.source != UNKNOWN
+    is_last = program is process.programs[-1]
     return {
-        "command_line": None if image.text.argv is None else " ".join(image.text.argv),
-        "executable": image.text.exe,
-        "inherited": int(image.inherited),
-        "peak_rss_bytes": image.peak.rss if known else None,
-        "peak_source": image.peak.source,
+        "command_line": None if program.text.argv is None else " ".join(program.text.argv),
+        "executable": program.text.exe,
+        "inherited": int(program.inherited),
+        "peak_rss_bytes": program.peak.rss if known else None,
+        "peak_source": program.peak.source,
         "pid": process.pid,
         "wait_status": process.exit_status if is_last else None,
     }

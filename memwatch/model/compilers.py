@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from posixpath import basename
 from typing import NamedTuple, TypeAlias
 
-from memwatch.model.observations import ImageText
+from memwatch.model.observations import ProgramText
 
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "buildcache"}
 
@@ -63,12 +63,12 @@ class Unit(NamedTuple):
 Parser: TypeAlias = Callable[[Sequence[str]], Unit | None]
 
 
-def unit_of(image: ImageText) -> Unit | None:
+def unit_of(program: ProgramText) -> Unit | None:
     """What the program compiles; None when it is no compiler, or another process does the work."""
-    argv = image.argv
+    argv = program.argv
     if not argv:
         return None
-    names = {image.name, basename(argv[0]), basename(image.exe or argv[0])}
+    names = {program.name, basename(argv[0]), basename(program.exe or argv[0])}
     parse = None if names & _WRAPPERS else _parser(names, argv)
     return parse(argv) if parse else None
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from memwatch.model.observations import ImageText
+from memwatch.model.observations import ProgramText
 
-GroupKey: TypeAlias = Callable[[ImageText, int | None], str]
+GroupKey: TypeAlias = Callable[[ProgramText, int | None], str]
 """The name of the group of a process, from its program and the serial number of its parent."""
 
 COMMAND = "command"
@@ -32,22 +32,22 @@ RESTS = frozenset((NO_PARENT, NOT_A_COMPILER, UNKNOWN_SOURCE, NO_MATCH, *_UNREAD
 """Names of groups of what has no key of its own."""
 
 
-def by_command(image: ImageText, _parent: int | None) -> str:
+def by_command(program: ProgramText, _parent: int | None) -> str:
     """The program's name."""
-    return image.name
+    return program.name
 
 
-def by_exe(image: ImageText, _parent: int | None) -> str:
+def by_exe(program: ProgramText, _parent: int | None) -> str:
     """The path of its executable."""
-    return image.exe or _UNREADABLE["exe"]
+    return program.exe or _UNREADABLE["exe"]
 
 
-def by_cwd(image: ImageText, _parent: int | None) -> str:
+def by_cwd(program: ProgramText, _parent: int | None) -> str:
     """Its working directory when it was looked at."""
-    return image.cwd or _UNREADABLE["cwd"]
+    return program.cwd or _UNREADABLE["cwd"]
 
 
-def by_parent(_image: ImageText, parent: int | None) -> str:
+def by_parent(_program: ProgramText, parent: int | None) -> str:
     """The serial number of the process that started it; parent_name() has more to say."""
     return NO_PARENT if parent is None else str(parent)
 
@@ -63,10 +63,10 @@ class ByRegex:
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self._pattern = pattern
 
-    def __call__(self, image: ImageText, _parent: int | None) -> str:
-        if image.argv is None:
+    def __call__(self, program: ProgramText, _parent: int | None) -> str:
+        if program.argv is None:
             return _UNREADABLE["regex"]
-        match = self._pattern.search(" ".join(image.argv))
+        match = self._pattern.search(" ".join(program.argv))
         if not match:
             return NO_MATCH
         first = match[1] if self._pattern.groups else None
@@ -80,15 +80,15 @@ class BySource:
         self.base: str | None = None
         """That directory; paths below it become relative to it."""
 
-    def __call__(self, image: ImageText, _parent: int | None) -> str:
+    def __call__(self, program: ProgramText, _parent: int | None) -> str:
         from memwatch.model.compilers import unit_of
 
-        unit = unit_of(image)
+        unit = unit_of(program)
         if unit is None:
             return NOT_A_COMPILER
         if unit.path is None:
             return unit.name or UNKNOWN_SOURCE
-        path = "(standard input)" if unit.path == "-" else self._path(unit.path, image.cwd)
+        path = "(standard input)" if unit.path == "-" else self._path(unit.path, program.cwd)
         return f"{path} ({unit.name})" if unit.name else path
 
     def _path(self, path: str, cwd: str | None) -> str:

@@ -51,8 +51,8 @@ from memwatch.model.observations import (
     TICK_LATE,
     TICK_PARTIAL,
     Batch,
-    ImageText,
-    decode_image,
+    ProgramText,
+    decode_program,
 )
 from memwatch.model.processes import (
     EVENTS,
@@ -225,7 +225,7 @@ class Job:
             elif kind == STARTED:
                 self._started(serial, time, value, second, valid, pid, ppid)
             elif kind == IMAGE:
-                self._image(live[serial], time, batch.text[value : value + second], valid)
+                self._program(live[serial], time, batch.text[value : value + second], valid)
             elif kind == EXITED:
                 self._exited(
                     live.pop(serial),
@@ -277,8 +277,8 @@ class Job:
                 known.parent = parent
             if valid & HAS_START:
                 known.start = start
-            if self._by_parent and known.image:
-                self._regroup(known, known.image)
+            if self._by_parent and known.program:
+                self._regroup(known, known.program)
             return
         found_by = SAMPLING
         for flag, name in ((BY_EVENT, EVENTS), (BY_RECORD, RECORD), (BY_HOOK, HOOK)):
@@ -354,34 +354,34 @@ class Job:
             process.group.rss -= process.rss
             self._changed_groups.add(process.group)
 
-    def _image(self, process: LiveProcess, time: int, text: bytes, valid: int) -> None:
+    def _program(self, process: LiveProcess, time: int, text: bytes, valid: int) -> None:
         if not text:
             process.since = time
             return
-        image = decode_image(text, valid)
-        if image.exe is not None:
-            self.executables.add(image.exe)
-        elif image.argv is None:
-            image = self._unseen(process, image, valid)
+        program = decode_program(text, valid)
+        if program.exe is not None:
+            self.executables.add(program.exe)
+        elif program.argv is None:
+            program = self._unseen(process, program, valid)
         counted = process.settled
         if valid & SAME_IMAGE and counted and process.settled_at < self.ticks.count:
             # It stays in the group in which a tick has counted it, whatever its name is now.
-            process.image = image
+            process.program = program
             if not self._by_command:
                 # Where it belongs may be known only now: its command line had not been there yet.
-                self._regroup(process, image)
+                self._regroup(process, program)
             return
         self._unsettle(process)
-        if self._by_source and process.serial == 1 and not self._by_source.base:
-            self._by_source.base = image.cwd
+        if self._by_source and process.is_root and not self._by_source.base:
+            self._by_source.base = program.cwd
         if valid & SAME_IMAGE:
-            process.image = image
+            process.program = program
             process.inherited = bool(valid & INHERITED)
         else:
-            if process.image is not None:
-                self._end_image(process, counted)
-            process.begin_image(image, time, inherited=bool(valid & INHERITED))
-        group = self._group_of(image, process.parent)
+            if process.program is not None:
+                self._end_program(process, counted)
+            process.begin_program(program, time, inherited=bool(valid & INHERITED))
+        group = self._group_of(program, process.parent)
         if group is not process.group:
             self._move(process, group)
         self._changed.add(process.serial)
@@ -390,8 +390,8 @@ class Job:
         else:
             self._settle(process)
 
-    def _group_of(self, image: ImageText, parent: int | None) -> RunningGroup:
-        key = self._key(image, parent)
+    def _group_of(self, program: ProgramText, parent: int | None) -> RunningGroup:
+        key = self._key(program, parent)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = RunningGroup(key)
@@ -402,7 +402,7 @@ class Job:
     def _name_after_parent(self, group: RunningGroup, serial: int) -> None:
         parent = self.live.get(serial)
         if parent:
-            group.name = parent_name((parent.image or UNREADABLE).name, parent.pid)
+            group.name = parent_name((parent.program or UNREADABLE).name, parent.pid)
         else:
             group.name = self._parents.get(serial, NO_PARENT)
 
@@ -414,9 +414,9 @@ class Job:
             process.highest = None
         process.group = group
 
-    def _regroup(self, process: LiveProcess, image: ImageText) -> None:
+    def _regroup(self, process: LiveProcess, program: ProgramText) -> None:
         """More is known of a process than when it was put into a group."""
-        group = self._group_of(image, process.parent)
+        group = self._group_of(program, process.parent)
         if group is process.group:
             return
         settled = process.settled
@@ -426,19 +426,19 @@ class Job:
         if settled:
             self._settle(process)
 
-    def _unseen(self, process: LiveProcess, image: ImageText, valid: int) -> ImageText:
+    def _unseen(self, process: LiveProcess, program: ProgramText, valid: int) -> ProgramText:
         """The program of a process that was gone before more than its name could be read."""
         parent = self.live.get(process.parent) if valid & INHERITED and process.parent else None
         if parent:
             # The parent may run something else by now: when it forked tells, and the name.
             forked = process.first_seen if process.start is None else process.start
-            text = parent.image_at(forked)
-            if text and text.name.startswith(image.name):
+            text = parent.program_at(forked)
+            if text and text.name.startswith(program.name):
                 return text
-        return image if image.name else UNREADABLE
+        return program if program.name else UNREADABLE
 
-    def _end_image(self, process: LiveProcess, counted: bool) -> None:
-        peak = process.end_image()
+    def _end_program(self, process: LiveProcess, counted: bool) -> None:
+        peak = process.end_program()
         before = process.highest
         if counted and (before is None or peak.rss > before[0]):
             process.highest = (peak.rss, peak.time)
@@ -453,7 +453,7 @@ class Job:
     ) -> None:
         self._unsettle(process)
         self._changed.add(process.serial)
-        self._end_image(process, counted=True)
+        self._end_program(process, counted=True)
         if process.highest:
             process.group.add(*process.highest)
         ended = process.end(
@@ -476,7 +476,7 @@ class Job:
         self.never_sampled += not process.sampled
         if self.has_footprints:
             self._count_footprint(ended)
-        if process.serial == 1:
+        if process.is_root:
             self.root_status = status
 
     def _count_footprint(self, ended: Process) -> None:
@@ -492,7 +492,7 @@ class Job:
         `root_status` is for a first process whose end was seen only by who waited for it.
         """
         for process in self.live.values():
-            ended = process.serial == 1 and root_status is not None
+            ended = process.is_root and root_status is not None
             self._exited(process, root_status if ended else None, alive=not ended)
         self.live.clear()
 

@@ -13,7 +13,7 @@ TOTAL_RSS = "max_total_rss"
 PROCESS_RSS = "max_per_proc_rss"
 TOTAL_PSS = "max_total_pss"
 
-EXIT_CODES = {TOTAL_RSS: 10, PROCESS_RSS: 11, TOTAL_PSS: 10}
+BREACH_EXIT_CODES = {TOTAL_RSS: 10, PROCESS_RSS: 11, TOTAL_PSS: 10}
 
 _NO_LIMIT = 1 << 64
 
@@ -60,7 +60,7 @@ class Breach:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LimitOutcome:
     """What became of the limits of a run."""
 
     limits: Limits
@@ -78,7 +78,7 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """Of memwatch itself; 0 when no limit was exceeded."""
-        return EXIT_CODES[self.breaches[0].limit] if self.breaches else 0
+        return BREACH_EXIT_CODES[self.breaches[0].limit] if self.breaches else 0
 
 
 class Guard:
@@ -137,7 +137,7 @@ class Guard:
                 len(live),
                 serial,
                 process.pid if process else None,
-                process.image.name if process and process.image else None,
+                process.program.name if process and process.program else None,
                 tuple(sorted(held, key=lambda holder: (-holder.rss, holder.serial))),
             )
         )

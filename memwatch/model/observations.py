@@ -49,7 +49,7 @@ HAS_FOOTPRINT = 1048576
 
 
 class Batch(NamedTuple):
-    """Observations in the order they were made, and the text their images point into."""
+    """Observations in the order they were made, and the text their programs point into."""
 
     records: Sequence[Observation]
     text: bytes
@@ -59,7 +59,7 @@ Observer: TypeAlias = Callable[[Batch], None]
 """What takes all that is observed, batch after batch."""
 
 
-class ImageText(NamedTuple):
+class ProgramText(NamedTuple):
     """The program that a process runs, as the system tells it."""
 
     name: str
@@ -81,7 +81,7 @@ _KERNEL_NAME = 15
 
 # A process that was forked comes with the text of its parent: all of these share it.
 @lru_cache(maxsize=64)
-def decode_image(text: bytes, valid: int) -> ImageText:
+def decode_program(text: bytes, valid: int) -> ProgramText:
     """Takes an image's text apart. Bytes that are not UTF-8 become backslash escapes."""
     name_bytes, exe_bytes, argv_bytes = text.split(b"\0", 2)
     name = _decode(name_bytes)
@@ -102,7 +102,7 @@ def decode_image(text: bytes, valid: int) -> ImageText:
             if base.startswith(name_bytes):
                 name = _decode(base)
                 break
-    return ImageText(name, exe, argv, bool(valid & ARGV_CUT), cwd)
+    return ProgramText(name, exe, argv, bool(valid & ARGV_CUT), cwd)
 
 
 def _decode(text: bytes) -> str:

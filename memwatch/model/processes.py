@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
 from memwatch.model.groups import RunningGroup
-from memwatch.model.observations import ImageText
+from memwatch.model.observations import ProgramText
 from memwatch.model.spill import Bytes, Numbers
 
 UNKNOWN = "unknown"
@@ -64,14 +64,14 @@ class Footprint(NamedTuple):
 
 NO_FOOTPRINT = Footprint(0, UNKNOWN)
 
-UNREADABLE = ImageText("?", None, None, False)
+UNREADABLE = ProgramText("?", None, None, False)
 """The program of a process that may not be looked at."""
 
 
-class Image(NamedTuple):
+class Program(NamedTuple):
     """One program that a process ran, from one exec to the next."""
 
-    text: ImageText
+    text: ProgramText
     since: int
     """When it was first seen, or when the exec was noticed."""
     inherited: bool
@@ -90,9 +90,12 @@ class Usage(NamedTuple):
     read: int | None = None
     """Bytes read from storage."""
     written: int | None = None
-    final_mark: int | None = None
+    final_watermark: int | None = None
     """The kernel's high-water mark of its last program, at the end, as the kernel gave it."""
 
+
+ROOT = 1
+"""The serial of the command itself."""
 
 NO_USAGE = Usage()
 
@@ -114,7 +117,7 @@ class Process(NamedTuple):
     """As wait(2) gives it; None when alive or when only its parent was told."""
     alive: bool
     """Still there when the job's first process ended."""
-    images: tuple[Image, ...]
+    programs: tuple[Program, ...]
     """At least one, the last program at the end."""
     found_by: str
     """One of FOUND_BY."""
@@ -125,56 +128,61 @@ class Process(NamedTuple):
     usage: Usage
 
     @property
+    def is_root(self) -> bool:
+        """Whether it is the command itself."""
+        return self.serial == ROOT
+
+    @property
     def command(self) -> str:
         """Name of the last program it ran."""
-        return self.images[-1].text.name
+        return self.programs[-1].text.name
 
     @property
     def argv(self) -> tuple[str, ...] | None:
-        return self.images[-1].text.argv
+        return self.programs[-1].text.argv
 
     @property
-    def peak_image(self) -> Image:
+    def peak_program(self) -> Program:
         """The program under which its memory was highest.
 
         What it held between fork and exec is left out when an exec followed: that memory
         is its parent's, shared until then.
         """
-        return max(self._own_images(), key=lambda image: image.peak.rss)
+        return max(self._own_programs(), key=lambda program: program.peak.rss)
 
     @property
     def peak(self) -> Peak:
         """Exact only when that of every program it ran is: else one of them may have held more."""
-        peak = self.peak_image.peak
-        if peak.source == EXACT and any(image.peak.source != EXACT for image in self._own_images()):
+        peak = self.peak_program.peak
+        if peak.source == EXACT and any(
+            program.peak.source != EXACT for program in self._own_programs()
+        ):
             return peak._replace(source=WATERMARK)
         return peak
 
     @property
     def footprint(self) -> Footprint:
         """Exact only when that of every program it ran is, as for `peak`."""
-        every = [image.footprint for image in self._own_images()]
+        every = [program.footprint for program in self._own_programs()]
         largest = max(every, key=lambda footprint: footprint.size)
         if largest.source == EXACT and any(each.source != EXACT for each in every):
             return largest._replace(source=WATERMARK)
         return largest
 
-    def _own_images(self) -> Sequence[Image]:
-        return [image for image in self.images if not image.inherited] or self.images
+    def _own_programs(self) -> Sequence[Program]:
+        return [program for program in self.programs if not program.inherited] or self.programs
 
 
 class LiveProcess:
     """A process that is being followed. `Job` updates its fields directly, as observations come."""
 
     __slots__ = (
-        "final_mark",
+        "final_watermark",
         "first_seen",
         "footprint",
         "found_by",
         "group",
         "highest",
-        "image",
-        "images",
         "inherited",
         "parent",
         "peak",
@@ -182,6 +190,8 @@ class LiveProcess:
         "peak_time",
         "pid",
         "ppid",
+        "program",
+        "programs",
         "rss",
         "sampled",
         "serial",
@@ -220,70 +230,75 @@ class LiveProcess:
         """Its memory counts in its group; see Job."""
         self.settled_at = 0
         """How many ticks there had been when it began to."""
-        self.images: list[Image] = []
-        self.image: ImageText | None = None
+        self.programs: list[Program] = []
+        self.program: ProgramText | None = None
         self.since = seen
         self.inherited = False
         self.peak = 0
         self.peak_time = 0
         self.peak_source = UNKNOWN
         self.footprint = NO_FOOTPRINT
-        self.final_mark: int | None = None
+        self.final_watermark: int | None = None
 
-    def begin_image(self, image: ImageText, time: int, *, inherited: bool) -> None:
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the command itself."""
+        return self.serial == ROOT
+
+    def begin_program(self, program: ProgramText, time: int, *, inherited: bool) -> None:
         """It runs another program from now on."""
-        self.image = image
+        self.program = program
         self.since = time
         self.inherited = inherited
         self.peak = 0
         self.peak_time = 0
         self.peak_source = UNKNOWN
         self.footprint = NO_FOOTPRINT
-        self.final_mark = None
+        self.final_watermark = None
 
-    def note_watermark(self, mark: int, time: int, roughness: int | None) -> None:
+    def note_watermark(self, watermark: int, time: int, roughness: int | None) -> None:
         """The high-water mark of its program: at the end, and then too low by `roughness` at most;
         or so far (None)."""
         final = roughness is not None
-        if mark >= self.peak:
+        if watermark >= self.peak:
             self.peak_source = WATERMARK
         # A sample that is higher by more was taken after the next program had begun.
-        if mark > self.peak or (roughness is not None and self.peak > mark + roughness):
-            self.peak = mark
+        if watermark > self.peak or (roughness is not None and self.peak > watermark + roughness):
+            self.peak = watermark
             self.peak_time = time
         if final:
-            self.final_mark = mark
+            self.final_watermark = watermark
             self.peak_source = EXACT
 
-    def note_footprint(self, now: int, mark: int, *, final: bool) -> None:
+    def note_footprint(self, now: int, watermark: int, *, final: bool) -> None:
         """Its footprint, and the highest of its program, at the end or so far; 0: not told."""
         size, source = self.footprint
         if now > size:
             size, source = now, SAMPLED
         # A mark that is lower is that of a later program, which nobody has seen.
-        if mark and mark >= size:
-            size, source = mark, EXACT if final else WATERMARK
+        if watermark and watermark >= size:
+            size, source = watermark, EXACT if final else WATERMARK
         self.footprint = Footprint(size, source)
 
-    def image_at(self, time: int) -> ImageText | None:
+    def program_at(self, time: int) -> ProgramText | None:
         """The program that it ran then, as far as is known by now."""
-        if time >= self.since or not self.images:
-            return self.image
-        known = (image.text for image in reversed(self.images) if image.since <= time)
-        return next(known, self.images[0].text)
+        if time >= self.since or not self.programs:
+            return self.program
+        known = (program.text for program in reversed(self.programs) if program.since <= time)
+        return next(known, self.programs[0].text)
 
-    def end_image(self) -> Peak:
+    def end_program(self) -> Peak:
         peak = NO_PEAK
         if self.peak_source != UNKNOWN:
             peak = Peak(self.peak, self.peak_time, self.peak_source)
-        text = self.image or UNREADABLE
-        self.images.append(Image(text, self.since, self.inherited, peak, self.footprint))
+        text = self.program or UNREADABLE
+        self.programs.append(Program(text, self.since, self.inherited, peak, self.footprint))
         return peak
 
     def end(
         self, last_seen: int, exit_status: int | None, *, alive: bool, end_known: bool
     ) -> Process:
-        """The process as it stays on record; its last image has been ended."""
+        """The process as it stays on record; its last program has been ended."""
         return Process(
             self.serial,
             self.pid,
@@ -294,11 +309,11 @@ class LiveProcess:
             max(last_seen, self.first_seen),
             exit_status,
             alive,
-            tuple(self.images),
+            tuple(self.programs),
             self.found_by,
             end_known,
             self.sampled,
-            self.usage._replace(final_mark=self.final_mark),
+            self.usage._replace(final_watermark=self.final_watermark),
         )
 
 
@@ -306,9 +321,9 @@ class ProcessTable(Sequence[Process]):
     """Ended processes in the order they were added; rows are decoded as they are read."""
 
     # serial, pid, ppid, parent, start, first_seen, last_seen, exit_status, alive, number of
-    # images, how it was found, end known, sampled, usage
+    # programs, how it was found, end known, sampled, usage
     _ROW = struct.Struct("=qiiqqqqiBiBBBqqqqq")
-    # Of each image: bytes of its name, exe, cwd and argv, argv_cut, since, inherited, peak,
+    # Of each program: bytes of its name, exe, cwd and argv, argv_cut, since, inherited, peak,
     # peak_time, source (its number, and 16 times that of the footprint's). The four texts follow,
     # and the footprint where there is one.
     _IMAGE = struct.Struct("=iiiiBqBqqB")
@@ -332,23 +347,23 @@ class ProcessTable(Sequence[Process]):
                 process.last_seen,
                 self._or_none(process.exit_status),
                 process.alive,
-                len(process.images),
+                len(process.programs),
                 FOUND_BY.index(process.found_by),
                 process.end_known,
                 process.sampled,
                 *map(self._or_none, process.usage),
             )
-            + b"".join(map(self._pack_image, process.images))
+            + b"".join(map(self._pack_program, process.programs))
         )
         self._ends.append(len(self._rows))
 
-    def _pack_image(self, image: Image) -> bytes:
-        text = image.text
+    def _pack_program(self, program: Program) -> bytes:
+        text = program.text
         name = _encode(text.name)
         exe = None if text.exe is None else _encode(text.exe)
         cwd = None if text.cwd is None else _encode(text.cwd)
         argv = None if text.argv is None else _encode("\0".join(text.argv))
-        footprint, footprint_source = image.footprint
+        footprint, footprint_source = program.footprint
         known = PEAK_SOURCES.index(footprint_source)
         return b"".join(
             (
@@ -358,11 +373,11 @@ class ProcessTable(Sequence[Process]):
                     self._NONE if cwd is None else len(cwd),
                     self._NONE if argv is None else len(argv),
                     text.argv_cut,
-                    image.since,
-                    image.inherited,
-                    image.peak.rss,
-                    image.peak.time,
-                    PEAK_SOURCES.index(image.peak.source) | known << 4,
+                    program.since,
+                    program.inherited,
+                    program.peak.rss,
+                    program.peak.time,
+                    PEAK_SOURCES.index(program.peak.source) | known << 4,
                 ),
                 name,
                 exe or b"",
@@ -411,14 +426,14 @@ class ProcessTable(Sequence[Process]):
             last,
             None if status == none else status,
             bool(alive),
-            tuple(self._images(row, count)),
+            tuple(self._programs(row, count)),
             FOUND_BY[found_by],
             bool(end_known),
             bool(sampled),
             Usage(*(None if value == none else value for value in usage)),
         )
 
-    def _images(self, row: bytes, count: int) -> Iterator[Image]:
+    def _programs(self, row: bytes, count: int) -> Iterator[Program]:
         at = self._ROW.size
         for _ in range(count):
             *lengths, cut, since, inherited, peak, peak_time, sources = self._IMAGE.unpack_from(
@@ -434,13 +449,13 @@ class ProcessTable(Sequence[Process]):
                     at += length
             name, exe, cwd, argv = texts
             words = None if argv is None else tuple(argv.split("\0"))
-            text = ImageText(name or "", exe, words, bool(cut), cwd)
+            text = ProgramText(name or "", exe, words, bool(cut), cwd)
             footprint = NO_FOOTPRINT
             if known := sources >> 4:
                 size = self._FOOTPRINT.unpack_from(row, at)[0]
                 footprint = Footprint(size, PEAK_SOURCES[known])
                 at += self._FOOTPRINT.size
-            yield Image(
+            yield Program(
                 text,
                 since,
                 bool(inherited),

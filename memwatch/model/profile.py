@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from memwatch.model.groups import COMMAND, Group
 from memwatch.model.job import FootprintPeak, Holder, Job, PssPeak, Timeline
-from memwatch.model.limits import Outcome
+from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process, ProcessTable
-from memwatch.model.sources import LINUX, TELL_ALL
+from memwatch.model.sources import COMPLETE_SOURCES, LINUX
 
 # Below this part of the highest total a sum of proportional set sizes says nothing of that peak.
 NEAR_PEAK = 0.95
@@ -92,7 +92,9 @@ class Accuracy:
         The exit hook alone does not see processes that are killed, and kqueue does not say who was
         forked.
         """
-        return not self.lost and any(each.used and each.id in TELL_ALL for each in self.sources)
+        return not self.lost and any(
+            each.used and each.id in COMPLETE_SOURCES for each in self.sources
+        )
 
     def uses(self, source: str) -> bool:
         """Whether that one was used, by its id."""
@@ -143,7 +145,7 @@ class Profile:
     overhead: Overhead
     group_by: str = COMMAND
     """What `groups`, and the groups of `at_peak`, are made by: see groups.group_key()."""
-    limits: Outcome | None = None
+    limit_outcome: LimitOutcome | None = None
     """Those that were set for this run; None where there were none."""
     backend: str = LINUX
     """The platform that it ran on, as sources.py names it."""
@@ -252,7 +254,7 @@ class Ending:
     unreadable: int = 0
     scanning: bool = False
     error: str | None = None
-    limits: Outcome | None = None
+    limit_outcome: LimitOutcome | None = None
 
 
 def _pss(job: Job) -> PssPeak | None:
@@ -314,7 +316,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         memory_limit=ending.memory_limit,
         overhead=ending.overhead,
         group_by=job.group_by,
-        limits=ending.limits,
+        limit_outcome=ending.limit_outcome,
         backend=beginning.backend,
         max_total_footprint=job.footprint_peak,
         largest_footprint=job.largest_footprint,

@@ -14,11 +14,11 @@ from memwatch.model.groups import (
     parent_name,
 )
 from memwatch.model.job import Holder
-from memwatch.model.processes import Image, Process
+from memwatch.model.processes import Process, Program
 from memwatch.model.profile import Profile
 
 
-class Membership:
+class Grouping:
     """Says of each program that a process ran which group it counts in."""
 
     def __init__(self, profile: Profile, by: str | None = None) -> None:
@@ -33,22 +33,24 @@ class Membership:
         if isinstance(self._key, BySource):
             self._key.base = _first_directory(profile)
 
-    def group_of(self, process: Process, image: Image) -> str:
+    def group_of(self, process: Process, program: Program) -> str:
         if self._parents is not None:
             return self._parents.get(process.parent or 0, NO_PARENT)
-        return self._key(image.text, process.parent)
+        return self._key(program.text, process.parent)
 
     def groups_of(self, process: Process) -> set[str]:
         """Of all programs that it ran itself."""
-        images = [image for image in process.images if not image.inherited] or process.images
-        return {self.group_of(process, image) for image in images}
+        programs = [
+            program for program in process.programs if not program.inherited
+        ] or process.programs
+        return {self.group_of(process, program) for program in programs}
 
 
 def _first_directory(profile: Profile) -> str | None:
     """The directory in which the job was started."""
     for process in profile.processes:
-        if process.serial == 1:
-            return next((each.text.cwd for each in process.images if each.text.cwd), None)
+        if process.is_root:
+            return next((each.text.cwd for each in process.programs if each.text.cwd), None)
     return None
 
 
@@ -57,24 +59,24 @@ def regrouped(profile: Profile, by: str) -> Profile:
     known then. Raises ValueError as groups.group_key() does."""
     if by == profile.group_by:
         return profile
-    members = Membership(profile, by)
+    members = Grouping(profile, by)
     groups: dict[str, RunningGroup] = {}
     moments = _Moments(profile, members)
     for process in profile.processes:
-        last = process.images[-1]
+        last = process.programs[-1]
         current: RunningGroup | None = None
         highest = (0, 0)
-        for image in process.images:
+        for program in process.programs:
             # A fork that has executed something has hardly been anything before.
-            if image.inherited and image is not last:
+            if program.inherited and program is not last:
                 continue
-            name = members.group_of(process, image)
+            name = members.group_of(process, program)
             group = groups.setdefault(name, RunningGroup(name))
             if current and group is not current:
                 current.add(highest[0], -highest[1])
                 highest = (0, 0)
             current = group
-            highest = max(highest, (image.peak.rss, -image.peak.time))
+            highest = max(highest, (program.peak.rss, -program.peak.time))
         if current:
             current.add(highest[0], -highest[1])
         moments.look_at(process)
@@ -83,12 +85,12 @@ def regrouped(profile: Profile, by: str) -> Profile:
         profile,
         groups=tuple(sorted(ended, key=lambda group: (-group.peak_rss, group.name))),
         at_peak=moments.holders(profile.max_total_time, profile.at_peak),
-        limits=profile.limits
+        limit_outcome=profile.limit_outcome
         and replace(
-            profile.limits,
+            profile.limit_outcome,
             breaches=tuple(
                 replace(each, holders=moments.holders(each.time, each.holders))
-                for each in profile.limits.breaches
+                for each in profile.limit_outcome.breaches
             ),
         ),
         group_by=by,
@@ -98,10 +100,10 @@ def regrouped(profile: Profile, by: str) -> Profile:
 class _Moments:
     """In which groups those were who held something at the times that a profile tells of."""
 
-    def __init__(self, profile: Profile, members: Membership) -> None:
+    def __init__(self, profile: Profile, members: Grouping) -> None:
         self._members = members
         self._pids = {profile.max_total_time: {each.pid for each in profile.at_peak}}
-        for breach in profile.limits.breaches if profile.limits else ():
+        for breach in profile.limit_outcome.breaches if profile.limit_outcome else ():
             pids = self._pids.setdefault(breach.time, set())
             pids.update(each.pid for each in breach.holders)
         self._found: dict[tuple[int, int], tuple[int, str]] = {}
@@ -123,7 +125,7 @@ class _Moments:
         )
 
 
-def _at(process: Process, time: int) -> Image:
+def _at(process: Process, time: int) -> Program:
     """The program that it ran then."""
-    known = (image for image in reversed(process.images) if image.since <= time)
-    return next(known, process.images[0])
+    known = (program for program in reversed(process.programs) if program.since <= time)
+    return next(known, process.programs[0])

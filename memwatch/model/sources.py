@@ -119,7 +119,7 @@ DARWIN_SOURCES = (
     ),
 )
 
-TELL_ALL = frozenset({"connector", "perf", "taskstats"})
+COMPLETE_SOURCES = frozenset({"connector", "perf", "taskstats"})
 """Ids of those that tell of every process, however short. The exit hook does not pass those that
 are killed; kqueue tells that a process has forked, not whom."""
 

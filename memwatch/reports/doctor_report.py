@@ -120,14 +120,14 @@ _BESIDE = 7 + _NAME_WIDTH + 2
 
 def _source(source: Source, checkup: Checkup, width: int, bold: Style, dim: Style) -> Iterator[str]:
     refusal = _refusal(source, checkup)
-    mark = dim("no ") if refusal else bold("yes")
+    answer = dim("no ") if refusal else bold("yes")
     gives = source.gives if source.by_itself else f"{source.gives}: --exact"
     if width >= _BESIDE + 36:
         first, *rest = _wrapped(gives, width, _BESIDE)
-        yield f"  {mark}  {source.name:<{_NAME_WIDTH}}  {first.lstrip()}"
+        yield f"  {answer}  {source.name:<{_NAME_WIDTH}}  {first.lstrip()}"
         yield from rest
     else:
-        yield f"  {mark}  {source.name}"
+        yield f"  {answer}  {source.name}"
         yield from _wrapped(gives, width, 7)
     if not refusal:
         if caveat := sources.caveat(source.number, checkup.facts):

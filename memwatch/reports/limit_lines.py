@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memwatch.model.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, Outcome
+from memwatch.model.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, LimitOutcome
 from memwatch.model.profile import Profile
 from memwatch.units import Style, count, format_size, printable
 
@@ -17,7 +17,7 @@ _MARGIN = " " * 17
 
 
 def lines(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
-    outcome = profile.limits
+    outcome = profile.limit_outcome
     if not outcome:
         return
     if not outcome.breaches:
@@ -35,7 +35,7 @@ def lines(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
     yield from _holders(outcome.breaches[0], bold, dim)
 
 
-def _kept(profile: Profile, outcome: Outcome) -> Iterator[str]:
+def _kept(profile: Profile, outcome: LimitOutcome) -> Iterator[str]:
     limits = zip(NAMES.values(), outcome.limits, strict=True)
     texts = (f"{name} {format_size(size)}" for name, size in limits if size is not None)
     known = "not exceeded in any sample"
@@ -56,7 +56,7 @@ def _who(breach: Breach) -> str:
     return f"pid {breach.pid}, {printable(breach.command or '?')}{alone}"
 
 
-def _ending(outcome: Outcome) -> str:
+def _ending(outcome: LimitOutcome) -> str:
     if not outcome.kill:
         return "the job was not ended (--on-limit report)"
     if not outcome.struck:

@@ -14,7 +14,7 @@ from memwatch.units import count, format_size, printable
 # A name that is cut shorter says nothing.
 SHORTEST_NAME = 4
 
-CUT = "…"
+ELLIPSIS = "…"
 
 
 class Tick(NamedTuple):
@@ -71,7 +71,7 @@ def _largest(processes: Iterable[LiveProcess]) -> Largest | None:
     process = max(processes, key=lambda each: each.rss, default=None)
     if process is None or not process.rss:
         return None
-    return Largest(process.image.name if process.image else "?", process.pid, process.rss)
+    return Largest(process.program.name if process.program else "?", process.pid, process.rss)
 
 
 def line(state: State, width: int) -> str:
@@ -85,7 +85,7 @@ def line(state: State, width: int) -> str:
         text = longer
     else:
         return _with_largest(text, state.largest, width)
-    return text or cut(parts[0], width)
+    return text or cut_to_columns(parts[0], width)
 
 
 def _parts(state: State) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _with_largest(text: str, largest: Largest | None, width: int) -> str:
     room = width - columns(text_and_size)
     if room < min(SHORTEST_NAME, columns(name)):
         return text
-    return text_and_size + cut(name, room)
+    return text_and_size + cut_to_columns(name, room)
 
 
 def format_elapsed(seconds: float) -> str:
@@ -130,11 +130,11 @@ def columns(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(char) in "WFA" else 1 for char in text)
 
 
-def cut(text: str, width: int) -> str:
+def cut_to_columns(text: str, width: int) -> str:
     """The text, or as much of its beginning as fits into `width` columns."""
     if columns(text) <= width:
         return text
-    room = width - columns(CUT)
+    room = width - columns(ELLIPSIS)
     if room < 0:
         return ""
     kept = 0
@@ -143,4 +143,4 @@ def cut(text: str, width: int) -> str:
         if room < 0:
             kept = number
             break
-    return text[:kept] + CUT
+    return text[:kept] + ELLIPSIS

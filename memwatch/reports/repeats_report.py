@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from memwatch.analysis.repeats import Run, Series, Spread
+from memwatch.analysis.repeats import RepeatedRun, Series, Spread
 from memwatch.units import (
     Style,
     command_text,
@@ -19,18 +19,20 @@ from memwatch.units import (
     unicode_text,
 )
 
-_SIZES: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
+_SIZES: tuple[tuple[str, str, Callable[[RepeatedRun], float | None]], ...] = (
     ("Total RSS", "total_rss_kib", lambda run: run.total_rss),
     ("Total PSS", "total_pss_kib", lambda run: run.total_pss),
     ("Largest process", "largest_process_kib", lambda run: run.largest),
 )
-_OTHERS: tuple[tuple[str, str, Callable[[Run], float | None], Callable[[float], str]], ...] = (
+_OTHERS: tuple[
+    tuple[str, str, Callable[[RepeatedRun], float | None], Callable[[float], str]], ...
+] = (
     ("Processes", "processes", lambda run: run.processes, lambda value: f"{value:,g}"),
     ("Duration", "duration_seconds", lambda run: run.duration, lambda value: f"{value:.2f} s"),
 )
 
 
-def progress(run: Run, wanted: int) -> str:
+def progress(run: RepeatedRun, wanted: int) -> str:
     """One line for a run that is over."""
     parts = [
         f"{name} {_size(size)}"

@@ -92,7 +92,7 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
     if largest:
         yield (
             f"Max per process: {bold(format_size(largest.peak.rss))}  "
-            f"(pid {largest.pid}, {_name(largest.peak_image.text.name)})"
+            f"(pid {largest.pid}, {_name(largest.peak_program.text.name)})"
         )
     yield from _footprint(profile, bold)
 
@@ -258,7 +258,7 @@ def _what(process: Process, room: int, dim: Style) -> str:
     """A process's name and as much of its command line as fits."""
     name = _name(process.command)
     note = ""
-    peak_name = process.peak_image.text.name
+    peak_name = process.peak_program.text.name
     if peak_name != process.command:
         note = f" (peak as {_name(peak_name)})"
     if process.alive:
@@ -274,9 +274,9 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
     by = profile.group_by
     groups = sorted(profile.groups, key=lambda group: group.name in RESTS)
     if shown.filter:
-        from memwatch.model.regroup import Membership
+        from memwatch.model.regroup import Grouping
 
-        members = Membership(profile)
+        members = Grouping(profile)
         names = set().union(*(members.groups_of(process) for process in shown.processes))
         groups = [group for group in groups if group.name in names]
     if len(groups) < 2 and by == COMMAND:

@@ -23,7 +23,7 @@ from memwatch.model.memory_limit import CGROUP_V1, CGROUP_V2, MACHINE, MemoryLim
 from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
 
 
-class Membership(NamedTuple):
+class CgroupPaths(NamedTuple):
     """The groups a process is in, as paths in their hierarchies; None where it is in none."""
 
     memory_v1: str | None
@@ -51,7 +51,7 @@ class Limit(NamedTuple):
 # Parsing: text in, values out ---------------------------------------------------------------------
 
 
-def parse_membership(text: str) -> Membership:
+def parse_cgroup_paths(text: str) -> CgroupPaths:
     """/proc/PID/cgroup: a line `ID:CONTROLLERS:PATH` for each hierarchy; version 2 has ID 0."""
     memory_v1 = v2 = None
     # Not splitlines(): a path may hold a form feed, or whatever else it takes for a line's end.
@@ -64,7 +64,7 @@ def parse_membership(text: str) -> Membership:
             v2 = path
         elif "memory" in controllers.split(","):
             memory_v1 = path
-    return Membership(memory_v1, v2)
+    return CgroupPaths(memory_v1, v2)
 
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
@@ -211,10 +211,10 @@ def _least(values: Iterable[int | None]) -> int | None:
 
 def find(proc_root: str = "/proc") -> MemoryCgroup | None:
     """The group of this process; None when it is in none, or none is mounted where it can see."""
-    membership = parse_membership(read_text(f"{proc_root}/self/cgroup"))
+    paths = parse_cgroup_paths(read_text(f"{proc_root}/self/cgroup"))
     # A controller is in one hierarchy only.
-    version = 2 if membership.memory_v1 is None else 1
-    path = membership.v2 if version == 2 else membership.memory_v1
+    version = 2 if paths.memory_v1 is None else 1
+    path = paths.v2 if version == 2 else paths.memory_v1
     if path is None:
         return None
     mounts = parse_mounts(read_text(f"{proc_root}/self/mountinfo"))

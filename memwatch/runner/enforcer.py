@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from memwatch.model.limits import Breach, Limits, Outcome
+from memwatch.model.limits import Breach, LimitOutcome, Limits
 from memwatch.runner.native import Struck
 
 # A process that cannot be ended, in an uninterruptible sleep say, is not waited for longer.
@@ -57,14 +57,14 @@ class Enforcer:
         if self._is_over():
             self._killed.update(self._strike(signal.SIGKILL).living)
 
-    def finish(self, is_hurried: Callable[[], bool]) -> Outcome | None:
+    def finish(self, is_hurried: Callable[[], bool]) -> LimitOutcome | None:
         """After the command has ended: sees to it that nobody is left. None without limits.
 
         Once `is_hurried()`, those that SIGTERM did not end are killed at once.
         """
         if not self._limits.any:
             return None
-        return Outcome(
+        return LimitOutcome(
             self._limits,
             self._kill_after is not None,
             tuple(self._breaches),

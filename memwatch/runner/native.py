@@ -170,17 +170,17 @@ class SignalQueue:
         os.close(self.fd)
 
 
-class Usage(NamedTuple):
+class OwnUsage(NamedTuple):
     """What this process has used: CPU nanoseconds, and its highest RSS in bytes if known."""
 
     cpu: int
     rss_peak: int | None
 
 
-def own_usage() -> Usage:
+def own_usage() -> OwnUsage:
     usage = ffi.new("mw_usage *")
     _check(lib.mw_own_usage(usage))
-    return Usage(usage.cpu, usage.rss_peak if usage.valid & HAS_WATERMARK else None)
+    return OwnUsage(usage.cpu, usage.rss_peak if usage.valid & HAS_WATERMARK else None)
 
 
 PSS_OFF = 0

@@ -39,7 +39,7 @@ SHOWN_EVERY = 100_000_000
 """The same while progress is shown."""
 
 
-class Recorder(Protocol):
+class RunRecorder(Protocol):
     """Takes everything that is observed, between a beginning and an ending."""
 
     def begin(self, beginning: Beginning) -> None: ...
@@ -133,7 +133,7 @@ def profile_command(
     command: Sequence[str],
     options: RunOptions,
     *,
-    recorder: Recorder | None = None,
+    recorder: RunRecorder | None = None,
     observers: Sequence[Observer] = (),
     on_progress: Callable[[Job, Batch], None] | None = None,
 ) -> Profile:
@@ -171,7 +171,7 @@ class Run:
         command: Sequence[str],
         options: RunOptions,
         *,
-        recorder: Recorder | None = None,
+        recorder: RunRecorder | None = None,
         observers: Sequence[Observer] = (),
         on_progress: Callable[[Job, Batch], None] | None = None,
     ) -> None:
@@ -315,7 +315,7 @@ class Run:
             unreadable=stats.unreadable,
             scanning=stats.scanning,
             error=_in_words(self._failure) if self._failure else None,
-            limits=self._limit_outcome,
+            limit_outcome=self._limit_outcome,
         )
         if self._recorder:
             self._recorder.end(ending)

@@ -15,16 +15,16 @@ from typing import Any
 from memwatch.model.groups import COMMAND, Group, group_key
 from memwatch.model.job import FootprintPeak, Holder, PssPeak, Timeline
 from memwatch.model.limits import (
-    EXIT_CODES,
+    BREACH_EXIT_CODES,
     PROCESS_RSS,
     TOTAL_PSS,
     TOTAL_RSS,
     Breach,
+    LimitOutcome,
     Limits,
-    Outcome,
 )
 from memwatch.model.memory_limit import MemoryLimit
-from memwatch.model.observations import ImageText
+from memwatch.model.observations import ProgramText
 from memwatch.model.processes import (
     FOUND_BY,
     NO_FOOTPRINT,
@@ -32,10 +32,10 @@ from memwatch.model.processes import (
     PEAK_SOURCES,
     UNKNOWN,
     Footprint,
-    Image,
     Peak,
     Process,
     ProcessTable,
+    Program,
     Usage,
 )
 from memwatch.model.profile import Accuracy, Clock, Overhead, Profile, Sampling, SourceOutcome
@@ -105,7 +105,7 @@ def _profile(document: dict[str, Any]) -> Profile:
             Overhead(_nanoseconds(usage["cpu_seconds"]), _bytes(usage["max_rss_kib"]))
         ),
         group_by=group_by,
-        limits=None if limits is None else _limits(limits),
+        limit_outcome=None if limits is None else _limits(limits),
         backend=usage.get("backend", LINUX),  # there was no other
         max_total_footprint=_total_footprint(document),
         largest_footprint=largest_footprint,
@@ -160,11 +160,11 @@ def _holders(items: list[dict[str, Any]]) -> tuple[Holder, ...]:
     )
 
 
-def _limits(fields: dict[str, Any]) -> Outcome:
+def _limits(fields: dict[str, Any]) -> LimitOutcome:
     limits = Limits(
         *(_bytes(fields[f"{name}_kib"]) for name in (TOTAL_RSS, PROCESS_RSS, TOTAL_PSS))
     )
-    outcome = Outcome(
+    outcome = LimitOutcome(
         checked(limits),
         fields["on_limit"] == "kill",
         tuple(map(_breach, fields["exceeded"])),
@@ -176,7 +176,7 @@ def _limits(fields: dict[str, Any]) -> Outcome:
 
 
 def _breach(fields: dict[str, Any]) -> Breach:
-    if fields["limit"] not in EXIT_CODES:
+    if fields["limit"] not in BREACH_EXIT_CODES:
         raise ValueError(f"there is no limit {fields['limit']!r}")
     breach = Breach(
         limit=fields["limit"],
@@ -193,7 +193,7 @@ def _breach(fields: dict[str, Any]) -> Breach:
 
 
 def _process(fields: dict[str, Any]) -> Process:
-    images = tuple(_image(fields, number) for number in range(len(fields["images"])))
+    programs = tuple(_program(fields, number) for number in range(len(fields["images"])))
     process = Process(
         serial=fields["serial"],
         pid=fields["pid"],
@@ -204,7 +204,7 @@ def _process(fields: dict[str, Any]) -> Process:
         last_seen=_time(fields["last_seen"]),
         exit_status=wait_status(fields["wait_status"]),
         alive=fields["alive_at_end"],
-        images=images,
+        programs=programs,
         found_by=fields["found_by"],
         end_known=fields["end_time"] is not None,
         # Of one process it is not told, only of all: accuracy.never_sampled.
@@ -222,7 +222,7 @@ def _process(fields: dict[str, Any]) -> Process:
     return checked(process)
 
 
-def _image(process: dict[str, Any], number: int) -> Image:
+def _program(process: dict[str, Any], number: int) -> Program:
     fields = process["images"][number]
     is_last = number == len(process["images"]) - 1
     argv = None if fields["argv"] is None else tuple(fields["argv"])
@@ -230,7 +230,7 @@ def _image(process: dict[str, Any], number: int) -> Image:
     if fields["peak_source"] != UNKNOWN:
         at = _time(process["peak_time"] or fields["since"])
         peak = checked(Peak(_bytes_of(fields["max_rss_kib"]), at, fields["peak_source"]))
-    text = ImageText(
+    text = ProgramText(
         fields["command"],
         process["exe"] if is_last else fields.get("exe"),
         argv,
@@ -242,7 +242,7 @@ def _image(process: dict[str, Any], number: int) -> Image:
         size = _bytes_of(fields["max_phys_footprint_kib"])
         footprint = checked(Footprint(size, fields["phys_footprint_source"]))
     since = _time(fields["since"])
-    return checked(Image(checked(text), since, fields["inherited"], peak, footprint))
+    return checked(Program(checked(text), since, fields["inherited"], peak, footprint))
 
 
 def _total_footprint(document: dict[str, Any]) -> FootprintPeak | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from memwatch.model.filters import Shown
 from memwatch.model.job import Holder
-from memwatch.model.processes import UNKNOWN, Footprint, Image, Process
+from memwatch.model.processes import UNKNOWN, Footprint, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.units import format_date, kib, unicode_text
 
@@ -118,7 +118,7 @@ def _memory_limit(profile: Profile) -> dict[str, Any]:
 
 
 def _limits(profile: Profile) -> dict[str, Any] | None:
-    outcome = profile.limits
+    outcome = profile.limit_outcome
     if not outcome:
         return None
     return {
@@ -207,7 +207,7 @@ def _accuracy(profile: Profile) -> dict[str, Any]:
 
 
 def _process(profile: Profile, process: Process) -> dict[str, Any]:
-    last = process.images[-1].text
+    last = process.programs[-1].text
     peak = process.peak
     footprint = process.footprint
     usage = process.usage
@@ -225,7 +225,7 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "peak_source": peak.source,
         "max_phys_footprint_kib": _footprint_kib(footprint),
         "phys_footprint_source": footprint.source,
-        "final_watermark_kib": _kib(usage.final_mark),
+        "final_watermark_kib": _kib(usage.final_watermark),
         "peak_time": None if peak.source == UNKNOWN else _date(profile, peak.time),
         "first_seen": _date(profile, process.first_seen),
         "last_seen": _date(profile, process.last_seen),
@@ -238,26 +238,26 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "written_bytes": usage.written,
         "wait_status": process.exit_status,
         "alive_at_end": process.alive,
-        "images": [_image(profile, each) for each in process.images],
+        "images": [_program(profile, each) for each in process.programs],
     }
 
 
-def _image(profile: Profile, image: Image) -> dict[str, Any]:
-    known = image.peak.source != UNKNOWN
+def _program(profile: Profile, program: Program) -> dict[str, Any]:
+    known = program.peak.source != UNKNOWN
     fields: dict[str, Any] = {
-        "command": image.text.name,
-        "argv": image.text.argv,
-        "exe": image.text.exe,
-        "cwd": image.text.cwd,
-        "since": _date(profile, image.since),
-        "inherited": image.inherited,
-        "max_rss_kib": kib(image.peak.rss) if known else None,
-        "peak_source": image.peak.source,
+        "command": program.text.name,
+        "argv": program.text.argv,
+        "exe": program.text.exe,
+        "cwd": program.text.cwd,
+        "since": _date(profile, program.since),
+        "inherited": program.inherited,
+        "max_rss_kib": kib(program.peak.rss) if known else None,
+        "peak_source": program.peak.source,
     }
     # There are many of these, and most systems keep none.
-    if image.footprint.source != UNKNOWN:
-        fields["max_phys_footprint_kib"] = _footprint_kib(image.footprint)
-        fields["phys_footprint_source"] = image.footprint.source
+    if program.footprint.source != UNKNOWN:
+        fields["max_phys_footprint_kib"] = _footprint_kib(program.footprint)
+        fields["phys_footprint_source"] = program.footprint.source
     return fields
 
 

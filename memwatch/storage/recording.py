@@ -24,7 +24,7 @@ from typing import Any
 
 from memwatch.model import observations
 from memwatch.model.job import Holder
-from memwatch.model.limits import EXIT_CODES, Breach, Limits, Outcome
+from memwatch.model.limits import BREACH_EXIT_CODES, Breach, LimitOutcome, Limits
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import Batch
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
@@ -35,7 +35,7 @@ from memwatch.version import __version__
 FORMAT = 2
 """Raised when a reader of the format before would misunderstand a file.
 
-1: no working directories in the text of images. What is written otherwise has a bit of its own,
+1: no working directories in the text of programs. What is written otherwise has a bit of its own,
 so that both are read alike.
 """
 
@@ -93,7 +93,9 @@ class Recorder:
             self._write({"records": batch.records, "text": text})
 
     def end(self, ending: Ending) -> None:
-        self._write({"end": asdict(ending)}, last=True)
+        fields = asdict(ending)
+        fields["limits"] = fields.pop("limit_outcome")
+        self._write({"end": fields}, last=True)
         self.close()
 
     def close(self) -> None:
@@ -183,7 +185,7 @@ def _beginning(head: dict[str, Any]) -> Beginning:
 
 
 def _ending(fields: dict[str, Any]) -> Ending:
-    limits = fields.get("limits")
+    limits = fields.pop("limits", None)
     ending = Ending(
         **{
             **fields,
@@ -192,14 +194,14 @@ def _ending(fields: dict[str, Any]) -> Ending:
             "memory_limit": checked(MemoryLimit(**fields["memory_limit"])),
             "sources": tuple(checked(SourceOutcome(**source)) for source in fields["sources"]),
             "held_back": tuple(fields["held_back"]),
-            "limits": None if limits is None else _outcome(limits),
+            "limit_outcome": None if limits is None else _outcome(limits),
         }
     )
     return checked(ending)
 
 
-def _outcome(fields: dict[str, Any]) -> Outcome:
-    outcome = Outcome(
+def _outcome(fields: dict[str, Any]) -> LimitOutcome:
+    outcome = LimitOutcome(
         checked(Limits(*fields["limits"])),
         fields["kill"],
         tuple(map(_breach, fields["breaches"])),
@@ -212,7 +214,7 @@ def _outcome(fields: dict[str, Any]) -> Outcome:
 
 def _breach(fields: dict[str, Any]) -> Breach:
     holders = tuple(checked(Holder(*each)) for each in fields["holders"])
-    if fields["limit"] not in EXIT_CODES:
+    if fields["limit"] not in BREACH_EXIT_CODES:
         raise ValueError(f"there is no limit {fields['limit']!r}")
     return checked(Breach(**{**fields, "holders": holders}))
 

@@ -16,7 +16,7 @@ from memwatch.model.groups import KINDS, described
 from memwatch.model.memory_limit import MACHINE
 from memwatch.model.processes import FOUND_BY, PEAK_SOURCES, Process
 from memwatch.model.profile import Profile
-from memwatch.model.regroup import Membership
+from memwatch.model.regroup import Grouping
 from memwatch.model.tracks import PssSum, Track, Tracks
 from memwatch.reports.summary import duration, exit_text, notes, oom_text
 from memwatch.units import (
@@ -98,7 +98,7 @@ def page_of(
     words = _Words()
     columns = [
         *_processes(processes, at, words),
-        *_images(processes, at, words),
+        *_programs(processes, at, words),
         Column("image_group", _groups(profile, processes)),
     ]
     ticks: Sequence[int] = timeline.times if timeline else ()
@@ -238,47 +238,54 @@ def _processes(processes: list[Process], at: _Times, words: _Words) -> list[Colu
         Column("system", [_or(usage.system, 1000) for usage in usages]),
         Column("read", [_or(usage.read) for usage in usages]),
         Column("written", [_or(usage.written) for usage in usages]),
-        Column("images", [len(process.images) for process in processes]),
+        Column("images", [len(process.programs) for process in processes]),
         Column("name", [words(printable(process.command)) for process in processes]),
     ]
 
 
-def _images(processes: list[Process], at: _Times, words: _Words) -> list[Column]:
-    images = [image for process in processes for image in process.images]
+def _programs(processes: list[Process], at: _Times, words: _Words) -> list[Column]:
+    programs = [program for process in processes for program in process.programs]
     # Most processes run one program, so beside the process's own these are mostly 0.
     later = [
-        at(image.since) - at(_begin(process)[0])
+        at(program.since) - at(_begin(process)[0])
         for process in processes
-        for image in process.images
+        for program in process.programs
     ]
-    lower = [process.peak.rss - image.peak.rss for process in processes for image in process.images]
+    lower = [
+        process.peak.rss - program.peak.rss for process in processes for program in process.programs
+    ]
     return [
-        Column("image_name", [words(printable(image.text.name)) for image in images]),
+        Column("image_name", [words(printable(program.text.name)) for program in programs]),
         Column(
             "image_line",
-            [words(command_line(image.text.argv, cut=image.text.argv_cut)) for image in images],
+            [
+                words(command_line(program.text.argv, cut=program.text.argv_cut))
+                for program in programs
+            ],
         ),
         Column(
-            "image_exe", [words(image.text.exe and printable(image.text.exe)) for image in images]
+            "image_exe",
+            [words(program.text.exe and printable(program.text.exe)) for program in programs],
         ),
         Column(
-            "image_cwd", [words(image.text.cwd and printable(image.text.cwd)) for image in images]
+            "image_cwd",
+            [words(program.text.cwd and printable(program.text.cwd)) for program in programs],
         ),
         Column("image_later", later),
-        Column("image_forked", [image.inherited for image in images]),
+        Column("image_forked", [program.inherited for program in programs]),
         Column("image_lower", lower),
-        Column("image_source", [PEAK_SOURCES.index(image.peak.source) for image in images]),
+        Column("image_source", [PEAK_SOURCES.index(program.peak.source) for program in programs]),
     ]
 
 
 def _groups(profile: Profile, processes: list[Process]) -> list[int]:
-    """The group of each image: its place in the profile's list, -1 for none of them."""
+    """The group of each program: its place in the profile's list, -1 for none of them."""
     number = {group.name: place for place, group in enumerate(profile.groups)}
-    group_of = Membership(profile).group_of
+    group_of = Grouping(profile).group_of
     return [
-        number.get(group_of(process, image), -1)
+        number.get(group_of(process, program), -1)
         for process in processes
-        for image in process.images
+        for program in process.programs
     ]
 
 
@@ -322,7 +329,7 @@ def _facts(profile: Profile) -> Iterable[Fact]:
             bound = "at least " if not pss.unread else bound
         yield Fact("Peak total PSS", bound + format_size(pss.total), how)
     if largest:
-        name = printable(largest.peak_image.text.name)
+        name = printable(largest.peak_program.text.name)
         how = f"{name}, pid {largest.pid}, {largest.peak.source}"
         yield Fact("Largest process", format_size(largest.peak.rss), how)
     yield from _footprints(profile)

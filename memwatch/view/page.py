@@ -120,7 +120,7 @@ def _process(profile: Profile, process: Process) -> tuple[str, ...]:
         peak.source,
         f"{profile.elapsed(begin):.3f}",
         f"{profile.elapsed(process.last_seen):.3f}" if not process.alive else "running",
-        command_line(process.argv, cut=process.images[-1].text.argv_cut) or UNKNOWN,
+        command_line(process.argv, cut=process.programs[-1].text.argv_cut) or UNKNOWN,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from memwatch.model.job import Job
-from memwatch.model.observations import IMAGE, TICK, Batch, ImageText, Observation, decode_image
+from memwatch.model.observations import IMAGE, TICK, Batch, Observation, ProgramText, decode_program
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -74,7 +74,7 @@ class Fact(NamedTuple):
     valid: int
     pid: int
     ppid: int
-    image: ImageText | None
+    program: ProgramText | None
 
 
 class Row(NamedTuple):
@@ -145,7 +145,7 @@ class Played:
                     continue
                 if kind == IMAGE:
                     text = batch.text[fact.value : fact.value + fact.second]
-                    fact = fact._replace(image=decode_image(text, fact.valid) if text else None)
+                    fact = fact._replace(program=decode_program(text, fact.valid) if text else None)
                 found.append(fact)
         return found
 

@@ -167,7 +167,9 @@ def test_the_same_profile(play, new_tree, tmp_path):
     for mine, theirs in zip(in_order(mac), in_order(linux), strict=True):
         for name in set(mine._fields) - UNLIKE_OF_PROCESS.keys():
             assert getattr(mine, name) == getattr(theirs, name), (mine.pid, name)
-        assert [image.text for image in mine.images] == [image.text for image in theirs.images]
-        assert [image.peak.rss for image in mine.images] == [
-            image.peak.rss for image in theirs.images
+        assert [program.text for program in mine.programs] == [
+            program.text for program in theirs.programs
+        ]
+        assert [program.peak.rss for program in mine.programs] == [
+            program.peak.rss for program in theirs.programs
         ]

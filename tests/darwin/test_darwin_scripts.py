@@ -57,11 +57,11 @@ def test_one_process(play, sources):
     assert (start.pid, start.ppid, start.process) == (ROOT, ME, 1)
     assert start.valid & HAS_START
     assert start.second == pytest.approx(0, abs=1000)
-    image = seen.one(IMAGE)
-    assert image.image.name == "make"
-    assert image.image.exe == "/usr/bin/make"
-    assert image.image.argv == ("make", "all")
-    assert image.valid & (HAS_EXE | HAS_ARGV | ARGV_CUT) == HAS_EXE | HAS_ARGV
+    program = seen.one(IMAGE)
+    assert program.program.name == "make"
+    assert program.program.exe == "/usr/bin/make"
+    assert program.program.argv == ("make", "all")
+    assert program.valid & (HAS_EXE | HAS_ARGV | ARGV_CUT) == HAS_EXE | HAS_ARGV
     memory = seen.one(MEMORY)
     assert (memory.value, memory.valid & HAS_RSS) == (5 * MIB, HAS_RSS)
     assert seen.one(TICK).value == 5 * MIB
@@ -119,7 +119,7 @@ def test_a_whole_tree_is_found_in_one_tick(play, sources):
     for pid, parent in ((101, 100), (102, 100), (110, 101), (111, 110)):
         assert started[pid].valid & HAS_PARENT
         assert (started[pid].ppid, started[pid].value) == (parent, serials[parent])
-    names = {f.pid: f.image.name for f in seen.all(IMAGE)}
+    names = {f.pid: f.program.name for f in seen.all(IMAGE)}
     assert names[111] == "cc1"
     assert names[110] == "cc"
     assert seen.live == {100, 101, 102, 110, 111}
@@ -131,9 +131,9 @@ def test_a_fork_has_nothing_of_its_own_yet(play):
         "at 10\nfork 100 101\nat 20\nexec 101 /bin/ls ls\nset 101 rss 2M",
         "tick 5, tick 15, tick 25",
     )
-    images = [f.image.name for f in seen.all(IMAGE, 101)]
-    assert images[-1] == "ls"
-    assert len(images) == 2
+    programs = [f.program.name for f in seen.all(IMAGE, 101)]
+    assert programs[-1] == "ls"
+    assert len(programs) == 2
     assert seen.all(TICK)[-1].second == 2
 
 
@@ -150,7 +150,7 @@ def test_the_same_pid_twice(play):
     assert seen.one(EXITED, 101).process == first.process
     assert seen.one(EXITED, 102)
     assert seen.live == {100, 101}
-    assert "stranger" not in {f.image.name for f in seen.all(IMAGE) if f.image}
+    assert "stranger" not in {f.program.name for f in seen.all(IMAGE) if f.program}
 
 
 def test_the_same_pid_at_once(play):
@@ -199,7 +199,7 @@ def test_a_daemon_that_executes(play, sources):
         sources=sources,
     )
     assert seen.live == {100, 102}
-    assert seen.all(IMAGE, 102)[-1].image.name == "daemon"
+    assert seen.all(IMAGE, 102)[-1].program.name == "daemon"
 
 
 # Vanishing and ending
@@ -308,7 +308,7 @@ def test_short_lives_between_two_looks(play):
     assert not any(seen.errors)
 
 
-# Images
+# Programs
 
 
 def test_one_program_after_another(play):
@@ -318,9 +318,9 @@ def test_one_program_after_another(play):
         "at 30\nexec 101 /usr/bin/python3 python3 z\nat 40\nexit 101",
         "tick 5, tick 15, tick 25, tick 35, tick 45, tick 55",
     )
-    argvs = [f.image.argv for f in seen.all(IMAGE, 101) if f.image]
+    argvs = [f.program.argv for f in seen.all(IMAGE, 101) if f.program]
     assert argvs == [("sh", "x"), ("python3", "y"), ("python3", "z")]
-    # The kernel's peak is of the image; the last one's is known to its end.
+    # The kernel's peak is of the program; the last one's is known to its end.
     marks = [f.second / MIB for f in seen.all(FOOTPRINT, 101) if f.valid & HAS_WATERMARK]
     assert marks[:2] == [8, 4]
     assert [f.second for f in seen.all(FOOTPRINT, 101) if f.valid & FINAL] == [16384]
@@ -341,22 +341,22 @@ def test_one_program_after_another(play):
 )
 def test_odd_command_lines(play, what, argv, cut):
     seen = play(f"args 100 {what}", "tick 5")
-    image = seen.one(IMAGE)
-    assert image.image.exe == "/usr/bin/make"
+    program = seen.one(IMAGE)
+    assert program.program.exe == "/usr/bin/make"
     if argv is None:
-        assert not image.image.argv or not any(image.image.argv)
+        assert not program.program.argv or not any(program.program.argv)
     else:
-        assert image.image.argv in (argv, ("",))  # empty words are no words
-    assert bool(image.valid & ARGV_CUT) is cut
+        assert program.program.argv in (argv, ("",))  # empty words are no words
+    assert bool(program.valid & ARGV_CUT) is cut
 
 
 def test_a_command_line_longer_than_what_is_kept(play):
     word = "x" * 100_000
     seen = play(f"fork 100 101\nexec 101 /bin/echo echo {word} {word}", "tick 5, tick 15")
-    image = seen.one(IMAGE, 101)
-    assert image.valid & ARGV_CUT
-    assert image.image.argv[:2] == ("echo", word)
-    assert set(image.image.argv[2]) == {"x"}
+    program = seen.one(IMAGE, 101)
+    assert program.valid & ARGV_CUT
+    assert program.program.argv[:2] == ("echo", word)
+    assert set(program.program.argv[2]) == {"x"}
 
 
 @pytest.mark.parametrize("length", [15, 16, 17, 40])
@@ -364,7 +364,7 @@ def test_long_names(play, length):
     """The kernel cuts them; the whole of them is in the path."""
     name = ("abcdefghij" * 4)[:length]
     seen = play(f"fork 100 101\nexec 101 /opt/{name} {name} x", "tick 5, tick 15")
-    assert seen.one(IMAGE, 101).image.name == name
+    assert seen.one(IMAGE, 101).program.name == name
 
 
 # Others' processes
@@ -378,10 +378,10 @@ def test_a_process_of_another_user(play):
         "reap 101",
         "tick 5, tick 15, tick 25, tick 35, tick 45",
     )
-    image = seen.all(IMAGE, 101)[-1]
-    assert image.image.name == "sudo"
-    assert image.image.exe == "/usr/bin/sudo"
-    assert not image.image.argv
+    program = seen.all(IMAGE, 101)[-1]
+    assert program.program.name == "sudo"
+    assert program.program.exe == "/usr/bin/sudo"
+    assert not program.program.argv
     assert not [f for f in seen.all(MEMORY, 101) if f.valid & HAS_RSS and f.value]
     assert seen.all(TICK)[1].valid & TICK_PARTIAL
     assert seen.all(TICK)[1].value == 16384
@@ -481,7 +481,7 @@ def test_lost_words(play, looks):
     assert seen.live == {100, 103}
     assert seen.one(EXITED, 101)
     assert seen.one(EXITED, 102)
-    assert seen.all(IMAGE, 102)[-1].image.name == "ls"
+    assert seen.all(IMAGE, 102)[-1].program.name == "ls"
 
 
 # What it costs

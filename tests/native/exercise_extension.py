@@ -186,7 +186,7 @@ def sample_forks():
     assert os.waitstatus_to_exitcode(exits[1][2]) == 3
     for batch in batches:
         for record in kinds(batch, obs.IMAGE):
-            assert obs.decode_image(batch.text[record[2] : record[2] + record[3]], record[5]).name
+            assert obs.decode_program(batch.text[record[2] : record[2] + record[3]], record[5]).name
 
 
 def run_profile():
@@ -206,8 +206,8 @@ def many_records():
                 source.tick(50, tick * MS)
             batch = source.read()
             assert len(kinds(batch, obs.TICK)) == 6000
-            (image,) = kinds(batch, obs.IMAGE)
-            text = obs.decode_image(batch.text[image[2] : image[2] + image[3]], image[5])
+            (program,) = kinds(batch, obs.IMAGE)
+            text = obs.decode_program(batch.text[program[2] : program[2] + program[3]], program[5])
             assert text.argv == ("word",) * 8000
             assert not text.argv_cut
             assert source.read() == ([], b"")
@@ -220,8 +220,8 @@ def long_command_line():
         with sampler(proc_root=str(proc.root)) as source:
             source.tick(50, MS)
             batch = source.read()
-    (image,) = kinds(batch, obs.IMAGE)
-    text = obs.decode_image(batch.text[image[2] : image[2] + image[3]], image[5])
+    (program,) = kinds(batch, obs.IMAGE)
+    text = obs.decode_program(batch.text[program[2] : program[2] + program[3]], program[5])
     assert text.argv_cut
     assert len(text.argv[0]) >= 128 << 10
 

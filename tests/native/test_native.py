@@ -104,7 +104,7 @@ FOLLOW_CASES = (
     "closing",
 )
 
-# Of those in which things happen between any two reads, about one in two thousand shows an image
+# Of those in which things happen between any two reads, about one in two thousand shows an program
 # twice, or a peak under the wrong one: there is no telling then. None of these does.
 FIRST_SEED = 1
 HISTORIES = 6_000

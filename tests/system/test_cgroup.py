@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.runner import cgroup
-from memwatch.runner.cgroup import Limit, Membership, MemoryCgroup, Mount, folders_of
+from memwatch.runner.cgroup import CgroupPaths, Limit, MemoryCgroup, Mount, folders_of
 from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
 
 MIB = 1 << 20
@@ -61,33 +61,33 @@ cgroup cgroup rw,memory
 
 
 @pytest.mark.parametrize(
-    ("text", "membership"),
+    ("text", "paths"),
     [
-        (V2_SESSION, Membership(None, "/user.slice/user-1000.slice/session-3.scope")),
+        (V2_SESSION, CgroupPaths(None, "/user.slice/user-1000.slice/session-3.scope")),
         (
             V1_SESSION,
-            Membership(*["/user.slice/user-1000.slice/session-3.scope"] * 2),
+            CgroupPaths(*["/user.slice/user-1000.slice/session-3.scope"] * 2),
         ),
         # Hybrid, and the job in a group of one hierarchy only.
-        ("4:memory:/process/1\n2:cpuacct:/\n0::/\n", Membership("/process/1", "/")),
-        (f"4:cpu,memory,hugetlb:{CONTAINER}\n", Membership(CONTAINER, None)),
-        ("0::/\n", Membership(None, "/")),
+        ("4:memory:/process/1\n2:cpuacct:/\n0::/\n", CgroupPaths("/process/1", "/")),
+        (f"4:cpu,memory,hugetlb:{CONTAINER}\n", CgroupPaths(CONTAINER, None)),
+        ("0::/\n", CgroupPaths(None, "/")),
         # A group with a colon and blanks in its name, and one that has been removed.
-        ("0::/a:b c/d\n", Membership(None, "/a:b c/d")),
-        ("0::/gone (deleted)\n", Membership(None, "/gone (deleted)")),
+        ("0::/a:b c/d\n", CgroupPaths(None, "/a:b c/d")),
+        ("0::/gone (deleted)\n", CgroupPaths(None, "/gone (deleted)")),
         # Moved out of the namespace it looks from.
-        ("0::/../other\n", Membership(None, "/../other")),
+        ("0::/../other\n", CgroupPaths(None, "/../other")),
         # A named hierarchy that only sounds like it.
-        ("1:name=memory:/a\n", Membership(None, None)),
-        ("1:memory_recursive:/a\n", Membership(None, None)),
-        ("", Membership(None, None)),
-        ("garbage\n\n::\n0:\n0::relative\n:memory\n", Membership(None, None)),
+        ("1:name=memory:/a\n", CgroupPaths(None, None)),
+        ("1:memory_recursive:/a\n", CgroupPaths(None, None)),
+        ("", CgroupPaths(None, None)),
+        ("garbage\n\n::\n0:\n0::relative\n:memory\n", CgroupPaths(None, None)),
         # Not ends of lines, whatever Python's splitlines() has to say.
-        ("0::/a\x0cb\x1cc\u2028d\n", Membership(None, "/a\x0cb\x1cc\u2028d")),
+        ("0::/a\x0cb\x1cc\u2028d\n", CgroupPaths(None, "/a\x0cb\x1cc\u2028d")),
     ],
 )
-def test_membership(text: str, membership: Membership) -> None:
-    assert cgroup.parse_membership(text) == membership
+def test_membership(text: str, paths: CgroupPaths) -> None:
+    assert cgroup.parse_cgroup_paths(text) == paths
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_any_mount_is_read(root: list[str], point: list[str], optional: list[str
 def test_any_group_is_read(parts: list[str], controllers: str) -> None:
     path = "/" + "/".join(parts)
     text = f"9:{controllers}:{path}\n8:cpuset:/other\n0::/other\n"
-    assert cgroup.parse_membership(text) == Membership(path, "/other")
+    assert cgroup.parse_cgroup_paths(text) == CgroupPaths(path, "/other")
 
 
 @given(PARTS, PARTS, PARTS)
@@ -254,7 +254,7 @@ def test_no_folder_is_outside_the_mount(root: str, path: str) -> None:
 @example(V1_MOUNTS)
 @example("0::\n")
 def test_parsers_take_anything(text: str) -> None:
-    cgroup.parse_membership(text)
+    cgroup.parse_cgroup_paths(text)
     cgroup.parse_mounts(text)
     cgroup.parse_meminfo(text)
     parse_entry(text, "oom_kill")

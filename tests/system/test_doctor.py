@@ -222,7 +222,7 @@ def test_each_way_is_there_once() -> None:
 
 
 def test_a_profile_is_complete_by_ways_that_there_are() -> None:
-    assert set(sources.IDS.values()) > sources.TELL_ALL
+    assert set(sources.IDS.values()) > sources.COMPLETE_SOURCES
 
 
 # source, errno, facts; words of the reason and of the remedy; None: there is no remedy.

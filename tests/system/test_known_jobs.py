@@ -265,7 +265,7 @@ def test_exec_of_the_same_program(memwatch):
     assert holds(process, 30)
 
 
-def test_one_image_per_exec(memwatch, burner):
+def test_one_program_per_exec(memwatch, burner):
     """However often a process is caught in the middle of one."""
     execs = 20
     words = ["exec", "["] * execs + ["]"] * execs
@@ -274,7 +274,9 @@ def test_one_image_per_exec(memwatch, burner):
         (process,) = result.json["processes"]
         assert len(process["images"]) <= execs + 1
         # One that nobody could look at has no name.
-        assert {"burner"} <= {image["command"] for image in process["images"]} <= {"burner", "?"}
+        assert (
+            {"burner"} <= {program["command"] for program in process["images"]} <= {"burner", "?"}
+        )
 
 
 def test_parent_that_never_reaps(memwatch, state_of, wait_until):

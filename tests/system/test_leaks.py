@@ -53,7 +53,7 @@ class Script:
         self.records: list[tuple[int, ...]] = []
         self.text = b""
 
-    def image(self, time: float, serial: int, name: str, valid: int = 0) -> None:
+    def program(self, time: float, serial: int, name: str, valid: int = 0) -> None:
         text = f"{name}\0/bin/{name}\0{name}\0--option\0".encode()
         at = len(self.text)
         self.text += text
@@ -63,7 +63,7 @@ class Script:
     def start(self, time: float, serial: int, name: str = "program") -> None:
         now = round(time * SECOND)
         self.records.append((now, serial, 0, now, STARTED, 0, 100 + serial, 0))
-        self.image(time, serial, name)
+        self.program(time, serial, name)
 
     def memory(self, time: float, serial: int, mib: float) -> None:
         now = round(time * SECOND)
@@ -182,9 +182,9 @@ def test_each_program_is_judged_by_itself():
     script = Script()
     script.start(0, 1, "small")
     script.life(1, 0, 100, lambda t: 10)
-    script.image(100, 1, "leaky")
+    script.program(100, 1, "leaky")
     script.life(1, 100, 200)
-    script.image(200, 1, "large")
+    script.program(200, 1, "large")
     script.life(1, 200, 300, lambda t: 500)
     found = script.judge()
     assert found.judged == 3
@@ -197,7 +197,7 @@ def test_more_that_is_learnt_of_a_program_does_not_begin_another():
     script = Script()
     script.start(0, 1, "early")
     script.life(1, 0, 50)
-    script.image(50, 1, "late", SAME_IMAGE)
+    script.program(50, 1, "late", SAME_IMAGE)
     # When it was executed: it has no text.
     script.records.append((50 * SECOND, 1, 0, 0, IMAGE, SAME_IMAGE, 101, 0))
     script.life(1, 50, 100, lambda t: 100 + t)
@@ -209,7 +209,7 @@ def test_more_that_is_learnt_of_a_program_does_not_begin_another():
 def test_a_fork_is_a_process_of_its_own():
     script = Script()
     script.start(0, 1)
-    script.image(0, 2, "worker", INHERITED)
+    script.program(0, 2, "worker", INHERITED)
     script.life(2, 0, 100)
     script.exit(100, 2)
     (leak,) = script.judge().found

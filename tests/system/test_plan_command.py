@@ -11,7 +11,7 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.commands.plan import MOST_JOBS
-from memwatch.model.limits import TOTAL_RSS, Breach, Limits, Outcome
+from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
 
 MIB = 1 << 20
 
@@ -130,7 +130,9 @@ def test_a_command_that_may_not_have_done_all(recorded, plan):
         in plan(path)["notes"]
     )
     breach = Breach(TOTAL_RSS, 20 * MIB, 22 * MIB, 0, 3, None, None, None, ())
-    path = recorded(status=15, limits=Outcome(Limits(20 * MIB), True, (breach,), struck=True))
+    path = recorded(
+        status=15, limit_outcome=LimitOutcome(Limits(20 * MIB), True, (breach,), struck=True)
+    )
     (note,) = (note for note in plan(path)["notes"] if "may not have done all" in note)
     assert note.endswith(": memwatch ended it at its limit of 20.0 MiB.")
     assert not any("may not have done all" in note for note in plan(recorded())["notes"])

@@ -228,18 +228,18 @@ def test_the_format_before_is_read(tmp_path):
     (tmp_path / "old.jsonl").write_text(old)
     new, old = (load(str(tmp_path / name)).profile for name in ("new.jsonl", "old.jsonl"))
     assert list(old.processes) == list(new.processes)
-    assert old.processes[-1].images[0].text.cwd is None
+    assert old.processes[-1].programs[0].text.cwd is None
 
 
 def test_the_working_directory_is_recorded(tmp_path):
     recorder = Recorder(str(tmp_path / "a.jsonl"))
     recorder.begin(BEGINNING)
     text = b"make\0/usr/bin/make\0/build\0make\0-j8\0"
-    image = (1000, 1, 0, len(text), IMAGE, HAS_EXE | HAS_CWD | HAS_ARGV, 101, 0)
-    recorder.add(Batch([BATCHES[0].records[0], image], text))
+    program = (1000, 1, 0, len(text), IMAGE, HAS_EXE | HAS_CWD | HAS_ARGV, 101, 0)
+    recorder.add(Batch([BATCHES[0].records[0], program], text))
     recorder.end(ENDING)
     (process,) = load(str(tmp_path / "a.jsonl")).profile.processes
-    assert process.images[0].text.cwd == "/build"
+    assert process.programs[0].text.cwd == "/build"
     assert process.argv == ("make", "-j8")
 
 

@@ -14,7 +14,7 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.analysis import repeats
-from memwatch.analysis.repeats import Run, Series
+from memwatch.analysis.repeats import RepeatedRun, Series
 from memwatch.reports import repeats_report as report
 from memwatch.storage.load import load
 
@@ -41,13 +41,13 @@ def counting(*more: str) -> list[str]:
 # -- A series --------------------------------------------------------------------------------------
 
 
-def run_of(number: int, size: int | None = 100, code: int = 0, **more: Any) -> Run:
+def run_of(number: int, size: int | None = 100, code: int = 0, **more: Any) -> RepeatedRun:
     total = None if size is None else size * MIB
     fields = {"pss": None, "largest": total, "processes": 3, "duration": 2.0, "exact": True} | more
-    return Run(number, code, total, *fields.values(), None)
+    return RepeatedRun(number, code, total, *fields.values(), None)
 
 
-def series_of(*runs: Run, wanted: int = 5, **more: Any) -> Series:
+def series_of(*runs: RepeatedRun, wanted: int = 5, **more: Any) -> Series:
     fields = {"signal": 0, "left_behind": ()} | more
     return Series(("make",), 10**7, wanted, runs, **fields)
 

@@ -132,7 +132,7 @@ def test_exit_hook_as_an_ordinary_user(blow, needs, known_gap, kind):
     report, truth = judged.report, judged.truth
     assert report.used("hook")
     # Who neither exits by exit_group nor executes does not come by.
-    came_by = {p for p in truth.pids if p in truth.announced or len(truth.images[p]) > 1}
+    came_by = {p for p in truth.pids if p in truth.announced or len(truth.programs[p]) > 1}
     assert came_by <= set(report.by_pid)
     judged.peaks_are_exact(truth.announced)
     assert report.exact() <= truth.announced
@@ -164,21 +164,21 @@ def test_exit_hook_as_root(blow, needs, known_gap):
     judged = blow("mixed", "--exact")
     judged.everything_is_there()
     judged.peaks_are_exact(
-        {pid for pid, images in judged.truth.images.items() if max(images) < 2},
+        {pid for pid, programs in judged.truth.programs.items() if max(programs) < 2},
     )
 
 
 @as_nobody
-def test_each_image_has_its_own_exact_peak(blow, needs):
+def test_each_program_has_its_own_exact_peak(blow, needs):
     needs("hook")
     judged = blow("reexec", "--exact", count=FEWER)
-    for pid, images in judged.truth.images.items():
+    for pid, programs in judged.truth.programs.items():
         own = [each for each in judged.report.by_pid[pid]["images"] if not each["inherited"]]
-        true = [images[number] for number in sorted(images) if number]
+        true = [programs[number] for number in sorted(programs) if number]
         assert len(own) == len(true)
-        for image, known in zip(own, true, strict=True):
+        for program, known in zip(own, true, strict=True):
             # A look while it had more than it says afterwards: see ROUGHNESS.
-            assert 0 <= image["max_rss_kib"] - known.peak <= judged.ROUGHNESS, (known, own)
+            assert 0 <= program["max_rss_kib"] - known.peak <= judged.ROUGHNESS, (known, own)
         assert {each["peak_source"] for each in own} == {"exact"}
         assert [each["argv"][1:] for each in own] == [judged.truth.argv(each) for each in true]
         assert all(each.peak >= each.touched for each in true)
@@ -213,7 +213,7 @@ def test_one_source_alone(blow, needs, known_gap, source, kind):
         judged.everything_is_there()
     if source == "taskstats":
         judged.peaks_are_exact(
-            {pid for pid, images in judged.truth.images.items() if max(images) < 2}
+            {pid for pid, programs in judged.truth.programs.items() if max(programs) < 2}
         )
     else:
         assert not report.exact()

@@ -193,8 +193,10 @@ def test_a_killed_job_is_reported(storm, start, needs, report_of, options):
         # It did not come by the hook, and there is no record of its exit.
         assert report.by_pid[root]["peak_source"] != "exact"
         records = storm.records()
-        reaped = {each.pid for each in records if each.image == storm.REAPED}
-        ended = {each.pid: each.peak for each in records if each.image == 0 and each.pid in reaped}
+        reaped = {each.pid for each in records if each.program == storm.REAPED}
+        ended = {
+            each.pid: each.peak for each in records if each.program == 0 and each.pid in reaped
+        }
         assert len(ended) >= COUNT // 2 - 8
         for pid, peak in ended.items():
             process = report.by_pid[pid]

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memwatch.analysis.ci_checks import (
-    EXIT_CODES,
     FAILED,
     INCONCLUSIVE,
     PASSED,
     PROCESS_LIMIT,
     REGRESSION,
+    RESULT_EXIT_CODES,
     SKIPPED,
     TOTAL_LIMIT,
     UNPROVEN,
@@ -30,7 +30,7 @@ from memwatch.analysis.ci_checks import (
 from memwatch.analysis.comparison import compare
 from memwatch.analysis.thresholds import parse_thresholds
 from memwatch.model.job import PssPeak
-from memwatch.model.limits import TOTAL_RSS, Breach, Limits, Outcome
+from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
 from memwatch.model.processes import Peak
 from memwatch.model.profile import Profile, SourceOutcome
 from memwatch.reports import github, junit
@@ -86,8 +86,8 @@ def test_one_process_can_be_over_the_limit_of_all(run):
     profile = run()
     largest = profile.largest
     peak = Peak(50 * MIB, 0, "exact")
-    image = largest.images[-1]._replace(peak=peak)
-    profile = replace(profile, largest=largest._replace(images=(image,)))
+    program = largest.programs[-1]._replace(peak=peak)
+    profile = replace(profile, largest=largest._replace(programs=(program,)))
     check = judged(profile, total_rss=40 * MIB)
     assert check.outcome == FAILED
     assert "one process alone" in check.finding
@@ -177,7 +177,9 @@ def test_a_breach_before_the_end_is_one(run, kind):
 def test_a_job_that_was_ended_at_a_limit_keeps_no_other(run):
     profile = run()
     breach = Breach(TOTAL_RSS, 9 * MIB, 11 * MIB, profile.start, 2, None, None, None, ())
-    told = replace(profile, limits=Outcome(Limits(9 * MIB), True, (breach,), struck=True))
+    told = replace(
+        profile, limit_outcome=LimitOutcome(Limits(9 * MIB), True, (breach,), struck=True)
+    )
     check = judged(told, total_rss=20 * MIB)
     assert check.outcome == UNPROVEN
     assert check.finding.endswith(
@@ -186,8 +188,11 @@ def test_a_job_that_was_ended_at_a_limit_keeps_no_other(run):
     assert judged(told, total_rss=9 * MIB).outcome == FAILED
     assert changes(run(29), told)[0].outcome == UNPROVEN
     # It was only told of, or nothing happened.
-    for outcome in (Outcome(Limits(9 * MIB), False, (breach,)), Outcome(Limits(9 * MIB), True, ())):
-        check = judged(replace(profile, limits=outcome), total_rss=20 * MIB)
+    for outcome in (
+        LimitOutcome(Limits(9 * MIB), False, (breach,)),
+        LimitOutcome(Limits(9 * MIB), True, ()),
+    ):
+        check = judged(replace(profile, limit_outcome=outcome), total_rss=20 * MIB)
         assert check.outcome == PASSED
 
 
@@ -343,7 +348,7 @@ def test_the_first_result_that_applies_decides(run):
             if REGRESSION in failed or unproven
             else 0
         )
-        assert judgment.exit_code == expected == EXIT_CODES[judgment.result]
+        assert judgment.exit_code == expected == RESULT_EXIT_CODES[judgment.result]
         said = line(judgment)
         assert said.isprintable()
         assert said.startswith(f"{HEADLINES[judgment.result]}: ")

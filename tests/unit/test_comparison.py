@@ -17,8 +17,8 @@ import pytest
 from memwatch.analysis.comparison import Comparison, Verdict, class_of, compare, judge
 from memwatch.analysis.confidence import Interval
 from memwatch.analysis.thresholds import DEFAULT, Threshold, Thresholds
-from memwatch.model.observations import ImageText
-from memwatch.model.processes import NO_PEAK, SAMPLING, Image, Process, Usage
+from memwatch.model.observations import ProgramText
+from memwatch.model.processes import NO_PEAK, SAMPLING, Process, Program, Usage
 from memwatch.model.profile import Profile
 from memwatch.reports import comparison_report as report
 from memwatch.storage.load import load
@@ -125,8 +125,8 @@ def test_words(base, candidate, words):
 
 
 def process(name: str, *argv: str) -> Process:
-    image = Image(ImageText(name, None, argv or None, False), 0, False, NO_PEAK)
-    return Process(1, 1, 1, None, 0, 0, 0, 0, False, (image,), SAMPLING, True, True, Usage())
+    program = Program(ProgramText(name, None, argv or None, False), 0, False, NO_PEAK)
+    return Process(1, 1, 1, None, 0, 0, 0, 0, False, (program,), SAMPLING, True, True, Usage())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memwatch.model.compilers import Unit, unit_of
-from memwatch.model.observations import ImageText
+from memwatch.model.observations import ProgramText
 
 GCC = "/usr/lib/gcc/x86_64-linux-gnu/12/"
 LLVM = "/usr/lib/llvm-14/bin/clang"
@@ -21,7 +21,7 @@ LLVM = "/usr/lib/llvm-14/bin/clang"
 
 def unit(line: str, exe: str | None = None) -> Unit | None:
     argv = tuple(line.split(" "))
-    return unit_of(ImageText(argv[0].rsplit("/", 1)[-1][:15], exe, argv, False))
+    return unit_of(ProgramText(argv[0].rsplit("/", 1)[-1][:15], exe, argv, False))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_wrapper_under_the_name_of_a_compiler_is_none() -> None:
 
 
 def test_without_a_command_line_there_is_nothing_to_tell() -> None:
-    assert unit_of(ImageText("cc1", "/usr/lib/cc1", None, False)) is None
+    assert unit_of(ProgramText("cc1", "/usr/lib/cc1", None, False)) is None
 
 
 words = st.sampled_from(
@@ -131,7 +131,7 @@ words = st.sampled_from(
 
 @given(st.lists(words, min_size=1, max_size=8))
 def test_any_command_line_can_be_read(argv: list[str]) -> None:
-    found = unit_of(ImageText(argv[0][:15], None, tuple(argv), False))
+    found = unit_of(ProgramText(argv[0][:15], None, tuple(argv), False))
     if found and found.path:
         assert found.path in argv
 

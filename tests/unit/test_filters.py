@@ -9,24 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memwatch.model.filters import Filter, apply
-from memwatch.model.observations import ImageText
+from memwatch.model.observations import ProgramText
 from memwatch.model.processes import (
     NO_PEAK,
     NO_USAGE,
     SAMPLED,
     SAMPLING,
-    Image,
     Peak,
     Process,
     ProcessTable,
+    Program,
 )
 
 
 def process(serial: int, name: str, rss: int | None) -> Process:
     peak = NO_PEAK if rss is None else Peak(rss, 5, SAMPLED)
-    image = Image(ImageText(name, None, None, False), 1, False, peak)
+    program = Program(ProgramText(name, None, None, False), 1, False, peak)
     return Process(
-        *(serial, 100, 1, None, None, 1, 2, None, False, (image,)),
+        *(serial, 100, 1, None, None, 1, 2, None, False, (program,)),
         *(SAMPLING, False, rss is not None, NO_USAGE),
     )
 

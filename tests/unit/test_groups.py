@@ -42,17 +42,17 @@ from memwatch.model.observations import (
     STARTED,
     TICK,
     Batch,
-    ImageText,
+    ProgramText,
 )
 
 
-def image(
+def program(
     *argv: str, exe: str | None = None, cwd: str | None = "/build", name: str | None = None
-) -> ImageText:
-    return ImageText(name or (argv[0] if argv else "?"), exe, argv or None, False, cwd)
+) -> ProgramText:
+    return ProgramText(name or (argv[0] if argv else "?"), exe, argv or None, False, cwd)
 
 
-def key(by: str, text: ImageText, parent: int | None = None) -> str:
+def key(by: str, text: ProgramText, parent: int | None = None) -> str:
     return group_key(by)(text, parent)
 
 
@@ -60,7 +60,7 @@ def key(by: str, text: ImageText, parent: int | None = None) -> str:
 
 
 def test_by_command_exe_and_directory() -> None:
-    text = image("cc", "-c", "a.c", exe="/usr/bin/gcc", cwd="/build/lib")
+    text = program("cc", "-c", "a.c", exe="/usr/bin/gcc", cwd="/build/lib")
     assert key("command", text) == "cc"
     assert key("exe", text) == "/usr/bin/gcc"
     assert key("cwd", text) == "/build/lib"
@@ -68,7 +68,7 @@ def test_by_command_exe_and_directory() -> None:
 
 @pytest.mark.parametrize("by", ["exe", "cwd", "(x)", "ppid"])
 def test_what_is_not_known_is_said_to_be_unknown(by: str) -> None:
-    name = key(by, ImageText("?", None, None, False, None))
+    name = key(by, ProgramText("?", None, None, False, None))
     assert name.startswith("(")
     assert name in RESTS
 
@@ -86,7 +86,7 @@ def test_what_is_not_known_is_said_to_be_unknown(by: str) -> None:
     ],
 )
 def test_by_regex(pattern: str, line: str, expected: str) -> None:
-    assert key(pattern, image(*line.split())) == expected
+    assert key(pattern, program(*line.split())) == expected
 
 
 @pytest.mark.parametrize("by", ["comand", "CWD", "cc1", "", "pid", "crate-name"])
@@ -102,7 +102,7 @@ def test_a_bad_regex() -> None:
 
 @pytest.mark.parametrize("by", KINDS)
 def test_keywords_are_keywords(by: str) -> None:
-    assert isinstance(key(by, image("cc")), str)
+    assert isinstance(key(by, program("cc")), str)
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def test_sources_are_named_from_where_the_job_began(
 ) -> None:
     by_source = BySource()
     by_source.base = "/build"
-    assert by_source(image("cc1", path, cwd=cwd), None) == expected
+    assert by_source(program("cc1", path, cwd=cwd), None) == expected
 
 
 def test_sources() -> None:
     by_source = BySource()
-    assert by_source(image("cc1", "-"), None) == "(standard input)"
-    assert by_source(image("cc1", "@f"), None) == UNKNOWN_SOURCE
-    assert by_source(image("make"), None) == NOT_A_COMPILER
-    assert by_source(image("rustc", "--crate-name", "x", "m.rs"), None) == "/build/m.rs (crate x)"
+    assert by_source(program("cc1", "-"), None) == "(standard input)"
+    assert by_source(program("cc1", "@f"), None) == UNKNOWN_SOURCE
+    assert by_source(program("make"), None) == NOT_A_COMPILER
+    assert by_source(program("rustc", "--crate-name", "x", "m.rs"), None) == "/build/m.rs (crate x)"
 
 
 # A job
@@ -439,7 +439,9 @@ def test_who_broke_a_limit_is_in_the_same_groups(recorded: Path) -> None:
         for report in (document, again)
     )
     assert {pid for pid, _ in grouped} == {pid for pid, _ in held}
-    exes = {(each["pid"], image["exe"]) for each in again["processes"] for image in each["images"]}
+    exes = {
+        (each["pid"], program["exe"]) for each in again["processes"] for program in each["images"]
+    }
     assert grouped <= exes
 
 

@@ -109,7 +109,7 @@ class Script:
             ppid=ppid,
         )
 
-    def image(
+    def program(
         self,
         time: int,
         serial: int,
@@ -162,7 +162,7 @@ class Script:
         return self._add(time, skipped, TICK, value=total, second=count, valid=HAS_RSS | flags)
 
     def batches(self, cuts: Sequence[int] = ()) -> list[Batch]:
-        """The same facts in several batches, each with the text of its own images."""
+        """The same facts in several batches, each with the text of its own programs."""
         edges = [0, *sorted(cuts), len(self.facts)]
         return [self._batch(edges[i], edges[i + 1]) for i in range(len(edges) - 1)]
 
@@ -220,7 +220,9 @@ def groups(job: Job) -> dict[str, tuple[int, int, int]]:
 
 
 def test_one_process() -> None:
-    script = Script().started(10, 1, pid=70, ppid=7, start=9).image(10, 1, "cc", "cc", "-c", "x.c")
+    script = (
+        Script().started(10, 1, pid=70, ppid=7, start=9).program(10, 1, "cc", "cc", "-c", "x.c")
+    )
     script.memory(10, 1, 500).tick(10, 500, 1)
     script.memory(20, 1, 900, 950).tick(20, 900, 1)
     script.memory(30, 1, 400).tick(30, 400, 1)
@@ -241,7 +243,7 @@ def test_one_process() -> None:
 
 
 def test_the_first_of_equal_totals_is_the_peak() -> None:
-    script = Script().started(1, 1).image(1, 1, "a").memory(1, 1, 5).tick(1, 5, 1)
+    script = Script().started(1, 1).program(1, 1, "a").memory(1, 1, 5).tick(1, 5, 1)
     script.tick(2, 5, 1).tick(3, 5, 1)
     job = script.job()
     assert job.max_total_time == 1
@@ -266,7 +268,7 @@ def test_the_first_of_equal_totals_is_the_peak() -> None:
     ],
 )
 def test_where_a_peak_comes_from(facts: list[tuple[int, int, int | None]], peak: Peak) -> None:
-    script = Script().started(1, 1).image(1, 1, "a")
+    script = Script().started(1, 1).program(1, 1, "a")
     for time, rss, watermark in facts:
         script.memory(time, 1, rss, watermark).tick(time, rss, 1)
     (process,) = script.job().processes
@@ -274,7 +276,7 @@ def test_where_a_peak_comes_from(facts: list[tuple[int, int, int | None]], peak:
 
 
 def test_unreadable_memory_is_unknown_and_not_zero() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
     script.started(1, 2, parent=1).tick(1, 10, 2, flags=TICK_PARTIAL)
     job = script.job()
     process = processes(job)[2]
@@ -287,8 +289,8 @@ def test_unreadable_memory_is_unknown_and_not_zero() -> None:
 
 
 def test_seen_only_in_the_tick_in_which_it_ended() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
-    script.started(2, 2, parent=1).image(2, 2, "ls").memory(2, 2, 7).exited(2, 2)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
+    script.started(2, 2, parent=1).program(2, 2, "ls").memory(2, 2, 7).exited(2, 2)
     script.tick(2, 10, 1)
     job = script.job()
     process = processes(job)[2]
@@ -300,8 +302,8 @@ def test_seen_only_in_the_tick_in_which_it_ended() -> None:
 
 
 def test_alive_at_the_end() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
-    script.started(1, 2, parent=1).image(1, 2, "daemon").memory(1, 2, 20).tick(1, 30, 2)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
+    script.started(1, 2, parent=1).program(1, 2, "daemon").memory(1, 2, 20).tick(1, 30, 2)
     script.exited(5, 1, 0).tick(5, 20, 1)
     job = script.job()
     daemon = processes(job)[2]
@@ -325,7 +327,7 @@ def test_nothing_at_all() -> None:
 
 
 def test_a_sample_far_above_the_mark_at_the_end_was_of_the_next_program() -> None:
-    script = Script().started(1, 1).image(1, 1, "a").memory(1, 1, 90).tick(1, 90, 1)
+    script = Script().started(1, 1).program(1, 1, "a").memory(1, 1, 90).tick(1, 90, 1)
     job = script.final(9, 1, 50, roughness=30).exited(9, 1, 0, known=True).job()
     assert job.processes[0].peak == Peak(50, 9, EXACT)
 
@@ -345,13 +347,13 @@ def test_a_sample_far_above_the_mark_at_the_end_was_of_the_next_program() -> Non
 def test_the_mark_at_the_end_makes_a_peak_exact(
     samples: list[tuple[int, int]], mark: int, peak: Peak
 ) -> None:
-    script = Script().started(1, 1).image(1, 1, "a")
+    script = Script().started(1, 1).program(1, 1, "a")
     for time, rss in samples:
         script.memory(time, 1, rss).tick(time, rss, 1)
     job = script.final(9, 1, mark).exited(9, 1, 0, known=True).job()
     (process,) = job.processes
     assert process.peak == peak
-    assert process.usage.final_mark == mark
+    assert process.usage.final_watermark == mark
     assert job.peaks == {EXACT: 1}
     assert job.largest == process
     assert groups(job) == {"a": (1, peak.rss, peak.rss)}
@@ -359,30 +361,30 @@ def test_the_mark_at_the_end_makes_a_peak_exact(
 
 def test_a_peak_is_exact_when_the_mark_of_each_program_is_known() -> None:
     def chain(*, all_known: bool) -> Process:
-        script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
+        script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
         if all_known:
             script.final(2, 1, 15)
-        script.image(2, 1, "cc").memory(2, 1, 60).tick(2, 60, 1).final(3, 1, 70)
+        script.program(2, 1, "cc").memory(2, 1, 60).tick(2, 60, 1).final(3, 1, 70)
         job = script.exited(3, 1, 0, known=True).job()
         (process,) = job.processes
         assert job.peaks == {process.peak.source: 1}
         return process
 
     known = chain(all_known=True)
-    assert [image.peak for image in known.images] == [Peak(15, 2, EXACT), Peak(70, 3, EXACT)]
+    assert [program.peak for program in known.programs] == [Peak(15, 2, EXACT), Peak(70, 3, EXACT)]
     assert known.peak == Peak(70, 3, EXACT)
     # The shell may have held more than the compiler, for all that is known.
     unsure = chain(all_known=False)
-    assert [image.peak.source for image in unsure.images] == [SAMPLED, EXACT]
+    assert [program.peak.source for program in unsure.programs] == [SAMPLED, EXACT]
     assert unsure.peak == Peak(70, 3, WATERMARK)
-    assert unsure.usage.final_mark == 70
+    assert unsure.usage.final_watermark == 70
 
 
 def test_the_mark_of_an_earlier_program_is_not_that_of_the_last() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
-    script.final(2, 1, 15).image(2, 1, "cc").memory(2, 1, 5).tick(2, 5, 1).exited(3, 1, 9)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
+    script.final(2, 1, 15).program(2, 1, "cc").memory(2, 1, 5).tick(2, 5, 1).exited(3, 1, 9)
     (process,) = script.job().processes
-    assert process.usage.final_mark is None
+    assert process.usage.final_watermark is None
     assert process.peak == Peak(15, 2, EXACT)._replace(source=WATERMARK)
 
 
@@ -390,7 +392,7 @@ def test_the_mark_of_an_earlier_program_is_not_that_of_the_last() -> None:
     ("flag", "name"), [(BY_EVENT, EVENTS), (BY_RECORD, RECORD), (BY_HOOK, HOOK), (0, SAMPLING)]
 )
 def test_who_told_of_a_process(flag: int, name: str) -> None:
-    script = Script().started(1, 1).image(1, 1, "sh")
+    script = Script().started(1, 1).program(1, 1, "sh")
     job = script.started(2, 2, parent=1, found_by=flag).job()
     assert processes(job)[2].found_by == name
     assert job.found_by[name] >= 1
@@ -399,8 +401,8 @@ def test_who_told_of_a_process(flag: int, name: str) -> None:
 
 def test_a_start_that_is_told_again_is_no_other_process() -> None:
     """It was looked at before word of its fork came, which knows more."""
-    script = Script().started(1, 1).image(1, 1, "sh")
-    script.started(20, 2, ppid=1, start=10).image(20, 2, "ls")
+    script = Script().started(1, 1).program(1, 1, "sh")
+    script.started(20, 2, ppid=1, start=10).program(20, 2, "ls")
     script.started(14, 2, ppid=101, parent=1, start=14).tick(30, 0, 2)
     job = script.job()
     process = processes(job)[2]
@@ -413,7 +415,7 @@ def test_a_start_that_is_told_again_is_no_other_process() -> None:
 
 
 def test_a_start_that_is_told_again_takes_nothing_away() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh")
+    script = Script().started(1, 1).program(1, 1, "sh")
     script.started(10, 2, ppid=101, parent=1, start=9, found_by=BY_EVENT)
     script.started(12, 2, ppid=101).tick(30, 0, 2)
     process = processes(script.job())[2]
@@ -422,7 +424,7 @@ def test_a_start_that_is_told_again_takes_nothing_away() -> None:
 
 
 def test_an_end_that_is_known_is_when_it_was_last_there() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").tick(10, 0, 1)
+    script = Script().started(1, 1).program(1, 1, "sh").tick(10, 0, 1)
     for serial in (2, 3, 4):
         script.started(2, serial, parent=1)
     script.exited(17, 2, 0, known=True).exited(17, 3, 0).tick(20, 0, 2).exited(20, 1, 0)
@@ -433,11 +435,11 @@ def test_an_end_that_is_known_is_when_it_was_last_there() -> None:
 
 
 def test_cpu_time_and_storage() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").started(1, 2, parent=1)
+    script = Script().started(1, 1).program(1, 1, "sh").started(1, 2, parent=1)
     script.used(2, 1, CPU, 30, 40).used(2, 1, IO, 0, 60)
     script.used(2, 2, CPU, 7, 8, known=False).used(2, 2, IO, 9, 10, known=False)
     got = processes(script.final(3, 1, 5).exited(3, 1, 0).job())
-    assert got[1].usage == Usage(user=30, system=40, read=0, written=60, final_mark=5)
+    assert got[1].usage == Usage(user=30, system=40, read=0, written=60, final_watermark=5)
     # Unknown must never read as zero, nor as a number that means nothing.
     assert got[2].usage == NO_USAGE
 
@@ -448,7 +450,7 @@ def test_cpu_time_and_storage() -> None:
 def test_the_highest_footprint_says_how_it_is_known() -> None:
     script = Script()
     for serial in (1, 2, 3, 4, 5):
-        script.started(1, serial).image(1, serial, "cc")
+        script.started(1, serial).program(1, serial, "cc")
     # Looks, without a mark.
     script.footprint(2, 1, 50).footprint(3, 1, 30)
     # The mark so far.
@@ -477,11 +479,11 @@ def test_the_highest_footprint_says_how_it_is_known() -> None:
 
 
 def test_each_program_has_a_footprint_of_its_own() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh", inherited=True).footprint(1, 1, 90, 90)
-    script.image(2, 1, "env").footprint(2, 1, 10, 12)
-    script.image(3, 1, "cc").footprint(3, 1, 30, 35).final_footprint(4, 1, 40).exited(4, 1, 0)
+    script = Script().started(1, 1).program(1, 1, "sh", inherited=True).footprint(1, 1, 90, 90)
+    script.program(2, 1, "env").footprint(2, 1, 10, 12)
+    script.program(3, 1, "cc").footprint(3, 1, 30, 35).final_footprint(4, 1, 40).exited(4, 1, 0)
     process = processes(script.job())[1]
-    assert [image.footprint for image in process.images] == [
+    assert [program.footprint for program in process.programs] == [
         Footprint(90, WATERMARK),
         Footprint(12, WATERMARK),
         Footprint(40, EXACT),
@@ -491,14 +493,14 @@ def test_each_program_has_a_footprint_of_its_own() -> None:
 
 
 def test_the_highest_sum_of_footprints() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh")
+    script = Script().started(1, 1).program(1, 1, "sh")
     script.footprints(10, 70, 2).tick(10, 5, 1).footprints(20, 90, 1).tick(20, 5, 1)
     script.footprints(30, 90).tick(30, 5, 1).footprints(40, 0).tick(40, 0, 0)
     assert script.job().footprint_peak == (90, 20, 1)
 
 
 def test_without_footprints_nothing_is_known_of_them() -> None:
-    job = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 5).tick(1, 5, 1).job()
+    job = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 5).tick(1, 5, 1).job()
     assert not job.has_footprints
     assert job.footprint_peak is None
     assert job.largest_footprint is None
@@ -507,18 +509,18 @@ def test_without_footprints_nothing_is_known_of_them() -> None:
 
 
 def test_what_is_used_by_one_that_is_gone_is_nobodys() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").started(1, 2, parent=1).exited(2, 2)
+    script = Script().started(1, 1).program(1, 1, "sh").started(1, 2, parent=1).exited(2, 2)
     got = processes(script.used(3, 2, CPU, 30, 40).job())
     assert [process.usage for process in got.values()] == [NO_USAGE] * 2
 
 
 def test_who_was_in_no_sample() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
     # Nothing but a mark; not even that; no memory any more; a sample between two ticks.
-    script.started(2, 2, parent=1).image(2, 2, "a").final(2, 2, 90).exited(2, 2)
+    script.started(2, 2, parent=1).program(2, 2, "a").final(2, 2, 90).exited(2, 2)
     script.started(2, 3, parent=1).exited(2, 3)
-    script.started(2, 4, parent=1).image(2, 4, "b").memory(2, 4, 0).exited(2, 4)
-    script.started(2, 5, parent=1).image(2, 5, "c").memory(2, 5, 1).exited(2, 5)
+    script.started(2, 4, parent=1).program(2, 4, "b").memory(2, 4, 0).exited(2, 4)
+    script.started(2, 5, parent=1).program(2, 5, "c").memory(2, 5, 1).exited(2, 5)
     job = script.tick(3, 10, 1).job()
     sampled = [process.serial for process in job.processes if process.sampled]
     assert sorted(sampled) == [1, 5]
@@ -530,9 +532,9 @@ def test_who_was_in_no_sample() -> None:
 
 
 def test_the_largest_process() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
     for serial, size in ((2, 30), (3, 50), (4, 50), (5, 20)):
-        script.started(1, serial, parent=1).image(1, serial, "a").memory(1, serial, size)
+        script.started(1, serial, parent=1).program(1, serial, "a").memory(1, serial, size)
     script.tick(1, 160, 5)
     for serial in (2, 3, 4, 5):
         script.exited(2, serial)
@@ -546,7 +548,7 @@ def test_the_largest_process() -> None:
 
 
 def test_the_highest_sum_with_shared_pages_counted_once() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 100).tick(1, 100, 1)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 100).tick(1, 100, 1)
     script.pss(1, 40, rss=100).tick(2, 100, 1)
     script.pss(2, 70, rss=90, unread=2).tick(3, 100, 1)
     # Told later, of an earlier tick; and the same again.
@@ -563,10 +565,10 @@ def test_the_highest_sum_with_shared_pages_counted_once() -> None:
 
 def unseen(name: str, *, inherited: bool = True, start: int | None = 15) -> Process:
     """A child of one that runs sh, from 10 on make and from 20 on cc, gone before any look."""
-    script = Script().started(1, 1).image(1, 1, "sh", "sh", "-c", "x")
-    script.image(10, 1, "make", "make", "all").tick(11, 0, 1).image(20, 1, "cc", "cc", "-c")
+    script = Script().started(1, 1).program(1, 1, "sh", "sh", "-c", "x")
+    script.program(10, 1, "make", "make", "all").tick(11, 0, 1).program(20, 1, "cc", "cc", "-c")
     script.started(15, 2, parent=1, start=start, found_by=BY_EVENT)
-    script.image(30, 2, name, inherited=inherited).exited(30, 2, 0, known=True)
+    script.program(30, 2, name, inherited=inherited).exited(30, 2, 0, known=True)
     return processes(script.tick(31, 0, 1).job())[2]
 
 
@@ -574,7 +576,7 @@ def test_a_fork_that_nobody_saw_runs_what_its_parent_ran_then() -> None:
     for start in (15, None):
         process = unseen("make", start=start)
         assert process.argv == ("make", "all")
-        assert process.images[0].inherited
+        assert process.programs[0].inherited
     # The kernel's name is not told by every source.
     assert unseen("").argv == ("make", "all")
     assert unseen("", start=20).argv == ("cc", "-c")
@@ -594,15 +596,15 @@ def test_what_was_executed_is_not_the_parents() -> None:
 
 def test_a_long_name_that_the_kernel_cut_is_the_parents() -> None:
     name = "a-name-of-more-than-15-bytes"
-    script = Script().started(1, 1).image(1, 1, name[:15], f"/opt/{name}")
+    script = Script().started(1, 1).program(1, 1, name[:15], f"/opt/{name}")
     script.started(2, 2, parent=1, start=2, found_by=BY_EVENT)
-    script.image(2, 2, name[:15], inherited=True).exited(2, 2, 0, known=True).tick(3, 0, 1)
+    script.program(2, 2, name[:15], inherited=True).exited(2, 2, 0, known=True).tick(3, 0, 1)
     assert processes(script.job())[2].command == name
 
 
 def test_an_orphan_that_nobody_saw_has_no_parent_to_ask() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh")
-    script.started(2, 2, found_by=BY_EVENT).image(2, 2, "", inherited=True).exited(2, 2)
+    script = Script().started(1, 1).program(1, 1, "sh")
+    script.started(2, 2, found_by=BY_EVENT).program(2, 2, "", inherited=True).exited(2, 2)
     assert processes(script.tick(3, 0, 1).job())[2].command == "?"
 
 
@@ -610,10 +612,10 @@ def test_an_orphan_that_nobody_saw_has_no_parent_to_ask() -> None:
 
 
 def test_a_pid_used_again_is_another_process() -> None:
-    script = Script().started(1, 1).image(1, 1, "make").memory(1, 1, 1).tick(1, 1, 1)
-    script.started(2, 2, pid=500, parent=1, start=2).image(2, 2, "cc").memory(2, 2, 70)
+    script = Script().started(1, 1).program(1, 1, "make").memory(1, 1, 1).tick(1, 1, 1)
+    script.started(2, 2, pid=500, parent=1, start=2).program(2, 2, "cc").memory(2, 2, 70)
     script.tick(2, 71, 2)
-    script.exited(3, 2).started(3, 3, pid=500, parent=1, start=3).image(3, 3, "ld")
+    script.exited(3, 2).started(3, 3, pid=500, parent=1, start=3).program(3, 3, "ld")
     script.memory(3, 3, 90).tick(3, 91, 2)
     both = [process for process in script.job().processes if process.pid == 500]
     assert [(each.serial, each.command, each.peak.rss) for each in both] == [
@@ -623,9 +625,9 @@ def test_a_pid_used_again_is_another_process() -> None:
 
 
 def test_the_parent_stays_the_one_that_started_it() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 1)
-    script.started(1, 2, parent=1, ppid=101).image(1, 2, "mid").memory(1, 2, 1)
-    script.started(1, 3, parent=2, ppid=102).image(1, 3, "leaf").memory(1, 3, 1).tick(1, 3, 3)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 1)
+    script.started(1, 2, parent=1, ppid=101).program(1, 2, "mid").memory(1, 2, 1)
+    script.started(1, 3, parent=2, ppid=102).program(1, 3, "leaf").memory(1, 3, 1).tick(1, 3, 3)
     script.exited(2, 2).tick(2, 2, 2)
     leaf = processes(script.job())[3]
     assert leaf.parent == 2
@@ -633,8 +635,8 @@ def test_the_parent_stays_the_one_that_started_it() -> None:
 
 
 def test_an_orphan_of_someone_never_seen_has_no_parent() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 1)
-    script.started(1, 2, ppid=50).image(1, 2, "orphan").memory(1, 2, 1).tick(1, 2, 2)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 1)
+    script.started(1, 2, ppid=50).program(1, 2, "orphan").memory(1, 2, 1).tick(1, 2, 2)
     orphan = processes(script.job())[2]
     assert orphan.parent is None
     assert orphan.ppid == 50
@@ -644,13 +646,13 @@ def test_an_orphan_of_someone_never_seen_has_no_parent() -> None:
 
 
 def test_a_chain_of_execs_is_one_process_with_a_peak_for_each_program() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10, 15).tick(1, 10, 1)
-    script.image(2, 1, "env").memory(2, 1, 5).tick(2, 5, 1)
-    script.image(3, 1, "python").memory(3, 1, 80).tick(3, 80, 1)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10, 15).tick(1, 10, 1)
+    script.program(2, 1, "env").memory(2, 1, 5).tick(2, 5, 1)
+    script.program(3, 1, "python").memory(3, 1, 80).tick(3, 80, 1)
     script.memory(4, 1, 60).tick(4, 60, 1)
     job = script.job()
     (process,) = job.processes
-    assert [(each.text.name, each.since, each.peak) for each in process.images] == [
+    assert [(each.text.name, each.since, each.peak) for each in process.programs] == [
         ("sh", 1, Peak(15, 1, WATERMARK)),
         ("env", 2, Peak(5, 2, SAMPLED)),
         ("python", 3, Peak(80, 3, SAMPLED)),
@@ -660,47 +662,47 @@ def test_a_chain_of_execs_is_one_process_with_a_peak_for_each_program() -> None:
 
 
 def test_the_peak_may_lie_under_an_earlier_program() -> None:
-    script = Script().started(1, 1).image(1, 1, "python").memory(1, 1, 80).tick(1, 80, 1)
-    script.image(2, 1, "true").memory(2, 1, 1).tick(2, 1, 1)
+    script = Script().started(1, 1).program(1, 1, "python").memory(1, 1, 80).tick(1, 80, 1)
+    script.program(2, 1, "true").memory(2, 1, 1).tick(2, 1, 1)
     (process,) = script.job().processes
     assert process.command == "true"
-    assert process.peak_image.text.name == "python"
+    assert process.peak_program.text.name == "python"
     assert process.peak.rss == 80
 
 
-def test_more_known_of_an_image_is_no_new_image() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
-    script.image(2, 1, "sh", "sh", "-c", "x", same=True).memory(2, 1, 12).tick(2, 12, 1)
+def test_more_known_of_a_program_is_no_new_program() -> None:
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
+    script.program(2, 1, "sh", "sh", "-c", "x", same=True).memory(2, 1, 12).tick(2, 12, 1)
     job = script.job()
     (process,) = job.processes
-    (image,) = process.images
-    assert image.text.argv == ("sh", "-c", "x")
-    assert image.since == 1
-    assert image.peak == Peak(12, 2, SAMPLED)
+    (program,) = process.programs
+    assert program.text.argv == ("sh", "-c", "x")
+    assert program.since == 1
+    assert program.peak == Peak(12, 2, SAMPLED)
     assert groups(job) == {"sh": (1, 12, 12)}
 
 
 def test_a_name_completed_before_the_first_tick_moves_to_its_group() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
-    script.image(1, 1, "a-long-name", "a-long-name", same=True).tick(1, 10, 1)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
+    script.program(1, 1, "a-long-name", "a-long-name", same=True).tick(1, 10, 1)
     assert groups(script.job()) == {"a-long-name": (1, 10, 10)}
 
 
 def test_a_name_completed_before_any_tick_moves_however_early_the_exec_was() -> None:
     """Word of an exec comes late, and tells its time: no tick has counted that program yet."""
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10).tick(20, 10, 1)
-    script.image(15, 1, "a-long-na").memory(25, 1, 50)
-    script.image(25, 1, "a-long-name", "a-long-name", same=True).tick(30, 50, 1)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(20, 10, 1)
+    script.program(15, 1, "a-long-na").memory(25, 1, 50)
+    script.program(25, 1, "a-long-name", "a-long-name", same=True).tick(30, 50, 1)
     job = script.job()
     assert groups(job) == {"sh": (1, 10, 10), "a-long-name": (1, 50, 50)}
     (process,) = job.processes
-    assert [image.since for image in process.images] == [1, 15]
+    assert [program.since for program in process.programs] == [1, 15]
 
 
 def test_a_name_completed_after_a_tick_does_not_inflate_the_old_group() -> None:
-    script = Script().started(1, 1).image(1, 1, "old", "old").memory(1, 1, 10)
-    script.started(1, 2, parent=1).image(1, 2, "old").memory(1, 2, 100).tick(1, 110, 2)
-    script.image(2, 2, "new", "new", same=True).tick(2, 110, 2)
+    script = Script().started(1, 1).program(1, 1, "old", "old").memory(1, 1, 10)
+    script.started(1, 2, parent=1).program(1, 2, "old").memory(1, 2, 100).tick(1, 110, 2)
+    script.program(2, 2, "new", "new", same=True).tick(2, 110, 2)
     for group in script.job().groups():
         assert group.peak_rss <= group.sum_of_peaks, group
 
@@ -709,19 +711,19 @@ def test_a_name_completed_after_a_tick_does_not_inflate_the_old_group() -> None:
 
 
 def test_who_held_what_is_of_the_peak_and_nothing_else() -> None:
-    script = Script().started(1, 1).image(1, 1, "sh").memory(1, 1, 10)
-    script.started(1, 2, parent=1).image(1, 2, "gone").memory(1, 2, 5).tick(1, 15, 2)
-    script.started(2, 3, parent=1).image(2, 3, "ld").memory(2, 3, 50).exited(2, 2)
+    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
+    script.started(1, 2, parent=1).program(1, 2, "gone").memory(1, 2, 5).tick(1, 15, 2)
+    script.started(2, 3, parent=1).program(2, 3, "ld").memory(2, 3, 50).exited(2, 2)
     script.tick(2, 60, 2).memory(3, 3, 1).tick(3, 11, 2)
     held = [(each.serial, each.group, each.rss) for each in script.job().at_peak()]
     assert held == [(3, "ld", 50), (1, "sh", 10)]
 
 
 def test_who_held_what_has_the_names_of_that_tick() -> None:
-    script = Script().started(1, 1).image(1, 1, "old").memory(1, 1, 10).tick(1, 10, 1)
-    script.image(2, 1, "new", "new").memory(2, 1, 10)
-    script.started(2, 2, parent=1).image(2, 2, "cc").memory(2, 2, 5).tick(2, 15, 2)
-    script.image(3, 1, "later").memory(3, 1, 1).tick(3, 6, 2)
+    script = Script().started(1, 1).program(1, 1, "old").memory(1, 1, 10).tick(1, 10, 1)
+    script.program(2, 1, "new", "new").memory(2, 1, 10)
+    script.started(2, 2, parent=1).program(2, 2, "cc").memory(2, 2, 5).tick(2, 15, 2)
+    script.program(3, 1, "later").memory(3, 1, 1).tick(3, 6, 2)
     assert [each.group for each in script.job().at_peak()] == ["new", "cc"]
 
 
@@ -732,18 +734,18 @@ def fork(script: Script, time: int, serial: int = 2, rss: int = 100) -> Script:
     """make (100 bytes) forks itself."""
     return (
         script.started(time, serial, parent=1)
-        .image(time, serial, "make", "make", inherited=True)
+        .program(time, serial, "make", "make", inherited=True)
         .memory(time, serial, rss)
     )
 
 
 def make(time: int = 1) -> Script:
-    return Script().started(time, 1).image(time, 1, "make", "make").memory(time, 1, 100)
+    return Script().started(time, 1).program(time, 1, "make", "make").memory(time, 1, 100)
 
 
 def test_a_fork_that_execs_is_not_counted_in_its_parents_group() -> None:
     script = fork(make(), 1).tick(1, 200, 2)
-    script.image(2, 2, "cc", "cc").memory(2, 2, 30).tick(2, 130, 2)
+    script.program(2, 2, "cc", "cc").memory(2, 2, 30).tick(2, 130, 2)
     job = script.job()
     assert groups(job) == {"make": (1, 100, 100), "cc": (1, 30, 30)}
     # The total is what was there, fork or not.
@@ -752,7 +754,7 @@ def test_a_fork_that_execs_is_not_counted_in_its_parents_group() -> None:
 
 
 def test_a_fork_that_execs_within_a_tick_is_not_counted_either() -> None:
-    script = fork(make(), 1).image(1, 2, "cc", "cc").memory(1, 2, 30).tick(1, 130, 2)
+    script = fork(make(), 1).program(1, 2, "cc", "cc").memory(1, 2, 30).tick(1, 130, 2)
     assert groups(script.job()) == {"make": (1, 100, 100), "cc": (1, 30, 30)}
 
 
@@ -766,14 +768,14 @@ def test_a_fork_that_never_execs_is_counted() -> None:
 
 def test_a_fork_once_counted_stays_counted_when_more_is_known_of_it() -> None:
     script = fork(make(), 1).tick(1, 200, 2).tick(2, 200, 2)
-    script.image(3, 2, "make", "make", "all", inherited=True, same=True)
+    script.program(3, 2, "make", "make", "all", inherited=True, same=True)
     script.memory(3, 1, 150).tick(3, 250, 2)
     assert groups(script.job()) == {"make": (2, 250, 250)}
 
 
 def test_a_fork_that_works_a_while_and_then_execs_is_in_both_groups() -> None:
     script = fork(make(), 1).tick(1, 200, 2).tick(2, 200, 2).tick(3, 200, 2)
-    script.image(4, 2, "cc", "cc").memory(4, 2, 30).tick(4, 130, 2)
+    script.program(4, 2, "cc", "cc").memory(4, 2, 30).tick(4, 130, 2)
     job = script.job()
     assert groups(job) == {"make": (2, 200, 200), "cc": (1, 30, 30)}
     # Its own peak is still what it did as a program of its own.
@@ -1003,11 +1005,11 @@ class Machine:
             if process.execs != each.execs:
                 if process.tells_end and process.execs == each.execs + 1:
                     self._final(each, process.high_before)
-                self._image(each)
+                self._program(each)
                 self._memory(each)
             elif each.lacks_argv:
                 each.lacks_argv = False
-                self.script.image(self.time, each.serial, process.program, "word", same=True)
+                self.script.program(self.time, each.serial, process.program, "word", same=True)
             if process.memory != each.rss or (inspects and process.high > each.high):
                 self._memory(each, inspects=inspects)
 
@@ -1029,14 +1031,14 @@ class Machine:
             found_by=flag,
         )
         if process.readable:
-            self._image(each)
+            self._program(each)
             self._memory(each)
         if dies:
             self.alive.remove(process)
             process.status = 0
             self._gone(each, None)
 
-    def _image(self, each: Followed) -> None:
+    def _program(self, each: Followed) -> None:
         process = each.of
         if each.ran:
             each.ran[-1].ended_by_exec = True
@@ -1044,7 +1046,7 @@ class Machine:
         each.execs, each.high, each.rss = process.execs, 0, None
         each.lacks_argv = process.memory % 3 == 0 and not process.inherited
         words = () if each.lacks_argv else ("word",)
-        self.script.image(
+        self.script.program(
             self.time, each.serial, process.program, *words, inherited=process.inherited
         )
 
@@ -1167,7 +1169,7 @@ def check_processes(job: Job, machine: Machine) -> None:
         told = [fact for ran in each.ran for fact in ran.told]
         assert process.sampled == any(size and source == SAMPLED for _, size, source in told)
         ran = [(ran.name, ran.inherited, ran.peak) for ran in each.ran]
-        assert [(i.text.name, i.inherited, i.peak) for i in process.images] == ran or [
+        assert [(i.text.name, i.inherited, i.peak) for i in process.programs] == ran or [
             ("?", False, Peak(0, 0, UNKNOWN))
         ]
         own = [ran for ran in each.ran if not ran.inherited] or each.ran
@@ -1268,7 +1270,9 @@ def test_the_machine_does_what_the_properties_are_about() -> None:
                 each.peak.source == EXACT and each.told[-1][1] < each.peak.rss for each in ran
             ),
             "an exact end of a program before the last": any(
-                image.peak.source == EXACT for each in machine.everyone for image in each.ran[:-1]
+                program.peak.source == EXACT
+                for each in machine.everyone
+                for program in each.ran[:-1]
             ),
             "an end that is known": any(each.end is not None for each in machine.everyone),
             "left running": any(not each.gone for each in machine.everyone),

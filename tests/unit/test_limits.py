@@ -17,8 +17,8 @@ from memwatch.model.limits import (
     TOTAL_RSS,
     Breach,
     Guard,
+    LimitOutcome,
     Limits,
-    Outcome,
 )
 from memwatch.model.observations import (
     EXITED,
@@ -95,7 +95,7 @@ def test_a_total_that_is_too_much():
         (101, "make", 10 * MIB),
     ]
     assert script.job.max_total == 210 * MIB
-    assert Outcome(NO_LIMITS, True, (breach,)).exit_code == 10
+    assert LimitOutcome(NO_LIMITS, True, (breach,)).exit_code == 10
 
 
 def test_a_process_that_is_too_large():
@@ -111,7 +111,7 @@ def test_a_process_that_is_too_large():
     (breach,) = script.play()
     assert (breach.limit, breach.serial, breach.pid, breach.command) == (PROCESS_RSS, 2, 102, "cc1")
     assert breach.size == 100 * MIB + 1
-    assert Outcome(NO_LIMITS, True, (breach,)).exit_code == 11
+    assert LimitOutcome(NO_LIMITS, True, (breach,)).exit_code == 11
 
 
 def test_a_peak_between_two_samples():
@@ -126,7 +126,7 @@ def test_a_peak_between_two_samples():
     process, total = script.play()
     assert (process.limit, process.size, process.time) == (PROCESS_RSS, 300 * MIB, 8)
     assert (total.limit, total.size, total.pid) == (TOTAL_RSS, 300 * MIB, 101)
-    assert Outcome(NO_LIMITS, True, (process, total)).exit_code == 11
+    assert LimitOutcome(NO_LIMITS, True, (process, total)).exit_code == 11
     assert script.job.processes[0].peak.rss == 300 * MIB
 
 
@@ -148,13 +148,13 @@ def test_a_sum_with_shared_pages_counted_once():
     script.pss(3, 101 * MIB)
     (breach,) = script.play()
     assert (breach.limit, breach.size) == (TOTAL_PSS, 101 * MIB)
-    assert Outcome(NO_LIMITS, True, (breach,)).exit_code == 10
+    assert LimitOutcome(NO_LIMITS, True, (breach,)).exit_code == 10
 
 
 def test_no_limits():
     assert not NO_LIMITS.any
     assert Limits(total_pss=1).any
-    assert Outcome(NO_LIMITS, True, ()).exit_code == 0
+    assert LimitOutcome(NO_LIMITS, True, ()).exit_code == 0
 
 
 sizes = st.integers(0, 40)

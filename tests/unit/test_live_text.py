@@ -23,7 +23,7 @@ from memwatch.reports.live_text import (
     State,
     Tick,
     columns,
-    cut,
+    cut_to_columns,
     format_elapsed,
     last_tick,
     line,
@@ -115,7 +115,7 @@ def test_elapsed(seconds: float, text: str) -> None:
 
 @given(names, st.integers(0, 60))
 def test_cut_keeps_as_much_as_fits(text: str, width: int) -> None:
-    kept = cut(text, width)
+    kept = cut_to_columns(text, width)
     assert columns(kept) <= width
     if kept != text and width >= columns("…"):
         assert kept.endswith("…")

@@ -1,4 +1,4 @@
-"""The text of images, and that Python and C mean the same by every number."""
+"""The text of programs, and that Python and C mean the same by every number."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from memwatch.model.observations import (
     HAS_ARGV,
     HAS_CWD,
     HAS_EXE,
-    ImageText,
-    decode_image,
+    ProgramText,
+    decode_program,
 )
 from memwatch.runner import native
 from memwatch.runner._native import ffi, lib
@@ -21,55 +21,55 @@ from memwatch.runner._native import ffi, lib
 BOTH = HAS_EXE | HAS_ARGV
 
 
-def image(name: bytes, exe: bytes = b"", argv: bytes = b"", valid: int = BOTH) -> ImageText:
-    return decode_image(name + b"\0" + exe + b"\0" + argv, valid)
+def program(name: bytes, exe: bytes = b"", argv: bytes = b"", valid: int = BOTH) -> ProgramText:
+    return decode_program(name + b"\0" + exe + b"\0" + argv, valid)
 
 
-def test_a_plain_image() -> None:
-    assert image(b"cc", b"/usr/bin/gcc", b"cc\0-c\0x.c\0") == ImageText(
+def test_a_plain_program() -> None:
+    assert program(b"cc", b"/usr/bin/gcc", b"cc\0-c\0x.c\0") == ProgramText(
         "cc", "/usr/bin/gcc", ("cc", "-c", "x.c"), False
     )
 
 
 def test_what_could_not_be_read_is_none() -> None:
-    assert image(b"cc", valid=0) == ImageText("cc", None, None, False)
-    assert image(b"cc", argv=b"cc\0", valid=HAS_ARGV) == ImageText("cc", None, ("cc",), False)
-    assert image(b"cc", b"/bin/cc", valid=HAS_EXE) == ImageText("cc", "/bin/cc", None, False)
+    assert program(b"cc", valid=0) == ProgramText("cc", None, None, False)
+    assert program(b"cc", argv=b"cc\0", valid=HAS_ARGV) == ProgramText("cc", None, ("cc",), False)
+    assert program(b"cc", b"/bin/cc", valid=HAS_EXE) == ProgramText("cc", "/bin/cc", None, False)
 
 
 def test_the_working_directory_is_there_with_its_bit() -> None:
     text = b"cc\0/bin/cc\0/build\0cc\0-c\0"
-    assert decode_image(text, BOTH | HAS_CWD) == ImageText(
+    assert decode_program(text, BOTH | HAS_CWD) == ProgramText(
         "cc", "/bin/cc", ("cc", "-c"), False, "/build"
     )
-    assert decode_image(text, BOTH) == ImageText("cc", "/bin/cc", ("/build", "cc", "-c"), False)
-    assert decode_image(b"cc\0\0/\0", HAS_CWD) == ImageText("cc", None, None, False, "/")
+    assert decode_program(text, BOTH) == ProgramText("cc", "/bin/cc", ("/build", "cc", "-c"), False)
+    assert decode_program(b"cc\0\0/\0", HAS_CWD) == ProgramText("cc", None, None, False, "/")
     # The name is completed from the command line all the same.
     long = b"a-name-of-15-ch\0\0/w\0/opt/a-name-of-15-characters\0"
-    assert decode_image(long, HAS_CWD | HAS_ARGV).name == "a-name-of-15-characters"
+    assert decode_program(long, HAS_CWD | HAS_ARGV).name == "a-name-of-15-characters"
 
 
 def test_an_empty_word_is_a_word() -> None:
-    assert image(b"cc", argv=b"cc\0\0-x\0").argv == ("cc", "", "-x")
+    assert program(b"cc", argv=b"cc\0\0-x\0").argv == ("cc", "", "-x")
     # A program started with no arguments at all, or with an empty argv[0].
-    assert image(b"cc", argv=b"\0").argv == ("",)
+    assert program(b"cc", argv=b"\0").argv == ("",)
 
 
 @pytest.mark.parametrize(
     "title", [b"nginx: worker", b"nginx: worker\0", b"nginx: worker\0\0\0\0\0\0"]
 )
 def test_a_title_set_by_the_program(title: bytes) -> None:
-    assert image(b"nginx", argv=title).argv == ("nginx: worker",)
+    assert program(b"nginx", argv=title).argv == ("nginx: worker",)
 
 
 def test_a_command_line_that_was_cut() -> None:
-    text = image(b"cc", argv=b"cc\0-c\0long-na", valid=BOTH | ARGV_CUT)
+    text = program(b"cc", argv=b"cc\0-c\0long-na", valid=BOTH | ARGV_CUT)
     assert text.argv == ("cc", "-c", "long-na")
     assert text.argv_cut
 
 
 def test_bytes_that_are_no_text() -> None:
-    text = image(b"\xff)\n(", b"/tmp/\xe9", b"\xfe\0\xed\xa0\x80\0\xc3")
+    text = program(b"\xff)\n(", b"/tmp/\xe9", b"\xfe\0\xed\xa0\x80\0\xc3")
     assert text.name == "\\xff)\n("
     assert text.exe == "/tmp/\\xe9"
     assert text.argv == ("\\xfe", "\\xed\\xa0\\x80", "\\xc3")
@@ -99,19 +99,19 @@ FIFTEEN = "a-name-of-15-ch"
 )
 def test_a_name_of_15_bytes_is_completed(name: str, exe: str, argv: str, full: str) -> None:
     valid = (HAS_EXE if exe else 0) | (HAS_ARGV if argv else 0)
-    assert image(name.encode(), exe.encode(), argv.encode(), valid).name == full
+    assert program(name.encode(), exe.encode(), argv.encode(), valid).name == full
 
 
 def test_a_name_cut_within_a_letter_is_completed() -> None:
     whole = "fourteen-bytesé-and-more"
     cut = whole.encode()[:15]
     assert cut.endswith(b"\xc3")
-    assert image(cut, argv=b"/opt/" + whole.encode() + b"\0", valid=HAS_ARGV).name == whole
+    assert program(cut, argv=b"/opt/" + whole.encode() + b"\0", valid=HAS_ARGV).name == whole
 
 
 def test_fifteen_letters_are_not_fifteen_bytes() -> None:
     name = "é" * 7
-    assert image(name.encode(), b"/bin/" + ("é" * 9).encode()).name == name
+    assert program(name.encode(), b"/bin/" + ("é" * 9).encode()).name == name
 
 
 words = st.binary(max_size=20).map(lambda word: word.replace(b"\0", b""))
@@ -128,7 +128,7 @@ def test_any_bytes_become_printable_utf_8(
     name: bytes, exe: bytes, cwd: bytes | None, argv: list[bytes], valid: int
 ) -> None:
     parts = [name, exe, *([] if cwd is None else [cwd]), b"".join(word + b"\0" for word in argv)]
-    text = decode_image(b"\0".join(parts), valid | (0 if cwd is None else HAS_CWD))
+    text = decode_program(b"\0".join(parts), valid | (0 if cwd is None else HAS_CWD))
     assert (text.cwd is None) == (cwd is None)
     everything = (text.name, text.exe or "", text.cwd or "", *(text.argv or ()))
     for each in everything:
@@ -147,7 +147,7 @@ def test_any_bytes_become_printable_utf_8(
 @given(st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1))
 def test_utf_8_names_come_through_as_they_are(name: str) -> None:
     kernel = name.encode()[:15]
-    text = image(kernel, argv=name.encode() + b"\0", valid=HAS_ARGV)
+    text = program(kernel, argv=name.encode() + b"\0", valid=HAS_ARGV)
     assert text.name == name
     assert text.argv == (name,)
 

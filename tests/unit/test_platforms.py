@@ -116,4 +116,4 @@ def test_what_became_of_kqueue(
     assert [(each.id, each.used, each.reason) for each in found] == [("kqueue", not error, reason)]
     assert advice is None
     # That is no reason to say that every process was seen.
-    assert not sources.TELL_ALL & {each.id for each in found}
+    assert not sources.COMPLETE_SOURCES & {each.id for each in found}

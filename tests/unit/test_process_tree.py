@@ -24,10 +24,10 @@ from memwatch.model.observations import (
     STARTED,
     TICK,
     Batch,
-    ImageText,
     Observation,
+    ProgramText,
 )
-from memwatch.model.processes import EVENTS, EXACT, NO_PEAK, NO_USAGE, Image, Peak, Process
+from memwatch.model.processes import EVENTS, EXACT, NO_PEAK, NO_USAGE, Peak, Process, Program
 
 # What subtrees held
 
@@ -165,12 +165,12 @@ def test_ten_thousand_levels() -> None:
 
 def process(serial: int, parent: int | None, *names: str, peak: int | None = 1) -> Process:
     size = NO_PEAK if peak is None else Peak(peak, 0, EXACT)
-    images = tuple(
-        Image(ImageText(name, None, (name, "-x"), False), 0, False, size) for name in names
+    programs = tuple(
+        Program(ProgramText(name, None, (name, "-x"), False), 0, False, size) for name in names
     )
     return Process(
         *(serial, 100 + serial, 100, parent, 0, 0, 10, 0, False),
-        *(images, EVENTS, True, True, NO_USAGE),
+        *(programs, EVENTS, True, True, NO_USAGE),
     )
 
 

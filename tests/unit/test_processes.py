@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memwatch.model.groups import RunningGroup
-from memwatch.model.observations import ImageText
+from memwatch.model.observations import ProgramText
 from memwatch.model.processes import (
     EVENTS,
     EXACT,
@@ -23,11 +23,11 @@ from memwatch.model.processes import (
     UNKNOWN,
     WATERMARK,
     Footprint,
-    Image,
     LiveProcess,
     Peak,
     Process,
     ProcessTable,
+    Program,
     Usage,
 )
 from memwatch.model.spill import MOST_IN_MEMORY
@@ -37,7 +37,7 @@ pids = st.integers(0, 2**31 - 1)
 # Decoded text: neither NUL, which separates the words of a command line, nor lone surrogates.
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 texts = st.builds(
-    ImageText,
+    ProgramText,
     name=words,
     exe=st.none() | words,
     # A command line that could be read has a word at least, if an empty one.
@@ -49,8 +49,8 @@ peaks = st.builds(Peak, rss=times, time=times, source=st.sampled_from(PEAK_SOURC
 footprints = st.just(NO_FOOTPRINT) | st.builds(
     Footprint, size=times, source=st.sampled_from(PEAK_SOURCES).filter(UNKNOWN.__ne__)
 )
-images = st.builds(
-    Image, text=texts, since=times, inherited=st.booleans(), peak=peaks, footprint=footprints
+programs = st.builds(
+    Program, text=texts, since=times, inherited=st.booleans(), peak=peaks, footprint=footprints
 )
 # Zero is a value and not unknown, as that of a process that has read nothing.
 usages = st.builds(Usage, *[st.none() | times] * len(Usage._fields))
@@ -65,7 +65,7 @@ processes = st.builds(
     last_seen=times,
     exit_status=st.none() | st.integers(0, 0xFFFF),
     alive=st.booleans(),
-    images=st.lists(images, min_size=1, max_size=4).map(tuple),
+    programs=st.lists(programs, min_size=1, max_size=4).map(tuple),
     found_by=st.sampled_from(FOUND_BY),
     end_known=st.booleans(),
     sampled=st.booleans(),
@@ -91,7 +91,7 @@ def test_what_goes_in_comes_out(rows: list[Process]) -> None:
 
 def test_what_is_used_is_a_field_of_its_own_each() -> None:
     # A number in the place of another would come back as it is.
-    usage = Usage(user=1, system=2, read=3, written=4, final_mark=5)
+    usage = Usage(user=1, system=2, read=3, written=4, final_watermark=5)
     row = process(1)._replace(found_by=EVENTS, end_known=True, sampled=False, usage=usage)
     assert table_of([row])[0] == row
     for name in Usage._fields:
@@ -100,7 +100,7 @@ def test_what_is_used_is_a_field_of_its_own_each() -> None:
     assert (None,) * len(Usage._fields) == NO_USAGE
 
 
-def process(serial: int, *images: Image) -> Process:
+def process(serial: int, *programs: Program) -> Process:
     return Process(
         serial=serial,
         pid=100 + serial,
@@ -111,7 +111,7 @@ def process(serial: int, *images: Image) -> Process:
         last_seen=2,
         exit_status=None,
         alive=False,
-        images=images or (ran("sh", 1),),
+        programs=programs or (ran("sh", 1),),
         found_by=SAMPLING,
         end_known=False,
         sampled=True,
@@ -119,9 +119,9 @@ def process(serial: int, *images: Image) -> Process:
     )
 
 
-def ran(name: str, rss: int | None, *, inherited: bool = False, source: str = SAMPLED) -> Image:
+def ran(name: str, rss: int | None, *, inherited: bool = False, source: str = SAMPLED) -> Program:
     peak = NO_PEAK if rss is None else Peak(rss, 5, source)
-    return Image(ImageText(name, None, None, False), 1, inherited, peak)
+    return Program(ProgramText(name, None, None, False), 1, inherited, peak)
 
 
 @given(
@@ -159,7 +159,7 @@ def test_a_process_costs_little() -> None:
     count = 20_000
     for serial in range(1, count + 1):
         table.add(process(serial, ran("make", 1, inherited=True), ran("cc", 2)))
-    # A row and two images, of which some may be in a file.
+    # A row and two programs, of which some may be in a file.
     assert len(table._rows) < count * 200
     assert len(table._rows._newest) <= MOST_IN_MEMORY < len(table._rows)
     assert [each.serial for each in table] == list(range(1, count + 1))
@@ -170,7 +170,7 @@ def test_a_process_costs_little() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "name", "rss"),
+    ("programs", "name", "rss"),
     [
         ((ran("sh", 5),), "sh", 5),
         ((ran("sh", 5), ran("python", 9)), "python", 9),
@@ -183,14 +183,14 @@ def test_a_process_costs_little() -> None:
         ((ran("a", 7), ran("b", 7)), "a", 7),
     ],
 )
-def test_the_program_of_the_peak(images: tuple[Image, ...], name: str, rss: int | None) -> None:
-    each = process(1, *images)
-    assert each.peak_image.text.name == name
+def test_the_program_of_the_peak(programs: tuple[Program, ...], name: str, rss: int | None) -> None:
+    each = process(1, *programs)
+    assert each.peak_program.text.name == name
     assert each.peak == (NO_PEAK if rss is None else Peak(rss, 5, SAMPLED))
 
 
 @pytest.mark.parametrize(
-    ("images", "source"),
+    ("programs", "source"),
     [
         ((ran("sh", 5, source=EXACT),), EXACT),
         ((ran("sh", 5, source=EXACT), ran("cc", 9, source=EXACT)), EXACT),
@@ -210,11 +210,11 @@ def test_the_program_of_the_peak(images: tuple[Image, ...], name: str, rss: int 
     ],
 )
 def test_a_peak_is_exact_when_that_of_every_program_is(
-    images: tuple[Image, ...], source: str
+    programs: tuple[Program, ...], source: str
 ) -> None:
-    each = process(1, *images)
+    each = process(1, *programs)
     assert each.peak.source == source
-    assert each.peak[:2] == each.peak_image.peak[:2]
+    assert each.peak[:2] == each.peak_program.peak[:2]
     assert table_of([each])[0].peak == each.peak
 
 
@@ -230,8 +230,8 @@ def test_a_footprint_is_exact_when_that_of_every_program_is() -> None:
 
 def test_what_has_no_footprint_takes_no_room_for_one() -> None:
     without = process(1, ran("sh", 1), ran("cc", 1))
-    images = tuple(each._replace(footprint=Footprint(0, SAMPLED)) for each in without.images)
-    sizes = [len(table_of([row])._rows) for row in (without, without._replace(images=images))]
+    programs = tuple(each._replace(footprint=Footprint(0, SAMPLED)) for each in without.programs)
+    sizes = [len(table_of([row])._rows) for row in (without, without._replace(programs=programs))]
     assert sizes[1] - sizes[0] == 2 * 8
 
 
@@ -240,7 +240,7 @@ def test_the_sources_are_in_the_order_of_their_strength() -> None:
 
 
 def test_command_and_argv_are_of_the_last_program() -> None:
-    last = Image(ImageText("cc", "/usr/bin/cc", ("cc", "-c"), False), 1, False, NO_PEAK)
+    last = Program(ProgramText("cc", "/usr/bin/cc", ("cc", "-c"), False), 1, False, NO_PEAK)
     each = process(1, ran("sh", 5), last)
     assert each.command == "cc"
     assert each.argv == ("cc", "-c")
@@ -255,13 +255,13 @@ def live() -> LiveProcess:
 
 def test_a_new_program_starts_from_nothing() -> None:
     each = live()
-    each.begin_image(ImageText("sh", None, None, False), 10, inherited=True)
+    each.begin_program(ProgramText("sh", None, None, False), 10, inherited=True)
     each.peak, each.peak_time, each.peak_source = 50, 12, WATERMARK
-    assert each.end_image() == Peak(50, 12, WATERMARK)
-    each.begin_image(ImageText("cc", None, None, False), 20, inherited=False)
-    assert each.end_image() == NO_PEAK
+    assert each.end_program() == Peak(50, 12, WATERMARK)
+    each.begin_program(ProgramText("cc", None, None, False), 20, inherited=False)
+    assert each.end_program() == NO_PEAK
     ended = each.end(30, 0, alive=False, end_known=True)
-    assert [(i.text.name, i.since, i.inherited, i.peak.source) for i in ended.images] == [
+    assert [(i.text.name, i.since, i.inherited, i.peak.source) for i in ended.programs] == [
         ("sh", 10, True, WATERMARK),
         ("cc", 20, False, UNKNOWN),
     ]
@@ -274,27 +274,27 @@ def test_a_new_program_starts_from_nothing() -> None:
 
 def test_the_mark_at_the_end_is_of_the_last_program() -> None:
     each = live()
-    each.begin_image(ImageText("sh", None, None, False), 10, inherited=False)
-    each.final_mark = 50
-    each.end_image()
-    each.begin_image(ImageText("cc", None, None, False), 20, inherited=False)
+    each.begin_program(ProgramText("sh", None, None, False), 10, inherited=False)
+    each.final_watermark = 50
+    each.end_program()
+    each.begin_program(ProgramText("cc", None, None, False), 20, inherited=False)
     each.usage = Usage(user=1, system=2)
-    each.end_image()
+    each.end_program()
     assert each.end(30, 0, alive=False, end_known=True).usage == Usage(1, 2)
-    each.final_mark = 70
-    assert each.end(30, 0, alive=False, end_known=True).usage == Usage(1, 2, final_mark=70)
+    each.final_watermark = 70
+    assert each.end(30, 0, alive=False, end_known=True).usage == Usage(1, 2, final_watermark=70)
 
 
 def test_what_it_ran_at_a_time() -> None:
     each = live()
-    assert each.image_at(12) is None
+    assert each.program_at(12) is None
     for time, name in ((10, "sh"), (20, "env"), (30, "python")):
-        if each.image:
-            each.end_image()
-        each.begin_image(ImageText(name, None, None, False), time, inherited=False)
+        if each.program:
+            each.end_program()
+        each.begin_program(ProgramText(name, None, None, False), time, inherited=False)
 
     def name_at(time: int) -> str:
-        text = each.image_at(time)
+        text = each.program_at(time)
         assert text
         return text.name
 
@@ -306,5 +306,5 @@ def test_what_it_ran_at_a_time() -> None:
 
 def test_last_seen_is_never_before_first_seen() -> None:
     each = live()
-    each.end_image()
+    each.end_program()
     assert each.end(5, None, alive=False, end_known=False).last_seen == 10

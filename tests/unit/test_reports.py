@@ -20,7 +20,7 @@ import pytest
 
 from memwatch.model.filters import Filter, Shown, apply
 from memwatch.model.job import Job
-from memwatch.model.limits import NO_LIMITS, Breach, Guard, Limits, Outcome
+from memwatch.model.limits import NO_LIMITS, Breach, Guard, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
@@ -221,7 +221,7 @@ class Story:
         survivors: tuple[int, ...] = (),
         backend: str = "linux",
     ) -> Profile:
-        outcome = Outcome(
+        outcome = LimitOutcome(
             self.limits, kill, tuple(self.breaches), kill and bool(self.breaches), killed, survivors
         )
         return from_job(
@@ -246,7 +246,7 @@ class Story:
                 unreadable=unreadable,
                 scanning=scanning,
                 error=error,
-                limits=outcome if self.limits.any else None,
+                limit_outcome=outcome if self.limits.any else None,
             ),
         )
 

@@ -37,8 +37,8 @@ from memwatch.model.observations import (
     STARTED,
     TICK,
     TICK_PARTIAL,
-    ImageText,
-    decode_image,
+    ProgramText,
+    decode_program,
 )
 from memwatch.runner import native
 
@@ -69,7 +69,7 @@ class Fact(NamedTuple):
     valid: int
     pid: int
     ppid: int
-    image: ImageText | None
+    program: ProgramText | None
 
 
 class Watch:
@@ -94,7 +94,7 @@ class Watch:
             fact = Fact(*record, None)
             if fact.kind == IMAGE:
                 text = batch.text[fact.value : fact.value + fact.second]
-                fact = fact._replace(image=decode_image(text, fact.valid))
+                fact = fact._replace(program=decode_program(text, fact.valid))
             self.facts.append(fact)
         assert {fact.time for fact in self.facts} == {time}
         # A tick is the end of what it tells, and adds up what it told.
@@ -156,7 +156,7 @@ def test_one_process(tree: Tree, watch: Watcher, kept: bool) -> None:
     kinds = [fact.kind for fact in facts]
     assert kinds[:3] == [STARTED, IMAGE, MEMORY]
     assert facts[0] == Fact(5 * MS, 1, 0, 1234 * CLOCK_TICK, STARTED, HAS_START, ROOT, 77, None)
-    assert facts[1].image == ImageText("sh", "/bin/sh", ("sh", "-c", "x"), False)
+    assert facts[1].program == ProgramText("sh", "/bin/sh", ("sh", "-c", "x"), False)
     assert facts[1].valid == HAS_EXE | HAS_ARGV
     assert (facts[2].value, facts[2].valid) == (100 * PAGE, HAS_RSS)
     assert (seen.end.process, seen.end.value, seen.end.second) == (0, 100 * PAGE, 1)
@@ -385,10 +385,10 @@ def test_exec_shows_in_the_text_pages(tree: Tree, watch: Watcher) -> None:
     seen.tick(0)
     tree.change(ROOT, text=1, name=b"python", argv=(b"python", b"x.py"), rss=100)
     seen.tick(1)
-    image = seen.one(IMAGE)
-    assert image.image is not None
-    assert image.image.argv == ("python", "x.py")
-    assert not image.valid & SAME_IMAGE
+    program = seen.one(IMAGE)
+    assert program.program is not None
+    assert program.program.argv == ("python", "x.py")
+    assert not program.valid & SAME_IMAGE
     # As much memory as before is news of the new program.
     assert seen.one(MEMORY).value == 100 * PAGE
     assert seen.tick(2) == [seen.end]
@@ -400,9 +400,9 @@ def test_exec_shows_in_the_stack_without_descriptors(tree: Tree, watch: Watcher)
     seen.tick(0)
     tree.change(ROOT, start_stack=2000, name=b"python", rss=100)
     seen.tick(1)
-    image = seen.one(IMAGE)
-    assert image.image is not None
-    assert image.image.name == "python"
+    program = seen.one(IMAGE)
+    assert program.program is not None
+    assert program.program.name == "python"
     assert seen.one(MEMORY).value == 100 * PAGE
 
 
@@ -427,7 +427,7 @@ def test_a_stack_one_may_not_see_is_no_exec(tree: Tree, watch: Watcher, kept: bo
     for tick in (0, 1, 16, 48, 112):
         seen.tick(tick)
     (process,) = seen.job.live.values()
-    assert process.images == []
+    assert process.programs == []
 
 
 @both
@@ -441,13 +441,13 @@ def test_forked_then_exec(tree: Tree, watch: Watcher, kept: bool) -> None:
     assert seen.tick(1) == [seen.end]
     tree.exec(child, name=b"cc", argv=(b"cc", b"-c"))
     seen.tick(2)
-    image = seen.one(IMAGE)
-    assert image.pid == child
-    assert not image.valid & (INHERITED | SAME_IMAGE)
-    process = seen.job.live[image.process]
-    assert [each.inherited for each in process.images] == [True]
-    assert process.image is not None
-    assert process.image.name == "cc"
+    program = seen.one(IMAGE)
+    assert program.pid == child
+    assert not program.valid & (INHERITED | SAME_IMAGE)
+    process = seen.job.live[program.process]
+    assert [each.inherited for each in process.programs] == [True]
+    assert process.program is not None
+    assert process.program.name == "cc"
 
 
 @both
@@ -473,9 +473,9 @@ def test_first_seen_in_the_middle_of_an_exec_is_one_program(tree: Tree, watch: W
     for tick in (1, 2, 16, 48):
         seen.tick(tick)
     (process,) = seen.job.live.values()
-    assert process.images == []
-    assert process.image is not None
-    assert process.image.argv == ("sh",)
+    assert process.programs == []
+    assert process.program is not None
+    assert process.program.argv == ("sh",)
     assert process.peak == 100 * PAGE
 
 
@@ -484,9 +484,11 @@ def test_the_working_directory(tree: Tree, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, cwd="/home/x/a project")
     seen = watch(tree, kept=kept)
     seen.tick(0)
-    image = seen.one(IMAGE)
-    assert image.valid == HAS_EXE | HAS_CWD | HAS_ARGV
-    assert image.image == ImageText("sh", "/bin/sh", ("sh", "-c", "x"), False, "/home/x/a project")
+    program = seen.one(IMAGE)
+    assert program.valid == HAS_EXE | HAS_CWD | HAS_ARGV
+    assert program.program == ProgramText(
+        "sh", "/bin/sh", ("sh", "-c", "x"), False, "/home/x/a project"
+    )
     # It goes elsewhere, and nothing is said of that.
     tree.change(ROOT, cwd="/")
     assert seen.tick(1) == [seen.end]
@@ -497,9 +499,9 @@ def test_a_directory_without_a_command_line(tree: Tree, watch: Watcher, kept: bo
     tree.add(ROOT, cwd="/" + "d" * 4000, exe=None, argv=None)
     seen = watch(tree, kept=kept)
     seen.tick(0)
-    image = seen.one(IMAGE)
-    assert image.valid == HAS_CWD
-    assert image.image == ImageText("sh", None, None, False, "/" + "d" * 4000)
+    program = seen.one(IMAGE)
+    assert program.valid == HAS_CWD
+    assert program.program == ProgramText("sh", None, None, False, "/" + "d" * 4000)
 
 
 @both
@@ -513,9 +515,9 @@ def test_an_exec_seen_in_the_middle_is_one_exec(tree: Tree, watch: Watcher, kept
     for tick in (2, 3, 16, 48, 112):
         seen.tick(tick)
     (process,) = seen.job.live.values()
-    assert [each.text.name for each in process.images] == ["sh"]
-    assert process.image is not None
-    assert process.image.argv == ("python",)
+    assert [each.text.name for each in process.programs] == ["sh"]
+    assert process.program is not None
+    assert process.program.argv == ("python",)
 
 
 @both
@@ -526,10 +528,10 @@ def test_a_missing_command_line_is_looked_for_again(tree: Tree, watch: Watcher, 
     assert seen.one(IMAGE).valid == HAS_EXE
     tree.change(ROOT, argv=(b"sh", b"late"))
     seen.tick(1)
-    image = seen.one(IMAGE)
-    assert image.valid == HAS_EXE | HAS_ARGV | SAME_IMAGE
-    assert image.image is not None
-    assert image.image.argv == ("sh", "late")
+    program = seen.one(IMAGE)
+    assert program.valid == HAS_EXE | HAS_ARGV | SAME_IMAGE
+    assert program.program is not None
+    assert program.program.argv == ("sh", "late")
     assert seen.tick(2) == [seen.end]
 
 
@@ -553,15 +555,15 @@ def test_a_command_line_of_a_megabyte_is_cut(tree: Tree, watch: Watcher, kept: b
     tree.add(ROOT, name=b"cc", exe="/bin/cc", argv=words)
     seen = watch(tree, kept=kept)
     seen.tick(0)
-    image = seen.one(IMAGE)
-    assert image.valid == HAS_EXE | HAS_ARGV | ARGV_CUT
-    assert image.second == IMAGE_TEXT
-    assert image.image is not None
-    assert image.image.argv_cut
-    assert image.image.argv is not None
-    assert image.image.argv[:1000] == tuple(word.decode() for word in words[:1000])
+    program = seen.one(IMAGE)
+    assert program.valid == HAS_EXE | HAS_ARGV | ARGV_CUT
+    assert program.second == IMAGE_TEXT
+    assert program.program is not None
+    assert program.program.argv_cut
+    assert program.program.argv is not None
+    assert program.program.argv[:1000] == tuple(word.decode() for word in words[:1000])
     # Whole words up to the kernel's limit for one argument at least.
-    assert len(b"\0".join(words[: len(image.image.argv) - 1])) > 128 << 10
+    assert len(b"\0".join(words[: len(program.program.argv) - 1])) > 128 << 10
 
 
 HOSTILE = [
@@ -584,9 +586,9 @@ def test_hostile_names(tree: Tree, watch: Watcher, kept: bool, name: bytes) -> N
     tree.add(ROOT + 1, ppid=ROOT, name=name, rss=1)
     seen = watch(tree, kept=kept)
     seen.tick(0)
-    image = seen.one(IMAGE, ROOT).image
-    assert image is not None
-    assert image.name == name.decode("utf-8", "backslashreplace")
+    program = seen.one(IMAGE, ROOT).program
+    assert program is not None
+    assert program.name == name.decode("utf-8", "backslashreplace")
     assert seen.end.value == 34 * PAGE
     assert seen.live == {ROOT, ROOT + 1}
 
@@ -662,7 +664,7 @@ def test_the_watermark_begins_anew_with_a_program(tree: Tree, watch: Watcher, ke
     seen.tick(36)
     assert seen.one(MEMORY).second == 12 * PAGE
     (process,) = seen.job.live.values()
-    assert [each.peak.rss for each in process.images] == [150 * PAGE]
+    assert [each.peak.rss for each in process.programs] == [150 * PAGE]
     assert process.peak == 12 * PAGE
 
 
@@ -937,7 +939,7 @@ def test_without_exe_and_cmdline_there_is_a_name(tree: Tree, watch: Watcher, kep
     tree.add(ROOT, name=b"kthreadd", exe=None, argv=None)
     seen = watch(tree, kept=kept)
     seen.tick(0)
-    assert seen.one(IMAGE).image == ImageText("kthreadd", None, None, False)
+    assert seen.one(IMAGE).program == ProgramText("kthreadd", None, None, False)
     assert seen.one(IMAGE).valid == 0
 
 

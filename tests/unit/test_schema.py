@@ -44,7 +44,7 @@ from memwatch.model.observations import (
     TICK,
     TICK_PARTIAL,
     Batch,
-    ImageText,
+    ProgramText,
 )
 from memwatch.model.profile import (
     Beginning,
@@ -202,7 +202,7 @@ def test_a_command_killed_by_a_signal_is_valid() -> None:
 MIB = 1 << 20
 
 
-def image(text: bytes, time: int, serial: int, offset: int, valid: int) -> tuple[int, ...]:
+def program(text: bytes, time: int, serial: int, offset: int, valid: int) -> tuple[int, ...]:
     return (time, serial, offset, len(text), IMAGE, valid, 100 + serial, 0)
 
 
@@ -214,19 +214,19 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
     both = HAS_EXE | HAS_ARGV
     records: list[tuple[int, ...]] = [
         (1000, 1, 0, 5, STARTED, HAS_START, 101, 50),
-        image(shell, 1000, 1, 0, both),
+        program(shell, 1000, 1, 0, both),
         (1000, 1, MIB, 2 * MIB, MEMORY, HAS_RSS | HAS_WATERMARK, 101, 0),
         # Its memory is never seen, nor its name.
         (1000, 2, 1, 0, STARTED, HAS_PARENT, 102, 101),
         (1000, 3, 1, 6, STARTED, HAS_PARENT | HAS_START, 103, 101),
-        image(shell, 1000, 3, 0, both | INHERITED),
+        program(shell, 1000, 3, 0, both | INHERITED),
         (1000, 3, MIB, 0, MEMORY, HAS_RSS, 103, 0),
         (1000, 0, 2 * MIB, 3, TICK, HAS_RSS | TICK_PARTIAL, 0, 0),
-        image(hostile, 2000, 3, len(shell), both),
+        program(hostile, 2000, 3, len(shell), both),
         (2000, 3, 3 * MIB, 0, MEMORY, HAS_RSS, 103, 0),
         # An orphan of somebody never seen, that cannot even be asked for its path.
         (2000, 4, 0, 0, STARTED, 0, 104, 1),
-        image(b"orphan\0\0", 2000, 4, len(text), 0),
+        program(b"orphan\0\0", 2000, 4, len(text), 0),
         (2000, 0, 4 * MIB, 4, TICK, HAS_RSS | TICK_PARTIAL, 0, 0),
         (2000, 0, 5 * MIB, 2, FOOTPRINT, HAS_FOOTPRINT, 0, 0),
         # Shared pages counted once, without one process that had ended by then.
@@ -299,7 +299,7 @@ def to_json(profile: Profile, chosen: Filter | None = None, leaks: Leaks | None 
     return json.loads(out.getvalue(), parse_constant=pytest.fail)
 
 
-LEAKY = Subject(2, 102, ImageText("caf\udce9", None, ("caf\udce9", "x"), False))
+LEAKY = Subject(2, 102, ProgramText("caf\udce9", None, ("caf\udce9", "x"), False))
 LEAKS = Leaks(
     0.5, 60, 1, False, (Leak(LEAKY, 1000, 2000, 5, 9, 0.987), Leak(None, 1000, 2000, 5, 9, 1.0))
 )

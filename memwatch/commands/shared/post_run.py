@@ -89,7 +89,7 @@ class PostRun:
 
 def figures(profile: Profile, leaks: Leaks | None) -> dict[str, str]:
     """The key figures as environment variables; one that is not known is left out."""
-    outcome = profile.limits
+    outcome = profile.limit_outcome
     values = {
         "EXIT_CODE": profile.exit_code,
         "SIGNAL": profile.signal,

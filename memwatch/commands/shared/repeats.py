@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from memwatch.analysis.repeats import Run, Series, run_of
+from memwatch.analysis.repeats import RepeatedRun, Series, run_of
 from memwatch.commands.shared import terminal
 from memwatch.messages import complain, write_stderr, write_stdout
 from memwatch.runner.launcher import Launcher
@@ -56,7 +56,7 @@ def run_series(
     `exit_code` tells that of one run. One that is not 0 ends the series, and so does a signal that
     asks for it.
     """
-    runs: list[Run] = []
+    runs: list[RepeatedRun] = []
     left_behind: list[int] = []
     wanted = len(recorders)
     cannot_run = ""
@@ -99,13 +99,13 @@ def run_series(
     return series.exit_code or (1 if cannot_run or not is_written else 0)
 
 
-def _show(run: Run, profile: Profile, wanted: int) -> None:
+def _show(run: RepeatedRun, profile: Profile, wanted: int) -> None:
     """A line for a run that is over, and more when it exceeded a limit."""
     from memwatch.reports.limit_lines import lines
     from memwatch.reports.repeats_report import progress
 
     complain(progress(run, wanted))
-    if profile.limits and profile.limits.breaches:
+    if profile.limit_outcome and profile.limit_outcome.breaches:
         with suppress(OSError):
             write_stderr("".join(f"{line}\n" for line in lines(profile, *terminal.styles(2))))
 
