@@ -798,7 +798,7 @@ def test_an_oom_kill_in_a_group_made_by_the_job(limited: Path) -> None:
 def test_a_limit_above_is_found_from_within(limited: Path) -> None:
     inner = limited / "inner"
     inner.mkdir()
-    code = "import json; from memwatch import cgroup; print(json.dumps([*cgroup.find().limit()]))"
+    code = "import json; from memwatch.runner import cgroup; print(json.dumps([*cgroup.find().limit()]))"
     size, folder, _ = run_in(inner, [sys.executable, "-c", code])
     assert (size, folder) == (SIZE, str(limited))
 
@@ -810,7 +810,7 @@ def test_a_real_namespace(limited: Path) -> None:
     if subprocess.run(["unshare", "-C", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no cgroup namespaces here")
     code = (
-        "import json; from memwatch import cgroup; group = cgroup.find(); "
+        "import json; from memwatch.runner import cgroup; group = cgroup.find(); "
         "print(json.dumps([group.own_is_visible, group.usage(), group.oom_kills()]))"
     )
     argv = ["unshare", "-C", sys.executable, "-c", code]

@@ -158,7 +158,7 @@ def test_there_is_no_advice_to_measure_what_macos_does_not_tell(run):
     assert "record with --pss peaks" in judged(profile, total_pss=MIB).finding
     check = judged(replace(profile, backend="darwin"), total_pss=MIB)
     assert check.outcome == UNPROVEN
-    assert check.finding == "unknown (macOS does not tell it), limit 1.0 MiB"
+    assert check.finding == "unknown (macOS does not report it), limit 1.0 MiB"
 
 
 @pytest.mark.parametrize("kind", Limits._fields)

@@ -229,10 +229,10 @@ def test_footprints_are_among_the_facts(story, build):
     told.footprint(1, 2, 4096)
     told.exit(1, 2)
     facts = {fact.name: (fact.value, fact.how) for fact in described(told.end(5))[0].facts}
-    how = "compressed memory counted, at 0.00 s, without 1 process"
+    how = "at 0.00 s, compressed memory counted; without 1 process that could not be read"
     assert facts["Peak total footprint"] == ("3.0 MiB", how)
     assert facts["Largest footprint"] == ("4.0 MiB", "make, pid 101, exact")
-    assert facts["Peak total"][0] == "2.0 MiB"
+    assert facts["Peak total RSS"][0] == "2.0 MiB"
     assert not [fact for fact in described(build)[0].facts if "footprint" in fact.name]
 
 

@@ -145,7 +145,7 @@ def test_footprints_are_counted_by_how_they_are_known() -> None:
     assert seen.largest_footprint.pid == 102
     # That is enough to tell of, though no resident size was seen.
     assert seen.was_seen
-    assert seen.most_rss is None
+    assert seen.total_rss.size is None
 
 
 def test_most_systems_keep_no_footprint() -> None:
@@ -177,7 +177,7 @@ def in_mib(size: int | None) -> float | None:
 )
 def test_what_the_job_held_at_least(total: int | None, final: int | None, most: int | None) -> None:
     seen = profile(total, final=final)
-    assert in_mib(seen.most_rss) == most
+    assert in_mib(seen.total_rss.size) == most
     assert in_mib(seen.max_total_rss) == total
     assert in_mib(seen.headroom) == (None if most is None else 1000 - most)
     assert profile(total, final=final, limit=None).headroom is None
@@ -199,7 +199,7 @@ def test_shared_pages_count_once_if_they_were_counted_at_the_peak(
     pss: int, rss: int, at_peak: bool, left: int
 ) -> None:
     seen = profile(100, pss=pss, pss_rss=rss)
-    assert seen.pss_at_peak == at_peak
+    assert seen.total_pss.at_peak == at_peak
     assert in_mib(seen.headroom) == left
 
 
@@ -219,18 +219,18 @@ def test_a_sum_that_can_stand_beside_that_of_another_run(
     pss: int | None, rss: int, unread: int, measured: int | None
 ) -> None:
     seen = profile(100, pss=pss, pss_rss=rss, unread=unread)
-    assert in_mib(seen.measured_pss) == measured
+    assert in_mib(seen.total_pss.comparable) == measured
 
 
 def test_a_peak_between_two_samples_has_no_sum() -> None:
     seen = profile(100, pss=40, pss_rss=100, final=300)
-    assert not seen.pss_at_peak
+    assert not seen.total_pss.at_peak
     assert in_mib(seen.headroom) == 700
 
 
 def test_no_sum_is_at_no_peak() -> None:
-    assert not profile(100).pss_at_peak
-    assert not profile().pss_at_peak
+    assert not profile(100).total_pss.at_peak
+    assert not profile().total_pss.at_peak
 
 
 def test_headroom_is_negative_where_shared_pages_counted_more_than_once() -> None:
