@@ -70,7 +70,7 @@ UNLIKE = {
 }
 
 UNLIKE_OF_PROCESS = {
-    "images": "compared below: Linux tells more of how their peaks are known",
+    "programs": "compared below: Linux tells more of how their peaks are known",
     "last_seen": "kqueue tells when it ended, the made up /proc that it has ended since",
     "end_known": "for the same reason",
     "exit_status": "kqueue tells that of all, Linux without events of children only",
