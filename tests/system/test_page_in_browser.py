@@ -17,6 +17,7 @@ import pytest
 from memwatch.storage.load import load
 from memwatch.view.model import page_of
 from memwatch.view.page import render
+from support.waiting import wait_until
 
 MARKED = "</script><img src=x onerror=alert(1)>"
 
@@ -434,7 +435,7 @@ def test_keys(page):
     assert page.tab.locator("#help").count() == 1
 
 
-def test_the_wheel_scrolls_the_lanes(show, story, wait_until):
+def test_the_wheel_scrolls_the_lanes(show, story):
     told = story("many.jsonl")
     told.start(1, 0, "make")
     for serial in range(2, 200):

@@ -39,6 +39,7 @@ from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOut
 from memwatch.storage.load import BadResults, Results, load
 from memwatch.storage.name_templates import Place, expand
 from memwatch.storage.recording import COLUMNS, CUT_SHORT, BadRecording, Recorder, Recording
+from support.waiting import wait_until
 
 # Processes that grow.
 JOB = ["sh", "-c", "for i in 1 2 3; do dd if=/dev/zero of=/dev/null bs=4M count=20; done 2>&1"]
@@ -422,7 +423,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_job(memwatch):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_what_a_killed_memwatch_had_seen_is_there(memwatch, wait_until, name):
+def test_what_a_killed_memwatch_had_seen_is_there(memwatch, name):
     path = memwatch.room / name
     job = "x=$(head -c 9000000 /dev/zero | tr '\\0' x); read x"
     watch = memwatch.start("run", "-i", "5", "-o", name, "--", "sh", "-c", job)
