@@ -14,9 +14,9 @@ import pytest
 from support import survivors
 from support.command import Memwatch
 from support.exit_records import ExitRecords
+from support.scripted import ScriptedRecording
 from support.sources import need_source
 from support.storms import Storm
-from support.story import Story
 from support.terminal import Terminal
 from support.toolchain import NewToolchain, Programs, Toolchain
 from support.users import User, user_named
@@ -136,6 +136,6 @@ def exit_records() -> Iterator[ExitRecords]:
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Callable[..., Story]:
-    """story(NAME, *COMMAND): begins a recording of that name."""
-    return lambda name, *command: Story(tmp_path / name, *command)
+def story(tmp_path: Path) -> Callable[..., ScriptedRecording]:
+    """story(NAME, *COMMAND): begins a recording of that name, of a job that never ran."""
+    return lambda name, *command: ScriptedRecording(tmp_path / name, *command)

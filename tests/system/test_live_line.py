@@ -16,7 +16,8 @@ from wcwidth import wcswidth
 from memwatch.commands.shared import live_line
 from memwatch.commands.shared.live_line import LiveLine
 from memwatch.model.job import Job
-from memwatch.model.observations import HAS_RSS, MEMORY, STARTED, TICK, Batch
+from memwatch.model.observations import Batch
+from support.scripted import Script
 from support.waiting import state_of, wait_until
 
 CTRL_S, CTRL_Q = b"\x13", b"\x11"
@@ -259,16 +260,8 @@ def test_plain_lines_where_there_is_no_terminal(memwatch, burner):
 
 
 def job_of(rss: int) -> tuple[Job, Batch]:
-    job = Job()
-    batch = Batch(
-        [
-            (1, 1, 0, 0, STARTED, 0, 101, 1),
-            (1, 1, rss, 0, MEMORY, HAS_RSS, 101, 1),
-            (1, 0, rss, 1, TICK, 0, 0, 0),
-        ],
-        b"",
-    )
-    job.apply(batch)
+    script = Script().start(1, at=1).memory(1, rss).tick()
+    job, batch = script.job(finish=False), script.batch()
     return job, batch
 
 
