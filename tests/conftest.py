@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from support import survivors
@@ -24,10 +25,52 @@ from support.users import User, user_named
 # -- Which tests run, and as which user ----------------------------------------------------------
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "both_users: runs the test as the caller and, when that is root, as nobody too"
+# The same examples each time, however long one takes: a test never fails by chance. Others are
+# found with --hypothesis-profile=explore.
+hypothesis.settings.register_profile("explore", deadline=None)
+hypothesis.settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("steady")
+
+SLOW = pytest.StashKey[int]()
+WHAT_IS_SLOW = "storms, sanitizers, fuzzing, a browser, packages, builds for other systems"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all", action="store_true", help=f"run the slow tests as well: {WHAT_IS_SLOW}"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in (
+        "both_users: runs the test as the caller and, when that is root, as nobody too",
+        "slow: runs only with --all, or when its file is named on the command line",
+    ):
+        config.addinivalue_line("markers", marker)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--all"):
+        return
+    words = (config.invocation_params.dir / word.split("::")[0] for word in config.args)
+    named = {word for word in words if word.is_file()}
+    slow = [item for item in items if item.get_closest_marker("slow") and item.path not in named]
+    config.stash[SLOW] = len(slow)
+    config.hook.pytest_deselected(items=slow)
+    left_out = set(slow)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    if not (count := config.stash.get(SLOW, 0)):
+        return []
+    return [f"{count} slow tests left out ({WHAT_IS_SLOW}): `pytest --all` runs them"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

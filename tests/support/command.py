@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from typing import IO, Any
 
 import pytest
 
+from memwatch.units import parse_interval
 from support.users import User
 from support.waiting import PATIENCE, wait_until
 
@@ -57,14 +59,24 @@ class Result:
         return lines[0]
 
 
+# The number of that system call: the same on every processor, as all since Linux 5.0.
+EPOLL_PWAIT2 = 441
+
+
 class Watch:
     """A memwatch that is running."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], marks: Path, outputs: tuple[IO[bytes], ...]
+        self,
+        process: subprocess.Popen[bytes],
+        marks: Path,
+        outputs: tuple[IO[bytes], ...],
+        argv: Sequence[str | bytes],
     ) -> None:
         self.process = process
         self.pid = process.pid
+        self.argv = [os.fsdecode(word) for word in argv]
+        """Of memwatch; its -i and --burst say how far apart ticks are."""
         self._marks = marks
         self._outputs = outputs
 
@@ -100,22 +112,61 @@ class Watch:
     def ticks(self, count: int = 5) -> None:
         """Waits until the sampler has looked at everything `count` times.
 
-        Its thread sleeps once before each tick, and the kernel counts how often it slept.
+        Events wake its thread as well, so the number of times that it slept says nothing. But if
+        it goes to sleep when an interval has passed, it has made the tick that was due by then.
         """
-        first = self._sleeps()
-
-        def done() -> bool:
-            return self.process.poll() is not None or self._sleeps() >= first + count + 1
-
-        wait_until(done, "ticks")
+        wait_until(lambda: self._ended() or self._sleeps() >= 0, "the sampler")
+        interval = self._interval()
+        for _ in range(count):
+            time.sleep(interval)
+            before = self._sleeps()
+            self._wait_for_sleep(before)
         assert self.process.returncode is None, "it has ended"
 
-    def _sleeps(self) -> int:
+    def _interval(self) -> float:
+        """Seconds from tick to tick, at most."""
+        if "--burst" in self.argv:
+            return 0.001
+        asked = self.argv[self.argv.index("-i") + 1] if "-i" in self.argv else "500"
+        return parse_interval(asked)
+
+    def _wait_for_sleep(self, before: int) -> None:
+        """Waits until the sampler has begun to sleep since the number of its sleeps was read.
+
+        It may also have waited for a lock within a tick, so one more is not enough, unless it is
+        where it waits for the time of the next tick.
+        """
+
+        def done() -> bool:
+            more = self._sleeps() - before
+            return self._ended() or more > 1 or (more == 1 and self._waits_for_events())
+
+        wait_until(done, "a tick", pause=0.0005)
+
+    def _ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def _sampler(self) -> Path | None:
+        """The folder of its thread in /proc."""
         for task in Path(f"/proc/{self.pid}/task").iterdir():
-            if (task / "comm").read_text() == "memwatch-tick\n":
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if (task / "comm").read_text() == "memwatch-tick\n":
+                    return task
+        return None
+
+    def _sleeps(self) -> int:
+        """How often the sampler has gone to sleep; -1 before there is one, or after."""
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if task := self._sampler():
                 status = (task / "status").read_text()
                 return int(status.split("\nvoluntary_ctxt_switches:", 1)[1].split()[0])
         return -1
+
+    def _waits_for_events(self) -> bool:
+        with suppress(OSError):
+            if task := self._sampler():
+                return (task / "syscall").read_text().split()[0] == str(EPOLL_PWAIT2)
+        return False
 
     def errors(self) -> bytes:
         """What is on its standard error until now."""
@@ -197,7 +248,7 @@ class Memwatch:
         )
         self._started.append(process)
         self._files += outputs
-        return Watch(process, self.marks, outputs)
+        return Watch(process, self.marks, outputs, argv)
 
     def start(self, *words: str | bytes | Path, **how: Any) -> Watch:
         """`memwatch WORDS...`; `how` is for subprocess.Popen."""

@@ -14,12 +14,12 @@ T = TypeVar("T")
 PATIENCE = 120.0
 
 
-def wait_until(condition: Callable[[], T], what: str) -> T:
-    """Returns the first true value of `condition`."""
+def wait_until(condition: Callable[[], T], what: str, *, pause: float = 0.005) -> T:
+    """Returns the first true value of `condition`, which is asked every `pause` seconds."""
     deadline = time.monotonic() + PATIENCE
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited too long: {what}"
-        time.sleep(0.005)
+        time.sleep(pause)
     return value
 
 

@@ -799,7 +799,10 @@ def test_an_oom_kill_in_a_group_made_by_the_job(limited: Path) -> None:
 def test_a_limit_above_is_found_from_within(limited: Path) -> None:
     inner = limited / "inner"
     inner.mkdir()
-    code = "import json; from memwatch.runner import cgroup; print(json.dumps([*cgroup.find().limit()]))"
+    code = (
+        "import json; from memwatch.runner import cgroup; "
+        "print(json.dumps([*cgroup.find().limit()]))"
+    )
     size, folder, _ = run_in(inner, [sys.executable, "-c", code])
     assert (size, folder) == (SIZE, str(limited))
 

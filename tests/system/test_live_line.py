@@ -218,7 +218,7 @@ def test_in_the_background(terminal, memwatch, burner):
     root = screen.watch.mark("root")
     with open(f"/proc/{root}/stat") as stat:
         watcher = int(stat.read().rsplit(")", 1)[1].split()[1])
-    screen.watch.pid = watcher
+    screen.watch.pid, screen.watch.argv = watcher, command
     screen.watch.ticks(100)
     assert drawn(screen) == []
     assert state_of(watcher) != "T"
@@ -244,14 +244,20 @@ def test_nothing_is_drawn(burn, memwatch, options, env):
     assert ("--quiet" in options) == (not screen.shown)
 
 
-def test_plain_lines_where_there_is_no_terminal(memwatch, burner):
-    watch = memwatch.start("run", "--live", "--json", "-i", "1s", "--", burner, "gate", "exit", "5")
-    wait_until(lambda: b"\n" in watch.errors(), "a line")
+def test_plain_lines_where_there_is_no_terminal(memwatch):
+    watch = memwatch.burn(
+        *("touch", 20, "mark", "root", "gate", "exit", 5), options=("--live", "-i", "10")
+    )
+    root = watch.mark("root")
+    watch.ticks()
+    seen = len(watch.errors().splitlines())
+    wait_until(lambda: len(watch.errors().splitlines()) > seen, "a line")
     result = watch.end()
     assert result.code == 5
     assert re.fullmatch(
-        r"memwatch: 0:0\d  RSS .* MiB  max .* MiB  1 process  largest .* MiB burner \(pid \d+\)",
-        result.one_line(),
+        r"memwatch: \d+:\d\d  RSS 2\d\.\d MiB  max 2\d\.\d MiB  1 process  "
+        rf"largest 2\d\.\d MiB burner \(pid {root}\)",
+        result.text.splitlines()[-1],
     )
     assert result.json["exit_code"] == 5
 

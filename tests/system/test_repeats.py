@@ -15,19 +15,20 @@ from memwatch.analysis import repeats
 from memwatch.analysis.repeats import RepeatedRun, Series
 from memwatch.reports import repeats_report as report
 from memwatch.storage.load import load
+from support.inside import TICKS
 from support.schema import Schema
 
 MIB = 1 << 20
 SCHEMA = Schema("repeats")
 
 # Counts its runs in the file "count", and holds as many times 10 MiB.
-COUNTING = """
-import pathlib, sys, time
+COUNTING = f"""{TICKS}
+import pathlib, sys
 count = pathlib.Path("count")
 number = len(count.read_text()) + 1 if count.exists() else 1
 count.write_text("x" * number)
 held = bytearray(number * 10 << 20)
-time.sleep(0.05)
+wait_for_ticks(os.getppid(), 0.005, 2)
 """
 
 
@@ -186,7 +187,7 @@ def test_once_is_as_without(memwatch):
 
 def test_the_first_run_that_fails_is_the_last(memwatch):
     fails = "sys.exit(7 if number == 2 else 0)"
-    words = ["--repeat", "4", "-o", "r.%n.jsonl", "--json"]
+    words = ["--repeat", "4", "-i", "5", "-o", "r.%n.jsonl", "--json"]
     result = memwatch.run("run", *words, *counting(fails))
     assert result.code == result.json["exit_code"] == 7
     assert [run["exit_code"] for run in result.json["runs"]] == [0, 7]

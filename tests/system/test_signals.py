@@ -205,7 +205,10 @@ def test_ignored_end_of_children(memwatch):
 @pytest.mark.parametrize("options", [[], ["--foreground"], ["--signal=INT"]], ids=str)
 def test_inside_timeout(memwatch, burner, options):
     words = memwatch.argv("run", "--json", "-i", "5", "--", burner, "mark", "root", "gate")
-    watch = memwatch.popen(["timeout", *options, "1", *words])
+    watch = memwatch.popen(["timeout", *options, "1h", *words])
+    watch.mark("root")
+    # Its alarm clock: the time is up.
+    os.kill(watch.pid, signal.SIGALRM)
     watch.process.wait(45)
     result = watch.end()
     assert result.code == 124

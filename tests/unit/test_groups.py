@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ from memwatch.model.job import Job
 from memwatch.model.observations import (
     ProgramText,
 )
+from support.command import Memwatch
 from support.scripted import Script
+from support.toolchain import Programs
+from support.users import User
 
 
 def program(
@@ -260,15 +264,18 @@ def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shell with a child in a folder of its own."""
+def recorded(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Path:
+    """A shell with a child in a folder of its own, which stays until memwatch has looked."""
     folder = tmp_path_factory.mktemp("grouped")
     (folder / "below").mkdir()
-    script = "cd below && sleep 0.3; true"
-    run = memwatch(
-        "run", "-i", "5", "-o", "x.jsonl", "--quiet", "--", "sh", "-c", script, cwd=folder
-    )
-    assert run.returncode == 0, run.stderr
+    own = Memwatch(User("caller", folder), partial(programs, "burner"))
+    script = 'cd below && "$0" mark child gate; true'
+    words = ("run", "-i", "5", "-o", "x.jsonl", "--quiet", "--", "sh", "-c", script)
+    watch = own.start(*words, programs("burner"))
+    watch.mark("child")
+    watch.ticks()
+    assert watch.end().code == 0
+    own.close()
     return folder
 
 
@@ -285,19 +292,19 @@ def test_report_by_directory(recorded: Path) -> None:
     below = str(recorded.resolve() / "below")
     names = {group["command"] for group in report["groups"]}
     assert below in names
-    (sleep,) = [each for each in report["processes"] if each["command"] == "sleep"]
-    assert sleep["cwd"] == below
-    assert sleep["images"][-1]["cwd"] == below
-    assert sleep["images"][-1]["exe"] == sleep["exe"]
+    (child,) = [each for each in report["processes"] if each["command"] == "burner"]
+    assert child["cwd"] == below
+    assert child["images"][-1]["cwd"] == below
+    assert child["images"][-1]["exe"] == child["exe"]
     assert {each["command"] for each in report["at_peak"]} <= names
 
 
 def test_summary_says_what_it_is_grouped_by(recorded: Path) -> None:
     summary = memwatch("report", "x.jsonl", "--group-by", "exe", cwd=recorded).stdout
     assert "Process groups (by exe):" in summary
-    assert "/sleep" in summary.split("Process groups")[1]
-    summary = memwatch("report", "x.jsonl", "--group-by", r"(sl\w+)", cwd=recorded).stdout
-    assert r"Process groups (by regex (sl\w+)):" in summary
+    assert "/burner" in summary.split("Process groups")[1]
+    summary = memwatch("report", "x.jsonl", "--group-by", r"(bu\w+)", cwd=recorded).stdout
+    assert r"Process groups (by regex (bu\w+)):" in summary
     assert NO_MATCH not in summary.split("Process groups")[1].split("\n")[2]
 
 
@@ -337,7 +344,7 @@ def test_json_without_directories_and_keys_can_be_read(recorded: Path) -> None:
 
 
 def test_a_filter_leaves_the_groups_of_what_it_shows(recorded: Path) -> None:
-    words = ("report", "x.jsonl", "--group-by", "cwd", "--include", "^sleep")
+    words = ("report", "x.jsonl", "--group-by", "cwd", "--include", "^burner")
     section = memwatch(*words, cwd=recorded).stdout.split("Process groups")[1].split("\n\n")[0]
     (row,) = section.splitlines()[2:]
     assert "/below " in row

@@ -33,8 +33,10 @@ from memwatch.model.profile import (
     from_job,
 )
 from memwatch.storage import profile_json_writer
+from support.command import Memwatch
 from support.schema import Schema, written_keys
 from support.scripted import MIB, NO_LIMIT, Script
+from support.waiting import PATIENCE
 
 SCHEMA = Schema("profile")
 
@@ -77,7 +79,7 @@ def run_json(*options: str, command: tuple[str, ...]) -> Any:
         [sys.executable, "-m", "memwatch", "run", "--json", "-i", "10", *options, "--", *command],
         cwd="/",  # not beside the sources: the installed package is what is tested
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stderr == b""
@@ -86,22 +88,38 @@ def run_json(*options: str, command: tuple[str, ...]) -> Any:
     return document
 
 
-TWO_PROCESSES = ("sh", "-c", "sleep 0.3; exit 3")
+TWO_PROCESSES = '"$0" mark child gate; exit 3'
 
 
-def test_a_real_run_is_valid() -> None:
-    document = run_json(command=TWO_PROCESSES)
+@pytest.fixture
+def two_processes(memwatch: Memwatch, burner: Path) -> Callable[..., Any]:
+    """The document of a shell with a child, which stays until memwatch has looked."""
+
+    def run(*options: str) -> Any:
+        words = ("run", "--json", "-i", "10", *options, "--", "sh", "-c", TWO_PROCESSES, burner)
+        watch = memwatch.start(*words)
+        watch.mark("child")
+        watch.ticks(2)
+        result = watch.end()
+        assert result.err == b""
+        assert result.code == result.json["exit_code"] == 3
+        return result.json
+
+    return run
+
+
+def test_a_real_run_is_valid(two_processes: Callable[..., Any], burner: Path) -> None:
+    document = two_processes()
     SCHEMA.validate(document)
-    assert document["command"] == list(TWO_PROCESSES)
-    assert document["exit_code"] == 3
+    assert document["command"] == ["sh", "-c", TWO_PROCESSES, str(burner)]
     assert document["signal"] is None
     assert "timeline" not in document
     assert "filter" not in document
-    assert {each["command"] for each in document["processes"]} == {"sh", "sleep"}
+    assert {each["command"] for each in document["processes"]} == {"sh", "burner"}
 
 
-def test_a_real_run_with_a_timeline_is_valid(tmp_path: Path) -> None:
-    document = run_json("--timeline", str(tmp_path / "timeline.csv"), command=TWO_PROCESSES)
+def test_a_real_run_with_a_timeline_is_valid(two_processes: Callable[..., Any]) -> None:
+    document = two_processes("--timeline", "timeline.csv")
     SCHEMA.validate(document)
     assert len(document["timeline"]) == document["samples"]
     totals = [tick["total_rss_kib"] for tick in document["timeline"]]
@@ -112,13 +130,15 @@ def test_a_real_run_with_a_timeline_is_valid(tmp_path: Path) -> None:
     ("options", "shown"),
     [
         (("--include", "^sh"), {"sh"}),
-        (("--exclude", "^sh"), {"sleep"}),
-        (("--include", "^s", "--exclude", "sleep"), set()),
+        (("--exclude", "^sh"), {"burner"}),
+        (("--include", "^s", "--exclude", "burner"), set()),
     ],
 )
-def test_a_real_run_with_a_filter_is_valid(options: tuple[str, ...], shown: set[str]) -> None:
-    # "--exclude sleep" takes the shell away as well: its command line has the word.
-    document = run_json(*options, command=TWO_PROCESSES)
+def test_a_real_run_with_a_filter_is_valid(
+    two_processes: Callable[..., Any], options: tuple[str, ...], shown: set[str]
+) -> None:
+    # "--exclude burner" takes the shell away as well: its command line has the word.
+    document = two_processes(*options)
     SCHEMA.validate(document)
     assert {each["command"] for each in document["processes"]} == shown
     hidden = document["filtered_process_count"]
@@ -318,7 +338,7 @@ def test_a_command_that_is_not_utf_8_is_valid_json_everywhere() -> None:
         [sys.executable, "-m", "memwatch", "run", "--json", "--", "true", b"\xff\xe9"],
         cwd="/",
         stdout=subprocess.PIPE,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     command = json.loads(done.stdout)["command"]
