@@ -8,7 +8,7 @@ import pytest
 
 from support.toolchain import check_program
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
 SOURCES = ("linux/tree.c", "linux/procfs.c", "linux/parse.c", "table.c")
 
