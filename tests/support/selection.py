@@ -63,7 +63,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     option = config.option
     alone = option.all or option.usepdb or option.collectonly or named_files(config)
     if getattr(option, "numprocesses", 0) is None and not alone:
-        option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
+        # One more than processors: much of the time is spent waiting.
+        option.numprocesses = min((os.cpu_count() or 1) + 1, MOST_WORKERS)
         option.dist = "loadfile"
 
 
