@@ -46,7 +46,12 @@ class SourceDist(sdist):
     """With what others need to test and to package memwatch."""
 
     def make_distribution(self):
-        self.filelist.extend([".ci/run", "CHANGELOG.md"])
+        self.filelist.extend(
+            [
+                *(".ci/lint", ".ci/packages", ".ci/run", ".pre-commit-config.yaml"),
+                *("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml", "noxfile.py"),
+            ]
+        )
         for folder in ("benchmarks", "docs", "packaging", "tests"):
             files = (path for path in Path(folder).rglob("*") if path.is_file())
             self.filelist.extend(str(path) for path in files if path.suffix not in (".pyc", ".so"))

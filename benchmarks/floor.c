@@ -5,8 +5,8 @@
  *
  * Finds the processes below ROOT_PID once, then at every tick wakes at an
  * absolute deadline and reads `statm` and `children` of each through kept
- * descriptors, and adds up the resident sizes. Keeps nothing, finds nothing
- * new, tells nobody. Shares no code with memwatch.
+ * descriptors, and adds up the resident sizes. It keeps nothing, finds no new
+ * process and reports nothing. It shares no code with memwatch.
  *
  * Prints as JSON how many ticks there were and the CPU time of the loop alone.
  */
