@@ -113,13 +113,16 @@ def part_killed(directory: Path, chosen: argparse.Namespace) -> object:
         path = directory / f"k{number}.jsonl{'.gz' if number % 2 else ''}"
         words = [*memwatch_command(), "run", "--quiet", "-i", "10", "-o", str(path), "--"]
         child = subprocess.Popen(
-            [*words, tree, str(PROCESSES), "20", str(CHANGE_MS)], stdout=subprocess.PIPE
+            [*words, tree, str(PROCESSES), "20", str(CHANGE_MS)],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
         assert child.stdout
         child.stdout.readline()
         time.sleep(pick.uniform(0.2, 3))
         at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         child.kill()
+        os.killpg(child.pid, signal.SIGKILL)  # the job
         child.wait()
         child.stdout.close()
         lost.append((at - _last_record(path)) / 1e9)
@@ -131,7 +134,6 @@ def part_killed(directory: Path, chosen: argparse.Namespace) -> object:
         ("recordings", "readable", "lost, s"),
         [[str(len(lost)), str(len(lost)), spread(lost)]],
     )
-    subprocess.run(["pkill", "-f", tree], check=False)
     return lost
 
 

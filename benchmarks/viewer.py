@@ -149,7 +149,7 @@ def browse(page: Path, rounds: int) -> dict[str, list[float]]:
             shown, own, tables = tab.evaluate(PAINTED)
             found.setdefault("first paint of the static tables, ms", []).append(tables)
             found.setdefault("first paint, ms", []).append(shown)
-            found.setdefault("of it by the page's own program, ms", []).append(own)
+            found.setdefault("share of the page's own program, ms", []).append(own)
             heap = tab.evaluate("performance.memory.usedJSHeapSize / 2**20")
             found.setdefault("heap, MiB", []).append(heap)
             for name, prepare in (
