@@ -34,7 +34,7 @@ def record(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     subprocess.run(["python3", "-m", "venv", ".venv"], cwd=folder, check=True)
-    run = ["run", "-i", "10", "--exact", "--top", "4", "-o", "build.jsonl", "--", *BUILD]
+    run = ["run", "-i", "10", "--exact", "--top", "2", "-o", "build.jsonl", "--", *BUILD]
     # A cached wheel would not be built.
     env = {**os.environ, "COLUMNS": "88", "PIP_NO_CACHE_DIR": "1"}
     subprocess.run([*MEMWATCH, *run], cwd=folder, check=True, env=env)
