@@ -96,7 +96,7 @@ def test_every_page_is_in_the_index():
 
 
 def test_sizes_of_the_door():
-    """A page that nobody finishes is no door."""
+    """The README and the first page for contributors stay short."""
     assert len(README.splitlines()) <= 200
     assert len(PAGES["architecture.md"].splitlines()) <= 120
 
