@@ -1,4 +1,4 @@
-"""The only place that writes to standard output and standard error."""
+"""Writes to standard output and standard error: no other module does."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TextIO
 
 
 def complain(text: str) -> None:
-    """One line on standard error, if that is possible."""
+    """Writes one line to standard error, if that is possible."""
     with suppress(OSError):
         write_stderr(f"memwatch: {text}\n")
 
 
 def write_stdout(fill: Callable[[TextIO], None]) -> None:
-    """Writes to standard output, and knows when that failed. Raises OSError."""
+    """Writes to standard output, through a descriptor of its own so that every failure is noticed.
+    Raises OSError."""
     with open(os.dup(1), "w", encoding="utf-8", newline="") as out:
         fill(out)
 
@@ -23,8 +24,8 @@ def write_stdout(fill: Callable[[TextIO], None]) -> None:
 def write_stderr(text: str) -> None:
     """Writes to standard error. Raises OSError.
 
-    Not through sys.stderr: it is None when closed, and what it failed to write it would try
-    again at exit, and spoil the exit code.
+    sys.stderr is not used: it is None when closed, and after a failed write it would try again at
+    exit and change the exit code.
     """
     data = memoryview(text.encode("utf-8", "backslashreplace"))
     while data:
@@ -32,10 +33,10 @@ def write_stderr(text: str) -> None:
 
 
 def hold_standard_descriptors() -> None:
-    """Keeps a closed stdin, stdout or stderr from being taken by the next file opened.
+    """Keeps the descriptor of a closed stdin, stdout or stderr from being used for the next file.
 
-    The command still finds it closed: the placeholder is not inherited. A report for a closed
-    stdout fails, as it must; messages for a closed stderr are not wanted.
+    The command still finds it closed, because the placeholder is not inherited. A report for a
+    closed stdout fails, as it must; messages for a closed stderr are dropped.
     """
     while True:
         fd = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The words for each total: one place, so that the summary, the page and the CI gate agree."""
+"""Words for each total, in one place so that the summary, the page and the CI check agree."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ ONE_PROCESS = "one process alone reached this between samples"
 
 
 def value(figure: Figure) -> str:
-    """Returns the size as a headline has it: "at least 3.0 MiB". The highest of the samples stands
-    for itself, since the headline says that it is that."""
+    """Returns the size for a headline, as "at least 3.0 MiB". The highest of the samples has no
+    bound in words, since the headline names it so."""
     if figure.why is Why.SAMPLED and figure.size is not None:
         return format_size(figure.size)
     return bounded(figure)
 
 
 def bounded(figure: Figure) -> str:
-    """Returns the size with its bound, whatever the reason."""
+    """Returns the size with its bound, as "at least 3.0 MiB"."""
     if figure.size is None:
         return "unknown"
     size = format_size(figure.size)
@@ -28,21 +28,21 @@ def bounded(figure: Figure) -> str:
 
 
 def total_rss(profile: Profile) -> str:
-    """Says when the total RSS was highest in a sample, or why that is unknown."""
+    """Returns when the total RSS was highest in a sample, or why that is unknown."""
     if profile.max_total_rss is None:
-        return _unseen(profile.sampling.unreadable > 0)
+        return unseen(profile.sampling.unreadable > 0)
     alive = count(profile.max_total_processes, "process", "processes")
     return f"at {profile.elapsed(profile.max_total_time):.2f} s, {alive} alive"
 
 
 def total_pss(profile: Profile) -> str:
-    """Says when and how the total PSS was measured, or why it is unknown."""
+    """Returns when and how the total PSS was measured, or why it is unknown."""
     figure, pss = profile.total_pss, profile.max_total_pss
     if not pss:
         return not_measured(profile) if figure.why is Why.NOT_MEASURED else _unseen_as(figure.why)
     if figure.size is None:
         return f"measured only when RSS was {format_size(pss.rss)}"
-    # A sum takes time, and a job that grows meanwhile may hold more than at the sample.
+    # Summing takes time, and a job that grows meanwhile may hold more than at the sample.
     after = "just after" if pss.total > pss.rss else "at"
     when = f"{after} {profile.elapsed(pss.time):.2f} s"
     if figure.why is Why.ELSEWHERE:
@@ -53,19 +53,19 @@ def total_pss(profile: Profile) -> str:
 
 
 def with_rss(number: int) -> str:
-    """Names the processes whose PSS could not be read in time."""
+    """Returns how many processes are counted with their RSS, because their PSS was not read."""
     return f"{count(number, 'process', 'processes')} counted with RSS"
 
 
 def not_measured(profile: Profile) -> str:
-    """Says why there is no total PSS although memory was seen."""
+    """Returns why there is no total PSS although memory was seen."""
     if profile.backend == DARWIN:
         return "macOS does not report it"
     return "not measured: record with --pss peaks"
 
 
 def total_footprint(profile: Profile) -> str:
-    """Says when the total footprint was highest, or why it is unknown."""
+    """Returns when the total footprint was highest, or why it is unknown."""
     footprint = profile.max_total_footprint
     if not footprint:
         return _unseen_as(profile.total_footprint.why)
@@ -76,14 +76,15 @@ def total_footprint(profile: Profile) -> str:
 
 
 def sampled_every(profile: Profile) -> str:
-    """Says how often samples were taken."""
+    """Returns how often samples were taken."""
     sampling = profile.sampling
     return f"sampled every {format_interval((sampling.achieved or sampling.interval) / 1e9)}"
 
 
 def _unseen_as(why: Why) -> str:
-    return _unseen(why is Why.UNREADABLE)
+    return unseen(why is Why.UNREADABLE)
 
 
-def _unseen(unreadable: bool) -> str:
+def unseen(unreadable: bool) -> str:
+    """Returns why no memory was seen."""
     return "it could not be read" if unreadable else "the job was in no sample"

@@ -136,7 +136,7 @@ def _memory(results: Results, given: int | None) -> Memory | None:
         return _limit(recorded, recorded.limit_bytes, RECORDING)
     from memwatch.runner import cgroup
 
-    here = cgroup.Watch().end()
+    here = cgroup.LimitWatch().end()
     return None if here.limit_bytes is None else _limit(here, here.limit_bytes, HERE)
 
 

@@ -340,10 +340,10 @@ def _numbered(template: str) -> str:
 
 
 def _recorder(template: str, reports: Reports, number: int, *, overwrite: bool) -> Recorder:
-    from memwatch.storage.name_templates import Place, expand
+    from memwatch.storage.name_templates import RunContext, expand
     from memwatch.storage.recording import Recorder
 
-    place = Place(os.uname().nodename, os.getpid(), time.time(), os.environ, number)
+    place = RunContext(os.uname().nodename, os.getpid(), time.time(), os.environ, number)
     try:
         path = expand(template, place)
     except ValueError as error:

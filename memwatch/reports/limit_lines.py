@@ -59,7 +59,7 @@ def _who(breach: Breach) -> str:
 def _ending(outcome: LimitOutcome) -> str:
     if not outcome.kill:
         return "the job was not ended (--on-limit report)"
-    if not outcome.struck:
+    if not outcome.signalled:
         return "the job had ended by itself by then"
     if not outcome.killed:
         return "the job was ended by SIGTERM"

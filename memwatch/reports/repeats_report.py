@@ -71,7 +71,7 @@ def _row(
     if spread is None:
         return
     ends = "  ".join(f"{form(value):>10}" for value in (spread.least, spread.most))
-    apart = "" if spread.apart is None else f"{spread.apart * 100:.1f} %"
+    apart = "" if spread.relative is None else f"{spread.relative * 100:.1f} %"
     known = "" if spread.known == counted else f"  (of {spread.known} runs)"
     yield f"{name:<15}  {bold(f'{form(spread.median):>10}')}  {ends}  {apart:>7}{known}".rstrip()
 

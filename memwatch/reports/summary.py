@@ -10,7 +10,7 @@ from memwatch.analysis import wording
 from memwatch.analysis.holders import by_group
 from memwatch.model.figure import Why
 from memwatch.model.filters import Shown
-from memwatch.model.groups import COMMAND, KINDS, RESTS, Group, described
+from memwatch.model.groups import COMMAND, KEYLESS_GROUPS, KINDS, Group, described
 from memwatch.model.memory_limit import MACHINE
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.model.profile import Overhead, Profile
@@ -246,7 +246,7 @@ def _what(process: Process, room: int, dim: Style) -> str:
 
 def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style) -> Iterator[str]:
     by = profile.group_by
-    groups = sorted(profile.groups, key=lambda group: group.name in RESTS)
+    groups = sorted(profile.groups, key=lambda group: group.name in KEYLESS_GROUPS)
     if shown.filter:
         from memwatch.model.regroup import Grouping
 
@@ -256,7 +256,7 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
     if len(groups) < 2 and by == COMMAND:
         return
     # What has no key comes last, however much it is, and is always there.
-    rests = [group for group in groups if group.name in RESTS]
+    rests = [group for group in groups if group.name in KEYLESS_GROUPS]
     named = groups[: len(groups) - len(rests)]
     labels = {each.name: label(each.name, by, width - 46) for each in (*named[:GROUPS], *rests)}
     name_width = max([7, *map(len, labels.values())])

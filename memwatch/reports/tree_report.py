@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from memwatch.analysis.tree import Branch, Subtrees, grow
+from memwatch.analysis.subtrees import Subtrees
+from memwatch.analysis.tree import Branch, grow
 from memwatch.model.filters import Filter
 from memwatch.model.profile import Profile
 from memwatch.reports.summary import LONGEST_NAME

@@ -1,4 +1,4 @@
-"""Results from a file: a recording, or the JSON of a run."""
+"""Loads results from a file: a recording, or the JSON of a run."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ from memwatch.storage.validate import wait_status
 
 
 class BadResults(ValueError):
-    """The file cannot be used. The text names it, and says what to do."""
+    """The file cannot be used. The text names the file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
+    """What a file holds."""
+
     path: str
     profile: Profile
     host: str | None
-    """The machine it ran on, where the file says so."""
+    """The machine that the job ran on; None where the file does not have it."""
     tracks: Tracks | None
     """Every sample of every process; None when not asked for, or when the file has none."""
 
     @property
     def has_samples(self) -> bool:
-        """It is from a recording, which has all that was observed."""
+        """Whether the file is a recording, which has every observation."""
         return self.host is not None
 
 
@@ -49,10 +51,10 @@ def load(
 ) -> Results:
     """Reads a recording or the JSON of `memwatch run --json`.
 
-    The profile of a recording has a timeline only when it is asked for; that of JSON when the
-    file has one. `group_by` is as groups.group_key() takes it; None groups by command, or as the
-    JSON is grouped. Where JSON is grouped otherwise, what a group held at one time is not known.
-    `observers` are called with each batch of a recording, as when the job ran.
+    The profile of a recording has a timeline only when it is asked for, and the profile of JSON
+    when the file has one. `group_by` is as groups.group_key() takes it; None groups by command, or
+    as the JSON is grouped. Where JSON is grouped by another key, what a group held at one time is
+    not known. `observers` are called with each batch of a recording, as when the job ran.
     Raises BadResults, OSError when the file cannot be read, ValueError for a bad `group_by`.
     """
     if group_by is not None:
@@ -84,7 +86,7 @@ def load(
 
 
 def _document(path: str) -> Any:
-    """What JSON holds. Raises BadResults."""
+    """Returns the content of a JSON file. Raises BadResults."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -98,12 +100,11 @@ def _document(path: str) -> Any:
 def _replay(
     recording: Recording, job: Job, tracks: Tracks | None, observers: Sequence[Observer]
 ) -> Results:
-    takers = [*([tracks.apply] if tracks else []), *observers]
+    all_observers = [job.apply, *([tracks.apply] if tracks else []), *observers]
     last = recording.beginning.start
     for batch in recording.batches():
-        job.apply(batch)
-        for take in takers:
-            take(batch)
+        for observe in all_observers:
+            observe(batch)
         if batch.records:
             last = max(last, batch.records[-1][0])
     ending = recording.ending or Ending(

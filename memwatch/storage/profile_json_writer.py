@@ -1,4 +1,4 @@
-"""A Profile as JSON: the keys of schema/profile.schema.json."""
+"""Writes a Profile as JSON, with the keys of schema/profile.schema.json."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from memwatch.model.filters import Shown
-from memwatch.model.job import Holder
-from memwatch.model.processes import UNKNOWN, Footprint, Process, Program
+from memwatch.model.processes import Footprint, Process, Program
 from memwatch.model.profile import Profile
+from memwatch.model.totals import Holder
 from memwatch.units import format_date, kib, unicode_text
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write(profile: Profile, shown: Shown, out: TextIO, leaks: Leaks | None = None) -> None:
-    """Writes the document. Processes go out one by one: there may be half a million."""
+    """Writes the document. Processes are written one by one: there may be half a million."""
     head = _head(profile, shown)
     if leaks:
         head["leaks"] = _leaks(leaks, profile)
@@ -140,7 +140,7 @@ def _limits(profile: Profile) -> dict[str, Any] | None:
             }
             for breach in outcome.breaches
         ],
-        "signalled": outcome.struck,
+        "signalled": outcome.signalled,
         "killed_pids": outcome.killed,
         "surviving_pids": outcome.survivors,
     }
@@ -221,12 +221,12 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "argv_cut": last.argv_cut,
         "exe": last.exe,
         "cwd": last.cwd,
-        "max_rss_kib": None if peak.source == UNKNOWN else kib(peak.rss),
+        "max_rss_kib": kib(peak.rss) if peak.known else None,
         "peak_source": peak.source,
         "max_phys_footprint_kib": _footprint_kib(footprint),
         "phys_footprint_source": footprint.source,
         "final_watermark_kib": _kib(usage.final_watermark),
-        "peak_time": None if peak.source == UNKNOWN else _date(profile, peak.time),
+        "peak_time": _date(profile, peak.time) if peak.known else None,
         "first_seen": _date(profile, process.first_seen),
         "last_seen": _date(profile, process.last_seen),
         "start_time": None if process.start is None else _date(profile, process.start),
@@ -243,7 +243,6 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
 
 
 def _program(profile: Profile, program: Program) -> dict[str, Any]:
-    known = program.peak.source != UNKNOWN
     fields: dict[str, Any] = {
         "command": program.text.name,
         "argv": program.text.argv,
@@ -251,18 +250,18 @@ def _program(profile: Profile, program: Program) -> dict[str, Any]:
         "cwd": program.text.cwd,
         "since": _date(profile, program.since),
         "inherited": program.inherited,
-        "max_rss_kib": kib(program.peak.rss) if known else None,
+        "max_rss_kib": kib(program.peak.rss) if program.peak.known else None,
         "peak_source": program.peak.source,
     }
-    # There are many of these, and most systems keep none.
-    if program.footprint.source != UNKNOWN:
+    # There are many programs, and most systems keep no footprints, so the keys are left out.
+    if program.footprint.known:
         fields["max_phys_footprint_kib"] = _footprint_kib(program.footprint)
         fields["phys_footprint_source"] = program.footprint.source
     return fields
 
 
 def _footprint_kib(footprint: Footprint) -> int | None:
-    return None if footprint.source == UNKNOWN else kib(footprint.size)
+    return kib(footprint.size) if footprint.known else None
 
 
 def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:
@@ -290,5 +289,5 @@ def _kib(size: int | None) -> int | None:
 
 
 def _number(value: float) -> int | float:
-    """500 rather than 500.0, as the value was given."""
+    """Returns a whole value as an int: 500 rather than 500.0, as it was given."""
     return int(value) if value == int(value) else value

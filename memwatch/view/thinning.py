@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 
-from memwatch.model.job import Timeline
+from memwatch.model.totals import Timeline
 from memwatch.model.tracks import Track
 
 

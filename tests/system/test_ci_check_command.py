@@ -162,7 +162,7 @@ def test_the_json_of_a_run_will_do(tmp_path):
         (["--baseline", "nowhere"], "no baseline 'nowhere': on the first run"),
         (["--baseline", "text"], "'text' holds no results"),
         (["--baseline", "."], "'.'"),
-        (["--baseline", "now", "--threshold", "5 apples"], "'5 apples' is no threshold"),
+        (["--baseline", "now", "--threshold", "5 apples"], "'5 apples' is not a threshold"),
         (["--max-total-rss", "lots"], "'lots' is not a size"),
         (["--max-total-rss", "1G", "--junit", "no/out.xml"], "cannot write 'no/out.xml'"),
     ],

@@ -623,7 +623,7 @@ def test_a_recording_that_was_cut_short(show, story):
     told.memory(1, 1, 2048)
     told.tick(10)
     page = show(told.cut_short())
-    assert "the recording ends here" in page.text("#cut")
+    assert "the recording stops early" in page.text("#cut")
 
 
 def test_a_job_of_which_nothing_was_seen(show, story):

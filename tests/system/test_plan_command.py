@@ -131,7 +131,7 @@ def test_a_command_that_may_not_have_done_all(recorded, plan):
     )
     breach = Breach(TOTAL_RSS, 20 * MIB, 22 * MIB, 0, 3, None, None, None, ())
     path = recorded(
-        status=15, limit_outcome=LimitOutcome(Limits(20 * MIB), True, (breach,), struck=True)
+        status=15, limit_outcome=LimitOutcome(Limits(20 * MIB), True, (breach,), signalled=True)
     )
     (note,) = (note for note in plan(path)["notes"] if "may not have done all" in note)
     assert note.endswith(": memwatch ended it at its limit of 20.0 MiB.")

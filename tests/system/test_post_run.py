@@ -15,9 +15,10 @@ import pytest
 
 from memwatch.commands.shared import post_run
 from memwatch.commands.shared.post_run import PostRun
-from memwatch.model.job import Job, PssPeak
+from memwatch.model.job import Job
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, from_job
+from memwatch.model.totals import PssPeak
 from memwatch.runner.launcher import Launcher
 
 HOOK = "--post-run-cmd"

@@ -37,7 +37,7 @@ from memwatch.model.observations import (
 )
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
 from memwatch.storage.load import BadResults, Results, load
-from memwatch.storage.name_templates import Place, expand
+from memwatch.storage.name_templates import RunContext, expand
 from memwatch.storage.recording import COLUMNS, CUT_SHORT, BadRecording, Recorder, Recording
 
 # Processes that grow.
@@ -278,7 +278,7 @@ def test_a_full_disk_ends_it(tmp_path):
 
 # -- Names ---------------------------------------------------------------------------------------
 
-PLACE = Place("node7", 4711, 1_763_661_754.5, {})
+PLACE = RunContext("node7", 4711, 1_763_661_754.5, {})
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,12 @@ def test_templates(template, environment, expected):
 
 @pytest.mark.parametrize(
     ("template", "match"),
-    [("%r", "no rank.*mpirun"), ("a%jb", "no job id"), ("%x", "%x means nothing"), ("%", "%")],
+    [
+        ("%r", "no rank.*mpirun"),
+        ("a%jb", "no job id"),
+        ("%x", "%x is not"),
+        ("%", "%"),
+    ],
 )
 def test_bad_templates(template, match):
     with pytest.raises(ValueError, match=match):

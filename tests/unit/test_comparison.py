@@ -14,11 +14,12 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
-from memwatch.analysis.comparison import Comparison, Verdict, class_of, compare, judge
+from memwatch.analysis.comparison import Comparison, Verdict, compare, judge
 from memwatch.analysis.confidence import Interval
+from memwatch.analysis.process_classes import class_of
 from memwatch.analysis.thresholds import DEFAULT, Threshold, Thresholds
 from memwatch.model.observations import ProgramText
-from memwatch.model.processes import NO_PEAK, SAMPLING, Process, Program, Usage
+from memwatch.model.processes import FOUND_BY_SAMPLING, NO_PEAK, Process, Program, Usage
 from memwatch.model.profile import Profile
 from memwatch.reports import comparison_report as report
 from memwatch.storage.load import load
@@ -126,7 +127,9 @@ def test_words(base, candidate, words):
 
 def process(name: str, *argv: str) -> Process:
     program = Program(ProgramText(name, None, argv or None, False), 0, False, NO_PEAK)
-    return Process(1, 1, 1, None, 0, 0, 0, 0, False, (program,), SAMPLING, True, True, Usage())
+    return Process(
+        1, 1, 1, None, 0, 0, 0, 0, False, (program,), FOUND_BY_SAMPLING, True, True, Usage()
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,7 +270,7 @@ def test_what_limits_it_is_told(run):
     sampling = replace(base.sampling, interval=base.sampling.interval * 50, unreadable=2)
     other = replace(base, command=("make", "-j8"), sampling=sampling, exit_status=2 << 8)
     notes = compare([base], [other], Thresholds()).notes
-    assert "candidate: the command failed (exit code 2); it may not have done all." in notes
+    assert "candidate: the command failed (exit code 2), so it may have done less work." in notes
     assert any("2 processes could not be read" in note for note in notes)
     assert "The commands differ." in notes
     assert not any(note.startswith("The platforms differ") for note in notes)
@@ -284,19 +287,17 @@ def test_platforms_that_differ_are_told(run):
 def test_bounds_and_parts_are_told(run):
     whole, sampled, part = run(make=9), run(make=9, exact=False), run(make=9, tail=False)
     notes = compare([whole], [sampled], Thresholds()).notes
-    assert notes == (
-        "All peaks of processes are exact in base, those of candidate are in part lower bounds.",
-    )
+    assert notes == ("All process peaks are exact in base; in candidate some are lower bounds.",)
     assert compare([sampled], [sampled], Thresholds()).notes == (
-        "Peaks of processes are in part lower bounds.",
+        "Some process peaks are lower bounds.",
     )
     notes = compare([whole, part], [whole], Thresholds()).notes
-    assert notes[0].startswith("base run 2: a part only, so its peaks are lower bounds: ")
+    assert notes[0].startswith("base run 2: only a part was seen, so its peaks are lower bounds: ")
     alone = replace(whole, max_total_rss=5 * MIB)
     notes = compare([whole], [alone], Thresholds()).notes
     assert notes == (
-        "In 1 of 2 runs one process alone held more than any sample of all shows: its peak counts "
-        "as the total.",
+        "In 1 of 2 runs one process alone reached more than any sample of the whole job: its peak "
+        "counts as the total.",
     )
 
 
@@ -308,8 +309,8 @@ def test_a_sum_that_is_of_another_time_or_in_part_is_not_compared(run, other):
     comparison = compare([base, base], [base, off], Thresholds())
     assert comparison.pss is None
     assert comparison.notes == (
-        "Total PSS is not compared: in 1 of 4 runs it was not measured at the peak, or in part "
-        "only.",
+        "Total PSS is not compared: in 1 of 4 runs it was not measured at the peak, or not "
+        "for every process.",
     )
     assert not compare([replace(base, max_total_pss=None)] * 2, [base], Thresholds()).pss
 

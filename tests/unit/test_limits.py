@@ -16,7 +16,7 @@ from memwatch.model.limits import (
     TOTAL_PSS,
     TOTAL_RSS,
     Breach,
-    Guard,
+    LimitChecker,
     LimitOutcome,
     Limits,
 )
@@ -43,7 +43,7 @@ class Script:
     def __init__(self, **limits: int) -> None:
         self.breaches: list[Breach] = []
         self.job = Job()
-        self.guard = Guard(self.job, Limits(**limits), self.breaches.append)
+        self.guard = LimitChecker(self.job, Limits(**limits), self.breaches.append)
         self.records: list[Any] = []
         self.text = b""
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.model.job import Timeline
+from memwatch.model.totals import Timeline
 from memwatch.model.tracks import Track
 from memwatch.storage.load import load
 from memwatch.view import model
@@ -262,7 +262,7 @@ def test_a_recording_that_was_cut_short_says_so(story):
     told.tick(10)
     page, _ = described(told.cut_short())
     assert page.document["cut_short"]
-    assert any("the recording ends here" in note for note in page.notes)
+    assert any("the recording stops early" in note for note in page.notes)
     assert page.facts[0].how.endswith("a lower bound")
 
 

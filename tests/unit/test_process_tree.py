@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.analysis.tree import Branch, Subtrees, grow
+from memwatch.analysis.subtrees import Subtrees
+from memwatch.analysis.tree import Branch, grow
 from memwatch.model.job import Job
 from memwatch.model.observations import (
     EXITED,
@@ -27,7 +28,15 @@ from memwatch.model.observations import (
     Observation,
     ProgramText,
 )
-from memwatch.model.processes import EVENTS, EXACT, NO_PEAK, NO_USAGE, Peak, Process, Program
+from memwatch.model.processes import (
+    EXACT,
+    FOUND_BY_EVENT,
+    NO_PEAK,
+    NO_USAGE,
+    Peak,
+    Process,
+    Program,
+)
 
 # What subtrees held
 
@@ -170,7 +179,7 @@ def process(serial: int, parent: int | None, *names: str, peak: int | None = 1) 
     )
     return Process(
         *(serial, 100 + serial, 100, parent, 0, 0, 10, 0, False),
-        *(programs, EVENTS, True, True, NO_USAGE),
+        *(programs, FOUND_BY_EVENT, True, True, NO_USAGE),
     )
 
 

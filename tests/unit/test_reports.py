@@ -20,7 +20,7 @@ import pytest
 
 from memwatch.model.filters import Filter, Shown, apply
 from memwatch.model.job import Job
-from memwatch.model.limits import NO_LIMITS, Breach, Guard, LimitOutcome, Limits
+from memwatch.model.limits import NO_LIMITS, Breach, LimitChecker, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
@@ -96,7 +96,7 @@ class Story:
         self.job = Job(timeline=True)
         self.limits = limits
         self.breaches: list[Breach] = []
-        self.accounts = Guard(self.job, limits, self.breaches.append)
+        self.accounts = LimitChecker(self.job, limits, self.breaches.append)
         self.now = START
         self.rss: dict[int, float] = {}
         self.footprints: dict[int, float] = {}

@@ -166,7 +166,7 @@ def group_by(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     try:
         group_key(value)
     except ValueError as error:
-        raise click.BadParameter(f"{value!r} is {error}.") from None
+        raise click.BadParameter(f"{error}.") from None
     return value
 
 

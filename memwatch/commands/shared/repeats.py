@@ -74,8 +74,8 @@ def run_series(
         runs.append(run_of(number, profile, exit_code(profile), path))
         if not (quiet or as_json):
             _show(runs[-1], profile, wanted)
-        launcher.take_signals()
-        if runs[-1].exit_code != 0 or launcher.told_to_end:
+        launcher.discard_signals()
+        if runs[-1].exit_code != 0 or launcher.end_signal:
             _abandon(recorders[number:])
             break
         if number < wanted and _is_left(profile):
@@ -90,7 +90,7 @@ def run_series(
         profile.sampling.interval,
         wanted,
         tuple(runs),
-        launcher.told_to_end,
+        launcher.end_signal,
         tuple(left_behind),
     )
     is_written = _write(series, as_json=as_json, quiet=quiet)

@@ -17,7 +17,7 @@ from memwatch.storage.outputs import rescue
 
 if TYPE_CHECKING:
     from memwatch.analysis.leaks import Leaks, LeakSearch
-    from memwatch.analysis.tree import Subtrees
+    from memwatch.analysis.subtrees import Subtrees
     from memwatch.model.filters import Shown
     from memwatch.model.observations import Observer
 
@@ -161,7 +161,7 @@ class Reports:
             self._leak_search = LeakSearch(leak_min_growth, round(leak_min_duration * 1e9))
             self.observers.append(self._leak_search.apply)
         if self._shows_tree:
-            from memwatch.analysis.tree import Subtrees
+            from memwatch.analysis.subtrees import Subtrees
 
             self._subtrees = Subtrees()
             self.observers.append(self._subtrees.apply)
