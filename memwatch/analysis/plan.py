@@ -74,7 +74,7 @@ class Plan:
         return MOST_WORKERS if self._work.side_by_side else len(self._work.tasks)
 
     def fits(self, jobs: int, memory: int) -> bool:
-        """Whether the upper end of the band leaves MARGIN of the memory free."""
+        """Returns whether the upper end of the band leaves MARGIN of the memory free."""
         size = (1 - MARGIN) * memory
         return self._at_most(jobs) <= size or self.forecast(jobs).high <= size
 

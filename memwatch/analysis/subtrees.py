@@ -68,7 +68,7 @@ class Subtrees:
             self._changes[parent] = self._changes.get(parent, 0) + held
 
     def _is_above(self, serial: int, other: int) -> bool:
-        """Whether `serial` is `other` or above it. Never true while all parents are older."""
+        """Returns whether `serial` is `other` or above it; never so while all parents are older."""
         if not self._has_younger_parents and other < serial:
             return False
         while other and other != serial:

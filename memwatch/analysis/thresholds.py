@@ -25,7 +25,7 @@ class Threshold(NamedTuple):
         return max((self.relative or 0) * base, self.absolute or 0)
 
     def is_exceeded(self, base: int, difference: int) -> bool:
-        """Whether a change of `base`, an increase or a decrease, is larger than allowed."""
+        """Returns whether a change of `base`, up or down, is larger than allowed."""
         return abs(difference) > self.allowed(base)
 
     def __str__(self) -> str:

@@ -27,7 +27,7 @@ class Filter:
         return bool(self.include or self.exclude)
 
     def shows(self, process: Process) -> bool:
-        """Whether the process passes the filter."""
+        """Returns whether the process passes the filter."""
         program = process.programs[-1].text
         if self.include and not matches(self.include, program):
             return False
@@ -84,7 +84,7 @@ def apply(processes: ProcessTable, chosen: Filter) -> Shown:
 
 
 def matches(pattern: re.Pattern[str], program: ProgramText) -> bool:
-    """Whether the pattern is found in the program's name or command line."""
+    """Returns whether the pattern is found in the program's name or command line."""
     if pattern.search(program.name):
         return True
     return bool(program.argv and pattern.search(" ".join(program.argv)))

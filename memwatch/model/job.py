@@ -143,9 +143,11 @@ class Job:
                     time if valid & BY_EVENT else None,
                 )
             else:
-                self._sum(kind, serial, time, value, second, valid)
+                self._other(kind, serial, time, value, second, valid)
 
-    def _sum(self, kind: int, serial: int, time: int, value: int, second: int, valid: int) -> None:
+    def _other(
+        self, kind: int, serial: int, time: int, value: int, second: int, valid: int
+    ) -> None:
         """Applies an observation of CPU, I/O, footprint or PSS."""
         if kind == FOOTPRINT:
             self._footprint(serial, time, value, second, valid)

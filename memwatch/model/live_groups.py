@@ -50,7 +50,7 @@ class LiveGroups:
         return self._find(UNREADABLE, parent) if self._by_parent else self._nameless
 
     def has_counted(self, process: LiveProcess) -> bool:
-        """Whether a tick has counted the process in its group."""
+        """Returns whether a tick has counted the process in its group."""
         return process.counted and process.counted_at < self._ticks
 
     def parent_found(self, process: LiveProcess) -> None:

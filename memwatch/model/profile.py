@@ -105,7 +105,7 @@ class Accuracy:
         )
 
     def uses(self, source: str) -> bool:
-        """Whether the source with that id was used."""
+        """Returns whether the source with that id was used."""
         return any(each.used and each.id == source for each in self.sources)
 
     @property

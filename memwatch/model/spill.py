@@ -35,6 +35,7 @@ class Bytes:
         return self._in_file + len(self._newest)
 
     def append(self, data: bytes) -> None:
+        """Adds bytes at the end."""
         self._newest += data
         if len(self._newest) > self._most_in_memory:
             self._spill()
@@ -76,6 +77,7 @@ class Numbers(Sequence[int]):
         self._bytes = Bytes()
 
     def append(self, number: int) -> None:
+        """Adds a number at the end."""
         self._bytes.append(_NUMBER.pack(number))
 
     def __len__(self) -> int:

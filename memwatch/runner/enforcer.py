@@ -100,5 +100,5 @@ class Enforcer:
         return living
 
     def _is_due(self) -> bool:
-        """Whether the time after SIGTERM is over."""
+        """Returns whether the time after SIGTERM is over."""
         return self._deadline is not None and time.monotonic() >= self._deadline

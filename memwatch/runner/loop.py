@@ -11,8 +11,11 @@ from memwatch.runner.native import WAKE_ENDED, WAKE_OTHER
 class Stream(Protocol):
     """A provider of observations: `native.Sampler`, or a script in a test."""
 
-    def wait(self, timeout: float | None = None, other_fd: int = -1) -> int: ...
-    def read(self) -> Batch: ...
+    def wait(self, timeout: float | None = None, other_fd: int = -1) -> int:
+        """Sleeps until there is a reason to go on; returns the reasons, WAKE_* joined by `|`."""
+
+    def read(self) -> Batch:
+        """Returns everything observed since the last call."""
 
 
 class Follower(Protocol):
@@ -28,7 +31,8 @@ class Follower(Protocol):
         """Runs when `signal_fd` is readable."""
 
     @property
-    def signal_fd(self) -> int: ...
+    def signal_fd(self) -> int:
+        """Descriptor that wakes the loop when it is readable; -1 for none."""
 
     @property
     def timeout(self) -> float | None:

@@ -176,6 +176,7 @@ class SignalQueue:
         return Signal(signal.number, signal.sender, bool(signal.from_kernel))
 
     def close(self) -> None:
+        """Closes the descriptor; the signals stay blocked."""
         os.close(self.fd)
 
 

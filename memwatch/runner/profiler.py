@@ -42,9 +42,14 @@ SHOWN_EVERY = 100_000_000
 class RunRecorder(Protocol):
     """Receives every observation, between a beginning and an ending."""
 
-    def begin(self, beginning: Beginning) -> None: ...
-    def add(self, batch: Batch) -> None: ...
-    def end(self, ending: Ending) -> None: ...
+    def begin(self, beginning: Beginning) -> None:
+        """Runs before the command starts."""
+
+    def add(self, batch: Batch) -> None:
+        """Runs for each batch."""
+
+    def end(self, ending: Ending) -> None:
+        """Runs when the job is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

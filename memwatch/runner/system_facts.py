@@ -69,7 +69,7 @@ def read_facts(proc_root: str = "/proc") -> Facts:
 
 
 def _is_initial(link: str, initial: int) -> bool | None:
-    """Whether a link names the namespace with that number; None when it cannot be read."""
+    """Returns whether a link names the namespace with that number; None when it cannot be read."""
     try:
         number = parse_namespace(os.readlink(link))
     except OSError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from memwatch.model.filters import Shown
+from memwatch.model.groups import Group
 from memwatch.model.processes import Footprint, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.model.totals import Holder
@@ -41,9 +42,8 @@ def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
 
 
 def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
-    sampling, pss = profile.sampling, profile.max_total_pss
-    footprint = profile.max_total_footprint
-    head: dict[str, Any] = {
+    sampling = profile.sampling
+    return {
         "command": [unicode_text(word) for word in profile.command],
         "start_time": _date(profile, profile.start),
         "end_time": _date(profile, profile.end),
@@ -52,6 +52,26 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "exit_code": profile.exit_code,
         "signal": profile.signal,
         "samples": sampling.ticks,
+        **_totals(profile),
+        "process_count": len(profile.processes),
+        "at_peak": _holders(profile.at_peak),
+        "group_by": profile.group_by,
+        "groups": [_group(profile, group) for group in profile.groups],
+        "memory_limit": _memory_limit(profile),
+        "limits": _limits(profile),
+        "accuracy": _accuracy(profile),
+        "memwatch": {
+            "backend": profile.backend,
+            "cpu_seconds": _seconds(profile.overhead.cpu),
+            "max_rss_kib": _kib(profile.overhead.rss_peak),
+        },
+        **(_filter(shown) if shown.filter else {}),
+    }
+
+
+def _totals(profile: Profile) -> dict[str, Any]:
+    pss, footprint = profile.max_total_pss, profile.max_total_footprint
+    return {
         "max_total_rss_kib": _kib(profile.max_total_rss),
         "max_total_rss_time": (
             None if profile.max_total_rss is None else _date(profile, profile.max_total_time)
@@ -64,37 +84,29 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "max_total_phys_footprint_kib": kib(footprint.total) if footprint else None,
         "max_total_phys_footprint_time": _date(profile, footprint.time) if footprint else None,
         "max_total_phys_footprint_unread": footprint.unread if footprint else None,
-        "process_count": len(profile.processes),
-        "at_peak": _holders(profile.at_peak),
-        "group_by": profile.group_by,
-        "groups": [
-            {
-                "command": unicode_text(group.name),
-                "processes": group.processes,
-                "max_rss_kib": kib(group.peak_rss) if group.peak_known else None,
-                "peak_time": _date(profile, group.peak_time) if group.peak_known else None,
-                "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
-            }
-            for group in profile.groups
-        ],
-        "memory_limit": _memory_limit(profile),
-        "limits": _limits(profile),
-        "accuracy": _accuracy(profile),
-        "memwatch": {
-            "backend": profile.backend,
-            "cpu_seconds": _seconds(profile.overhead.cpu),
-            "max_rss_kib": _kib(profile.overhead.rss_peak),
-        },
     }
-    if shown.filter:
-        patterns = {
-            "exclude_pattern": shown.filter.exclude,
-            "include_pattern": shown.filter.include,
-        }
-        head["filter"] = {key: unicode_text(each.pattern) for key, each in patterns.items() if each}
-        head["filtered_process_count"] = shown.hidden
-        head["filtered_total_rss_kib"] = kib(shown.hidden_rss)
-    return head
+
+
+def _group(profile: Profile, group: Group) -> dict[str, Any]:
+    return {
+        "command": unicode_text(group.name),
+        "processes": group.processes,
+        "max_rss_kib": kib(group.peak_rss) if group.peak_known else None,
+        "peak_time": _date(profile, group.peak_time) if group.peak_known else None,
+        "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
+    }
+
+
+def _filter(shown: Shown) -> dict[str, Any]:
+    patterns = {
+        "exclude_pattern": shown.filter.exclude,
+        "include_pattern": shown.filter.include,
+    }
+    return {
+        "filter": {key: unicode_text(each.pattern) for key, each in patterns.items() if each},
+        "filtered_process_count": shown.hidden,
+        "filtered_total_rss_kib": kib(shown.hidden_rss),
+    }
 
 
 def _holders(holders: tuple[Holder, ...]) -> list[dict[str, Any]]:

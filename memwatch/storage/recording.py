@@ -172,7 +172,7 @@ class Recording:
 
 
 def is_recording(start: bytes) -> bool:
-    """Whether a file that begins with these bytes is a recording."""
+    """Returns whether a file that begins with these bytes is a recording."""
     return start.startswith((b'{"memwatch_recording"', b"\x1f\x8b"))
 
 
