@@ -34,10 +34,10 @@ INCONCLUSIVE = "inconclusive"
 RESULT_EXIT_CODES = {TOTAL_LIMIT: 10, PROCESS_LIMIT: 11, REGRESSION: 1, INCONCLUSIVE: 1, OK: 0}
 """Exit codes by result. If several results apply, the first of them counts."""
 
-MOST_HOLDERS = 3
+MOST_NAMED_GROUPS = 3
 """Groups that are named in one finding."""
 
-MOST_PROCESSES = 3
+MOST_NAMED_PROCESSES = 3
 """Processes that are named in one finding."""
 
 
@@ -217,9 +217,9 @@ def _at_peak(profile: Profile) -> str:
     held = by_group(profile.at_peak)
     names = [
         f"{name_of(group)}{f' × {processes}' if processes > 1 else ''} {format_size(rss)}"
-        for group, processes, rss in held[:MOST_HOLDERS]
+        for group, processes, rss in held[:MOST_NAMED_GROUPS]
     ]
-    if (rest := len(held) - MOST_HOLDERS) > 0:
+    if (rest := len(held) - MOST_NAMED_GROUPS) > 0:
         names.append(count(rest, "other program"))
     at = f"at {profile.elapsed(profile.max_total_time):.2f} s"
     return f"{at}: {', '.join(names)}" if names else at
@@ -280,10 +280,10 @@ def _names(processes: Sequence[Process]) -> str:
     names = [
         f"pid {process.pid} {name_of(process.peak_program.text.name)} "
         f"{format_size(process.peak.rss)}, {process.peak.source}"
-        for process in processes[:MOST_PROCESSES]
+        for process in processes[:MOST_NAMED_PROCESSES]
     ]
-    if len(processes) > MOST_PROCESSES:
-        names.append(f"{len(processes) - MOST_PROCESSES:,} more")
+    if len(processes) > MOST_NAMED_PROCESSES:
+        names.append(f"{len(processes) - MOST_NAMED_PROCESSES:,} more")
     return "; ".join(names)
 
 

@@ -35,7 +35,7 @@ class Steps(NamedTuple):
         return max(self.sizes[max(first - 1, 0) : last], default=0)
 
 
-def life(profile: Profile, process: Process) -> tuple[int, int]:
+def lifetime(profile: Profile, process: Process) -> tuple[int, int]:
     """Returns the begin and the end of a process, as exactly as they are known."""
     begin = process.first_seen
     if process.found_by != FOUND_BY_EVENT and process.start is not None:
@@ -50,7 +50,7 @@ def changes(profile: Profile, process: Process, track: Track | None) -> Iterator
 
     The memory between a fork and an exec is left out: those are its parent's pages.
     """
-    begin, end = life(profile, process)
+    begin, end = lifetime(profile, process)
     ends = [*(program.since for program in process.programs[1:]), end]
     held = 0
     since = begin

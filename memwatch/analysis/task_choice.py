@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from memwatch.analysis.steps import changes, life
+from memwatch.analysis.steps import changes, lifetime
 from memwatch.model.filters import matches
 from memwatch.model.processes import ROOT, Process
 from memwatch.model.profile import Profile
@@ -36,7 +36,7 @@ def nodes_of(profile: Profile, series: Mapping[int, Track]) -> tuple[dict[int, N
     nodes = {}
     unknown = 0
     for process in profile.processes:
-        begin, end = life(profile, process)
+        begin, end = lifetime(profile, process)
         # A parent has a lower serial. A file made by hand could have a circle of parents.
         parent = process.parent if (process.parent or 0) < process.serial else None
         node = nodes[process.serial] = Node(process, parent, begin, end)

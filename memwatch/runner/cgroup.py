@@ -127,15 +127,15 @@ def _parts(path: str) -> list[str]:
 
 # In version 1 "no limit" is the largest whole number of pages whose bytes fit into a signed long,
 # for any size of a page; on 32 bit, with pages of 4 KiB.
-_NO_LIMIT = 1 << 62
-_NO_LIMIT_32 = (2**31 - 1) * 4096
+_UNLIMITED = 1 << 62
+_UNLIMITED_32 = (2**31 - 1) * 4096
 
 
 def parse_limit(text: str) -> int | None:
     """Parses memory.max, memory.high or memory.limit_in_bytes. Returns None for "no limit", and for
     anything that is not a number."""
     value = parse_number(text)
-    return None if value is None or value >= _NO_LIMIT or value == _NO_LIMIT_32 else value
+    return None if value is None or value >= _UNLIMITED or value == _UNLIMITED_32 else value
 
 
 def parse_meminfo(text: str) -> tuple[int | None, int | None]:
