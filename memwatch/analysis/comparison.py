@@ -350,8 +350,8 @@ def _notes(
     alone = sum(profile.total_rss.why is Why.ONE_PROCESS for profile in runs)
     if alone:
         yield (
-            f"In {alone} of {len(runs)} runs one process alone held more than any sample of all "
-            "shows: its peak counts as the total."
+            f"In {alone} of {len(runs)} runs one process alone held more than any sample of the "
+            "job: its peak counts as the total."
         )
     without = sum(profile.total_pss.comparable is None for profile in runs)
     if without and any(profile.max_total_pss for profile in runs):
@@ -362,25 +362,22 @@ def _notes(
     kinds = [all(each.accuracy.all_exact for each in side) for side in sides.values()]
     if kinds[0] != kinds[1]:
         exact, bound = sides if kinds[0] else reversed([*sides])
-        yield (
-            f"All peaks of processes are exact in {exact}, those of {bound} are in part lower "
-            "bounds."
-        )
+        yield (f"All process peaks are exact in {exact}; some are lower bounds in {bound}.")
     elif not kinds[0]:
-        yield "Peaks of processes are in part lower bounds."
+        yield "Some process peaks are lower bounds."
     ran = {group.name for side in sides.values() for each in side for group in each.groups}
     for name in sorted(thresholds.groups.keys() - ran):
         yield (
-            f"No group is called {printable(name)!r}, so its threshold says nothing: "
+            f"No group is called {printable(name)!r}, so its threshold has no effect: "
             "check the spelling."
         )
 
 
 def _about(profile: Profile) -> Iterable[str]:
     if why := failed(profile):
-        yield f"{why}; it may not have done all."
+        yield f"{why}; it may not have finished its work."
     if profile.sampling.error:
-        yield f"a part only, so its peaks are lower bounds: {profile.sampling.error}."
+        yield f"only a part was seen, so its peaks are lower bounds: {profile.sampling.error}."
     if profile.sampling.unreadable:
         unreadable = count(profile.sampling.unreadable, "process", "processes")
         yield f"the memory of {unreadable} could not be read: totals are lower bounds."

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from memwatch.model.observations import ProgramText
+from memwatch.units import suggestion
 
 GroupKey: TypeAlias = Callable[[ProgramText, int | None], str]
 """The name of the group of a process, from its program and the serial number of its parent."""
@@ -122,12 +123,13 @@ def group_key(by: str) -> GroupKey:
     if by == SOURCE:
         return BySource()
     if not _SPECIAL.search(by):
-        kinds = ", ".join(KINDS)
-        raise ValueError(f"none of {kinds}, and no regular expression: for one, write '({by})'")
+        raise ValueError(
+            f"unknown key {by!r} ({suggestion(by, KINDS)}); to use it as a regex write '({by})'"
+        )
     try:
         return ByRegex(re.compile(by))
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+        raise ValueError(f"{by!r} is not a regular expression: {error}") from None
 
 
 def described(by: str) -> str:

@@ -17,6 +17,9 @@ from memwatch.model.sources import COMPLETE_SOURCES, LINUX
 # Below this part of the highest total a sum of proportional set sizes says nothing of that peak.
 NEAR_PEAK = 0.95
 
+CUT_SHORT = "memwatch was killed, could not keep writing, or the file is damaged"
+"""Sampling.error of a recording that stops before the job does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:

@@ -40,29 +40,29 @@ from memwatch.model.processes import (
 )
 from memwatch.model.profile import Accuracy, Clock, Overhead, Profile, Sampling, SourceOutcome
 from memwatch.model.sources import LINUX
-from memwatch.storage.validate import checked, wait_status, whole
+from memwatch.storage.validate import checked, in_words, wait_status, whole
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6})Z", re.ASCII)
 
 
 class BadProfile(ValueError):
-    """Not the JSON of a profile. The text says why."""
+    """The document is not the JSON of a profile. The text goes on from its name, and says why."""
 
 
 def from_json(document: Any) -> Profile:
     """Times are nanoseconds since 1970. Raises BadProfile."""
     if not isinstance(document, dict) or "max_total_rss_kib" not in document:
-        raise BadProfile("no JSON of memwatch run --json: 'max_total_rss_kib' is missing")
+        raise BadProfile("is not JSON from memwatch run --json: 'max_total_rss_kib' is missing")
     if document.get("filter"):
         raise BadProfile(
-            "JSON made with --include or --exclude lacks processes: use a recording, or JSON "
-            "made without"
+            "lacks processes, because it was made with --include or --exclude: use a recording, or "
+            "JSON made without them"
         )
     try:
         return _profile(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadProfile(
-            f"not the JSON of this version of memwatch run --json: {error!r}"
+            f"is not JSON from this version of memwatch run --json: {in_words(error)}"
         ) from None
 
 

@@ -48,10 +48,6 @@ _BITS = tuple(
     if name[0].isupper() and isinstance(value, int) and name not in _KINDS
 )
 
-CUT_SHORT = (
-    "the recording ends here: memwatch was killed, could not write on, or the file is damaged"
-)
-
 
 class BadRecording(ValueError):
     """The file is no recording, or not one that can be read here. The text says why."""

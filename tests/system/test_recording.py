@@ -463,7 +463,7 @@ def test_report_never_writes_over_what_it_reads(memwatch, story, option):
             out.hardlink_to(path)
         result = memwatch.run("report", path, option, out)
         assert (result.code, result.out) == (1, b"")
-        assert "is what is to be read" in result.one_line()
+        assert "is the input file" in result.one_line()
         assert path.read_bytes() == before
     result = memwatch.run("report", "nowhere", option, "nowhere")
     assert result.code == 1

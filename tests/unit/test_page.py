@@ -262,7 +262,7 @@ def test_a_recording_that_was_cut_short_says_so(story):
     told.tick(10)
     page, _ = described(told.cut_short())
     assert page.document["cut_short"]
-    assert any("the recording ends here" in note for note in page.notes)
+    assert any("The recording stops early: memwatch was killed" in note for note in page.notes)
     assert page.facts[0].how.endswith("a lower bound")
 
 
