@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 Style = Callable[[str], str]
 """Makes text bold or dim, or returns it unchanged."""
@@ -136,6 +136,14 @@ def cut(text: str, width: int, ellipsis: str = "…") -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Returns "1 process" or "4,281 processes"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """Returns the known word that was probably meant, or all of them, for an error message."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
 
 
 def unicode_text(text: str) -> str:

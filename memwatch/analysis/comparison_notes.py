@@ -37,7 +37,7 @@ def notes_on(
 
 def _on_run(profile: Profile) -> Iterable[str]:
     if why := failed(profile):
-        yield f"{why}, so it may have done less work."
+        yield f"{why}; it may not have finished its work."
     if profile.sampling.error:
         yield f"only a part was seen, so its peaks are lower bounds: {profile.sampling.error}."
     if profile.sampling.unreadable:
@@ -67,8 +67,8 @@ def _on_totals(runs: Sequence[Profile]) -> Iterable[str]:
     alone = sum(profile.total_rss.why is Why.ONE_PROCESS for profile in runs)
     if alone:
         yield (
-            f"In {alone} of {len(runs)} runs one process alone reached more than any sample of the "
-            "whole job: its peak counts as the total."
+            f"In {alone} of {len(runs)} runs one process alone held more than any sample of the "
+            "job: its peak counts as the total."
         )
     without = sum(profile.total_pss.comparable is None for profile in runs)
     if without and any(profile.max_total_pss for profile in runs):
@@ -84,4 +84,4 @@ def _on_peaks(sides: _Sides) -> Iterable[str]:
         yield "Some process peaks are lower bounds."
     elif len(exact) == 1:
         (other,) = sides.keys() - exact
-        yield f"All process peaks are exact in {exact[0]}; in {other} some are lower bounds."
+        yield f"All process peaks are exact in {exact[0]}; some are lower bounds in {other}."

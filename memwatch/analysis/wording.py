@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memwatch.model.figure import Bound, Figure, Why
-from memwatch.model.profile import Profile
+from memwatch.model.profile import CUT_SHORT, Profile
 from memwatch.model.sources import DARWIN
 from memwatch.units import count, format_interval, format_size
 
@@ -73,6 +73,17 @@ def total_footprint(profile: Profile) -> str:
     if footprint.unread:
         how += f"; without {count(footprint.unread, 'process', 'processes')} that could not be read"
     return how
+
+
+def stopped_early(profile: Profile) -> str | None:
+    """Returns why the job was not sampled to its end; None when it was."""
+    sampling = profile.sampling
+    if sampling.error is None:
+        return None
+    if sampling.error == CUT_SHORT:
+        return f"The recording stops early: {sampling.error}"
+    when = "ended before the job did" if sampling.ticks else "could not begin"
+    return f"Sampling {when}: {sampling.error}"
 
 
 def sampled_every(profile: Profile) -> str:

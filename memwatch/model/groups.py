@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from memwatch.model.observations import ProgramText
+from memwatch.units import suggestion
 
 GroupKey: TypeAlias = Callable[[ProgramText, int | None], str]
 """Returns the name of a process's group, from its program and the serial number of its parent."""
@@ -124,20 +125,13 @@ def group_key(by: str) -> GroupKey:
     if by == SOURCE_FILE:
         return BySourceFile()
     if not _SPECIAL.search(by):
-        raise ValueError(_unknown_key(by))
+        raise ValueError(
+            f"unknown key {by!r} ({suggestion(by, KINDS)}); to use it as a regex write '({by})'"
+        )
     try:
         return ByRegex(re.compile(by))
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{by!r} is not a regular expression: {error}") from None
-
-
-def _unknown_key(by: str) -> str:
-    """Returns the message for a word that is neither a key nor clearly a regular expression."""
-    from difflib import get_close_matches
-
-    similar = get_close_matches(by, KINDS, 1)
-    hint = f"did you mean {similar[0]!r}?" if similar else f"the keys are {', '.join(KINDS)}"
-    return f"unknown key {by!r} ({hint}); to use it as a regex write '({by})'"
 
 
 def described(by: str) -> str:

@@ -20,6 +20,9 @@ NEAR_PEAK = 0.95
 """A sum of proportional set sizes belongs to the peak if the RSS of the same processes was at least
 this part of the highest total."""
 
+CUT_SHORT = "memwatch was killed, could not keep writing, or the file is damaged"
+"""Value of Sampling.error for a recording that stops before the job ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:

@@ -12,12 +12,18 @@ from memwatch.model.groups import COMMAND, group_key
 from memwatch.model.job import Job
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import Observer
-from memwatch.model.profile import Ending, Overhead, Profile, from_job
+from memwatch.model.profile import CUT_SHORT, Ending, Overhead, Profile, from_job
 from memwatch.model.regroup import regrouped
 from memwatch.model.tracks import Tracks
 from memwatch.storage.profile_json import BadProfile, from_json
-from memwatch.storage.recording import CUT_SHORT, BadRecording, Recording, is_recording
-from memwatch.storage.validate import wait_status
+from memwatch.storage.recording import BadRecording, Recording, is_recording
+from memwatch.storage.validate import in_words, wait_status
+
+# What reading a value of the wrong type, or from a part of a file, may raise.
+_SIGNS_OF_DAMAGE = (
+    *(LookupError, TypeError, AttributeError, ValueError),
+    *(struct.error, OverflowError, RecursionError),
+)
 
 
 class BadResults(ValueError):
@@ -78,11 +84,9 @@ def load(
     except BadRecording as error:
         raise BadResults(str(error)) from None
     except BadProfile as error:
-        raise BadResults(f"{path!r}: {error}") from None
-    except (LookupError, TypeError, AttributeError, struct.error, OverflowError) as error:
-        raise BadResults(f"{path!r} is damaged: {error!r}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadResults(f"{path!r} is damaged: {error}") from None
+        raise BadResults(f"{path!r} {error}") from None
+    except _SIGNS_OF_DAMAGE as error:
+        raise BadResults(f"{path!r} is damaged: {in_words(error)}") from None
 
 
 def _document(path: str) -> Any:

@@ -39,28 +39,31 @@ from memwatch.model.processes import (
 from memwatch.model.profile import Accuracy, Clock, Overhead, Profile, Sampling, SourceOutcome
 from memwatch.model.sources import LINUX
 from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Timeline
-from memwatch.storage.validate import checked, limit_name, wait_status, whole
+from memwatch.storage.validate import checked, in_words, limit_name, wait_status, whole
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6})Z", re.ASCII)
 
 
 class BadProfile(ValueError):
-    """The document is not the JSON of a profile. The text has the reason."""
+    """The document is not the JSON of a profile. The text has the reason: it continues the file's
+    name."""
 
 
 def from_json(document: Any) -> Profile:
     """Returns the profile; its times are nanoseconds since 1970. Raises BadProfile."""
     if not isinstance(document, dict) or "max_total_rss_kib" not in document:
-        raise BadProfile("not JSON from memwatch run --json: 'max_total_rss_kib' is missing")
+        raise BadProfile("is not JSON from memwatch run --json: 'max_total_rss_kib' is missing")
     if document.get("filter"):
         raise BadProfile(
-            "JSON made with --include or --exclude lacks processes: use a recording, or JSON "
-            "made without these options"
+            "lacks processes, because it was made with --include or --exclude: use a recording, or "
+            "JSON made without them"
         )
     try:
         return _profile(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise BadProfile(f"not JSON from this version of memwatch run --json: {error!r}") from None
+        raise BadProfile(
+            f"is not JSON from this version of memwatch run --json: {in_words(error)}"
+        ) from None
 
 
 def _profile(document: dict[str, Any]) -> Profile:

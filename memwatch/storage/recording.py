@@ -48,10 +48,6 @@ _BITS = tuple(
     if name[0].isupper() and isinstance(value, int) and name not in _KINDS
 )
 
-CUT_SHORT = (
-    "the recording stops early: memwatch was killed, could not keep writing, or the file is damaged"
-)
-
 
 class BadRecording(ValueError):
     """The file is not a recording, or cannot be read by this version. The text has the reason."""

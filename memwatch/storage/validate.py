@@ -76,6 +76,17 @@ def check_records(records: Sequence[tuple[Any, ...]], columns: int) -> None:
         raise TypeError(f"a record does not have {columns} whole numbers")
 
 
+def in_words(error: Exception) -> str:
+    """Returns what is wrong with a file, from the error that was raised while it was read."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, IndexError):
+        return "a list is too short"
+    if isinstance(error, TypeError | AttributeError):
+        return f"a value has the wrong type: {error}"
+    return str(error)
+
+
 def _shortened(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

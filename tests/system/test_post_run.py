@@ -214,7 +214,7 @@ def test_no_room_for_the_json(tmp_path, monkeypatch, capfd):
         assert hook.run(launcher, PROFILE, None, stdout=-1) is False
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr().err == (
-        "memwatch: the post-run command is left out: its JSON cannot be written: "
+        "memwatch: the post-run command was not run: its JSON could not be written: "
         "No space left on device\n"
     )
 

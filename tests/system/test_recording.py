@@ -35,10 +35,10 @@ from memwatch.model.observations import (
     TICK,
     Batch,
 )
-from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
+from memwatch.model.profile import CUT_SHORT, Beginning, Clock, Ending, Overhead, SourceOutcome
 from memwatch.storage.load import BadResults, Results, load
 from memwatch.storage.name_templates import RunContext, expand
-from memwatch.storage.recording import COLUMNS, CUT_SHORT, BadRecording, Recorder, Recording
+from memwatch.storage.recording import COLUMNS, BadRecording, Recorder, Recording
 
 # Processes that grow.
 JOB = ["sh", "-c", "for i in 1 2 3; do dd if=/dev/zero of=/dev/null bs=4M count=20; done 2>&1"]
@@ -468,7 +468,7 @@ def test_report_never_writes_over_what_it_reads(memwatch, story, option):
             out.hardlink_to(path)
         result = memwatch.run("report", path, option, out)
         assert (result.code, result.out) == (1, b"")
-        assert "is what is to be read" in result.one_line()
+        assert "is the input file" in result.one_line()
         assert path.read_bytes() == before
     result = memwatch.run("report", "nowhere", option, "nowhere")
     assert result.code == 1

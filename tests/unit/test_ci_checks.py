@@ -166,7 +166,7 @@ def test_what_was_not_watched_to_its_end_is_no_pass(run, kind):
     profile = run(cut=True)
     check = judged(profile, **{kind: 1 << 40})
     assert check.outcome == UNPROVEN
-    assert "but only a part of the job was seen: the recording stops early" in check.finding
+    assert "but only a part of the job was seen: memwatch was killed" in check.finding
 
 
 @pytest.mark.parametrize("kind", ["total_rss", "process_rss"])
@@ -299,7 +299,7 @@ def test_what_is_cut_short_proves_increases_only(run):
     assert changes(part, whole)[0].outcome == PASSED
     (check,) = changes(part, run(29))
     assert check.outcome == UNPROVEN
-    assert "but only a part of the baseline was seen: the recording" in check.finding
+    assert "but only a part of the baseline was seen: memwatch was killed" in check.finding
 
 
 def test_an_unknown_total_cannot_be_compared(run):
