@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from support.toolchain import check_program
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 SOURCES = ("linux/tree.c", "linux/procfs.c", "linux/parse.c", "table.c")
@@ -13,7 +15,7 @@ SOURCES = ("linux/tree.c", "linux/procfs.c", "linux/parse.c", "table.c")
 
 @pytest.mark.parametrize("sanitizer", [None, "address,undefined", "thread"])
 @pytest.mark.parametrize("how", ["lists", "scan"])
-def test_tree(toolchain, check_program, sanitizer, how):
+def test_tree(toolchain, sanitizer, how):
     compiler = toolchain.any_compiler(sanitizer)
     program = toolchain.build(compiler, sanitizer, "test_tree.c", SOURCES)
     check_program(sanitizer, program, how)

@@ -22,6 +22,7 @@ from memwatch.model.memory_limit import MemoryLimit
 from memwatch.runner import cgroup
 from memwatch.runner.cgroup import CgroupLimit, CgroupPaths, MemoryCgroup, Mount, folders_of
 from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
+from support.waiting import wait_until
 
 MIB = 1 << 20
 UNLIMITED_V1 = "9223372036854771712\n"
@@ -692,7 +693,7 @@ SIZE = 64 * MIB
 
 
 @pytest.fixture
-def limited(wait_until):
+def limited():
     """The folder of a real group with a limit of 64 MiB, swap included."""
     group = cgroup.find()
     if os.geteuid() != 0:

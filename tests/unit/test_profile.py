@@ -4,23 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
-from memwatch.model.observations import (
-    EXITED,
-    FINAL,
-    FOOTPRINT,
-    HAS_FOOTPRINT,
-    HAS_RSS,
-    HAS_WATERMARK,
-    MEMORY,
-    PSS,
-    STARTED,
-    TICK,
-    TICK_PARTIAL,
-    Batch,
-    Observation,
-)
 from memwatch.model.profile import (
     Beginning,
     Clock,
@@ -30,8 +14,8 @@ from memwatch.model.profile import (
     SourceOutcome,
     from_job,
 )
+from support.scripted import MIB, NO_LIMIT, Script
 
-MIB = 1 << 20
 LIMIT = 1000 * MIB
 
 
@@ -49,19 +33,15 @@ def profile(
     limit: int | None = LIMIT,
 ) -> Profile:
     """Of a job of one process; sizes in MiB."""
-    records: list[Observation] = [(1, 1, 0, 0, STARTED, 0, 101, 1)]
+    script = Script(size_unit=MIB).start(1, at=1)
     if total is not None:
-        records.append((1, 1, total * MIB, 0, MEMORY, HAS_RSS, 101, 0))
-        records.append((1, 0, total * MIB, 1, TICK, HAS_RSS, 0, 0))
+        script.memory(1, total).tick()
     if pss is not None:
-        flags = TICK_PARTIAL if unread else 0
-        records.append((1, pss_rss * MIB, pss * MIB, unread, PSS, flags, 0, 0))
+        script.pss(pss, rss=pss_rss, unread=unread)
     if final is not None:
-        records.append((2, 1, 0, final * MIB, MEMORY, HAS_WATERMARK | FINAL, 101, 0))
-    job = Job()
-    job.apply(Batch(records, b""))
+        script.final(1, final, at=2)
     return from_job(
-        job,
+        script.job(finish=False),
         Beginning(("job",), Clock(0, 0), 0, 1),
         Ending(
             3,
@@ -121,22 +101,16 @@ def test_there_is_no_advice_where_all_peaks_are_exact() -> None:
 
 
 def test_footprints_are_counted_by_how_they_are_known() -> None:
-    records: list[Observation] = []
+    script = Script(size_unit=MIB)
     for serial in (1, 2, 3):
-        records.append((1, serial, 0, 0, STARTED, 0, 100 + serial, 1))
+        script.start(serial, at=1)
     # The first one has ended before any could be read.
-    records.append((2, 1, 0, 0, EXITED, 0, 101, 0))
-    records.append((2, 2, 5 * MIB, 6 * MIB, FOOTPRINT, HAS_FOOTPRINT | HAS_WATERMARK, 102, 0))
-    records.append((2, 0, 5 * MIB, 1, FOOTPRINT, HAS_FOOTPRINT, 0, 0))
-    records.append((2, 0, 0, 2, TICK, HAS_RSS, 0, 0))
-    records.append((3, 2, 0, 8 * MIB, FOOTPRINT, HAS_WATERMARK | FINAL, 102, 0))
-    records.append((3, 2, 0, 0, EXITED, 0, 102, 0))
-    job = Job()
-    job.apply(Batch(records, b""))
+    script.exit(1, at=2).footprint(2, 5, 6).footprints(5, 1).tick()
+    script.final_footprint(2, 8, at=3).exit(2)
     seen = from_job(
-        job,
+        script.job(finish=False),
         Beginning(("job",), Clock(0, 0), 0, 1, "darwin"),
-        Ending(4, 0, Overhead(0, None), MemoryLimit(*(None,) * 6)),
+        Ending(4, 0, Overhead(0, None), NO_LIMIT),
     )
     assert seen.backend == "darwin"
     assert seen.max_total_footprint == (5 * MIB, 2, 1)
