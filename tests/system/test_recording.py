@@ -35,10 +35,10 @@ from memwatch.model.observations import (
     TICK,
     Batch,
 )
-from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
+from memwatch.model.profile import CUT_SHORT, Beginning, Clock, Ending, Overhead, SourceOutcome
 from memwatch.storage.load import BadResults, Results, load
 from memwatch.storage.name_templates import Place, expand
-from memwatch.storage.recording import COLUMNS, CUT_SHORT, BadRecording, Recorder, Recording
+from memwatch.storage.recording import COLUMNS, BadRecording, Recorder, Recording
 
 # Processes that grow.
 JOB = ["sh", "-c", "for i in 1 2 3; do dd if=/dev/zero of=/dev/null bs=4M count=20; done 2>&1"]

@@ -367,8 +367,8 @@ def test_printed(recorded: Path) -> None:
         "    30.0 MiB    30.0 MiB           ├─ cc1 × 2 (sum of peaks 50.0 MiB)",
         "     6.0 MiB     5.0 MiB        1  └─ cc1 (pid 104) 4.c",
         "     1.0 MiB     1.0 MiB              └─ ld (pid 105) -o program",
-        "  subtree: a process with all below it, at one time",
-        "  × N: siblings that ran the same; the highest of them",
+        "  subtree: a process and all processes below it, at one time",
+        "  × N: siblings that ran the same; the largest of them is shown",
     ]
 
 
@@ -388,7 +388,7 @@ def test_from_json_there_are_only_sums(recorded: Path) -> None:
     lines = section(memwatch("report", "x.json", "--tree", cwd=recorded).stdout)
     assert lines[1].split() == ["sum", "own", "below"]
     assert lines[2].split()[:2] == ["58.0", "MiB"]
-    assert "need not have come together" in "\n".join(lines)
+    assert "not necessarily at one time" in "\n".join(lines)
     assert "at one time" not in "\n".join(lines)
 
 
