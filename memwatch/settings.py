@@ -227,7 +227,7 @@ def _read_project() -> tuple[str, dict[str, Any]]:
             with open(path, "rb") as file:
                 data = file.read()
         except OSError as error:
-            # In a folder that may not be searched, as far as we can know, there is none.
+            # In a folder that may not be searched, assume that there is none.
             if not os.path.lexists(path):
                 continue
             raise click.ClickException(

@@ -21,10 +21,14 @@ def value(figure: Figure) -> str:
 
 def bounded(figure: Figure) -> str:
     """Returns the size with its bound, as "at least 3.0 MiB"."""
-    if figure.size is None:
-        return "unknown"
-    size = format_size(figure.size)
-    return size if figure.bound is Bound.EXACT else f"{figure.bound.value} {size}"
+    if figure.size is None or figure.bound is Bound.EXACT:
+        return size(figure.size)
+    return f"{figure.bound.value} {format_size(figure.size)}"
+
+
+def size(known: int | None) -> str:
+    """Returns a size, as "3.0 MiB", or "unknown"."""
+    return "unknown" if known is None else format_size(known)
 
 
 def total_rss(profile: Profile) -> str:

@@ -74,7 +74,7 @@ def command(
     Prints the verdict in one line; in GitHub Actions also annotations, a job
     summary and outputs of the step. The exit code is 0 if all is well, 10 if a
     total limit was exceeded, 11 if the per-process limit was, and 1 for a
-    regression, unknown memory, or an error: the message tells which. If several
+    regression, unknown memory, or an error: the message names it. If several
     apply, the first of these counts.
 
     \b

@@ -11,7 +11,6 @@ import click
 
 from memwatch import settings
 from memwatch.commands.shared import options
-from memwatch.commands.shared.recorders import open_recorders
 from memwatch.commands.shared.reporting import Reports, report_options
 from memwatch.messages import complain, print_lines
 from memwatch.model.groups import COMMAND
@@ -215,12 +214,7 @@ def command(show_settings: bool, **given: Any) -> int:
         refuse_reports_of_one_run(context, {*wanted, "post_run_cmd"})
     reports = Reports(**wanted)
     try:
-        recorders = open_recorders(
-            arguments.output,
-            arguments.repeat,
-            overwrite=arguments.force,
-            is_taken=reports.writes,
-        )
+        recorders = _open_recorders(arguments, reports)
     except click.ClickException:
         reports.abandon()
         raise
@@ -229,6 +223,20 @@ def command(show_settings: bool, **given: Any) -> int:
         if arguments.repeat > 1:
             return _run_series(job, recorders)
         return _run_once(job, recorders[0])
+
+
+def _open_recorders(arguments: Arguments, reports: Reports) -> list[Recorder | None]:
+    """Returns a recorder for each run; None for each without --output. Raises ClickException."""
+    if arguments.output is None:
+        return [None] * arguments.repeat
+    from memwatch.commands.shared.recorders import open_recorders
+
+    return open_recorders(
+        arguments.output,
+        arguments.repeat,
+        overwrite=arguments.force,
+        is_taken=reports.writes,
+    )
 
 
 def _refuse_contradictions(arguments: Arguments, context: click.Context) -> None:

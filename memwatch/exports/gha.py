@@ -28,7 +28,7 @@ def export(results: Results) -> Iterator[bytes]:
 
 
 def _rss(profile: Profile) -> str:
-    """Says how the peak RSS is known."""
+    """Returns how the peak RSS is known, in words."""
     if profile.largest and profile.total_rss.why is Why.ONE_PROCESS:
         return f"at least: the peak ({profile.largest.peak.source}) of one process"
     samples = count(profile.sampling.ticks, "sample")

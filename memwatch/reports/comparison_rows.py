@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import NamedTuple
 
+from memwatch.analysis import wording
 from memwatch.analysis.comparison import Change, ClassChange, Comparison, Verdict
 from memwatch.analysis.confidence import LEVEL
 from memwatch.model.profile import Profile
@@ -131,17 +132,13 @@ def _row(name: str, change: Change, comparison: Comparison) -> Row:
     difference = change.difference
     return Row(
         name,
-        "–" if change.is_new else _size(change.base),
-        "–" if change.is_gone else _size(change.candidate),
+        "–" if change.is_new else wording.size(change.base),
+        "–" if change.is_gone else wording.size(change.candidate),
         "" if difference is None else _signed(difference),
         "" if change.relative is None else _signed_percent(change.relative),
         _interval(change, comparison),
         _word(change),
     )
-
-
-def _size(size: int | None) -> str:
-    return "unknown" if size is None else format_size(size)
 
 
 def _signed(size: int) -> str:

@@ -84,7 +84,7 @@ def _source(source: Source, checkup: Checkup, width: int, bold: Style, dim: Styl
 
 
 def _system(checkup: Checkup) -> Iterator[tuple[str, str]]:
-    """Yields the name of each property and what is to be said of it."""
+    """Yields the name of each property and its description."""
     user = "root" if checkup.facts.euid == 0 else f"uid {checkup.facts.euid}"
     if checkup.backend == DARWIN:
         yield "user", user
@@ -177,7 +177,7 @@ def _open_files(limits: tuple[int | None, int | None]) -> str:
 
 
 def _imprecise_rss(system: System) -> str:
-    """Says by how much RSS may be off: by less than a batch of pages for each CPU, see
+    """Describes by how much RSS may be off: by less than a batch of pages for each CPU, see
     percpu_counter in the kernel."""
     text = "RSS is imprecise on Linux 6.2 to 6.15"
     cpus = system.cpus
@@ -191,7 +191,7 @@ def _imprecise_rss(system: System) -> str:
 
 
 def _memory(memory: Memory, backend: str) -> Iterator[tuple[str, str]]:
-    """Yields the name of each property and what is to be said of it."""
+    """Yields the name of each property and its description."""
     yield "limit", _limit(memory, backend)
     if memory.throttled_at is not None:
         yield "slowed down", f"from {format_size(memory.throttled_at)} on (memory.high)"

@@ -42,7 +42,7 @@ def _kept(profile: Profile, outcome: LimitOutcome) -> Iterator[str]:
     known = "not exceeded in any sample"
     pss = profile.max_total_pss
     if pss and pss.unread and outcome.limits.total_pss:
-        known += ", as far as PSS could be read"
+        known += ", not counting PSS that could not be read"
     if profile.total_rss.size is None:
         known = "unknown whether exceeded, no memory was seen"
     yield f"Limits:          {', '.join(texts)}: {known}"

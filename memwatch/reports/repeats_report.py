@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from memwatch.analysis import wording
 from memwatch.analysis.repeats import RepeatedRun, Series, Spread
 from memwatch.units import (
     Style,
@@ -34,17 +35,13 @@ _OTHERS: tuple[
 def progress(run: RepeatedRun, wanted: int) -> str:
     """Returns one line on a run that is over."""
     parts = [
-        f"{name} {_size(size)}"
+        f"{name} {wording.size(size)}"
         for name, size in (("total RSS", run.total_rss), ("largest process", run.largest))
     ]
     parts.append(format_interval(run.duration))
     if run.exit_code != 0:
         parts.append(f"exit code {run.exit_code}")
     return f"run {run.number} of {wanted}: {', '.join(parts)}"
-
-
-def _size(size: int | None) -> str:
-    return "unknown" if size is None else format_size(size)
 
 
 def lines(series: Series, *, width: int, bold: Style, dim: Style) -> Iterator[str]:

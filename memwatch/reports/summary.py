@@ -159,8 +159,8 @@ def _limit(profile: Profile, bold: Style) -> Iterator[str]:
 
 
 def oom_text(profile: Profile) -> str | None:
-    """Says how many processes the kernel killed because memory ran out; None when it killed none,
-    or when that is unknown."""
+    """Returns how many processes the kernel killed because memory ran out, in words; None when it
+    killed none, or when that is unknown."""
     kills, where = profile.memory_limit.oom_kills, "in the job's control group"
     if not kills:
         kills = profile.memory_limit.machine_oom_kills
@@ -324,7 +324,7 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
 
 
 def _how_known(peaks: Mapping[str, int], what: str, ways: Sequence[str]) -> str:
-    """Says how peaks are known: "; all peaks are exact" or "; peaks: 2 exact, 1 lower bound"."""
+    """Returns how peaks are known: "; all peaks are exact" or "; peaks: 2 exact, 1 lower bound"."""
     number = sum(peaks.values())
     bounds = peaks[SAMPLED] + peaks[WATERMARK]
     kinds = (

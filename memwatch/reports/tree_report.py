@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from memwatch.analysis import wording
 from memwatch.analysis.subtrees import Subtrees
 from memwatch.analysis.tree import Branch, grow
 from memwatch.model.filters import Filter
@@ -118,9 +119,7 @@ def _is_cut(top: Branch) -> bool:
 
 
 def _figures(branch: Branch) -> str:
-    subtree, own = (
-        "unknown" if size is None else format_size(size) for size in (branch.subtree, branch.own)
-    )
+    subtree, own = map(wording.size, (branch.subtree, branch.own))
     below = f"{branch.below:,}" if branch.below else ""
     return f"{subtree:>10}  {own:>10}  {below:>7}"
 

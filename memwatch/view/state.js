@@ -34,7 +34,7 @@ let painted = null;
 const begun = performance.now();
 let isPaper = false;
 
-// ---- Looks ----
+// ---- Colours ----
 
 const system = matchMedia('(prefers-color-scheme: dark)');
 let theme = null;  // the user's choice; null for the system's

@@ -243,7 +243,7 @@ def size_option(name: str, help: str) -> Callable[[Command], Command]:
 
 
 def threshold(allowed: str) -> Callable[[Command], Command]:
-    """Makes --threshold; `allowed` says what a group with one of its own is."""
+    """Makes --threshold; `allowed` completes the sentence "Allowed increase: …"."""
     return click.option(
         "--threshold",
         "thresholds",

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 
 
 def open_recorders(
-    template: str | None, repeat: int, *, overwrite: bool, is_taken: Callable[[str], bool]
+    template: str, repeat: int, *, overwrite: bool, is_taken: Callable[[str], bool]
 ) -> list[Recorder | None]:
-    """Opens a recording for each run; None for each where there is no template.
+    """Opens a recording for each run.
 
     All are opened before the first run, so that one that cannot be written is reported at once.
-    `is_taken` tells whether a report goes to a path. Raises ClickException.
+    `is_taken` returns whether a report goes to a path. Raises ClickException.
     """
-    if template is None:
-        return [None] * repeat
     if repeat > 1 and "%n" not in template.replace("%%", ""):
         raise click.UsageError(
             "--repeat makes a recording of each run: write %n for its number, as in "
