@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from itertools import accumulate
 
-from memwatch.analysis.trend import FEWEST, Lows, steady_growth
+from memwatch.analysis.trend import FEWEST_STRETCHES, Lows, steady_growth
 
 Random = random.Random
 Kind = Callable[[Random, int, float], list[float]]
@@ -208,7 +208,7 @@ def series(kind: Kind, seed: int) -> list[float]:
 
 
 def is_judged_to_leak(values: list[float]) -> bool:
-    lows = Lows(0, round(values[0] * MIB), MIN_DURATION // FEWEST)
+    lows = Lows(0, round(values[0] * MIB), MIN_DURATION // FEWEST_STRETCHES)
     for place, value in enumerate(values):
         lows.add(place * TICK, round(value * MIB))
     return steady_growth(lows.values, MIN_GROWTH) is not None
