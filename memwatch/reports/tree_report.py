@@ -70,7 +70,7 @@ def tree_lines(
     if subtrees:
         meaning = "subtree: a process and all processes below it, at one time"
     else:
-        meaning = "sum: the peaks of a process and of all below it, not necessarily at one time"
+        meaning = "sum: the peaks of a process and of all below it, which may be at different times"
     yield dim(f"  {meaning}")
     if folded:
         yield dim(f"  {drawing.times} N: siblings that ran the same; the largest of them is shown")
