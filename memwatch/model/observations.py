@@ -1,10 +1,10 @@
 """What a source of facts about a job says: one record type for all of them.
 
 An observation is a plain tuple `(time, process, value, second, kind, valid,
-pid, ppid)`, the fields of `mw_observation` in csrc/api.h, where the meaning of
-each kind is written down. Times are nanoseconds since boot, sizes are bytes.
-Observations come in batches because at 1,000 ticks a second one call each would
-cost more than everything else.
+pid, ppid)`, the fields of `mw_observation` in csrc/api.h, whose table says what
+each field means for each kind and which bits of `valid` come with it. Times are
+nanoseconds since boot, sizes are bytes. Observations come in batches because at
+1,000 ticks a second one call each would cost more than everything else.
 """
 
 from __future__ import annotations
