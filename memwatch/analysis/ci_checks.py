@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from memwatch.analysis import wording
 from memwatch.analysis.comparison import Change, Comparison, Verdict
 from memwatch.analysis.completeness import failed, unfinished
+from memwatch.analysis.holders import by_group
+from memwatch.model.figure import Bound, Why
 from memwatch.model.limits import Limits
 from memwatch.model.processes import EXACT, UNKNOWN, Process
 from memwatch.model.profile import Profile
-from memwatch.model.sources import DARWIN
-from memwatch.units import count, cut, format_interval, format_size, printable
+from memwatch.units import count, cut, format_size, printable
 
 PASSED = "passed"
 FAILED = "failed"
@@ -118,34 +120,32 @@ def check_limits(profile: Profile, limits: Limits) -> Iterator[Check]:
 
 
 def _total_rss(profile: Profile, limit: int) -> tuple[str, str]:
-    held = profile.most_rss
-    if held is None:
+    figure = profile.total_rss
+    if figure.size is None:
         return UNPROVEN, f"unknown ({_why_unknown(profile)}), limit {format_size(limit)}"
-    if held == profile.max_total_rss:
-        how, who = _sampled(profile), f" ({_at_peak(profile)})"
+    if figure.why is Why.SAMPLED:
+        how, who = wording.sampled_every(profile), _at_peak(profile)
     else:
-        how = "one process alone, between two samples"
-        who = f" ({how})"
-    if held > limit:
-        return FAILED, f"{_over(held, limit)}{who}"
-    return _within(profile, f"at least {format_size(held)} ({how})", limit)
+        how = who = wording.ONE_PROCESS
+    if figure.size > limit:
+        return FAILED, f"{_over(figure.size, limit)} ({who})"
+    return _within(profile, f"{wording.bounded(figure)} ({how})", limit)
 
 
 def _total_pss(profile: Profile, limit: int) -> tuple[str, str]:
     """A sum of PSS is never more than the sum of RSS at that time, so RSS can prove it small."""
-    pss, rss = profile.max_total_pss, profile.most_rss
-    if pss and pss.total > limit:
-        if not pss.unread:
-            return FAILED, f"{_over(pss.total, limit)} (at {profile.elapsed(pss.time):.2f} s)"
-        unread = count(pss.unread, "process", "processes")
-        return UNPROVEN, (
-            f"at most {format_size(pss.total)}, limit {format_size(limit)}: {unread} went in with "
-            "their RSS; record with --pss always"
-        )
+    figure, rss, pss = profile.total_pss, profile.total_rss.size, profile.max_total_pss
+    if pss and figure.size is not None and figure.size > limit:
+        if figure.bound is Bound.AT_MOST:
+            return UNPROVEN, (
+                f"{wording.bounded(figure)}, limit {format_size(limit)}: "
+                f"{wording.with_rss(pss.unread)}; record with --pss always"
+            )
+        at = f"at {profile.elapsed(pss.time):.2f} s"
+        return FAILED, f"{_over(figure.size, limit)} ({at})"
     how = f"summed when RSS was {format_size(pss.rss)}" if pss else ""
-    if pss and profile.pss_at_peak:
-        bound = "at most" if pss.unread else "at least"
-        return _within(profile, f"{bound} {format_size(pss.total)} ({how})", limit)
+    if figure.at_peak:
+        return _within(profile, f"{wording.bounded(figure)} ({how})", limit)
     if rss is not None and rss <= limit:
         return _within(profile, f"no more than the max total RSS, {format_size(rss)}", limit)
     if pss and rss is not None:
@@ -153,30 +153,24 @@ def _total_pss(profile: Profile, limit: int) -> tuple[str, str]:
             f"not known at the peak ({how}, but it reached {format_size(rss)}), "
             f"limit {format_size(limit)}: record with --pss always"
         )
-    if rss is None:
-        why = _why_unknown(profile)
-    elif profile.backend == DARWIN:
-        why = "macOS does not tell it"
-    else:
-        why = "not measured: record with --pss peaks"
+    why = _why_unknown(profile) if rss is None else wording.not_measured(profile)
     return UNPROVEN, f"unknown ({why}), limit {format_size(limit)}"
 
 
 def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
-    largest = profile.largest
-    if largest is None:
+    figure = profile.process_rss
+    if figure.size is None:
         return UNPROVEN, f"unknown ({_why_unknown(profile)}), limit {format_size(limit)}"
-    held = largest.peak.rss
-    if held > limit:
+    if figure.size > limit:
         over = sorted(
             (process for process in profile.processes if process.peak.rss > limit),
             key=lambda process: -process.peak.rss,
         )
-        return FAILED, f"{_over(held, limit)} ({_names(over)})"
+        return FAILED, f"{_over(figure.size, limit)} ({_names(over)})"
     peaks = profile.accuracy.peaks
     number = sum(peaks.values())
-    if profile.accuracy.all_exact and profile.complete:
-        return _within(profile, f"{format_size(held)} (exact)", limit)
+    if figure.bound is Bound.EXACT:
+        return _within(profile, f"{wording.bounded(figure)} (exact)", limit)
     reasons = []
     if bounds := number - peaks[EXACT] - peaks[UNKNOWN]:
         what = "is a lower bound" if bounds == 1 else "are lower bounds"
@@ -185,7 +179,7 @@ def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
         reasons.append(f"{unknown:,} of {count(number, 'peak')} {_are(unknown)} unknown")
     if not profile.complete:
         reasons.append("short-lived processes may be missing")
-    return _within(profile, f"at least {format_size(held)} ({', '.join(reasons)})", limit)
+    return _within(profile, f"{wording.bounded(figure)} ({', '.join(reasons)})", limit)
 
 
 def _within(profile: Profile, held: str, limit: int) -> tuple[str, str]:
@@ -212,23 +206,15 @@ def _why_unknown(profile: Profile) -> str:
     return "no sample saw the job"
 
 
-def _sampled(profile: Profile) -> str:
-    sampling = profile.sampling
-    return f"sampled every {format_interval((sampling.achieved or sampling.interval) / 1e9)}"
-
-
 def _at_peak(profile: Profile) -> str:
     """When it was highest, and who held most of it."""
-    held: dict[str, list[int]] = {}
-    for holder in profile.at_peak:
-        held.setdefault(holder.group, []).append(holder.rss)
-    ranked = sorted(held.items(), key=lambda item: -sum(item[1]))
+    held = by_group(profile.at_peak)
     names = [
-        f"{name_of(name)}{f' × {len(sizes)}' if len(sizes) > 1 else ''} {format_size(sum(sizes))}"
-        for name, sizes in ranked[:HOLDERS]
+        f"{name_of(group)}{f' × {processes}' if processes > 1 else ''} {format_size(rss)}"
+        for group, processes, rss in held[:HOLDERS]
     ]
-    if rest := len(ranked) - HOLDERS:
-        names += [count(rest, "other program")] if rest > 0 else []
+    if (rest := len(held) - HOLDERS) > 0:
+        names.append(count(rest, "other program"))
     at = f"at {profile.elapsed(profile.max_total_time):.2f} s"
     return f"{at}: {', '.join(names)}" if names else at
 
@@ -279,7 +265,7 @@ def _change(change: Change) -> str:
 
 def without_baseline(profile: Profile, path: str) -> Check:
     """For a run that has nothing to be compared with, as the first one."""
-    held = "unknown" if profile.most_rss is None else format_size(profile.most_rss)
+    held = wording.value(profile.total_rss)
     return Check("total RSS", SKIPPED, f"{held}, not compared: no baseline {path!r}", REGRESSION)
 
 

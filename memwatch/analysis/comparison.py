@@ -11,6 +11,7 @@ from statistics import median
 from memwatch.analysis.completeness import failed, unfinished
 from memwatch.analysis.confidence import Interval, difference
 from memwatch.analysis.thresholds import Threshold, Thresholds
+from memwatch.model.figure import Why
 from memwatch.model.processes import UNKNOWN, Process
 from memwatch.model.profile import Profile
 from memwatch.units import count, format_interval, printable
@@ -141,9 +142,9 @@ class Comparison:
     base: tuple[Profile, ...]
     candidate: tuple[Profile, ...]
     total: Change
-    """Of what the job held at least, at some time (Profile.most_rss). Always gates."""
+    """Of what the job held at least, at some time (Profile.total_rss). Always gates."""
     pss: Change | None
-    """Of the highest sum with shared pages counted once (Profile.measured_pss); None where a run
+    """Of the highest sum with shared pages counted once (Profile.total_pss); None where a run
     lacks it."""
     per_process: Change
     """Of the largest single process."""
@@ -203,12 +204,12 @@ def compare(
     def doubted(change: Change) -> Change:
         return _as_far_as_seen(change, *(any(map(unfinished, side)) for side in sides))
 
-    has_pss = all(profile.measured_pss is not None for side in sides for profile in side)
+    has_pss = all(profile.total_pss.comparable is not None for side in sides for profile in side)
     return Comparison(
         *sides,
-        total=change("total RSS", lambda profile: profile.most_rss, gates=True),
-        pss=change("total PSS", lambda profile: profile.measured_pss) if has_pss else None,
-        per_process=change("largest process", lambda profile: profile.max_process_rss),
+        total=change("total RSS", lambda profile: profile.total_rss.size, gates=True),
+        pss=change("total PSS", lambda profile: profile.total_pss.comparable) if has_pss else None,
+        per_process=change("largest process", lambda profile: profile.process_rss.size),
         groups=tuple(map(doubted, _groups(*sides, thresholds))),
         classes=_classes(*sides, thresholds.default),
         notes=tuple(_notes(*sides, thresholds)),
@@ -346,13 +347,13 @@ def _notes(
             "misses."
         )
     runs = [profile for side in sides.values() for profile in side]
-    alone = sum(profile.most_rss != profile.max_total_rss for profile in runs)
+    alone = sum(profile.total_rss.why is Why.ONE_PROCESS for profile in runs)
     if alone:
         yield (
             f"In {alone} of {len(runs)} runs one process alone held more than any sample of all "
             "shows: its peak counts as the total."
         )
-    without = sum(profile.measured_pss is None for profile in runs)
+    without = sum(profile.total_pss.comparable is None for profile in runs)
     if without and any(profile.max_total_pss for profile in runs):
         yield (
             f"Total PSS is not compared: in {without} of {len(runs)} runs it was not measured at "
@@ -383,5 +384,5 @@ def _about(profile: Profile) -> Iterable[str]:
     if profile.sampling.unreadable:
         unreadable = count(profile.sampling.unreadable, "process", "processes")
         yield f"the memory of {unreadable} could not be read: totals are lower bounds."
-    if profile.most_rss is None:
+    if profile.total_rss.size is None:
         yield "its memory was not seen."

@@ -17,9 +17,9 @@ class RepeatedRun(NamedTuple):
     exit_code: int
     """As memwatch itself gives it for such a run."""
     total_rss: int | None
-    """What the job held at least, at some time: Profile.most_rss."""
+    """What the job held at least, at some time: Profile.total_rss."""
     total_pss: int | None
-    """Profile.measured_pss."""
+    """Profile.total_pss."""
     largest: int | None
     """The peak of the largest process."""
     processes: int
@@ -48,9 +48,9 @@ def run_of(number: int, profile: Profile, exit_code: int, recording: str | None)
     return RepeatedRun(
         number,
         exit_code,
-        profile.most_rss,
-        profile.measured_pss,
-        profile.max_process_rss,
+        profile.total_rss.size,
+        profile.total_pss.comparable,
+        profile.process_rss.size,
         len(profile.processes),
         profile.duration,
         profile.accuracy.all_exact,

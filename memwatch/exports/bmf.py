@@ -13,8 +13,8 @@ def export(results: Results) -> Iterator[bytes]:
     """What is unknown is left out."""
     profile = results.profile
     values = {
-        "peak-rss": profile.most_rss,
-        "peak-pss": profile.measured_pss,
+        "peak-rss": profile.total_rss.size,
+        "peak-pss": profile.total_pss.comparable,
         "duration": round(profile.duration, 6),
     }
     measures = {key: {"value": value} for key, value in values.items() if value is not None}

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from memwatch.analysis import wording
 from memwatch.exports.text import job_name
+from memwatch.model.figure import Why
 from memwatch.model.profile import Profile
 from memwatch.storage.load import Results
 from memwatch.units import count
@@ -17,21 +19,17 @@ def export(results: Results) -> Iterator[bytes]:
     profile = results.profile
     name = job_name(profile.command)
     values: list[dict[str, Any]] = []
-    if profile.most_rss is not None:
-        values.append(_size(f"{name}: peak RSS", profile.most_rss, _rss(profile)))
-    if pss := profile.max_total_pss:
-        extra = "shared pages counted once"
-        if pss.unread:
-            extra += f"; at most: {count(pss.unread, 'process', 'processes')} by RSS"
-        values.append(_size(f"{name}: peak PSS", pss.total, extra))
+    if (peak := profile.total_rss.size) is not None:
+        values.append(_size(f"{name}: peak RSS", peak, _rss(profile)))
+    if (pss := profile.total_pss.comparable) is not None:
+        values.append(_size(f"{name}: peak PSS", pss, wording.total_pss(profile)))
     values.append({"name": f"{name}: duration", "unit": "s", "value": round(profile.duration, 3)})
     yield json.dumps(values, indent=2).encode() + b"\n"
 
 
 def _rss(profile: Profile) -> str:
     """How it is known."""
-    if profile.most_rss != profile.max_total_rss:
-        assert profile.largest is not None
+    if profile.largest and profile.total_rss.why is Why.ONE_PROCESS:
         return f"at least: the peak ({profile.largest.peak.source}) of one process"
     samples = count(profile.sampling.ticks, "sample")
     said = f"highest sum of {count(profile.max_total_processes, 'process', 'processes')}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from memwatch.model.figure import Bound, Figure, Why, unknown
 from memwatch.model.groups import COMMAND, Group
 from memwatch.model.job import FootprintPeak, Holder, Job, PssPeak, Timeline
 from memwatch.model.limits import LimitOutcome
@@ -180,10 +181,52 @@ class Profile:
         return self.accuracy.complete and not self.sampling.error
 
     @property
-    def most_rss(self) -> int | None:
-        """What the job held at least, at some time: the highest total of a sample, or the peak of
-        one process where that is more. None when no memory was seen."""
-        return max(self.max_total_rss or 0, self.max_process_rss or 0) or None
+    def total_rss(self) -> Figure:
+        """The highest sum of resident sizes: that of a sample, or the peak of one process where
+        that is more."""
+        largest, total = self.largest, self.max_total_rss
+        if largest and largest.peak.rss > (total or 0):
+            return Figure(largest.peak.rss, Bound.AT_LEAST, Why.ONE_PROCESS, largest.peak.time)
+        if total is None:
+            return unknown(self._why_unseen)
+        return Figure(total, Bound.AT_LEAST, Why.SAMPLED, self.max_total_time)
+
+    @property
+    def process_rss(self) -> Figure:
+        """The highest peak of a single process."""
+        if not self.largest:
+            return unknown(self._why_unseen)
+        peak = self.largest.peak
+        if self.complete and self.accuracy.all_exact:
+            return Figure(peak.rss, Bound.EXACT, Why.ALL_EXACT, peak.time)
+        return Figure(peak.rss, Bound.AT_LEAST, Why.LOWER_BOUNDS, peak.time)
+
+    @property
+    def total_pss(self) -> Figure:
+        """The highest sum of proportional set sizes: shared pages are counted once."""
+        pss = self.max_total_pss
+        if not pss:
+            return unknown(Why.NOT_MEASURED if self.max_total_rss else self._why_unseen)
+        at_peak = pss.rss >= NEAR_PEAK * (self.total_rss.size or 0)
+        if pss.unread and not at_peak:
+            return unknown(Why.ELSEWHERE)
+        if pss.unread:
+            return Figure(pss.total, Bound.AT_MOST, Why.WITH_RSS, pss.time)
+        why = Why.SAMPLED if at_peak else Why.ELSEWHERE
+        return Figure(pss.total, Bound.AT_LEAST, why, pss.time)
+
+    @property
+    def total_footprint(self) -> Figure:
+        """The highest sum of physical footprints (macOS)."""
+        footprint = self.max_total_footprint
+        if footprint:
+            return Figure(footprint.total, Bound.AT_LEAST, Why.SAMPLED, footprint.time)
+        has_footprints = self.accuracy.footprints is not None
+        return unknown(self._why_unseen if has_footprints else Why.NOT_MEASURED)
+
+    @property
+    def _why_unseen(self) -> Why:
+        return Why.UNREADABLE if self.sampling.unreadable else Why.NOT_SEEN
 
     @property
     def was_seen(self) -> bool:
@@ -191,30 +234,11 @@ class Profile:
         return bool(self.max_total_rss is not None or self.largest or self.largest_footprint)
 
     @property
-    def max_process_rss(self) -> int | None:
-        """The peak of the largest process; None when no memory was seen."""
-        return self.largest.peak.rss if self.largest else None
-
-    @property
-    def pss_at_peak(self) -> bool:
-        """Shared pages were counted once when the job held the most, or nearly so."""
-        pss = self.max_total_pss
-        return pss is not None and pss.rss >= NEAR_PEAK * (self.most_rss or 0)
-
-    @property
-    def measured_pss(self) -> int | None:
-        """The highest sum of proportional set sizes where that can stand by itself, beside that of
-        another run: made at the peak, or nearly so, of nothing but proportional set sizes."""
-        pss = self.max_total_pss
-        return pss.total if pss and self.pss_at_peak and not pss.unread else None
-
-    @property
     def headroom(self) -> int | None:
         """How much more the job could have held: by the sum with shared pages counted once, where
         that was made at the peak. None when no limit is known, or no memory was seen."""
-        peak = self.most_rss
-        if self.max_total_pss and self.pss_at_peak:
-            peak = self.max_total_pss.total
+        pss = self.total_pss
+        peak = pss.size if pss.at_peak else self.total_rss.size
         return None if peak is None else self.memory_limit.headroom(peak)
 
     def elapsed(self, time: int) -> float:

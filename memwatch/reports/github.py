@@ -63,8 +63,8 @@ def outputs(judgment: Judgment) -> Mapping[str, str]:
     profile = judgment.profile
     sizes = {
         "max-total-rss-kib": profile.max_total_rss,
-        "max-total-pss-kib": profile.measured_pss,
-        "max-per-proc-rss-kib": profile.max_process_rss,
+        "max-total-pss-kib": profile.total_pss.comparable,
+        "max-per-proc-rss-kib": profile.process_rss.size,
     }
     known = {name: "" if size is None else str(kib(size)) for name, size in sizes.items()}
     return {"result": judgment.result, **known}

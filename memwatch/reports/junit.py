@@ -66,8 +66,8 @@ def _describe(check: Check, case: ET.Element, judgment: Judgment) -> None:
 def _properties(profile: Profile) -> dict[str, str]:
     sizes = {
         "max_total_rss_kib": profile.max_total_rss,
-        "max_total_pss_kib": profile.measured_pss,
-        "max_per_process_rss_kib": profile.max_process_rss,
+        "max_total_pss_kib": profile.total_pss.comparable,
+        "max_per_process_rss_kib": profile.process_rss.size,
     }
     found = {name: str(kib(size)) for name, size in sizes.items() if size is not None}
     if profile.exit_code is not None:

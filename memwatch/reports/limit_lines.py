@@ -42,7 +42,7 @@ def _kept(profile: Profile, outcome: LimitOutcome) -> Iterator[str]:
     pss = profile.max_total_pss
     if pss and pss.unread and outcome.limits.total_pss:
         known += ", as far as PSS could be read"
-    if profile.most_rss is None:
+    if profile.total_rss.size is None:
         known = "not known to be exceeded, no memory was seen"
     yield f"Limits:          {', '.join(texts)}: {known}"
     if outcome.limits.total_pss and not profile.max_total_pss:

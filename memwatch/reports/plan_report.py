@@ -154,7 +154,7 @@ def notes(planned: Planned) -> Iterator[str]:
 def _shared_pages(profile: Profile) -> str:
     text = "Peaks are sums of RSS, which count a page that several processes share once for each."
     pss = profile.max_total_pss
-    if pss and profile.pss_at_peak and pss.total < pss.rss:
+    if pss and profile.total_pss.at_peak and pss.total < pss.rss:
         less = f"{'at least ' if pss.unread else ''}{1 - pss.total / pss.rss:.0%} less"
         text += f" At the recorded peak the sum that counts it once (PSS) was {less}."
     return text

@@ -6,6 +6,9 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from memwatch.analysis import wording
+from memwatch.analysis.holders import by_group
+from memwatch.model.figure import Why
 from memwatch.model.filters import Shown
 from memwatch.model.groups import COMMAND, KINDS, RESTS, Group, described
 from memwatch.model.memory_limit import MACHINE
@@ -88,7 +91,7 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
     if not profile.was_seen:
         return
     yield ""
-    yield from _total(profile, largest, bold)
+    yield from _total(profile, bold)
     if largest:
         yield (
             f"Max per process: {bold(format_size(largest.peak.rss))}  "
@@ -111,55 +114,29 @@ def exit_text(profile: Profile) -> str:
     return "exit status unknown" if profile.exit_code is None else ended
 
 
-def _total(profile: Profile, largest: Process | None, bold: Style) -> Iterator[str]:
+def _total(profile: Profile, bold: Style) -> Iterator[str]:
     """What all processes together held."""
     total = profile.max_total_rss
-    if total is None:
-        unreadable = profile.sampling.unreadable
-        why = "it could not be read" if unreadable else "the job was in no sample"
-        yield f"Max total RSS:   unknown  ({why})"
-        return
-    at = profile.elapsed(profile.max_total_time)
-    alive = count(profile.max_total_processes, "process", "processes")
-    yield f"Max total RSS:   {bold(format_size(total))}  (at {at:.2f} s, {alive} alive)"
-    if largest and largest.peak.rss > total:
-        yield (
-            f"                 {bold(format_size(largest.peak.rss))} at least, "
-            f"between two samples: one process alone held that"
-        )
-    pss = profile.max_total_pss
-    if pss and pss.unread and not profile.pss_at_peak:
-        yield f"Max total PSS:   unknown  (measured only when RSS was {format_size(pss.rss)})"
-    elif pss:
-        bound = "at most " if pss.unread else ""
-        # A sum takes time, and a job that grows meanwhile may hold more than at the sample.
-        when = f"{'just after' if pss.total > pss.rss else 'at'} {profile.elapsed(pss.time):.2f} s,"
-        if not profile.pss_at_peak:
-            when += f" when RSS was {format_size(pss.rss)};"
-            bound = "at least "
-        yield (
-            f"Max total PSS:   {bound}{bold(format_size(pss.total))}  "
-            f"({when} shared pages counted once)"
-        )
+    size = "unknown" if total is None else bold(format_size(total))
+    yield f"Max total RSS:   {size}  ({wording.total_rss(profile)})"
+    if profile.total_rss.why is Why.ONE_PROCESS:
+        yield f"                 {wording.bounded(profile.total_rss)}: {wording.ONE_PROCESS}"
+    if profile.max_total_pss:
+        size = bold(wording.value(profile.total_pss))
+        yield f"Max total PSS:   {size}  ({wording.total_pss(profile)})"
 
 
 def _footprint(profile: Profile, bold: Style) -> Iterator[str]:
     """What the system charged them for, where it keeps account of that."""
     if profile.accuracy.footprints is None:
         return
-    total, largest = profile.max_total_footprint, profile.largest_footprint
-    if total:
-        how = f"total at {profile.elapsed(total.time):.2f} s, compressed memory counted"
-        if total.unread:
-            how += f"; {count(total.unread, 'process', 'processes')} not in it"
-        yield f"Max footprint:   {bold(format_size(total.total))}  ({how})"
-    else:
-        yield "Max footprint:   unknown  (the job was in no sample)"
-    if largest:
-        size, source = largest.footprint
-        bound = "" if source == EXACT else " at least"
+    size = bold(wording.value(profile.total_footprint))
+    yield f"Max footprint:   {size}  ({wording.total_footprint(profile)})"
+    if largest := profile.largest_footprint:
+        size = format_size(largest.footprint.size)
+        bound = "" if largest.footprint.source == EXACT else "at least "
         yield (
-            f"                 {bold(format_size(size))}{bound}, of one process  "
+            f"                 {bound}{bold(size)}, of one process  "
             f"(pid {largest.pid}, {_name(largest.command)})"
         )
 
@@ -199,27 +176,24 @@ def _nothing_seen(profile: Profile) -> str:
 
 
 def _holders(profile: Profile, width: int, bold: Style, dim: Style) -> Iterator[str]:
-    """Who held the memory when the total was highest, by program."""
-    held: dict[str, list[int]] = {}
-    for holder in profile.at_peak:
-        held.setdefault(holder.group, []).append(holder.rss)
-    if len(profile.at_peak) < 2 or not profile.max_total_rss:
+    """Who held the memory when the total was highest, by group."""
+    total = profile.max_total_rss
+    if len(profile.at_peak) < 2 or not total:
         return
-    ranked = sorted(held.items(), key=lambda item: -sum(item[1]))
+    held = by_group(profile.at_peak)
     yield ""
     yield bold("When the total was highest:")
-    for name, sizes in ranked[:HOLDERS]:
-        share = sum(sizes) / profile.max_total_rss
-        what = label(name, profile.group_by, width - 30)
+    for group, processes, rss in held[:HOLDERS]:
+        what = label(group, profile.group_by, width - 30)
         yield (
-            f"  {format_size(sum(sizes)):>10}  {share:4.0%}  {what}"
-            + (dim(f" × {len(sizes)}") if len(sizes) > 1 else "")
+            f"  {format_size(rss):>10}  {rss / total:4.0%}  {what}"
+            + (dim(f" × {processes}") if processes > 1 else "")
         )
-    if len(ranked) > HOLDERS:
-        rest = [size for _, sizes in ranked[HOLDERS:] for size in sizes]
-        share = sum(rest) / profile.max_total_rss
-        others = count(len(rest), "other process", "other processes")
-        yield f"  {format_size(sum(rest)):>10}  {share:4.0%}  {dim(others)}"
+    if rest := held[HOLDERS:]:
+        rss = sum(each.rss for each in rest)
+        number = sum(each.processes for each in rest)
+        others = count(number, "other process", "other processes")
+        yield f"  {format_size(rss):>10}  {rss / total:4.0%}  {dim(others)}"
 
 
 def _processes(

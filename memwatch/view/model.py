@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from memwatch.analysis import wording
+from memwatch.model.figure import Why
 from memwatch.model.groups import KINDS, described
 from memwatch.model.memory_limit import MACHINE
 from memwatch.model.processes import FOUND_BY, PEAK_SOURCES, Process
@@ -21,7 +23,6 @@ from memwatch.model.tracks import PssSum, Track, Tracks
 from memwatch.reports.summary import duration, exit_text, notes, oom_text
 from memwatch.units import (
     command_text,
-    count,
     format_date,
     format_interval,
     format_size,
@@ -307,27 +308,17 @@ def _sentence(text: str) -> str:
 
 def _facts(profile: Profile) -> Iterable[Fact]:
     sampling = profile.sampling
-    total = profile.max_total_rss
-    if total is None:
-        yield Fact("Peak total", "unknown", "no memory was seen")
-    else:
-        alive = count(profile.max_total_processes, "process", "processes")
-        how = f"RSS, at {profile.elapsed(profile.max_total_time):.2f} s, {alive} alive"
-        if sampling.unreadable or sampling.error:
-            how += "; a lower bound"
-        yield Fact("Peak total", format_size(total), how)
-    largest = profile.largest
-    if largest and total is not None and largest.peak.rss > total:
-        how = "between two samples: one process alone held that"
-        yield Fact("At least", format_size(largest.peak.rss), how)
-    pss = profile.max_total_pss
-    if pss:
-        bound = "at most " if pss.unread else ""
-        how = f"shared pages counted once, at {profile.elapsed(pss.time):.2f} s"
-        if not profile.pss_at_peak:
-            how += f", when RSS was {format_size(pss.rss)}"
-            bound = "at least " if not pss.unread else bound
-        yield Fact("Peak total PSS", bound + format_size(pss.total), how)
+    total, largest = profile.max_total_rss, profile.largest
+    how = wording.total_rss(profile)
+    if total is not None and (sampling.unreadable or sampling.error):
+        how += "; a lower bound"
+    yield Fact("Peak total RSS", "unknown" if total is None else format_size(total), how)
+    figure = profile.total_rss
+    if figure.size is not None and figure.why is Why.ONE_PROCESS:
+        yield Fact("At least", format_size(figure.size), wording.ONE_PROCESS)
+    if profile.max_total_pss:
+        value = wording.value(profile.total_pss)
+        yield Fact("Peak total PSS", value, wording.total_pss(profile))
     if largest:
         name = printable(largest.peak_program.text.name)
         how = f"{name}, pid {largest.pid}, {largest.peak.source}"
@@ -345,13 +336,10 @@ def _facts(profile: Profile) -> Iterable[Fact]:
 
 
 def _footprints(profile: Profile) -> Iterable[Fact]:
-    total, process = profile.max_total_footprint, profile.largest_footprint
-    if total:
-        how = f"compressed memory counted, at {profile.elapsed(total.time):.2f} s"
-        if total.unread:
-            how += f", without {count(total.unread, 'process', 'processes')}"
-        yield Fact("Peak total footprint", format_size(total.total), how)
-    if process:
+    if profile.max_total_footprint:
+        value = wording.value(profile.total_footprint)
+        yield Fact("Peak total footprint", value, wording.total_footprint(profile))
+    if process := profile.largest_footprint:
         size, source = process.footprint
         how = f"{printable(process.command)}, pid {process.pid}, {source}"
         yield Fact("Largest footprint", format_size(size), how)

@@ -11,16 +11,16 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from memwatch.model.job import Job
 from memwatch.model.observations import IMAGE, TICK, Batch, Observation, ProgramText, decode_program
+from support.paths import CSRC, ROOT
+from support.toolchain import NewToolchain, Toolchain
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-CSRC = ROOT / "csrc"
 
 FAKE = tuple(str(path) for path in sorted(HERE.glob("fake/*.c")))
 DARWIN = tuple(f"darwin/{path.name}" for path in sorted(CSRC.glob("darwin/*.c")))
@@ -55,7 +55,7 @@ def common_sources() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def toolchain(new_toolchain: Any) -> Any:
+def toolchain(new_toolchain: NewToolchain) -> Toolchain:
     folders = (HERE / "include", HERE / "fake", HERE.parent / "native", CSRC / "darwin")
     return new_toolchain(HERE, [*(f"-I{folder}" for folder in folders), *WRAPS])
 
@@ -170,7 +170,9 @@ JOB = 100
 
 
 @pytest.fixture
-def play(toolchain: Any, common_sources: tuple[str, ...], tmp_path: Path) -> Callable[..., Played]:
+def play(
+    toolchain: Toolchain, common_sources: tuple[str, ...], tmp_path: Path
+) -> Callable[..., Played]:
     """Plays a script to a sampler, under sanitizers.
 
     The script begins with memwatch itself (pid 50, uid 501) and the job's root (100), its child.

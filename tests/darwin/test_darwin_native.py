@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.toolchain import check_program
+
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
 
@@ -60,11 +62,11 @@ def test_compiles_for_macos(target, tmp_path):
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_fake(toolchain, check_program, compiler):
+def test_fake(toolchain, compiler):
     check_program(MEMORY, toolchain.build(compiler, MEMORY, "test_fake.c", [], FAKE))
 
 
-def test_fuzz_arguments(toolchain, check_program, tmp_path):
+def test_fuzz_arguments(toolchain, tmp_path):
     """libFuzzer, which looks for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
     sources = ["darwin/arguments.c"]
@@ -77,7 +79,7 @@ def test_fuzz_arguments(toolchain, check_program, tmp_path):
     )
 
 
-def test_mutate_arguments(toolchain, check_program):
+def test_mutate_arguments(toolchain):
     """The same target without libFuzzer: the same inputs each time."""
     compiler = toolchain.any_compiler(MEMORY)
     sources = ["darwin/arguments.c"]

@@ -4,15 +4,17 @@ the same Profile, but for what a platform cannot know."""
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from memwatch.model.job import Job
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import Batch
-from memwatch.model.profile import Beginning, Clock, Ending, Overhead, from_job
+from memwatch.model.processes import Process
+from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
 from memwatch.runner import native
+from support.fake_proc import FakeProc
 
 pytestmark = pytest.mark.skipif(native.backend() != "linux", reason="half of it is of Linux")
 
@@ -70,7 +72,7 @@ UNLIKE = {
 }
 
 UNLIKE_OF_PROCESS = {
-    "images": "compared below: Linux tells more of how their peaks are known",
+    "programs": "compared below: Linux tells more of how their peaks are known",
     "last_seen": "kqueue tells when it ended, the made up /proc that it has ended since",
     "end_known": "for the same reason",
     "exit_status": "kqueue tells that of all, Linux without events of children only",
@@ -81,7 +83,7 @@ UNLIKE_OF_PROCESS = {
 NO_LIMIT = MemoryLimit(None, None, None, None, None, None)
 
 
-def profile(job: Job, status: int | None) -> Any:
+def profile(job: Job, status: int | None) -> Profile:
     beginning = Beginning(("make", "all"), Clock(0, 0), 0, 10 * MS)
     ending = Ending(70 * MS, status, Overhead(None, None), NO_LIMIT)
     return from_job(job, beginning, ending)
@@ -91,9 +93,9 @@ def pages(mib: int) -> int:
     return mib * MIB // PAGE
 
 
-def on_linux(new_tree: Any, path: Any) -> Any:
+def on_linux(path: Path) -> Profile:
     """The same, as the kernel of Linux shows it."""
-    tree = new_tree(path)
+    tree = FakeProc(path)
     tick = native.Sampler(10 * MS, proc_root=str(path))
     job = Job(timeline=True)
 
@@ -145,8 +147,8 @@ def on_linux(new_tree: Any, path: Any) -> Any:
     return profile(job, None)
 
 
-def test_the_same_profile(play, new_tree, tmp_path):
-    linux = on_linux(new_tree, tmp_path / "proc")
+def test_the_same_profile(play, tmp_path):
+    linux = on_linux(tmp_path / "proc")
     mac = profile(play(SCRIPT, ", ".join(f"tick {at}" for at in TICKS)).job, None)
 
     names = {each.name for each in dataclasses.fields(linux)}
@@ -161,7 +163,7 @@ def test_the_same_profile(play, new_tree, tmp_path):
         assert mine[:4] == theirs[:4]
 
     # Of two that end between the same looks only macOS, by kqueue, tells which was the first.
-    def in_order(found: Any) -> list[Any]:
+    def in_order(found: Profile) -> list[Process]:
         return sorted(found.processes, key=lambda each: each.serial)
 
     for mine, theirs in zip(in_order(mac), in_order(linux), strict=True):

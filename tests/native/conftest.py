@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from support.paths import CSRC
+from support.toolchain import NewToolchain, Toolchain
+
 HERE = Path(__file__).parent
-CSRC = HERE.parent.parent / "csrc"
 
 
 @pytest.fixture(scope="session")
-def toolchain(new_toolchain: Any) -> Any:
+def toolchain(new_toolchain: NewToolchain) -> Toolchain:
     return new_toolchain(HERE, [f"-I{CSRC}/linux"])

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from support.toolchain import check_program
+
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
 
@@ -47,13 +49,13 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="need
 
 @on_linux
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_parsers(toolchain, check_program, compiler):
+def test_parsers(toolchain, compiler):
     program = toolchain.build(compiler, MEMORY, "test_messages.c", PARSERS)
     check_program(MEMORY, program)
 
 
 @on_linux
-def test_fuzz_parsers(toolchain, check_program, tmp_path):
+def test_fuzz_parsers(toolchain, tmp_path):
     """libFuzzer, which looks for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
     program = toolchain.build("clang", sanitizer, "fuzz_messages.c", PARSERS)
@@ -66,7 +68,7 @@ def test_fuzz_parsers(toolchain, check_program, tmp_path):
 
 
 @on_linux
-def test_mutate_parsers(toolchain, check_program):
+def test_mutate_parsers(toolchain):
     """The same target without libFuzzer: the same inputs each time."""
     compiler = toolchain.any_compiler(MEMORY)
     program = toolchain.build(compiler, MEMORY, "fuzz_messages.c", PARSERS, ["-DSTANDALONE"])

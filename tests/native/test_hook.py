@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from support.toolchain import check_program
+
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
 
@@ -143,6 +145,6 @@ def test_hook_static(toolchain, run_case, tmp_path, case):
 @pytest.mark.parametrize(
     ("sanitizer", "mode"), [(MEMORY, "alone"), (MEMORY, "together"), (THREADS, "together")]
 )
-def test_ring(toolchain, check_program, compiler, sanitizer, mode):
+def test_ring(toolchain, compiler, sanitizer, mode):
     program = toolchain.build(compiler, sanitizer, "test_ring.c", ["linux/ring.c"])
     check_program(sanitizer, program, mode)

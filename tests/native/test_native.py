@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from support.toolchain import check_program
+
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
 
@@ -134,25 +136,25 @@ def test_compiles_without_warnings(toolchain, tmp_path, compiler, source):
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_unsupported_platform(toolchain, check_program, compiler):
+def test_unsupported_platform(toolchain, compiler):
     sources = (*COMMON, "spawn.c", "build_info.c", "unsupported.c")
     program = toolchain.build(compiler, None, "test_unsupported.c", sources)
     check_program(None, program)
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_parsers(toolchain, check_program, compiler):
+def test_parsers(toolchain, compiler):
     program = toolchain.build(compiler, MEMORY, "test_parse.c", ["linux/parse.c"])
     check_program(MEMORY, program)
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_table_pids_and_queue(toolchain, check_program, compiler):
+def test_table_pids_and_queue(toolchain, compiler):
     program = toolchain.build(compiler, MEMORY, "test_table.c", ["table.c", "pids.c", "queue.c"])
     check_program(MEMORY, program)
 
 
-def test_fuzz_parsers(toolchain, check_program, tmp_path):
+def test_fuzz_parsers(toolchain, tmp_path):
     """libFuzzer, which looks for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
     program = toolchain.build("clang", sanitizer, "fuzz_parse.c", ["linux/parse.c"])
@@ -164,7 +166,7 @@ def test_fuzz_parsers(toolchain, check_program, tmp_path):
     )
 
 
-def test_mutate_parsers(toolchain, check_program):
+def test_mutate_parsers(toolchain):
     """The same target without libFuzzer: the same inputs each time."""
     compiler = toolchain.any_compiler(MEMORY)
     program = toolchain.build(compiler, MEMORY, "fuzz_parse.c", ["linux/parse.c"], ["-DSTANDALONE"])
@@ -173,21 +175,21 @@ def test_mutate_parsers(toolchain, check_program):
 
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
 @pytest.mark.parametrize("case", DEADLINE_CASES)
-def test_deadlines(toolchain, check_program, sanitizer, case):
+def test_deadlines(toolchain, sanitizer, case):
     compiler = toolchain.any_compiler(sanitizer)
     program = toolchain.build(compiler, sanitizer, "test_deadlines.c", COMMON)
     check_program(sanitizer, program, case)
 
 
 @pytest.mark.parametrize("case", FOLLOW_CASES)
-def test_follow(toolchain, check_program, case):
+def test_follow(toolchain, case):
     compiler = toolchain.any_compiler(MEMORY)
     program = toolchain.build(compiler, MEMORY, "test_follow.c", FOLLOW)
     check_program(MEMORY, program, case)
 
 
 @pytest.mark.parametrize("sanitizer", [None, MEMORY])
-def test_follow_random_histories(toolchain, check_program, sanitizer):
+def test_follow_random_histories(toolchain, sanitizer):
     compiler = toolchain.any_compiler(sanitizer)
     program = toolchain.build(compiler, sanitizer, "test_follow_random.c", FOLLOW)
     check_program(sanitizer, program, str(FIRST_SEED), str(HISTORIES))
@@ -196,7 +198,7 @@ def test_follow_random_histories(toolchain, check_program, sanitizer):
 @on_linux
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
 @pytest.mark.parametrize("case", SAMPLER_CASES)
-def test_sampler(toolchain, check_program, sanitizer, case):
+def test_sampler(toolchain, sanitizer, case):
     compiler = toolchain.any_compiler(sanitizer)
     job = toolchain.build(compiler, None, "job.c", [])
     program = toolchain.build(compiler, sanitizer, "test_sampler.c", [*COMMON, "spawn.c", *LINUX])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from support.toolchain import check_program
+
 MEMORY = "address,undefined"
 THREADS = "thread"
 
@@ -61,7 +63,7 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="need
 @on_linux
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
 @pytest.mark.parametrize("case", POLICY_CASES)
-def test_policy(toolchain, check_program, sanitizer, case):
+def test_policy(toolchain, sanitizer, case):
     compiler = toolchain.any_compiler(sanitizer)
     program = toolchain.build(compiler, sanitizer, "test_pss.c", ["pss.c", "table.c"])
     check_program(sanitizer, program, case)
@@ -70,7 +72,7 @@ def test_policy(toolchain, check_program, sanitizer, case):
 @on_linux
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
 @pytest.mark.parametrize("case", LINUX_CASES)
-def test_real_processes(toolchain, check_program, sanitizer, case):
+def test_real_processes(toolchain, sanitizer, case):
     compiler = toolchain.any_compiler(sanitizer)
     job = toolchain.build(compiler, None, "pss_job.c", [])
     program = toolchain.build(compiler, sanitizer, "test_pss_linux.c", LINUX)

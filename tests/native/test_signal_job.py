@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from support.toolchain import check_program
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 SOURCES = tuple(f"linux/{name}.c" for name in ("signal_job", "scan", "procfs", "parse"))
@@ -13,7 +15,7 @@ SOURCES = tuple(f"linux/{name}.c" for name in ("signal_job", "scan", "procfs", "
 
 @pytest.mark.parametrize("sanitizer", [None, "address,undefined", "thread"])
 @pytest.mark.parametrize("how", ["lists", "scan"])
-def test_signal_job(toolchain, check_program, sanitizer, how):
+def test_signal_job(toolchain, sanitizer, how):
     compiler = toolchain.any_compiler(sanitizer)
     program = toolchain.build(compiler, sanitizer, "test_signal_job.c", [*SOURCES, "pids.c"])
     check_program(sanitizer, program, how)

@@ -14,6 +14,7 @@ import pytest
 from memwatch.cli import COMMANDS, cli
 from memwatch.completion import SCRIPTS, lines
 from memwatch.runner.profiler import SOURCES
+from support.waiting import wait_until
 
 BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
@@ -288,7 +289,7 @@ def place(memwatch):
     }
 
 
-def in_terminal(terminal, place, argv, line, wait_until) -> list[str]:
+def in_terminal(terminal, place, argv, line) -> list[str]:
     """The last word of the line, and what the shell makes of it."""
     screen = terminal(argv, env=place)
     screen.expect(b"ready> ")
@@ -308,7 +309,7 @@ def in_terminal(terminal, place, argv, line, wait_until) -> list[str]:
 
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("helped", [False, True], ids=["bare", "bash-completion"])
-def test_bash(terminal, memwatch, place, wait_until, line, helped):
+def test_bash(terminal, memwatch, place, line, helped):
     rc = memwatch.room / "rc"
     if helped and not BASH_COMPLETION.exists():
         pytest.skip("no bash-completion")
@@ -316,18 +317,18 @@ def test_bash(terminal, memwatch, place, wait_until, line, helped):
         pytest.skip("needs bash-completion")
     rc.write_text((f". {BASH_COMPLETION}\n" if helped else "") + BASH)
     argv = ["bash", "--noprofile", "--rcfile", str(rc), "-i"]
-    found = in_terminal(terminal, place, argv, line, wait_until)
+    found = in_terminal(terminal, place, argv, line)
     assert found == LINES[line]
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_zsh(terminal, memwatch, place, wait_until, line):
+def test_zsh(terminal, memwatch, place, line):
     if not shutil.which("zsh"):
         pytest.skip("no zsh")
     (memwatch.room / ".zshrc").write_text(ZSH)
     argv = ["zsh", "-d", "-i"]
     place["ZDOTDIR"] = str(memwatch.room)
-    assert in_terminal(terminal, place, argv, line, wait_until) == LINES[line]
+    assert in_terminal(terminal, place, argv, line) == LINES[line]
 
 
 @pytest.mark.parametrize("line", LINES)

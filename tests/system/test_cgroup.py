@@ -22,6 +22,7 @@ from memwatch.model.memory_limit import MemoryLimit
 from memwatch.runner import cgroup
 from memwatch.runner.cgroup import CgroupPaths, Limit, MemoryCgroup, Mount, folders_of
 from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
+from support.waiting import wait_until
 
 MIB = 1 << 20
 UNLIMITED_V1 = "9223372036854771712\n"
@@ -692,7 +693,7 @@ SIZE = 64 * MIB
 
 
 @pytest.fixture
-def limited(wait_until):
+def limited():
     """The folder of a real group with a limit of 64 MiB, swap included."""
     group = cgroup.find()
     if os.geteuid() != 0:
@@ -798,7 +799,10 @@ def test_an_oom_kill_in_a_group_made_by_the_job(limited: Path) -> None:
 def test_a_limit_above_is_found_from_within(limited: Path) -> None:
     inner = limited / "inner"
     inner.mkdir()
-    code = "import json; from memwatch import cgroup; print(json.dumps([*cgroup.find().limit()]))"
+    code = (
+        "import json; from memwatch.runner import cgroup; "
+        "print(json.dumps([*cgroup.find().limit()]))"
+    )
     size, folder, _ = run_in(inner, [sys.executable, "-c", code])
     assert (size, folder) == (SIZE, str(limited))
 
@@ -810,7 +814,7 @@ def test_a_real_namespace(limited: Path) -> None:
     if subprocess.run(["unshare", "-C", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no cgroup namespaces here")
     code = (
-        "import json; from memwatch import cgroup; group = cgroup.find(); "
+        "import json; from memwatch.runner import cgroup; group = cgroup.find(); "
         "print(json.dumps([group.own_is_visible, group.usage(), group.oom_kills()]))"
     )
     argv = ["unshare", "-C", sys.executable, "-c", code]

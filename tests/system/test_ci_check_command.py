@@ -34,13 +34,13 @@ def build(story) -> Callable[..., str]:
 
     def make(name: str, size: int, program: str = "cc1", cut: bool = False) -> str:
         told = story(name, "make", "all")
-        told.start(1, 0, "make", "all")
-        told.memory(1, 1, 1 << 10)
-        told.start(2, 10, program, "x.c")
-        told.memory(2, 12, size << 10)
-        told.tick(20)
-        told.tick(30)
-        told.exit(2, 35)
+        told.start(1, "make", "all", at=0)
+        told.memory(1, 1 << 10, at=1)
+        told.start(2, program, "x.c", parent=1, at=10)
+        told.memory(2, size << 10, at=12)
+        told.tick(at=20)
+        told.tick(at=30)
+        told.exit(2, 0, by_event=True, at=35)
         return str(told.cut_short() if cut else told.end(40))
 
     return make

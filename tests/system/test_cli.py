@@ -13,6 +13,7 @@ import sysconfig
 import pytest
 
 from memwatch import __version__
+from support.command import read_csv
 
 PROCESS_HEADER = "pid,ppid,command,max_rss_kib,max_rss_mib,first_seen,last_seen"
 TIMELINE_HEADER = "timestamp,elapsed_seconds,total_rss_kib,total_rss_mib,process_count"
@@ -247,7 +248,7 @@ def test_no_file_is_left_when_another_is_unwritable(memwatch, refuses):
 
 
 @pytest.mark.both_users
-def test_csv_of_processes(memwatch, read_csv):
+def test_csv_of_processes(memwatch):
     file = memwatch.room / "out.csv"
     file.write_text("old\n" * 1000)
     file.chmod(0o666)
@@ -270,7 +271,7 @@ def test_csv_of_processes(memwatch, read_csv):
 
 
 @pytest.mark.both_users
-def test_csv_of_totals(memwatch, read_csv):
+def test_csv_of_totals(memwatch):
     file = memwatch.room / "timeline.csv"
     watch = memwatch.burn(
         "touch", 5, "mark", "root", "gate", options=("-i", "5", "--timeline", str(file))

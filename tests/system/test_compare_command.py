@@ -26,14 +26,14 @@ def folder(story, tmp_path) -> Path:
     for side, size in (("before", 1000), ("after", 1100)):
         for number in range(5):
             told = story(f"{side}.{number}", "make", "-j8")
-            told.start(1, 0, "make", "-j8")
-            told.start(2, 0, "cc1", "a.c")
-            told.memory(1, 1, 20 * 1024)
-            told.memory(2, 1, (size - 20 + number) * 1024)
-            told.tick(1)
-            told.exit(2, 2)
-            told.exit(1, 3)
-            told.tick(3)
+            told.start(1, "make", "-j8", at=0)
+            told.start(2, "cc1", "a.c", parent=1)
+            told.memory(1, 20 * 1024, at=1)
+            told.memory(2, (size - 20 + number) * 1024)
+            told.tick()
+            told.exit(2, 0, by_event=True, at=2)
+            told.exit(1, 0, by_event=True, at=3)
+            told.tick()
             told.end(4)
     return tmp_path
 
@@ -190,9 +190,9 @@ def test_refused(folder, words, why):
 
 def test_groups_by_exe_and_by_a_regex(folder):
     words = ["before.0", "after.0"]
-    done = memwatch(*words, "--group-by", "exe", "--threshold", "/bin/cc1=8%", cwd=folder)
+    done = memwatch(*words, "--group-by", "exe", "--threshold", "/usr/bin/cc1=8%", cwd=folder)
     assert done.returncode == 1
-    assert "\n  /bin/cc1   980.0 MiB " in done.stdout
+    assert "\n  /usr/bin/cc1   980.0 MiB " in done.stdout
     assert "/bin/cc1: 10.2 % more: a regression (allowed: 8 %)" in done.stdout
     document = json.loads(memwatch(*words, "--group-by", "(c+)1?", "--json", cwd=folder).stdout)
     assert document["group_by"] == "(c+)1?"
@@ -214,8 +214,8 @@ def test_groups_that_cannot_be_compared(folder):
 
 def test_no_verdict_is_an_error(folder, story):
     told = story("unseen", "make")
-    told.start(1, 0, "make")
-    told.exit(1, 1)
+    told.start(1, "make", at=0)
+    told.exit(1, 0, by_event=True, at=1)
     told.end(2)
     done = memwatch("before.0", "unseen", cwd=folder)
     assert done.returncode == 1
@@ -228,9 +228,9 @@ def test_no_verdict_is_an_error(folder, story):
 
 def test_a_recording_that_was_cut_short_is_told(folder, story):
     told = story("cut", "make", "-j8")
-    told.start(1, 0, "make", "-j8")
-    told.memory(1, 1, 990 * 1024)
-    told.tick(1)
+    told.start(1, "make", "-j8", at=0)
+    told.memory(1, 990 * 1024, at=1)
+    told.tick()
     told.cut_short()
     done = memwatch("before.0", "cut", cwd=folder)
     assert done.returncode == 1

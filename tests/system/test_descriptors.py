@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from support.waiting import wait_until
+
 MIB = 1024  # KiB, the unit of the reports
 
 
@@ -131,7 +133,7 @@ def test_process_of_another_user(memwatch, setuid_burner):
 
 @needs_root
 @as_nobody
-def test_signal_that_may_not_be_forwarded(memwatch, setuid_burner, wait_until):
+def test_signal_that_may_not_be_forwarded(memwatch, setuid_burner):
     watch = memwatch.start(
         *("run", "--json", "-i", "5", "--", setuid_burner),
         *("root", "mark", "root", "gate", "exit", "6"),

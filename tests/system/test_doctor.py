@@ -16,8 +16,6 @@ import shutil
 import struct
 import subprocess
 import termios
-from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +51,11 @@ from memwatch.runner.system_facts import (
     parse_release,
     read_facts,
 )
+from support.schema import Schema, written_keys
 
 MIB = 1 << 20
 
-SCHEMA: dict[str, Any] = json.loads(
-    files("memwatch").joinpath("schema/doctor.schema.json").read_text(encoding="utf-8")
-)
+SCHEMA = Schema("doctor")
 
 ALL_CAPABILITIES = frozenset(sources.CAPABILITIES)
 
@@ -588,61 +585,35 @@ def test_report_of_a_mac_as_root_without_events() -> None:
 # The document -------------------------------------------------------------------------------------
 
 
-def validate(found: object) -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(found)
-
-
-def described_keys(schema: dict[str, Any], at: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every key of the schema: where it is, its name, its description."""
-    if "$ref" in schema:
-        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
-    for key, each in schema.get("properties", {}).items():
-        yield at, key, each["description"]
-        yield from described_keys(each, f"{at}.{key}".lstrip("."))
-    if "items" in schema:
-        yield from described_keys(schema["items"], f"{at}[]")
-
-
-def written_keys(found: Any, at: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(found, dict):
-        for key, value in found.items():
-            yield at, key
-            yield from written_keys(value, f"{at}.{key}".lstrip("."))
-    elif isinstance(found, list):
-        for value in found:
-            yield from written_keys(value, f"{at}[]")
-
-
 @pytest.mark.parametrize("name", CHECKUPS)
 def test_a_document_is_valid(name: str) -> None:
     text = json.dumps(document(CHECKUPS[name]))
     text.encode("utf-8")
-    validate(json.loads(text, parse_constant=pytest.fail))
+    SCHEMA.validate(json.loads(text, parse_constant=pytest.fail))
     assert "\\ud" not in text  # a lone surrogate, that strict parsers refuse
 
 
 def test_schema_and_document_have_the_same_keys() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    described = {(at, key) for at, key, _ in described_keys(SCHEMA)}
-    assert described == set(written_keys(document(CHECKUPS["all works"])))
+    SCHEMA.check()
+    assert SCHEMA.places() == written_keys(document(CHECKUPS["all works"]))
 
 
 def test_every_key_is_described_at_length() -> None:
-    for at, key, description in described_keys(SCHEMA):
+    for at, key, description, _ in SCHEMA.described():
         assert len(description.split()) > 2, f"{at}.{key}"
         assert description.endswith("."), f"{at}.{key}"
         assert not key.endswith("_kib") or "KiB" in description, f"{at}.{key}"
 
 
 def test_every_key_is_required() -> None:
-    for at, key, _ in described_keys(SCHEMA):
+    for at, key in sorted(SCHEMA.places()):
         found = document(CHECKUPS["all works"])
         place: Any = found
         for word in at.replace("[]", ".0").split(".") if at else ():
             place = place[int(word) if word.isdigit() else word]
         del place[key]
         with pytest.raises(jsonschema.ValidationError):
-            validate(found)
+            SCHEMA.validate(found)
 
 
 def test_what_a_document_says() -> None:
@@ -687,7 +658,7 @@ def test_a_way_that_fails(monkeypatch, capfd, source: int, error: int) -> None:
     errors = WORKS | {source: error}
     assert run_here(monkeypatch, errors, "--json") == 0
     found = json.loads(capfd.readouterr().out)
-    validate(found)
+    SCHEMA.validate(found)
     for each, told in zip(LINUX_SOURCES, found["tiers"], strict=True):
         assert told["works"] == (each.number != source)
         if each.number == source:
@@ -720,7 +691,7 @@ def test_on_a_mac(monkeypatch, capfd, tmp_path, euid: int) -> None:
     assert "memwatch run gives here: nearly every process" in text
     assert run_here(monkeypatch, {KQUEUE: 0}, "--json") == 0
     found = json.loads(capfd.readouterr().out)
-    validate(found)
+    SCHEMA.validate(found)
     assert [source["id"] for source in found["tiers"]] == ["sampling", "kqueue"]
     assert all(source["works"] for source in found["tiers"])
     assert found["memwatch"]["backend"] == "darwin"
@@ -775,7 +746,7 @@ def test_document_is_true_here(memwatch) -> None:
     assert result.code == 0
     assert result.err == b""
     found = result.json
-    validate(found)
+    SCHEMA.validate(found)
     assert found["user"]["euid"] == (65534 if memwatch.user.prefix else os.geteuid())
     if memwatch.user.prefix:
         assert found["user"]["capabilities"] == []
@@ -871,7 +842,7 @@ def test_in_a_pid_namespace(memwatch) -> None:
     result = memwatch.popen([*enter, *memwatch.argv("doctor", "--json")]).end()
     assert result.code == 0
     found = result.json
-    validate(found)
+    SCHEMA.validate(found)
     assert found["user"]["initial_pid_namespace"] is False
     for source in found["tiers"]:
         if source["id"] in ("connector", "taskstats"):

@@ -16,9 +16,10 @@ import pytest
 from memwatch.commands.export import write_whole
 from memwatch.exports.formats import FORMATS
 from memwatch.model.observations import EXITED
+from support.inside import TICKS
 
 # It holds memory that a sample is sure to see.
-HOLDER = "import time; held = bytearray(32 << 20); time.sleep(0.15)"
+HOLDER = TICKS + "held = bytearray(32 << 20); wait_for_ticks(os.getppid(), 0.01, 2)"
 
 
 @pytest.fixture(scope="module")

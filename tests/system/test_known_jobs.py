@@ -7,6 +7,9 @@ import unicodedata
 
 import pytest
 
+from support.command import read_csv
+from support.waiting import state_of, wait_until
+
 MIB = 1024  # KiB, the unit of the reports
 
 # What a small C program holds beside what it touches.
@@ -196,7 +199,7 @@ def test_child_of_a_thread_that_has_ended(memwatch):
     assert holds(watch.end().by_pid(child), 5)
 
 
-def test_first_thread_ends_before_the_others(memwatch, state_of, wait_until):
+def test_first_thread_ends_before_the_others(memwatch):
     """The process is then a zombie by its state, and no memory shows where it is looked for."""
     go, timeline = memwatch.room / "go", memwatch.room / "timeline.csv"
     watch = memwatch.burn(
@@ -279,7 +282,7 @@ def test_one_program_per_exec(memwatch, burner):
         )
 
 
-def test_parent_that_never_reaps(memwatch, state_of, wait_until):
+def test_parent_that_never_reaps(memwatch):
     go = memwatch.room / "go"
     watch = memwatch.burn(
         *("fork", 3, "[", "touch", 5, "mark", "child", "until", go, "exit", 9, "]"),
@@ -384,7 +387,7 @@ def test_hostile_names_make_valid_json(memwatch, burner):
     assert result.json["command"][1:] == root["argv"][1:]
 
 
-def test_hostile_names_make_valid_csv(memwatch, burner, read_csv):
+def test_hostile_names_make_valid_csv(memwatch, burner):
     file = memwatch.room / "out.csv"
     hostile(memwatch, burner, "--quiet", "--csv", str(file))
     rows = read_csv(file)

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tracemalloc
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.analysis.leaks import FEWEST_SAMPLES, Leaks, LeakSearch
+from memwatch.model.filters import Filter, apply
 from memwatch.model.job import Job
-from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import (
-    EXITED,
-    FINAL,
-    HAS_ARGV,
-    HAS_RSS,
-    HAS_WATERMARK,
-    IMAGE,
-    INHERITED,
-    MEMORY,
-    SAME_IMAGE,
-    STARTED,
-    TICK,
     Batch,
 )
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, from_job
 from memwatch.reports import leak_report
+from memwatch.storage import profile_json_writer
 from memwatch.storage.load import load
 from memwatch.storage.recording import Recorder
+from support.schema import Schema
+from support.scripted import MIB, NO_LIMIT, SECOND, Script
 
-MIB = 1 << 20
-SECOND = 1_000_000_000
-SCHEMA = json.loads(
-    files("memwatch").joinpath("schema/profile.schema.json").read_text(encoding="utf-8")
-)
+SCHEMA = Schema("profile")
 
 
 def grows(t: float) -> float:
@@ -46,53 +34,22 @@ def grows(t: float) -> float:
     return 50 + t
 
 
-class Script:
-    """Observations of a job, written down second by second."""
+class Lives(Script):
+    """Observations second by second, and what a search for leaks finds in them. Sizes are MiB."""
 
     def __init__(self) -> None:
-        self.records: list[tuple[int, ...]] = []
-        self.text = b""
-
-    def program(self, time: float, serial: int, name: str, valid: int = 0) -> None:
-        text = f"{name}\0/bin/{name}\0{name}\0--option\0".encode()
-        at = len(self.text)
-        self.text += text
-        now = round(time * SECOND)
-        self.records.append((now, serial, at, len(text), IMAGE, HAS_ARGV | valid, 100 + serial, 0))
-
-    def start(self, time: float, serial: int, name: str = "program") -> None:
-        now = round(time * SECOND)
-        self.records.append((now, serial, 0, now, STARTED, 0, 100 + serial, 0))
-        self.program(time, serial, name)
-
-    def memory(self, time: float, serial: int, mib: float) -> None:
-        now = round(time * SECOND)
-        size = round(mib * MIB)
-        self.records.append((now, serial, size, 0, MEMORY, HAS_RSS, 100 + serial, 0))
-
-    def tick(self, time: float, total: float = 0) -> None:
-        now = round(time * SECOND)
-        self.records.append((now, 0, round(total * MIB), 1, TICK, HAS_RSS, 0, 0))
-
-    def exit(self, time: float, serial: int) -> None:
-        now = round(time * SECOND)
-        self.records.append((now, serial, 0, 0, EXITED, 0, 100 + serial, 0))
+        super().__init__(time_unit=SECOND, size_unit=MIB)
 
     def life(
         self, serial: int, start: int, end: int, shape: Callable[[float], float] = grows
     ) -> None:
         """With a tick every second, at which all that the job holds is this."""
         for time in range(start, end):
-            self.memory(time, serial, shape(time - start))
-            self.tick(time, shape(time - start))
-
-    @property
-    def batch(self) -> Batch:
-        return Batch(self.records, self.text)  # type: ignore[arg-type]
+            self.memory(serial, shape(time - start), at=time).tick(shape(time - start))
 
     def judge(self, *, growth: float = 0.5, seconds: float = 60) -> Leaks:
         search = LeakSearch(growth, round(seconds * SECOND))
-        search.apply(self.batch)
+        search.apply(self.batch())
         return search.finish()
 
 
@@ -100,8 +57,8 @@ class Script:
 
 
 def test_it_names_the_process_and_the_rate():
-    script = Script()
-    script.start(10, 1, "leaky")
+    script = Lives()
+    script.start(1, "leaky", "--option", at=10)
     script.life(1, 10, 210)
     found = script.judge()
     assert found.judged == 1
@@ -120,8 +77,8 @@ def test_it_names_the_process_and_the_rate():
 
 
 def test_thresholds():
-    script = Script()
-    script.start(0, 1)
+    script = Lives()
+    script.start(1, "program", "--option", at=0)
     script.life(1, 0, 100)
     (leak,) = script.judge().found
     assert script.judge(growth=leak.growth * 0.99).found
@@ -133,19 +90,20 @@ def test_thresholds():
 
 
 def test_it_is_not_judged_by_a_few_samples():
-    script = Script()
-    script.start(0, 1)
-    for number in range(FEWEST_SAMPLES):
-        script.memory(number * 60, 1, 50 * (number + 1))
-        script.tick(number * 60)
-    assert script.judge().found
-    del script.records[-1]
-    assert script.judge().judged == 0
+    def sampled(times: int) -> Leaks:
+        script = Lives()
+        script.start(1, "program", "--option", at=0)
+        for number in range(times):
+            script.memory(1, 50 * (number + 1), at=number * 60).tick(0)
+        return script.judge()
+
+    assert sampled(FEWEST_SAMPLES).found
+    assert sampled(FEWEST_SAMPLES - 1).judged == 0
 
 
 def test_less_than_a_mib_is_no_leak():
-    script = Script()
-    script.start(0, 1)
+    script = Lives()
+    script.start(1, "program", "--option", at=0)
     script.life(1, 0, 100, lambda t: 0.5 + t / 100)
     assert not script.judge().found
     script.life(1, 100, 400, lambda t: 1.5 + t / 100)
@@ -154,23 +112,23 @@ def test_less_than_a_mib_is_no_leak():
 
 def test_memory_that_stands_still_is_not_said_again():
     """A value holds until the next, and until the end: here it is a plateau."""
-    script = Script()
-    script.start(0, 1)
+    script = Lives()
+    script.start(1, "program", "--option", at=0)
     script.life(1, 0, 50)
     assert script.judge(seconds=30).found
     for time in range(50, 100):
-        script.tick(time, grows(49))
+        script.tick(grows(49), at=time)
     assert not script.judge(seconds=30).found
 
 
 def test_the_fastest_is_first():
-    script = Script()
+    script = Lives()
     for serial in (1, 2, 3):
-        script.start(0, serial)
+        script.start(serial, "program", "--option", at=0)
     for time in range(100):
         for serial, pace in ((1, 2), (2, 5), (3, 1)):
-            script.memory(time, serial, 20 + pace * time)
-        script.tick(time)
+            script.memory(serial, 20 + pace * time, at=time)
+        script.tick(0, at=time)
     assert [leak.process.pid for leak in script.judge().found if leak.process] == [102, 101, 103]
 
 
@@ -179,12 +137,12 @@ def test_the_fastest_is_first():
 
 def test_each_program_is_judged_by_itself():
     """A shell that becomes a large program, and then another, has not leaked."""
-    script = Script()
-    script.start(0, 1, "small")
+    script = Lives()
+    script.start(1, "small", "--option", at=0)
     script.life(1, 0, 100, lambda t: 10)
-    script.program(100, 1, "leaky")
+    script.execute(1, "leaky", "--option", at=100)
     script.life(1, 100, 200)
-    script.program(200, 1, "large")
+    script.execute(1, "large", "--option", at=200)
     script.life(1, 200, 300, lambda t: 500)
     found = script.judge()
     assert found.judged == 3
@@ -194,12 +152,12 @@ def test_each_program_is_judged_by_itself():
 
 
 def test_more_that_is_learnt_of_a_program_does_not_begin_another():
-    script = Script()
-    script.start(0, 1, "early")
+    script = Lives()
+    script.start(1, "early", "--option", at=0)
     script.life(1, 0, 50)
-    script.program(50, 1, "late", SAME_IMAGE)
+    script.execute(1, "late", "--option", same=True, at=50)
     # When it was executed: it has no text.
-    script.records.append((50 * SECOND, 1, 0, 0, IMAGE, SAME_IMAGE, 101, 0))
+    script.execute(1, same=True)
     script.life(1, 50, 100, lambda t: 100 + t)
     (leak,) = script.judge().found
     assert leak.process
@@ -207,54 +165,51 @@ def test_more_that_is_learnt_of_a_program_does_not_begin_another():
 
 
 def test_a_fork_is_a_process_of_its_own():
-    script = Script()
-    script.start(0, 1)
-    script.program(0, 2, "worker", INHERITED)
+    script = Lives()
+    script.start(1, "program", "--option", at=0)
+    script.execute(2, "worker", "--option", inherited=True)
     script.life(2, 0, 100)
-    script.exit(100, 2)
+    script.exit(2, at=100)
     (leak,) = script.judge().found
     assert leak.process
     assert leak.process.serial == 2
 
 
 def test_a_pid_that_is_used_again_is_another_process():
-    script = Script()
+    script = Lives()
     for serial in range(1, 11):
         start = serial * 12
-        script.start(start, serial)
+        script.start(serial, "program", "--option", pid=100, at=start)
         script.life(serial, start, start + 12, lambda t, first=start: first + t)
-        script.records = [(*r[:6], 100, 0) if r[4] != TICK else r for r in script.records]
-        script.exit(start + 12, serial)
+        script.exit(serial, at=start + 12)
     assert script.judge().judged == 0
 
 
 def test_memory_that_is_given_up_before_the_end_is_no_sample():
     """What exits has none left, but is still there."""
-    script = Script()
-    script.start(0, 1)
+    script = Lives()
+    script.start(1, "program", "--option", at=0)
     script.life(1, 0, 100)
-    script.memory(100, 1, 0)
+    script.memory(1, 0, at=100)
     for time in range(100, 200):
-        script.tick(time)
-    script.exit(200, 1)
+        script.tick(0, at=time)
+    script.exit(1, at=200)
     assert script.judge().found
 
 
 def test_a_watermark_is_no_sample():
-    script = Script()
-    script.start(0, 1)
+    script = Lives()
+    script.start(1, "program", "--option", at=0)
     for time in range(100):
-        script.memory(time, 1, grows(time))
-        script.records.append((time * SECOND, 1, 0, 1, MEMORY, HAS_WATERMARK | FINAL, 101, 0))
-        script.tick(time)
+        script.memory(1, grows(time), at=time).final(1, 1 / MIB).tick(0)
     assert script.judge().found
 
 
 def test_a_program_that_could_not_be_looked_at():
-    script = Script()
+    script = Lives()
     for time in range(100):
-        script.memory(time, 1, grows(time))
-        script.tick(time)
+        script.memory(1, grows(time), at=time)
+        script.tick(0, at=time)
     (leak,) = script.judge().found
     assert leak.process
     assert leak.process.program.name == "?"
@@ -263,13 +218,12 @@ def test_a_program_that_could_not_be_looked_at():
 # -- The job's total -------------------------------------------------------------------------------
 
 
-def fleet() -> Script:
+def fleet() -> Lives:
     """Workers that stay, and of which there are more and more; each for itself stands still."""
-    script = Script()
+    script = Lives()
     for time in range(120):
-        script.start(time, time + 1)
-        script.memory(time, time + 1, 10)
-        script.tick(time, 10 * (time + 1))
+        script.start(time + 1, "program", "--option", at=time)
+        script.memory(time + 1, 10).tick(10 * (time + 1))
     return script
 
 
@@ -282,8 +236,8 @@ def test_total_that_grows():
 
 
 def test_total_is_left_out_where_a_process_explains_it():
-    script = Script()
-    script.start(0, 1)
+    script = Lives()
+    script.start(1, "program", "--option", at=0)
     script.life(1, 0, 100)
     found = script.judge()
     assert [bool(leak.process) for leak in found.found] == [True]
@@ -292,7 +246,7 @@ def test_total_is_left_out_where_a_process_explains_it():
 
 def test_the_end_of_the_job_is_not_in_its_total():
     script = fleet()
-    script.tick(120, 0)
+    script.tick(0, at=120)
     assert script.judge(seconds=110).found
 
 
@@ -301,16 +255,11 @@ def test_the_end_of_the_job_is_not_in_its_total():
 
 def test_what_has_ended_takes_no_memory():
     search = LeakSearch(0.5, 60 * SECOND)
-    life = Script()
-    life.start(0, 1, "x" * 4000)
-    life.memory(0, 1, 10)
-    life.tick(0, 10)
-    life.exit(0, 1)
 
     def run(first: int, number: int) -> int:
         for serial in range(first, first + number):
-            records = [(r[0], serial if r[4] != TICK else 0, *r[2:]) for r in life.records]
-            search.apply(Batch(records, life.text))  # type: ignore[arg-type]
+            life = Lives().start(serial, "x" * 4000, "--option").memory(serial, 10)
+            search.apply(life.tick(10).exit(serial).batch())
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
@@ -326,9 +275,9 @@ def test_a_long_life_takes_no_more_memory_than_a_short_one():
     search = LeakSearch(0.5, 60 * SECOND)
 
     def run(first: int, last: int) -> None:
-        script = Script()
+        script = Lives()
         script.life(1, first, last)
-        search.apply(script.batch)
+        search.apply(script.batch())
 
     tracemalloc.start()
     try:
@@ -353,8 +302,8 @@ def summary(leaks: Leaks, width: int = 100) -> list[str]:
 
 
 def test_summary_of_a_leak():
-    script = Script()
-    script.start(0, 1, "leaky")
+    script = Lives()
+    script.start(1, "leaky", "--option", at=0)
     script.life(1, 0, 200)
     assert summary(script.judge()) == [
         "",
@@ -386,16 +335,16 @@ def test_summary_of_a_total():
     ],
 )
 def test_summary_of_nothing(seconds, line):
-    script = Script()
-    script.start(0, 1)
+    script = Lives()
+    script.start(1, "program", "--option", at=0)
     script.life(1, 0, 100, lambda t: 10)
     assert summary(script.judge(seconds=seconds)) == ["", line]
 
 
 def test_summary_of_a_total_that_does_not_leak():
-    script = Script()
+    script = Lives()
     for time in range(100):
-        script.tick(time, 10)
+        script.tick(10, at=time)
     assert summary(script.judge()) == [
         "",
         "Leak check: nothing found: no process ran for 60 s or longer, and the job's total did not "
@@ -403,18 +352,19 @@ def test_summary_of_a_total_that_does_not_leak():
     ]
 
 
-@pytest.mark.parametrize("script", [fleet, Script], ids=["total", "nothing"])
+@pytest.mark.parametrize("script", [fleet, Lives], ids=["total", "nothing"])
 def test_json_is_what_the_schema_says(script):
     job = Job()
-    nothing = MemoryLimit(*(None,) * 6)
     beginning = Beginning(("x",), Clock(0, 0), 0, 1)
-    profile = from_job(job, beginning, Ending(1, 0, Overhead(None, None), nothing))
-    document = leak_report.document(script().judge(), profile)
-    schema = {**SCHEMA["properties"]["leaks"], "$defs": SCHEMA["$defs"]}
+    profile = from_job(job, beginning, Ending(1, 0, Overhead(None, None), NO_LIMIT))
+    out = io.StringIO()
+    profile_json_writer.write(profile, apply(profile.processes, Filter()), out, script().judge())
+    document = json.loads(out.getvalue())["leaks"]
+    schema = {**SCHEMA.document["properties"]["leaks"], "$defs": SCHEMA.document["$defs"]}
     jsonschema.Draft202012Validator(schema).validate(document)
     assert set(document) == set(schema["properties"]) == set(schema["required"])
     for leak in document["found"]:
-        described = SCHEMA["$defs"]["leak"]
+        described = SCHEMA.document["$defs"]["leak"]
         assert set(leak) == set(described["properties"]) == set(described["required"])
 
 
@@ -426,13 +376,12 @@ def recording(tmp_path: Path) -> Path:
     path = tmp_path / "leaky.jsonl"
     recorder = Recorder(str(path))
     recorder.begin(Beginning(("leaky",), Clock(0, 0), 0, SECOND))
-    script = Script()
-    script.start(0, 1, "leaky")
+    script = Lives()
+    script.start(1, "leaky", "--option", at=0)
     script.life(1, 0, 200)
-    script.exit(200, 1)
-    recorder.add(script.batch)
-    nothing = MemoryLimit(*(None,) * 6)
-    recorder.end(Ending(200 * SECOND, 0, Overhead(0, 0), nothing))
+    script.exit(1, at=200)
+    recorder.add(script.batch())
+    recorder.end(Ending(200 * SECOND, 0, Overhead(0, 0), NO_LIMIT))
     path.chmod(0o644)
     tmp_path.chmod(0o755)
     return path
@@ -458,7 +407,7 @@ def test_report(memwatch, recording):
 def test_exit_code_of_report(memwatch, recording, options, code):
     result = memwatch.run("report", "--json", *options, recording)
     assert result.code == code
-    jsonschema.Draft202012Validator(SCHEMA).validate(result.json)
+    SCHEMA.validate(result.json)
     found = result.json["leaks"]["found"]
     assert len(found) == (len(options) == 1)
 
@@ -519,7 +468,7 @@ def test_run_and_its_recording_say_the_same(memwatch):
     path = memwatch.room / "r.jsonl"
     result = memwatch.run("run", "-i", "5", "-o", path, *options, "--", sys.executable, "-c", LEAKY)
     assert result.code == 12
-    jsonschema.Draft202012Validator(SCHEMA).validate(result.json)
+    SCHEMA.validate(result.json)
     (leak,) = result.json["leaks"]["found"]
     assert leak["argv"] == [sys.executable, "-c", LEAKY]
     assert leak["pid"] == result.json["processes"][0]["pid"]

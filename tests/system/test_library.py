@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from support.inside import TICKS
+
 # Each script runs in a process of its own, after this.
 PRELUDE = """
 import ctypes, json, os, resource, signal, subprocess, sys, threading, time
@@ -37,26 +39,8 @@ def state():
 def pids(profile):
     return [process.pid for process in profile.processes]
 
-def sleeps():
-    for task in os.listdir("/proc/self/task"):
-        try:
-            if open(f"/proc/self/task/{task}/comm").read() == "memwatch-tick\\n":
-                status = open(f"/proc/self/task/{task}/status").read()
-                return int(status.split("\\nvoluntary_ctxt_switches:")[1].split()[0])
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # another thread, that has ended meanwhile
-    return -1
-
-def wait_until(condition):
-    deadline = time.monotonic() + 45
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-def ticks(count=5):
-    wait_until(lambda: sleeps() >= 0)
-    first = sleeps()
-    wait_until(lambda: sleeps() > first + count)
+def ticks():
+    wait_for_ticks(os.getpid(), INTERVAL)
 
 def in_thread(call):
     '''The same, not in the main thread.'''
@@ -73,10 +57,12 @@ def in_thread(call):
         raise result[0]
     return result[0]
 
+INTERVAL = 0.002
+
 # A job that runs until the gate is opened.
 gate, opener = os.pipe()
 def job():
-    return memwatch.run(["cat", f"/dev/fd/{gate}"], interval=0.002)
+    return memwatch.run(["cat", f"/dev/fd/{gate}"], interval=INTERVAL)
 os.set_inheritable(gate, True)
 
 def tell(**facts):
@@ -89,7 +75,7 @@ def facts(memwatch):
     """Runs a script that calls tell(...): what it told."""
 
     def run(script):
-        argv = [*memwatch.user.prefix, sys.executable, "-c", PRELUDE + script]
+        argv = [*memwatch.user.prefix, sys.executable, "-c", TICKS + PRELUDE + script]
         result = memwatch.popen(argv, stdin=subprocess.DEVNULL).end()
         assert result.code == 0, result.text
         return json.loads(result.out)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from support.waiting import state_of, wait_until
+
 OPTIONS = ("-i", "5")
 MIB = 1024  # KiB, the unit of the reports
 
@@ -67,7 +69,7 @@ def test_one_process(memwatch):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [[], ["--sources", "none"], ["--exact"]], ids=str)
-def test_nobody_gets_away(memwatch, needs, state_of, options):
+def test_nobody_gets_away(memwatch, needs, options):
     """Deaf to SIGTERM, gone into other sessions, forking as they are ended, and passed on from fork
     to fork: `no_survivors` looks for them."""
     if "--exact" in options:
@@ -97,7 +99,7 @@ def test_nobody_gets_away(memwatch, needs, state_of, options):
         assert state_of(pid) in ("", "Z")
 
 
-def test_the_job_s_own_children_only(memwatch, burner, wait_until):
+def test_the_job_s_own_children_only(memwatch, burner):
     """A child that memwatch had before, as a shell's that became memwatch, is not the job's."""
     memwatch_words = " ".join(
         [sys.executable, "-m", "memwatch", "run", *OPTIONS, "--max-total-rss", "20M", "--"]
@@ -113,7 +115,7 @@ def test_the_job_s_own_children_only(memwatch, burner, wait_until):
 
 
 @pytest.mark.both_users
-def test_a_process_that_is_stopped_ends_as_well(memwatch, state_of, wait_until):
+def test_a_process_that_is_stopped_ends_as_well(memwatch):
     watch = memwatch.burn(
         *("fork", 1, "[", "mark", "stopped", "gate", "]", "until", "go", "touch", 40, "gate"),
         options=(*OPTIONS, "--max-total-rss", "30M", "--kill-after", "60s"),
@@ -191,7 +193,7 @@ def test_a_limit_that_is_kept(memwatch, burner):
     assert "Limits:          total RSS 8.0 GiB: not exceeded in any sample" in result.text
 
 
-def test_what_is_said(memwatch, burner, wait_until):
+def test_what_is_said(memwatch, burner):
     words = (
         burner,
         "trap",
@@ -256,7 +258,7 @@ def test_a_job_that_ended_by_itself(memwatch, burner, needs):
 
 
 @pytest.mark.both_users
-def test_a_signal_ends_the_wait(memwatch, state_of):
+def test_a_signal_ends_the_wait(memwatch):
     """The command has ended; one of its children takes the time that it has."""
     watch = memwatch.burn(
         *("fork", 1, "[", "setsid", "trap", 15, "mark", "deaf", "gate", "]", "until", "go"),

@@ -16,7 +16,9 @@ from wcwidth import wcswidth
 from memwatch.commands.shared import live_line
 from memwatch.commands.shared.live_line import LiveLine
 from memwatch.model.job import Job
-from memwatch.model.observations import HAS_RSS, MEMORY, STARTED, TICK, Batch
+from memwatch.model.observations import Batch
+from support.scripted import Script
+from support.waiting import state_of, wait_until
 
 CTRL_S, CTRL_Q = b"\x13", b"\x11"
 DRAWN = re.compile(rb"\x1bD\x1b7\r(.*?)\x1b8\x1b\[A")
@@ -39,7 +41,7 @@ def drawn(screen) -> list[str]:
     return [re.sub(r"\x1b\[\d*m", "", each.decode()) for each in DRAWN.findall(screen.shown)]
 
 
-def wait_drawn(screen, wait_until, more=3):
+def wait_drawn(screen, more=3):
     """Until it has been drawn some more times."""
     count = len(drawn(screen)) + more
     wait_until(lambda: len(drawn(screen)) >= count, "the line")
@@ -54,11 +56,11 @@ def emulate(shown, rows=24, columns=80):
 
 
 @pytest.mark.both_users
-def test_is_drawn_and_goes(burn, memwatch, wait_until):
+def test_is_drawn_and_goes(burn, memwatch):
     go = memwatch.room / "go"
     screen = burn("touch", 20, "mark", "root", "until", go, "exit", 5, columns=100)
     root = screen.watch.mark("root")
-    wait_drawn(screen, wait_until)
+    wait_drawn(screen)
     before = emulate(screen.shown, columns=100)
     assert re.fullmatch(
         rf"\d:\d\d  RSS \d+\.\d MiB  max \d+\.\d MiB  1 process  "
@@ -80,7 +82,7 @@ echo one; step a; printf 'two ... '; step b; echo done; step c; echo three; prin
 """
 
 
-def test_output_of_the_command_is_where_it_would_be(terminal, memwatch, wait_until):
+def test_output_of_the_command_is_where_it_would_be(terminal, memwatch):
     """A few rows, so that it scrolls; each piece is written while the line stands there."""
 
     def run(*options):
@@ -89,7 +91,7 @@ def test_output_of_the_command_is_where_it_would_be(terminal, memwatch, wait_unt
         for step, text in zip("abcd", (b"one", b"...", b"done", b"four"), strict=True):
             screen.expect(text)
             if options:
-                wait_drawn(screen, wait_until)
+                wait_drawn(screen)
             (memwatch.room / step).touch()
         assert screen.end() == 0
         for step in "abcd":
@@ -100,36 +102,36 @@ def test_output_of_the_command_is_where_it_would_be(terminal, memwatch, wait_unt
     assert run("--live") == run() == ["one", "two ... done", "three", "four"]
 
 
-def test_fits_the_window_as_it_is(terminal, memwatch, burner, wait_until):
+def test_fits_the_window_as_it_is(terminal, memwatch, burner):
     go, program = memwatch.room / "go", memwatch.room / "編譯器編譯"
     shutil.copy(burner, program)
     argv = memwatch.argv("run", "--live", "-i", "5", "--", program, "touch", "5", "until", go)
     screen = terminal(argv, columns=75)
-    wait_drawn(screen, wait_until)
+    wait_drawn(screen)
     assert "編" in drawn(screen)[-1]
     for columns in (30, 120, 12, 2, 1):
         screen.resize(24, columns)
         # One may be on its way that was measured before.
-        wait_drawn(screen, wait_until, 2)
+        wait_drawn(screen, 2)
         before = len(drawn(screen))
-        wait_drawn(screen, wait_until)
+        wait_drawn(screen)
         assert all(wcswidth(line) < columns for line in drawn(screen)[before:])
         assert any("pid" in line for line in drawn(screen)[before:]) == (columns == 120)
     go.touch()
     assert screen.end() == 0
 
 
-def test_colors(burn, memwatch, wait_until):
+def test_colors(burn, memwatch):
     go = memwatch.room / "go"
     for env in ({}, {"NO_COLOR": "1"}):
         screen = burn("until", go, options=["--json"], env=env)
-        wait_drawn(screen, wait_until)
+        wait_drawn(screen)
         assert bool(re.search(rb"\x1b\[\d*m", screen.shown)) == (not env)
         screen.watch.process.send_signal(signal.SIGINT)
         assert screen.end() == 128 + signal.SIGINT
 
 
-def test_stopped_terminal_holds_nothing_up(burn, memwatch, wait_until):
+def test_stopped_terminal_holds_nothing_up(burn, memwatch):
     go, result = memwatch.room / "go", memwatch.room / "result"
     with result.open("wb") as out:
         screen = burn(
@@ -138,7 +140,7 @@ def test_stopped_terminal_holds_nothing_up(burn, memwatch, wait_until):
             stdout=out,
         )
     screen.watch.mark("root")
-    wait_drawn(screen, wait_until)
+    wait_drawn(screen)
     screen.type(CTRL_S)
     screen.watch.ticks(100)
     before = len(drawn(screen))
@@ -150,25 +152,25 @@ def test_stopped_terminal_holds_nothing_up(burn, memwatch, wait_until):
     assert result.read_bytes().endswith(b"}\n")
 
 
-def test_terminal_goes_on(burn, memwatch, wait_until):
+def test_terminal_goes_on(burn, memwatch):
     go = memwatch.room / "go"
     screen = burn("mark", "root", "until", go)
     screen.watch.mark("root")
-    wait_drawn(screen, wait_until)
+    wait_drawn(screen)
     screen.type(CTRL_S)
     screen.watch.ticks(100)
     screen.type(CTRL_Q)
-    wait_drawn(screen, wait_until)
+    wait_drawn(screen)
     go.touch()
     assert screen.end() == 0
     assert next(filter(None, emulate(screen.shown))).startswith("Job:")
 
 
-def test_leaves_the_screen_to_a_program_that_takes_each_key(burn, memwatch, wait_until):
+def test_leaves_the_screen_to_a_program_that_takes_each_key(burn, memwatch):
     go = memwatch.room / "go"
     screen = burn("mark", "root", "until", go)
     screen.watch.mark("root")
-    wait_drawn(screen, wait_until)
+    wait_drawn(screen)
     mode = list(screen.attributes)
     mode[3] &= ~termios.ICANON
     termios.tcsetattr(screen.master, termios.TCSANOW, mode)
@@ -177,12 +179,12 @@ def test_leaves_the_screen_to_a_program_that_takes_each_key(burn, memwatch, wait
     screen.watch.ticks(100)
     assert len(drawn(screen)) == before
     termios.tcsetattr(screen.master, termios.TCSANOW, screen.attributes)
-    wait_drawn(screen, wait_until)
+    wait_drawn(screen)
     go.touch()
     assert screen.end() == 0
 
 
-def test_terminal_goes_away(burn, memwatch, wait_until):
+def test_terminal_goes_away(burn, memwatch):
     go, result = memwatch.room / "go", memwatch.room / "result"
     with result.open("wb") as out:
         screen = burn(
@@ -191,7 +193,7 @@ def test_terminal_goes_away(burn, memwatch, wait_until):
             stdout=out,
         )
     root = screen.watch.mark("root")
-    wait_drawn(screen, wait_until)
+    wait_drawn(screen)
     screen.close()
     assert screen.watch.marks("sig01") == [root]
     screen.watch.ticks(100)
@@ -201,7 +203,7 @@ def test_terminal_goes_away(burn, memwatch, wait_until):
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-def test_in_the_background(terminal, memwatch, burner, wait_until, state_of):
+def test_in_the_background(terminal, memwatch, burner):
     """Nothing is drawn, and `stty tostop` does not stop it."""
     go = memwatch.room / "go"
     words = ["mark", "root", "until", str(go)]
@@ -216,7 +218,7 @@ def test_in_the_background(terminal, memwatch, burner, wait_until, state_of):
     root = screen.watch.mark("root")
     with open(f"/proc/{root}/stat") as stat:
         watcher = int(stat.read().rsplit(")", 1)[1].split()[1])
-    screen.watch.pid = watcher
+    screen.watch.pid, screen.watch.argv = watcher, command
     screen.watch.ticks(100)
     assert drawn(screen) == []
     assert state_of(watcher) != "T"
@@ -242,14 +244,20 @@ def test_nothing_is_drawn(burn, memwatch, options, env):
     assert ("--quiet" in options) == (not screen.shown)
 
 
-def test_plain_lines_where_there_is_no_terminal(memwatch, burner, wait_until):
-    watch = memwatch.start("run", "--live", "--json", "-i", "1s", "--", burner, "gate", "exit", "5")
-    wait_until(lambda: b"\n" in watch.errors(), "a line")
+def test_plain_lines_where_there_is_no_terminal(memwatch):
+    watch = memwatch.burn(
+        *("touch", 20, "mark", "root", "gate", "exit", 5), options=("--live", "-i", "10")
+    )
+    root = watch.mark("root")
+    watch.ticks()
+    seen = len(watch.errors().splitlines())
+    wait_until(lambda: len(watch.errors().splitlines()) > seen, "a line")
     result = watch.end()
     assert result.code == 5
     assert re.fullmatch(
-        r"memwatch: 0:0\d  RSS .* MiB  max .* MiB  1 process  largest .* MiB burner \(pid \d+\)",
-        result.one_line(),
+        r"memwatch: \d+:\d\d  RSS 2\d\.\d MiB  max 2\d\.\d MiB  1 process  "
+        rf"largest 2\d\.\d MiB burner \(pid {root}\)",
+        result.text.splitlines()[-1],
     )
     assert result.json["exit_code"] == 5
 
@@ -258,16 +266,8 @@ def test_plain_lines_where_there_is_no_terminal(memwatch, burner, wait_until):
 
 
 def job_of(rss: int) -> tuple[Job, Batch]:
-    job = Job()
-    batch = Batch(
-        [
-            (1, 1, 0, 0, STARTED, 0, 101, 1),
-            (1, 1, rss, 0, MEMORY, HAS_RSS, 101, 1),
-            (1, 0, rss, 1, TICK, 0, 0, 0),
-        ],
-        b"",
-    )
-    job.apply(batch)
+    script = Script().start(1, at=1).memory(1, rss).tick()
+    job, batch = script.job(finish=False), script.batch()
     return job, batch
 
 

@@ -17,6 +17,7 @@ import pytest
 from memwatch.storage.load import load
 from memwatch.view.model import page_of
 from memwatch.view.page import render
+from support.waiting import wait_until
 
 MARKED = "</script><img src=x onerror=alert(1)>"
 
@@ -147,29 +148,29 @@ MIB = 1024
 def build(story):
     """200 ticks, 5 ms apart, of a make with three compilers one after the other, and a linker."""
     told = story("build.jsonl", "make", "-j2", "all")
-    told.start(1, 0, "make", "-j2", "all")
-    told.memory(1, 1, 4 * MIB)
-    told.pss(2, 3 * MIB)
+    told.start(1, "make", "-j2", "all", at=0)
+    told.memory(1, 4 * MIB, at=1)
+    told.pss(3 * MIB, at=2)
     for tick in range(1, TICKS):
         at = tick * 5
         for serial in (2, 3, 4):
             begin = (serial - 2) * 60 + 5
             if tick == begin:
-                told.start(serial, at - 1, "/usr/lib/cc1", "-O2", f"unit{serial}.c")
+                told.start(serial, "/usr/lib/cc1", "-O2", f"unit{serial}.c", parent=1, at=at - 1)
             if begin <= tick < begin + 50:
-                told.memory(serial, at, (tick - begin + 1) * serial * 200)
+                told.memory(serial, (tick - begin + 1) * serial * 200, at=at)
             if tick == begin + 50:
-                told.exit(serial, at - 2, 256 if serial == 4 else 0)
+                told.exit(serial, 256 if serial == 4 else 0, by_event=True, at=at - 2)
         if tick == 150:
-            told.start(5, at - 1, "ld", "-o", "a.out", MARKED)
+            told.start(5, "ld", "-o", "a.out", MARKED, parent=1, at=at - 1)
         if 150 <= tick < 190:
-            told.memory(5, at, 8 * MIB + (tick - 150) * 4)
+            told.memory(5, 8 * MIB + (tick - 150) * 4, at=at)
         if tick == 190:
-            told.exit(5, at - 1)
-            told.start(6, at - 0.5, "true", "\u202egpj.exe")
-            told.exact(6, at - 0.2, 700)
-            told.exit(6, at - 0.2)
-        told.tick(at)
+            told.exit(5, 0, by_event=True, at=at - 1)
+            told.start(6, "true", "\u202egpj.exe", parent=1, at=at - 0.5)
+            told.final(6, 700, at=at - 0.2)
+            told.exit(6, 0, by_event=True, at=at - 0.2)
+        told.tick(at=at)
     told.end(1000, limit=64 * MIB)
     return told
 
@@ -247,9 +248,9 @@ def test_the_legend_and_the_tip_leave_out_what_is_hidden(page):
 
 def test_a_limit_far_above_is_noted_and_can_be_shown(show, story):
     told = story("limit.jsonl")
-    told.start(1, 0, "make")
-    told.memory(1, 1, 4 * MIB)
-    told.tick(10)
+    told.start(1, "make", at=0)
+    told.memory(1, 4 * MIB, at=1)
+    told.tick(at=10)
     page = show(told.end(20, limit=4096 * MIB))
     limit = page.tab.locator("#legend button[data-key=limit]")
     assert "off this scale" in limit.inner_text()
@@ -272,12 +273,12 @@ def test_nothing_is_out_of_a_screen_readers_reach(page):
 
 def test_groups_by_another_key(show, story):
     told = story("by.jsonl", "make")
-    told.start(1, 0, "make")
-    told.memory(1, 1, 2 * MIB)
+    told.start(1, "make", at=0)
+    told.memory(1, 2 * MIB, at=1)
     for serial, name in ((2, "a.c"), (3, "b.c")):
-        told.start(serial, 5 * serial, "cc1", name)
-        told.memory(serial, 20, 10 * serial * MIB)
-    told.tick(20)
+        told.start(serial, "cc1", name, parent=1, at=5 * serial)
+        told.memory(serial, 10 * serial * MIB, at=20)
+    told.tick(at=20)
     page = show(told.end(40), group_by="source")
     assert page.text("#by-command") == "By source"
     assert page.hover(25_000)["b.c"] == "30.0 MiB"
@@ -302,13 +303,13 @@ def test_the_groups_under_the_pointer(page):
 
 def test_what_a_process_holds_goes_along_when_it_executes(show, story):
     told = story("exec.jsonl", "sh")
-    told.start(1, 0, "sh")
+    told.start(1, "sh", at=0)
     for tick in range(1, 11):
         if tick == 4:
-            told.execute(1, 35, "python3", "x.py")
+            told.execute(1, "python3", "x.py", at=35)
         if tick in (2, 7):
-            told.memory(1, tick * 10, tick * MIB)
-        told.tick(tick * 10)
+            told.memory(1, tick * MIB, at=tick * 10)
+        told.tick(at=tick * 10)
     page = show(told.end(100))
     assert page.hover(30_500)["sh"] == "2.0 MiB"
     assert page.hover(40_500)["python3"] == "2.0 MiB"
@@ -434,13 +435,13 @@ def test_keys(page):
     assert page.tab.locator("#help").count() == 1
 
 
-def test_the_wheel_scrolls_the_lanes(show, story, wait_until):
+def test_the_wheel_scrolls_the_lanes(show, story):
     told = story("many.jsonl")
-    told.start(1, 0, "make")
+    told.start(1, "make", at=0)
     for serial in range(2, 200):
-        told.start(serial, serial, "cc", f"{serial}.c")
-        told.memory(serial, serial + 0.5, 1000 + serial)
-    told.tick(250)
+        told.start(serial, "cc", f"{serial}.c", parent=1, at=serial)
+        told.memory(serial, 1000 + serial, at=serial + 0.5)
+    told.tick(at=250)
     page = show(told.end(300))
     assert page.get("lanes") == 199
     first = page.y(101)
@@ -569,10 +570,10 @@ def test_search(page):
 
 def test_two_files_on_one_axis(show, story, build):
     told = story("longer.jsonl", "ninja")
-    told.start(1, 0, "ninja")
+    told.start(1, "ninja", at=0)
     for tick in range(1, 150):
-        told.memory(1, tick * 10, tick * 300)
-        told.tick(tick * 10)
+        told.memory(1, tick * 300, at=tick * 10)
+        told.tick(at=tick * 10)
     told.end(1500)
     page = show(build.path, told.path)
     assert page.get("to") == 1_500_000
@@ -619,16 +620,16 @@ def test_json_has_lifetimes_and_peaks(show, build, tmp_path):
 
 def test_a_recording_that_was_cut_short(show, story):
     told = story("cut.jsonl")
-    told.start(1, 0, "make")
-    told.memory(1, 1, 2048)
-    told.tick(10)
+    told.start(1, "make", at=0)
+    told.memory(1, 2048, at=1)
+    told.tick(at=10)
     page = show(told.cut_short())
     assert "the recording ends here" in page.text("#cut")
 
 
 def test_a_job_of_which_nothing_was_seen(show, story):
     told = story("nothing.jsonl", "true")
-    told.start(1, 0, "true")
+    told.start(1, "true", at=0)
     page = show(told.end(1))
     assert "unknown" in page.text("#facts")
     assert page.hover(500, page.y(101))["Peak"] == "unknown"
@@ -637,12 +638,12 @@ def test_a_job_of_which_nothing_was_seen(show, story):
 def test_hostile_command_lines(show, story):
     words = [MARKED, "\u202egpj.exe", "\x1b[31m", "\\x3cimg\\x3e", "${alert(1)}", "{{data}}"]
     told = story("hostile.jsonl", "make", *words)
-    told.start(1, 0, "make", *words)
-    told.memory(1, 1, 1000)
+    told.start(1, "make", *words, at=0)
+    told.memory(1, 1000, at=1)
     for serial, word in enumerate(words, 2):
-        told.start(serial, serial, f"/bin/{word.replace('/', '')}", word)
-        told.memory(serial, serial, 100 * serial)
-    told.tick(20)
+        told.start(serial, f"/bin/{word.replace('/', '')}", word, parent=1, at=serial)
+        told.memory(serial, 100 * serial, at=serial)
+    told.tick(at=20)
     page = show(told.end(30))
     assert page.tab.locator("img").count() == 0
     assert page.tab.locator("script").count() == 1
@@ -711,19 +712,19 @@ def test_ten_thousand_processes_and_a_hundred_thousand_ticks(show, story):
     """It loads and answers; benchmarks/viewer.py says how fast."""
     processes, ticks = 10_000, 100_000
     told = story("large.jsonl", "make", "-j64")
-    told.start(1, 0, "make", "-j64")
-    told.memory(1, 1, 4000)
+    told.start(1, "make", "-j64", at=0)
+    told.memory(1, 4000, at=1)
     live: list[int] = []
     for tick in range(1, ticks):
         if tick % 10 == 0 and tick // 10 < processes:
             serial = tick // 10 + 1
-            told.start(serial, tick, f"cc{serial % 30}", f"{serial}.c")
+            told.start(serial, f"cc{serial % 30}", f"{serial}.c", parent=1, at=tick)
             live.append(serial)
         if len(live) > 10:
-            told.exit(live.pop(0), tick)
+            told.exit(live.pop(0), 0, by_event=True, at=tick)
         for serial in live:
-            told.memory(serial, tick, 1000 + (serial * 7919 + tick * 31) % 5000)
-        told.tick(tick)
+            told.memory(serial, 1000 + (serial * 7919 + tick * 31) % 5000, at=tick)
+        told.tick(at=tick)
     page = show(told.end(ticks))
     totals = dict(told.totals)
     assert "10,000 processes" in page.text("#lane-count")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from importlib.resources import files
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.commands.plan import MOST_JOBS
 from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
+from support.schema import Schema, written_keys
 
 MIB = 1 << 20
 
-SCHEMA: dict[str, Any] = json.loads(
-    files("memwatch").joinpath("schema/plan.schema.json").read_text(encoding="utf-8")
-)
+SCHEMA = Schema("plan")
 
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 
@@ -30,7 +26,7 @@ def plan(memwatch):
         result = memwatch.run("plan", "--json", *map(str, words))
         assert (result.code, result.err) == (0, b""), result.text
         document: dict[str, Any] = result.json
-        jsonschema.Draft202012Validator(SCHEMA).validate(document)
+        SCHEMA.validate(document)
         return document
 
     return run
@@ -42,17 +38,17 @@ def recorded(story):
 
     def make(limit: int | None = None, *, cut: bool = False, busy: bool = True, **end: Any) -> str:
         told = story("build.jsonl", "make", "-j2")
-        told.start(1, 0, "make")
-        told.memory(1, 0, 2000)
+        told.start(1, "make", at=0)
+        told.memory(1, 2000)
         for number in range(0, 6, 2):
             for each in (number, number + 1):
-                told.start(2 + each, 50 * number, "cc", parent=1)
+                told.start(2 + each, "cc", parent=1, at=50 * number)
                 if busy:
-                    told.memory(2 + each, 50 * number, 10_000)
-            told.tick(50 * number + 10)
+                    told.memory(2 + each, 10_000, at=50 * number)
+            told.tick(at=50 * number + 10)
             for each in (number, number + 1):
-                told.exit(2 + each, 50 * number + 100)
-        told.exit(1, 300)
+                told.exit(2 + each, 0, by_event=True, at=50 * number + 100)
+        told.exit(1, 0, by_event=True, at=300)
         return str(told.cut_short() if cut else told.end(300, limit, **end))
 
     return make
@@ -156,14 +152,14 @@ def test_the_text(memwatch, recorded):
 
 def test_workers_side_by_side(memwatch, story, plan):
     told = story("pool.jsonl", "python", "-m", "pool")
-    told.start(1, 0, "python")
-    told.memory(1, 0, 5000)
+    told.start(1, "python", at=0)
+    told.memory(1, 5000)
     for serial in (2, 3, 4):
-        told.start(serial, 5, "python", "worker", parent=1)
-        told.memory(serial, 5, 50_000)
-    told.tick(20)
+        told.start(serial, "python", "worker", parent=1, at=5)
+        told.memory(serial, 50_000)
+    told.tick(at=20)
     for serial in (2, 3, 4, 1):
-        told.exit(serial, 100)
+        told.exit(serial, 0, by_event=True, at=100)
     path = told.end(100, 1_000_000)
     document = plan(path, "--jobs", "3,10")
     assert document["tasks"]["side_by_side"]
@@ -228,25 +224,7 @@ def test_standard_output_that_is_closed(memwatch, recorded):
 # The schema ---------------------------------------------------------------------------------------
 
 
-def described(schema: dict[str, Any], at: str = "") -> set[str]:
-    found = set()
-    for key, each in schema.get("properties", {}).items():
-        assert each["description"].endswith("."), f"{at}{key}"
-        found |= {at + key} | described(each, f"{at}{key}.")
-    return found | (described(schema["items"], at) if "items" in schema else set())
-
-
-def written(document: Any, at: str = "") -> set[str]:
-    found = set()
-    if isinstance(document, dict):
-        for key, each in document.items():
-            found |= {at + key} | written(each, f"{at}{key}.")
-    elif isinstance(document, list):
-        for each in document:
-            found |= written(each, at)
-    return found
-
-
 def test_the_schema_describes_every_key(recorded, plan):
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert described(SCHEMA) == written(plan(recorded()))
+    SCHEMA.check()
+    assert SCHEMA.places() == written_keys(plan(recorded()))
+    assert all(key.description.endswith(".") for key in SCHEMA.described())

@@ -19,6 +19,7 @@ from memwatch.model.job import Job, PssPeak
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, from_job
 from memwatch.runner.launcher import Launcher
+from support.waiting import wait_until
 
 HOOK = "--post-run-cmd"
 CTRL_C = b"\x03"
@@ -224,7 +225,7 @@ def test_its_signals_are_at_their_default(memwatch):
     assert re.fullmatch(rb"(Sig\w+:\t0+\n){2}", result.out)
 
 
-def test_signal_goes_on_to_it(memwatch, wait_until):
+def test_signal_goes_on_to_it(memwatch):
     """And the exit code stays the command's."""
     hook = "trap 'echo taken; exit 0' TERM; touch waits; while :; do sleep 0.02; done"
     watch = memwatch.start("run", "--quiet", HOOK, hook, "--", "sh", "-c", "exit 6")
@@ -241,7 +242,7 @@ def test_stdin_is_its_own(memwatch):
     assert result.out == b"line\n"
 
 
-def test_what_it_leaves_behind_does_not_hold_memwatch_up(memwatch, wait_until):
+def test_what_it_leaves_behind_does_not_hold_memwatch_up(memwatch):
     hook = "(until test -e go; do sleep 0.02; done; touch gone) & echo done"
     result = memwatch.run("run", "--quiet", HOOK, hook, "--", "true")
     assert result.code == 0

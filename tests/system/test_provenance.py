@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+from support.judging import Judge, Report
+
 SOURCES = {"connector", "perf", "taskstats", "hook"}
 MIB = 1024  # KiB, the unit of the reports
 
@@ -33,8 +35,8 @@ def blow(memwatch, storm):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [[], ["--exact"], ["--sources", "none"]], ids=str)
-def test_every_source_is_accounted_for(blow, report_of, options):
-    report = report_of(blow("--json", *options).json)
+def test_every_source_is_accounted_for(blow, options):
+    report = Report(blow("--json", *options).json)
     sources = report.accuracy["sources"]
     names = [each["name"] for each in sources]
     assert len(names) == len(set(names))
@@ -50,17 +52,17 @@ def test_every_source_is_accounted_for(blow, report_of, options):
 
 
 @pytest.mark.parametrize("name", ["connector", "perf", "taskstats"])
-def test_a_source_that_is_switched_off(blow, needs, report_of, name):
+def test_a_source_that_is_switched_off(blow, needs, name):
     others = [each for each in ("connector", "perf", "taskstats") if each != name]
     needs(others[0])
-    report = report_of(blow("--json", "--sources", ",".join(others)).json)
+    report = Report(blow("--json", "--sources", ",".join(others)).json)
     assert not report.used(name)
     assert report.used(others[0])
 
 
 @as_nobody
-def test_a_source_that_cannot_be_had(blow, report_of):
-    report = report_of(blow("--json", "--sources", "taskstats").json)
+def test_a_source_that_cannot_be_had(blow):
+    report = Report(blow("--json", "--sources", "taskstats").json)
     assert not report.used("taskstats")
     assert report.reason("taskstats")
 
@@ -75,10 +77,10 @@ def test_sources_that_make_no_sense(memwatch, storm, value):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [[], ["--exact"], ["--sources", "none"]], ids=str)
-def test_the_account_adds_up(blow, report_of, judge, storm, options):
+def test_the_account_adds_up(blow, storm, options):
     """Also checked by nothing_is_invented(), with every storm of the other tests."""
-    report = report_of(blow("--json", *options).json)
-    judge(report, storm.truth()).nothing_is_invented()
+    report = Report(blow("--json", *options).json)
+    Judge(report, storm.truth()).nothing_is_invented()
     accuracy = report.accuracy
     assert sum(accuracy["peaks"].values()) == len(report.processes)
     assert sum(accuracy["processes_found"].values()) == len(report.processes)
@@ -129,10 +131,10 @@ def test_the_summary_does_not_call_all_exact_what_was_killed(blow, needs):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("kind", ["exec", "killed", "unannounced"])
-def test_wait_statuses_are_the_kernel_s(blow, needs, report_of, storm, kind):
+def test_wait_statuses_are_the_kernel_s(blow, needs, storm, kind):
     """The connector knows them of every process, not only of memwatch's own children."""
     needs("connector")
-    report = report_of(blow("--json", "--sources", "connector", kind=kind).json)
+    report = Report(blow("--json", "--sources", "connector", kind=kind).json)
     truth = storm.truth()
     for pid in truth.pids:
         assert report.by_pid[pid]["wait_status"] == truth.last(pid).status
@@ -141,14 +143,14 @@ def test_wait_statuses_are_the_kernel_s(blow, needs, report_of, storm, kind):
     assert {0, 7 << 8} <= set(truth.statuses.values())
 
 
-def test_input_and_output_are_the_kernel_s(memwatch, needs, exit_records, report_of):
+def test_input_and_output_are_the_kernel_s(memwatch, needs, exit_records):
     needs("taskstats")
     words = "dd if=/dev/zero of=big bs=1M count=8 conv=fsync status=none; cat big > copy"
     result = memwatch.run("run", "--json", "--", "sh", "-c", words)
     assert result.code == 0
     records = exit_records.read()
     written = 0
-    for process in report_of(result.json).processes:
+    for process in Report(result.json).processes:
         record = records[process["pid"]]
         assert process["read_bytes"] == record.read_bytes
         assert process["written_bytes"] == record.written_bytes
@@ -159,9 +161,9 @@ def test_input_and_output_are_the_kernel_s(memwatch, needs, exit_records, report
 
 
 @pytest.mark.both_users
-def test_unknown_is_null(blow, report_of):
+def test_unknown_is_null(blow):
     """What neither records nor the hook tell is not zero."""
-    report = report_of(blow("--json", "--sources", "none").json)
+    report = Report(blow("--json", "--sources", "none").json)
     for each in report.processes:
         assert each["read_bytes"] is None or each["read_bytes"] >= 0
         for pair in (("user_seconds", "system_seconds"), ("read_bytes", "written_bytes")):

@@ -8,6 +8,9 @@ import termios
 
 import pytest
 
+from support.command import read_csv
+from support.waiting import state_of, wait_until
+
 CTRL_C, CTRL_Z, CTRL_BACKSLASH, CTRL_D = b"\x03", b"\x1a", b"\x1c", b"\x04"
 
 
@@ -149,7 +152,7 @@ def test_window_without_a_size(burn):
 
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["dies", "cleans up"])
-def test_terminal_goes_away(burn, memwatch, ignored, read_csv):
+def test_terminal_goes_away(burn, memwatch, ignored):
     """The leader of the session is told, which is memwatch. The screen is lost, the file is not."""
     trap = ["trap", 1] if ignored else []
     file, go = memwatch.room / "out.csv", memwatch.room / "go"
@@ -167,7 +170,7 @@ def test_terminal_goes_away(burn, memwatch, ignored, read_csv):
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-def test_stopped_and_continued_from_a_shell(terminal, memwatch, burner, wait_until, state_of):
+def test_stopped_and_continued_from_a_shell(terminal, memwatch, burner):
     """Ctrl-Z, then fg: memwatch and the job stop together and go on together."""
     go = memwatch.room / "go"
     words = ["mark", "root", "until", str(go), "exit", "5"]

@@ -17,28 +17,17 @@ from hypothesis import strategies as st
 
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import (
-    EXITED,
-    FINAL,
     FOOTPRINT,
-    HAS_ARGV,
-    HAS_CWD,
-    HAS_EXE,
     HAS_FOOTPRINT,
-    HAS_PARENT,
     HAS_RSS,
-    HAS_START,
-    HAS_STATUS,
-    HAS_WATERMARK,
-    IMAGE,
     MEMORY,
-    STARTED,
-    TICK,
-    Batch,
 )
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
 from memwatch.storage.load import BadResults, Results, load
 from memwatch.storage.name_templates import Place, expand
 from memwatch.storage.recording import COLUMNS, CUT_SHORT, BadRecording, Recorder, Recording
+from support.scripted import Script
+from support.waiting import wait_until
 
 # Processes that grow.
 JOB = ["sh", "-c", "for i in 1 2 3; do dd if=/dev/zero of=/dev/null bs=4M count=20; done 2>&1"]
@@ -59,29 +48,19 @@ ENDING = Ending(
     scanning=True,
     error="no memory",
 )
-TEXT = b"make\0/usr/bin/make\0make\0-j8\0\xff\xe9\0"
-BATCHES = [
-    Batch(
-        [
-            (1000, 1, 0, 950, STARTED, HAS_START, 101, 1),
-            (1000, 1, 0, len(TEXT), IMAGE, HAS_EXE | HAS_ARGV, 101, 0),
-            (1000, 1, 4096, 0, MEMORY, HAS_RSS, 101, 0),
-            (1000, 0, 4096, 1, TICK, HAS_RSS, 0, 0),
-        ],
-        TEXT,
-    ),
-    Batch([(2000, 2, 1, 0, STARTED, HAS_PARENT, 102, 101)], b""),
-    Batch(
-        [
-            (3000, 2, 8192, 0, MEMORY, HAS_RSS, 102, 0),
-            (3000, 0, 12288, 2, TICK, HAS_RSS, 0, 0),
-            (4000, 2, 0, 0, EXITED, HAS_STATUS, 102, 0),
-            (4000, 1, 7 << 8, 0, EXITED, HAS_STATUS, 101, 0),
-            (4000, 0, 0, 0, TICK, HAS_RSS, 0, 0),
-        ],
-        b"",
-    ),
-]
+BATCHES = (
+    Script()
+    .start(1, "make", "-j8", "\udcff\udce9", began=950, at=1000)
+    .memory(1, 4096)
+    .tick()
+    .start(2, parent=1, start_known=False, at=2000)
+    .memory(2, 8192, at=3000)
+    .tick()
+    .exit(2, 0, at=4000)
+    .exit(1, 7 << 8)
+    .tick()
+    .batches([4, 5])
+)
 
 
 def record(path: Path, *, to_the_end: bool = True) -> None:
@@ -152,15 +131,8 @@ def test_footprints_come_back(tmp_path):
     recorder = Recorder(str(tmp_path / "a.jsonl"))
     recorder.begin(MAC)
     recorder.add(BATCHES[0])
-    both = HAS_FOOTPRINT | HAS_WATERMARK
-    records = [
-        (1500, 1, 8192, 9216, FOOTPRINT, both, 101, 0),
-        (1500, 0, 8192, 0, FOOTPRINT, HAS_FOOTPRINT, 0, 0),
-        (1500, 0, 4096, 1, TICK, HAS_RSS, 0, 0),
-        (1600, 1, 0, 12288, FOOTPRINT, HAS_WATERMARK | FINAL, 101, 0),
-        (1600, 1, 0, 0, EXITED, HAS_STATUS, 101, 0),
-    ]
-    recorder.add(Batch(records, b""))
+    mac = Script().footprint(1, 8192, 9216, at=1500).footprints(8192, 0).tick(4096, 1)
+    recorder.add(mac.final_footprint(1, 12288, at=1600).exit(1, 0).batch())
     recorder.end(ENDING)
     head = json.loads((tmp_path / "a.jsonl").read_text().splitlines()[0])
     assert head["kinds"]["footprint"] == FOOTPRINT
@@ -234,9 +206,8 @@ def test_the_format_before_is_read(tmp_path):
 def test_the_working_directory_is_recorded(tmp_path):
     recorder = Recorder(str(tmp_path / "a.jsonl"))
     recorder.begin(BEGINNING)
-    text = b"make\0/usr/bin/make\0/build\0make\0-j8\0"
-    program = (1000, 1, 0, len(text), IMAGE, HAS_EXE | HAS_CWD | HAS_ARGV, 101, 0)
-    recorder.add(Batch([BATCHES[0].records[0], program], text))
+    script = Script().start(1, at=1000).execute(1, "make", "-j8", cwd="/build")
+    recorder.add(script.batch())
     recorder.end(ENDING)
     (process,) = load(str(tmp_path / "a.jsonl")).profile.processes
     assert process.programs[0].text.cwd == "/build"
@@ -422,7 +393,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_job(memwatch):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_what_a_killed_memwatch_had_seen_is_there(memwatch, wait_until, name):
+def test_what_a_killed_memwatch_had_seen_is_there(memwatch, name):
     path = memwatch.room / name
     job = "x=$(head -c 9000000 /dev/zero | tr '\\0' x); read x"
     watch = memwatch.start("run", "-i", "5", "-o", name, "--", "sh", "-c", job)
@@ -452,8 +423,8 @@ def test_what_a_killed_memwatch_had_seen_is_there(memwatch, wait_until, name):
 @pytest.mark.parametrize("option", ["--csv", "--timeline"])
 def test_report_never_writes_over_what_it_reads(memwatch, story, option):
     told = story("a.jsonl", "make")
-    told.start(1, 0, "make")
-    told.tick(10)
+    told.start(1, "make", at=0)
+    told.tick(at=10)
     path = told.end(20)
     before = path.read_bytes()
     for out in (path, path.with_name("link"), path.with_name("hard")):

@@ -6,31 +6,29 @@ import json
 import os
 import signal
 import sys
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.analysis import repeats
 from memwatch.analysis.repeats import RepeatedRun, Series
 from memwatch.reports import repeats_report as report
 from memwatch.storage.load import load
+from support.inside import TICKS
+from support.schema import Schema
 
 MIB = 1 << 20
-SCHEMA: dict[str, Any] = json.loads(
-    files("memwatch").joinpath("schema/repeats.schema.json").read_text(encoding="utf-8")
-)
+SCHEMA = Schema("repeats")
 
 # Counts its runs in the file "count", and holds as many times 10 MiB.
-COUNTING = """
-import pathlib, sys, time
+COUNTING = f"""{TICKS}
+import pathlib, sys
 count = pathlib.Path("count")
 number = len(count.read_text()) + 1 if count.exists() else 1
 count.write_text("x" * number)
 held = bytearray(number * 10 << 20)
-time.sleep(0.05)
+wait_for_ticks(os.getppid(), 0.005, 2)
 """
 
 
@@ -92,13 +90,13 @@ def test_what_is_unknown_is_not_counted():
 @pytest.mark.parametrize(("at", "known"), [(1, 60), (2, None)])
 def test_pss_that_was_not_summed_at_the_peak_is_unknown(story, at, known):
     told = story("x.jsonl")
-    told.start(1, 0, "make")
+    told.start(1, "make", at=0)
     for time, size in ((1, 100), (2, 50)):
-        told.memory(1, time, size)
-        told.tick(time)
+        told.memory(1, size, at=time)
+        told.tick(at=time)
         if time == at:
-            told.pss(time, 60)
-    told.exit(1, 3)
+            told.pss(60, at=time)
+    told.exit(1, 0, by_event=True, at=3)
     run = repeats.run_of(1, load(str(told.end(4))).profile, 0, None)
     assert run.total_pss == (known and known * 1024)
 
@@ -137,11 +135,11 @@ def test_processes_left_behind_are_told():
 )
 def test_json_is_as_described(series):
     document = json.loads(report.to_json(series))
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)
-    assert set(document) == set(SCHEMA["properties"])
+    SCHEMA.validate(document)
+    assert set(document) == set(SCHEMA.document["properties"])
     for run in document["runs"]:
-        assert set(run) == set(SCHEMA["properties"]["runs"]["items"]["properties"])
-    assert set(document["spread"]) == set(SCHEMA["properties"]["spread"]["properties"])
+        assert set(run) == set(SCHEMA.document["properties"]["runs"]["items"]["properties"])
+    assert set(document["spread"]) == set(SCHEMA.document["properties"]["spread"]["properties"])
 
 
 # -- As a command ----------------------------------------------------------------------------------
@@ -152,7 +150,7 @@ def test_each_run_is_recorded(memwatch):
     result = memwatch.run("run", *words, *counting())
     assert (result.code, result.text) == (0, "")
     document = result.json
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    SCHEMA.validate(document)
     assert document["command"][0] == sys.executable
     assert [run["number"] for run in document["runs"]] == [1, 2, 3]
     names = [run["recording"] for run in document["runs"]]
@@ -189,7 +187,7 @@ def test_once_is_as_without(memwatch):
 
 def test_the_first_run_that_fails_is_the_last(memwatch):
     fails = "sys.exit(7 if number == 2 else 0)"
-    words = ["--repeat", "4", "-o", "r.%n.jsonl", "--json"]
+    words = ["--repeat", "4", "-i", "5", "-o", "r.%n.jsonl", "--json"]
     result = memwatch.run("run", *words, *counting(fails))
     assert result.code == result.json["exit_code"] == 7
     assert [run["exit_code"] for run in result.json["runs"]] == [0, 7]

@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+from support.waiting import state_of, wait_until
+
 FORWARDED = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGQUIT", "SIGWINCH"]
 
 
@@ -80,7 +82,7 @@ def test_signal_to_the_whole_group(memwatch):
     assert result.json["signal"] == signal.SIGTERM
 
 
-def test_signal_of_the_command_to_its_group(memwatch, wait_until, state_of):
+def test_signal_of_the_command_to_its_group(memwatch):
     """memwatch is in that group, and must not send the command its own signal back."""
     go = memwatch.room / "go"
     watch = memwatch.burn(
@@ -88,12 +90,12 @@ def test_signal_of_the_command_to_its_group(memwatch, wait_until, state_of):
         start_new_session=True,
     )
     root = watch.mark("root")
-    count_signals_of_the_group(watch, go, wait_until, state_of)
+    count_signals_of_the_group(watch, go)
     watch.end()
     assert watch.marked()["sig10"] == [root]
 
 
-def test_signal_of_another_process_of_the_job_to_the_group(memwatch, wait_until, state_of):
+def test_signal_of_another_process_of_the_job_to_the_group(memwatch):
     """`kill 0` in a subshell: the command has it already."""
     go = memwatch.room / "go"
     watch = memwatch.burn(
@@ -104,12 +106,12 @@ def test_signal_of_another_process_of_the_job_to_the_group(memwatch, wait_until,
     watch.mark("child")
     root = watch.mark("root")
     watch.ticks()
-    count_signals_of_the_group(watch, go, wait_until, state_of)
+    count_signals_of_the_group(watch, go)
     watch.end()
     assert watch.marked()["sig10"].count(root) == 1
 
 
-def count_signals_of_the_group(watch, go, wait_until, state_of):
+def count_signals_of_the_group(watch, go):
     """Lets a process of the job signal its group, and memwatch do with it what it does.
 
     Two signals of a kind that wait at the same time become one. So memwatch stands still until
@@ -127,7 +129,7 @@ def count_signals_of_the_group(watch, go, wait_until, state_of):
 
 
 @pytest.mark.both_users
-def test_job_that_is_stopped_and_continued(memwatch, wait_until, state_of):
+def test_job_that_is_stopped_and_continued(memwatch):
     watch = memwatch.burn("touch", 5, "mark", "root", "gate", "exit", 6)
     root = watch.mark("root")
     os.kill(root, signal.SIGSTOP)
@@ -141,7 +143,7 @@ def test_job_that_is_stopped_and_continued(memwatch, wait_until, state_of):
     assert result.json["process_count"] == 1
 
 
-def test_memwatch_that_is_stopped_while_the_job_ends(memwatch, wait_until, state_of):
+def test_memwatch_that_is_stopped_while_the_job_ends(memwatch):
     watch = memwatch.burn("touch", 5, "mark", "root", "gate", "exit", 6)
     root = watch.mark("root")
     watch.ticks()
@@ -156,7 +158,7 @@ def test_memwatch_that_is_stopped_while_the_job_ends(memwatch, wait_until, state
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_late_signal_does_not_cost_the_report(memwatch, wait_until, state_of, name):
+def test_late_signal_does_not_cost_the_report(memwatch, name):
     """It comes while the report is being written: to a pipe that nobody reads yet."""
     pipe = memwatch.room / "timeline"
     os.mkfifo(pipe)
@@ -203,7 +205,10 @@ def test_ignored_end_of_children(memwatch):
 @pytest.mark.parametrize("options", [[], ["--foreground"], ["--signal=INT"]], ids=str)
 def test_inside_timeout(memwatch, burner, options):
     words = memwatch.argv("run", "--json", "-i", "5", "--", burner, "mark", "root", "gate")
-    watch = memwatch.popen(["timeout", *options, "1", *words])
+    watch = memwatch.popen(["timeout", *options, "1h", *words])
+    watch.mark("root")
+    # Its alarm clock: the time is up.
+    os.kill(watch.pid, signal.SIGALRM)
     watch.process.wait(45)
     result = watch.end()
     assert result.code == 124

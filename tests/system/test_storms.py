@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from support.judging import Judge, Report
+
 COUNT = 3000
 FEWER = 600
 
@@ -57,7 +59,7 @@ def known_gap(request):
 
 
 @pytest.fixture
-def blow(memwatch, storm, report_of, judge):
+def blow(memwatch, storm):
     """Runs a storm under memwatch: the report, and who judges it."""
 
     def run(kind, *options, count=None, program=None, records=None):
@@ -69,7 +71,7 @@ def blow(memwatch, storm, report_of, judge):
             if not truth.reused:
                 break
         assert len(truth.pids) == (count or KINDS[kind]) + 1
-        judged = judge(report_of(result.json), truth, records.read() if records else None)
+        judged = Judge(Report(result.json), truth, records.read() if records else None)
         judged.nothing_is_invented()
         return judged
 
@@ -185,9 +187,9 @@ def test_each_program_has_its_own_exact_peak(blow, needs):
 
 
 @as_nobody
-def test_dynamically_linked_programs_too(blow, needs, storm_programs):
+def test_dynamically_linked_programs_too(blow, needs, programs):
     needs("hook")
-    program = storm_programs["dynamic"]
+    program = programs("storm")
     judged = blow("mixed", "--exact", "--sources", "none", count=FEWER, program=program)
     judged.peaks_are_exact(judged.truth.announced)
 
@@ -271,13 +273,13 @@ def build(memwatch):
     indirect=["user"],
     ids=["root", "nobody-exact"],
 )
-def test_build(memwatch, build, exit_records, needs, known_gap, report_of, judge, options):
+def test_build(memwatch, build, exit_records, needs, known_gap, options):
     needs("taskstats" if not options else "hook")
     if not options:
         known_gap("a program of 2 ms may end before it is looked at: its command line is missing")
     result = memwatch.run("run", "--json", "-i", "10", *options, "--", *build)
     assert result.code == 0, result.text
-    report = report_of(result.json)
+    report = Report(result.json)
     (root,) = [each for each in report.processes if each["serial"] == 1]
     records = exit_records.below(root["pid"])
     truth = Counter(each.name for each in records.values())
@@ -296,7 +298,7 @@ def test_build(memwatch, build, exit_records, needs, known_gap, report_of, judge
         if not options:
             assert report.final(process) == record.peak
         else:
-            assert abs(report.final(process) - record.peak) <= judge.ROUGHNESS
+            assert abs(report.final(process) - record.peak) <= Judge.ROUGHNESS
 
 
 def is_whole(name: str, process: dict) -> bool:
@@ -317,7 +319,7 @@ def is_whole(name: str, process: dict) -> bool:
 
 
 @as_nobody
-def test_nested(memwatch, storm, needs, report_of, judge):
+def test_nested(memwatch, storm, needs):
     """Only one of them can have the hook's listener. Both reports are true, and the job is well."""
     needs("hook")
     check = [*memwatch.user.prefix, "sh", "-c", 'exec "$0" -c pass', sys.executable]
@@ -334,9 +336,9 @@ def test_nested(memwatch, storm, needs, report_of, judge):
     assert result.code == 7, result.text
     truth = storm.truth()
     assert len(truth.pids) == FEWER + 1
-    nested = report_of(json.loads(inner.read_text()))
-    judge(nested, truth).nothing_is_invented()
-    outer = report_of(result.json)
+    nested = Report(json.loads(inner.read_text()))
+    Judge(nested, truth).nothing_is_invented()
+    outer = Report(result.json)
     if not nested.used("hook"):
         assert nested.reason("hook")
     # The outer one sees the inner one, its guardian if there is one, and the whole job.

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from support.judging import Judge, Report
+from support.waiting import state_of, wait_until
+
 COUNT = 3000
 
 # A storm that is under way: far from its beginning and from its end.
@@ -21,7 +24,7 @@ as_nobody = pytest.mark.parametrize("user", [ordinary], indirect=True)
 
 
 @pytest.fixture
-def start(memwatch, storm, wait_until):
+def start(memwatch, storm):
     """A storm under memwatch, and under way."""
 
     def run(kind, *options, hold=False):
@@ -34,7 +37,7 @@ def start(memwatch, storm, wait_until):
     return run
 
 
-def wait_for(pid: int, wait_until) -> int:
+def wait_for(pid: int) -> int:
     """The exit code of a process that is, or will be, a child of this one."""
 
     def ended():
@@ -54,7 +57,7 @@ def wait_for(pid: int, wait_until) -> int:
 @pytest.mark.both_users
 @pytest.mark.parametrize("hold", [False, True], ids=["at-any-moment", "at-rest"])
 @pytest.mark.parametrize("options", [["--exact", "--sources", "none"], ["--exact"], []], ids=str)
-def test_the_job_outlives_memwatch(storm, start, needs, wait_until, options, hold):
+def test_the_job_outlives_memwatch(storm, start, needs, options, hold):
     """The job ends as it would have, and so does the guardian: no_survivors sees to that."""
     if options:
         needs("hook")
@@ -65,12 +68,12 @@ def test_the_job_outlives_memwatch(storm, start, needs, wait_until, options, hol
     if hold:
         watch.open_gate()
     # The tests' process is a subreaper: the storm is its child now.
-    assert wait_for(root, wait_until) == 7
+    assert wait_for(root) == 7
     assert len(storm.truth().pids) == COUNT + 1
 
 
 @as_nobody
-def test_killed_while_processes_wait_for_the_guardian(storm, start, needs, wait_until):
+def test_killed_while_processes_wait_for_the_guardian(storm, start, needs):
     """Killed when it had been stopped for long: whatever is queued does not matter to the job."""
     needs("hook")
     watch = start("exec", "--exact", "--sources", "none")
@@ -79,7 +82,7 @@ def test_killed_while_processes_wait_for_the_guardian(storm, start, needs, wait_
     before = storm.used()
     wait_until(lambda: storm.used() > before + UNDER_WAY, "the storm goes on")
     watch.process.kill()
-    assert wait_for(root, wait_until) == 7
+    assert wait_for(root) == 7
     assert len(storm.truth().pids) == COUNT + 1
 
 
@@ -88,9 +91,7 @@ def test_killed_while_processes_wait_for_the_guardian(storm, start, needs, wait_
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [["--exact", "--sources", "none"], ["--exact"], []], ids=str)
-def test_the_job_goes_on_while_memwatch_stands(
-    storm, start, needs, wait_until, state_of, report_of, judge, options
-):
+def test_the_job_goes_on_while_memwatch_stands(storm, start, needs, options):
     if options:
         needs("hook")
     watch = start("mixed", *options)
@@ -101,8 +102,8 @@ def test_the_job_goes_on_while_memwatch_stands(
     os.kill(watch.pid, signal.SIGCONT)
     result = watch.end()
     assert result.code == 7
-    report, truth = report_of(result.json), storm.truth()
-    judged = judge(report, truth)
+    report, truth = Report(result.json), storm.truth()
+    judged = Judge(report, truth)
     judged.nothing_is_invented()
     assert len(truth.pids) == COUNT + 1
     if not report.lost and (report.used("connector") or report.used("perf")):
@@ -133,7 +134,7 @@ def all_are_full(pid: int, protocols: set[int]) -> bool:
 
 
 @pytest.mark.parametrize("source", ["connector", "taskstats", "auto"])
-def test_losses_are_told(memwatch, storm, needs, wait_until, state_of, report_of, source):
+def test_losses_are_told(memwatch, storm, needs, source):
     sources = ("connector", "taskstats") if source == "auto" else (source,)
     for each in sources:
         needs(each)
@@ -149,7 +150,7 @@ def test_losses_are_told(memwatch, storm, needs, wait_until, state_of, report_of
     os.kill(watch.pid, signal.SIGCONT)
     result = watch.end()
     assert result.code == 7
-    report = report_of(result.json)
+    report = Report(result.json)
     assert report.lost > 0
     assert len(report.processes) <= storm.made() + 1
     root = report.processes[0]["pid"]
@@ -157,7 +158,7 @@ def test_losses_are_told(memwatch, storm, needs, wait_until, state_of, report_of
 
 
 @pytest.mark.both_users
-def test_a_full_ring_is_told(memwatch, storm, needs, wait_until, report_of):
+def test_a_full_ring_is_told(memwatch, storm, needs):
     needs("perf")
     words = ["run", "--json", "-i", "10", "--sources", "perf", "--", storm.program, "flood"]
     watch = memwatch.start(*words, env=storm.env)
@@ -169,7 +170,7 @@ def test_a_full_ring_is_told(memwatch, storm, needs, wait_until, report_of):
     os.kill(watch.pid, signal.SIGCONT)
     result = watch.end()
     assert result.code == 7
-    report = report_of(result.json)
+    report = Report(result.json)
     assert len(report.processes) == storm.made() + 1 or report.lost > 0
     assert len(report.processes) <= storm.made() + 1
 
@@ -179,7 +180,7 @@ def test_a_full_ring_is_told(memwatch, storm, needs, wait_until, report_of):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [["--exact", "--sources", "none"], []], ids=str)
-def test_a_killed_job_is_reported(storm, start, needs, report_of, options):
+def test_a_killed_job_is_reported(storm, start, needs, options):
     if options:
         needs("hook")
     watch = start("fork", *options, hold=True)
@@ -187,7 +188,7 @@ def test_a_killed_job_is_reported(storm, start, needs, report_of, options):
     os.kill(root, signal.SIGKILL)
     result = watch.end()
     assert result.code == 128 + signal.SIGKILL
-    report = report_of(result.json)
+    report = Report(result.json)
     assert report.by_pid[root]["wait_status"] == signal.SIGKILL
     if options:
         # It did not come by the hook, and there is no record of its exit.
@@ -204,17 +205,17 @@ def test_a_killed_job_is_reported(storm, start, needs, report_of, options):
 
 
 @as_nobody
-def test_killed_processes_are_not_called_exact(memwatch, storm, needs, report_of):
+def test_killed_processes_are_not_called_exact(memwatch, storm, needs):
     needs("hook")
     words = ["run", "--json", "--exact", "--sources", "none", "--", storm.program, "killed", "300"]
-    report = report_of(memwatch.run(*words, env=storm.env).json)
+    report = Report(memwatch.run(*words, env=storm.env).json)
     truth = storm.truth()
     killed = truth.pids - truth.announced
     assert len(killed) == 150
     assert not killed & report.exact()
 
 
-def test_the_whole_job_at_once(memwatch, storm, needs, wait_until, report_of):
+def test_the_whole_job_at_once(memwatch, storm, needs):
     """A group that is killed with all its processes, in the middle of their exits."""
     needs("hook")
     words = ["run", "--json", "--exact", "--sources", "none", "--"]
@@ -225,4 +226,4 @@ def test_the_whole_job_at_once(memwatch, storm, needs, wait_until, report_of):
     os.killpg(storm.root(), signal.SIGKILL)
     result = watch.end()
     assert result.code in (128 + signal.SIGKILL, signal.SIGKILL), result.text
-    assert report_of(result.json).by_pid[storm.root()]["peak_source"] != "exact"
+    assert Report(result.json).by_pid[storm.root()]["peak_source"] != "exact"

@@ -46,13 +46,13 @@ def run(story) -> Callable[..., Profile]:
 
     def make(size: int = 10, *, program: str = "cc1", cut: bool = False) -> Profile:
         told = story(f"{program}-{size}-{cut}.jsonl", "make", "all")
-        told.start(1, 0, "make", "all")
-        told.memory(1, 1, 1 << 10)
-        told.start(2, 10, program, "x.c")
-        told.memory(2, 12, size << 10)
+        told.start(1, "make", "all", at=0)
+        told.memory(1, 1 << 10, at=1)
+        told.start(2, program, "x.c", parent=1, at=10)
+        told.memory(2, size << 10, at=12)
         for at in range(20, 100, 10):
-            told.tick(at)
-        told.exit(2, 95)
+            told.tick(at=at)
+        told.exit(2, 0, by_event=True, at=95)
         path = told.cut_short() if cut else told.end(100)
         return load(str(path)).profile
 
@@ -107,12 +107,12 @@ def test_a_process_over_its_limit_is_named(run):
 
 def test_only_a_few_of_many_are_named(story):
     told = story("many.jsonl", "make")
-    told.start(1, 0, "make")
-    told.memory(1, 1, 1024)
+    told.start(1, "make", at=0)
+    told.memory(1, 1024, at=1)
     for serial in range(2, 12):
-        told.start(serial, 1, f"cc{serial}")
-        told.memory(serial, 2, 1024 * serial)
-    told.tick(10)
+        told.start(serial, f"cc{serial}", parent=1, at=1)
+        told.memory(serial, 1024 * serial, at=2)
+    told.tick(at=10)
     profile = load(str(told.end(20))).profile
     check = judged(profile, process_rss=4 * MIB)
     assert "pid 111 cc11 11.0 MiB, sampled; pid 110 cc10" in check.finding
@@ -158,7 +158,7 @@ def test_there_is_no_advice_to_measure_what_macos_does_not_tell(run):
     assert "record with --pss peaks" in judged(profile, total_pss=MIB).finding
     check = judged(replace(profile, backend="darwin"), total_pss=MIB)
     assert check.outcome == UNPROVEN
-    assert check.finding == "unknown (macOS does not tell it), limit 1.0 MiB"
+    assert check.finding == "unknown (macOS does not report it), limit 1.0 MiB"
 
 
 @pytest.mark.parametrize("kind", Limits._fields)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.resources import files
 from itertools import count
-from pathlib import Path
-from typing import Any
 
-import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.analysis.comparison import Comparison, Verdict, class_of, compare, judge
@@ -22,12 +17,12 @@ from memwatch.model.processes import NO_PEAK, SAMPLING, Process, Program, Usage
 from memwatch.model.profile import Profile
 from memwatch.reports import comparison_report as report
 from memwatch.storage.load import load
+from support.golden import check_golden
+from support.schema import Schema, written_keys
+from support.scripted import ScriptedRecording
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 MIB = 1 << 20
-SCHEMA: dict[str, Any] = json.loads(
-    files("memwatch").joinpath("schema/comparison.schema.json").read_text(encoding="utf-8")
-)
+SCHEMA = Schema("comparison")
 
 
 # -- One change ----------------------------------------------------------------------------------
@@ -157,27 +152,34 @@ def test_class(name, argv, expected):
 
 
 @pytest.fixture
-def run(story: Callable[..., Any]) -> Callable[..., Profile]:
+def run(story: Callable[..., ScriptedRecording]) -> Callable[..., Profile]:
     """run(make=3, cc1=(40, 50)): a job of these processes at one time, sizes in MiB."""
     numbers = count()
 
-    def make(*command: str, exact: bool = True, tail: bool = True, **programs: Any) -> Profile:
+    def make(
+        *command: str, exact: bool = True, tail: bool = True, **programs: int | tuple[int, ...]
+    ) -> Profile:
         told = story(f"{next(numbers)}.jsonl", *(command or ("make",)))
         serial = 0
         held = {}
         for name, sizes in programs.items():
             for size in sizes if isinstance(sizes, tuple) else (sizes,):
                 serial += 1
-                told.start(serial, serial / 100, *([name] if serial > 1 else command or [name]))
-                told.memory(serial, 1, size * 1024)
+                told.start(
+                    serial,
+                    *([name] if serial > 1 else command or [name]),
+                    parent=1 if serial > 1 else None,
+                    at=serial / 100,
+                )
+                told.memory(serial, size * 1024, at=1)
                 held[serial] = size
-        told.tick(1)
-        told.pss(1, sum(held.values()) * 512)
+        told.tick(at=1)
+        told.pss(sum(held.values()) * 512)
         for serial in sorted(held, reverse=True):
             if exact:
-                told.exact(serial, 5, held[serial] * 1024)
-            told.exit(serial, 5)
-        told.tick(6)
+                told.final(serial, held[serial] * 1024, at=5)
+            told.exit(serial, 0, by_event=True, at=5)
+        told.tick(at=6)
         return load(str(told.end(10) if tail else told.cut_short())).profile
 
     return make
@@ -257,7 +259,7 @@ def test_memory_that_was_not_seen_is_no_verdict(run):
     document = report.document(comparison, (["a"], ["b"]))
     assert document["total_rss"]["candidate_kib"] is None
     assert document["total_pss"] is None
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    SCHEMA.validate(document)
     # Of repeats the others count.
     assert compare([seen, seen], [unseen, seen], Thresholds()).verdict is Verdict.NO_CHANGE
 
@@ -326,14 +328,6 @@ def repeats(run):
     return comparison, tuple([f"{side}.{n}.jsonl" for n in range(5)] for side in "ab")
 
 
-def check_golden(name: str, text: str) -> None:
-    """As in test_reports.py: MEMWATCH_WRITE_GOLDEN=1 writes the files anew."""
-    path = GOLDEN / name
-    if os.environ.get("MEMWATCH_WRITE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
-
-
 def plain(text: str) -> str:
     return text
 
@@ -392,7 +386,7 @@ def test_markdown(repeats):
 
 def test_json(repeats):
     document = json.loads(json.dumps(report.document(*repeats)))
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    SCHEMA.validate(document)
     assert document["verdict"] == "regression"
     assert document["regressions"] == ["cc1"]
     assert document["plain"] is False
@@ -415,19 +409,7 @@ def test_json(repeats):
 
 def test_schema_describes_each_key(repeats):
     """And nothing is written that it does not describe."""
-
-    def keys(schema: dict[str, Any], value: Any) -> None:
-        if reference := schema.get("$ref"):
-            schema = SCHEMA["$defs"][reference.rpartition("/")[2]] | schema
-        if "oneOf" in schema:
-            keys(schema["oneOf"][0], value)
-        elif isinstance(value, dict):
-            described = schema["properties"]
-            assert set(value) == set(described) == set(schema["required"])
-            for key, each in value.items():
-                assert described[key].get("description") or "$ref" in described[key], key
-                keys(described[key], each)
-        elif isinstance(value, list) and value and "items" in schema:
-            keys(schema["items"], value[0])
-
-    keys(SCHEMA, report.document(*repeats))
+    assert SCHEMA.places() == written_keys(report.document(*repeats))
+    for key in SCHEMA.described():
+        assert key.description, key
+        assert key.required, key

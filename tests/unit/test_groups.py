@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +28,12 @@ from memwatch.model.groups import (
 )
 from memwatch.model.job import Job
 from memwatch.model.observations import (
-    EXITED,
-    FINAL,
-    HAS_ARGV,
-    HAS_CWD,
-    HAS_EXE,
-    HAS_PARENT,
-    HAS_RSS,
-    HAS_WATERMARK,
-    IMAGE,
-    INHERITED,
-    MEMORY,
-    SAME_IMAGE,
-    STARTED,
-    TICK,
-    Batch,
     ProgramText,
 )
+from support.command import Memwatch
+from support.scripted import Script
+from support.toolchain import Programs
+from support.users import User
 
 
 def program(
@@ -137,61 +127,6 @@ def test_sources() -> None:
 # A job
 
 
-class Script:
-    """Observations of processes, 1 is the first; times are those of ticks."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[int, int, int, int, int, int, int, int]] = []
-        self.text = b""
-        self.held: dict[int, int] = {}
-        self.time = 0
-
-    def start(self, serial: int, parent: int = 0) -> Script:
-        self.held[serial] = 0
-        return self._add(serial, parent, 0, STARTED, HAS_PARENT if parent else 0, parent)
-
-    def run(
-        self, serial: int, *argv: str, cwd: str = "", same: bool = False, forked: bool = False
-    ) -> Script:
-        name = argv[0] if argv else "late"
-        parts = [name, "/bin/" + name] + ([cwd] if cwd else []) + list(argv)
-        text = "\0".join(parts).encode() + (b"" if argv else b"\0")
-        valid = HAS_EXE | (HAS_CWD if cwd else 0) | (HAS_ARGV if argv else 0)
-        valid |= (SAME_IMAGE if same else 0) | (INHERITED if forked else 0)
-        self._add(serial, len(self.text), len(text), IMAGE, valid)
-        self.text += text
-        return self
-
-    def hold(self, serial: int, rss: int) -> Script:
-        self.held[serial] = rss
-        return self._add(serial, rss, 0, MEMORY, HAS_RSS)
-
-    def last(self, serial: int, peak: int) -> Script:
-        return self._add(serial, 0, peak, MEMORY, HAS_WATERMARK | FINAL)
-
-    def end(self, serial: int) -> Script:
-        del self.held[serial]
-        return self._add(serial, 0, 0, EXITED, 0)
-
-    def tick(self) -> Script:
-        self._add(0, sum(self.held.values()), len(self.held), TICK, 0)
-        self.time += 1
-        return self
-
-    def job(self, by: str) -> Job:
-        job = Job(group_by=by)
-        job.apply(Batch(self.records, self.text))
-        job.finish()
-        return job
-
-    def _add(
-        self, serial: int, value: int, second: int, kind: int, valid: int, parent: int = 0
-    ) -> Script:
-        pid = 100 + serial if serial else 0
-        self.records.append((self.time, serial, value, second, kind, valid, pid, 100 + parent))
-        return self
-
-
 def groups(job: Job) -> dict[str, tuple[int, int, int]]:
     """Of each group: processes, peak at one time, sum of peaks."""
     return {each.name: (each.processes, each.peak_rss, each.sum_of_peaks) for each in job.groups()}
@@ -200,73 +135,75 @@ def groups(job: Job) -> dict[str, tuple[int, int, int]]:
 @pytest.fixture
 def build() -> Script:
     """make starts two compilers, one after the other, in folders of their own."""
-    script = Script().start(1).run(1, "make", cwd="/build").hold(1, 10).tick()
-    script.start(2, parent=1).run(2, "cc1", "a.c", cwd="/build/a").hold(2, 100).tick()
-    script.start(3, parent=1).run(3, "cc1", "a.c", cwd="/build/b").hold(3, 50).tick()
-    script.hold(2, 20).hold(3, 120).tick().end(2).end(3).tick()
+    script = Script(step=1).start(1).execute(1, "make", cwd="/build").memory(1, 10).tick()
+    script.start(2, parent=1).execute(2, "cc1", "a.c", cwd="/build/a").memory(2, 100).tick()
+    script.start(3, parent=1).execute(3, "cc1", "a.c", cwd="/build/b").memory(3, 50).tick()
+    script.memory(2, 20).memory(3, 120).tick().exit(2).exit(3).tick()
     return script
 
 
 def test_a_job_by_each_key(build: Script) -> None:
     make, both = (1, 10, 10), (2, 150, 220)
-    assert groups(build.job("command")) == {"make": make, "cc1": both}
-    assert groups(build.job("exe")) == {"/bin/make": make, "/bin/cc1": both}
+    assert groups(build.job(group_by="command")) == {"make": make, "cc1": both}
+    assert groups(build.job(group_by="exe")) == {"/usr/bin/make": make, "/usr/bin/cc1": both}
     a, b = (1, 100, 100), (1, 120, 120)
-    assert groups(build.job("cwd")) == {"/build": make, "/build/a": a, "/build/b": b}
-    assert groups(build.job("source")) == {NOT_A_COMPILER: make, "a/a.c": a, "b/a.c": b}
-    assert groups(build.job(r"(cc)1")) == {NO_MATCH: make, "cc": both}
-    assert groups(build.job("ppid")) == {NO_PARENT: make, "make (pid 101)": both}
+    assert groups(build.job(group_by="cwd")) == {"/build": make, "/build/a": a, "/build/b": b}
+    assert groups(build.job(group_by="source")) == {NOT_A_COMPILER: make, "a/a.c": a, "b/a.c": b}
+    assert groups(build.job(group_by=r"(cc)1")) == {NO_MATCH: make, "cc": both}
+    assert groups(build.job(group_by="ppid")) == {NO_PARENT: make, "make (pid 101)": both}
 
 
 def test_holders_are_in_the_same_groups(build: Script) -> None:
-    held = {(each.pid, each.group) for each in build.job("cwd").at_peak()}
+    held = {(each.pid, each.group) for each in build.job(group_by="cwd").at_peak()}
     assert held == {(101, "/build"), (102, "/build/a"), (103, "/build/b")}
 
 
 def test_children_go_by_what_their_parent_became() -> None:
     """sh -c 'cc & exec make': both are children of one process."""
-    script = Script().start(1).run(1, "sh").start(2, parent=1).run(2, "cc").hold(2, 5).tick()
-    script.run(1, "make").start(3, parent=1).run(3, "ld").hold(3, 7).tick()
-    assert groups(script.job("ppid"))["make (pid 101)"] == (2, 12, 12)
-    names = {each.pid: each.group for each in script.job("ppid").at_peak()}
+    script = Script(step=1).start(1, "sh").start(2, "cc", parent=1).memory(2, 5).tick()
+    script.execute(1, "make").start(3, "ld", parent=1).memory(3, 7).tick()
+    assert groups(script.job(group_by="ppid"))["make (pid 101)"] == (2, 12, 12)
+    names = {each.pid: each.group for each in script.job(group_by="ppid").at_peak()}
     assert names[102] == names[103] == "make (pid 101)"
 
 
 def test_a_parent_heard_of_later() -> None:
-    script = Script().start(1).run(1, "sh").start(2).run(2, "cc")
-    script.start(2, parent=1).hold(2, 5).tick()
-    assert groups(script.job("ppid"))["sh (pid 101)"] == (1, 5, 5)
+    script = Script(step=1).start(1, "sh").start(2, "cc")
+    script.start(2, parent=1).memory(2, 5).tick()
+    assert groups(script.job(group_by="ppid"))["sh (pid 101)"] == (1, 5, 5)
 
 
 def test_children_of_a_parent_that_has_ended() -> None:
-    script = Script().start(1).run(1, "sh").start(2, parent=1).run(2, "daemon").tick().end(2)
-    script.start(3, parent=2).run(3, "worker").hold(3, 9).tick()
-    assert groups(script.job("ppid"))["daemon (pid 102)"] == (1, 9, 9)
+    script = Script(step=1).start(1, "sh").start(2, "daemon", parent=1).tick().exit(2)
+    script.start(3, "worker", parent=2).memory(3, 9).tick()
+    assert groups(script.job(group_by="ppid"))["daemon (pid 102)"] == (1, 9, 9)
 
 
 def test_a_command_line_that_comes_late_moves_the_process() -> None:
-    script = Script().start(1).run(1, cwd="/build").hold(1, 30).tick()
-    script.run(1, "cc1", "a.c", cwd="/build", same=True).hold(1, 80).tick()
-    job = script.job("source")
+    script = Script(step=1).start(1).execute(1, name="late", cwd="/build").memory(1, 30).tick()
+    script.execute(1, "cc1", "a.c", cwd="/build", same=True).memory(1, 80).tick()
+    job = script.job(group_by="source")
     assert groups(job) == {"a.c": (1, 80, 80)}
     assert [each.group for each in job.at_peak()] == ["a.c"]
     # By command it stays where a tick has counted it.
-    assert groups(script.job("command")) == {"late": (1, 80, 80)}
+    assert groups(script.job(group_by="command")) == {"late": (1, 80, 80)}
 
 
 def test_programs_in_one_group_one_after_the_other_are_one_process() -> None:
-    script = Script().start(1).run(1, "sh", cwd="/w").hold(1, 10).tick()
-    script.run(1, "rustc", "m.rs", cwd="/w").hold(1, 40).tick().run(1, "rustc", "m.rs", cwd="/w")
-    script.hold(1, 30).tick().end(1).tick()
-    assert groups(script.job("cwd")) == {"/w": (1, 40, 40)}
-    assert groups(script.job("command")) == {"sh": (1, 10, 10), "rustc": (1, 40, 40)}
-    assert groups(script.job("ppid")) == {NO_PARENT: (1, 40, 40)}
+    script = Script(step=1).start(1).execute(1, "sh", cwd="/w").memory(1, 10).tick()
+    script.execute(1, "rustc", "m.rs", cwd="/w").memory(1, 40).tick().execute(
+        1, "rustc", "m.rs", cwd="/w"
+    )
+    script.memory(1, 30).tick().exit(1).tick()
+    assert groups(script.job(group_by="cwd")) == {"/w": (1, 40, 40)}
+    assert groups(script.job(group_by="command")) == {"sh": (1, 10, 10), "rustc": (1, 40, 40)}
+    assert groups(script.job(group_by="ppid")) == {NO_PARENT: (1, 40, 40)}
 
 
 def test_what_no_sample_saw_counts_by_its_last_mark() -> None:
-    script = Script().start(1).run(1, "make", cwd="/w").hold(1, 10).tick()
-    script.start(2, parent=1).run(2, "cc1", "a.c", cwd="/w").last(2, 70).end(2).tick()
-    assert groups(script.job("source"))["a.c"] == (1, 70, 70)
+    script = Script(step=1).start(1).execute(1, "make", cwd="/w").memory(1, 10).tick()
+    script.start(2, parent=1).execute(2, "cc1", "a.c", cwd="/w").final(2, 70).exit(2).tick()
+    assert groups(script.job(group_by="source"))["a.c"] == (1, 70, 70)
 
 
 ACTIONS = st.lists(
@@ -276,7 +213,7 @@ ACTIONS = st.lists(
 
 
 def play(actions: Sequence[tuple[str, int]]) -> Script:
-    script = Script().start(1).run(1, "cc1", "a.c", cwd="/")
+    script = Script(step=1).start(1).execute(1, "cc1", "a.c", cwd="/")
     last = 1
     for action, number in actions:
         living = sorted(script.held)
@@ -284,13 +221,15 @@ def play(actions: Sequence[tuple[str, int]]) -> Script:
         if action == "start":
             last += 1
             script.start(last, parent=who if number % 3 else 0)
-            script.run(last, "cc1", f"{number % 4}.c", cwd="/", forked=number % 2 == 0)
+            script.execute(last, "cc1", f"{number % 4}.c", cwd="/", inherited=number % 2 == 0)
         elif action == "run":
-            script.run(who, *[("cc1", "b.c"), ("sh", "-c"), ()][number % 3], cwd=f"/{number % 2}")
+            argv = [("cc1", "b.c"), ("sh", "-c"), ()][number % 3]
+            name = argv[0] if argv else "late"
+            script.execute(who, *argv, name=name, cwd=f"/{number % 2}")
         elif action == "hold":
-            script.hold(who, number)
+            script.memory(who, number)
         elif action == "end" and who != 1:
-            script.end(who)
+            script.exit(who)
         elif action == "tick":
             script.tick()
     return script.tick()
@@ -299,7 +238,7 @@ def play(actions: Sequence[tuple[str, int]]) -> Script:
 @settings(max_examples=200, deadline=None)
 @given(ACTIONS, st.sampled_from([*KINDS, r"(\w)\.c"]))
 def test_groups_are_within_bounds(actions: list[tuple[str, int]], by: str) -> None:
-    job = play(actions).job(by)
+    job = play(actions).job(group_by=by)
     peaks = [process.peak.rss for process in job.processes]
     for group in job.groups():
         assert 0 < group.processes <= 2 * len(actions) + 1
@@ -325,15 +264,18 @@ def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shell with a child in a folder of its own."""
+def recorded(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Path:
+    """A shell with a child in a folder of its own, which stays until memwatch has looked."""
     folder = tmp_path_factory.mktemp("grouped")
     (folder / "below").mkdir()
-    script = "cd below && sleep 0.3; true"
-    run = memwatch(
-        "run", "-i", "5", "-o", "x.jsonl", "--quiet", "--", "sh", "-c", script, cwd=folder
-    )
-    assert run.returncode == 0, run.stderr
+    own = Memwatch(User("caller", folder), partial(programs, "burner"))
+    script = 'cd below && "$0" mark child gate; true'
+    words = ("run", "-i", "5", "-o", "x.jsonl", "--quiet", "--", "sh", "-c", script)
+    watch = own.start(*words, programs("burner"))
+    watch.mark("child")
+    watch.ticks()
+    assert watch.end().code == 0
+    own.close()
     return folder
 
 
@@ -350,19 +292,19 @@ def test_report_by_directory(recorded: Path) -> None:
     below = str(recorded.resolve() / "below")
     names = {group["command"] for group in report["groups"]}
     assert below in names
-    (sleep,) = [each for each in report["processes"] if each["command"] == "sleep"]
-    assert sleep["cwd"] == below
-    assert sleep["images"][-1]["cwd"] == below
-    assert sleep["images"][-1]["exe"] == sleep["exe"]
+    (child,) = [each for each in report["processes"] if each["command"] == "burner"]
+    assert child["cwd"] == below
+    assert child["images"][-1]["cwd"] == below
+    assert child["images"][-1]["exe"] == child["exe"]
     assert {each["command"] for each in report["at_peak"]} <= names
 
 
 def test_summary_says_what_it_is_grouped_by(recorded: Path) -> None:
     summary = memwatch("report", "x.jsonl", "--group-by", "exe", cwd=recorded).stdout
     assert "Process groups (by exe):" in summary
-    assert "/sleep" in summary.split("Process groups")[1]
-    summary = memwatch("report", "x.jsonl", "--group-by", r"(sl\w+)", cwd=recorded).stdout
-    assert r"Process groups (by regex (sl\w+)):" in summary
+    assert "/burner" in summary.split("Process groups")[1]
+    summary = memwatch("report", "x.jsonl", "--group-by", r"(bu\w+)", cwd=recorded).stdout
+    assert r"Process groups (by regex (bu\w+)):" in summary
     assert NO_MATCH not in summary.split("Process groups")[1].split("\n")[2]
 
 
@@ -402,7 +344,7 @@ def test_json_without_directories_and_keys_can_be_read(recorded: Path) -> None:
 
 
 def test_a_filter_leaves_the_groups_of_what_it_shows(recorded: Path) -> None:
-    words = ("report", "x.jsonl", "--group-by", "cwd", "--include", "^sleep")
+    words = ("report", "x.jsonl", "--group-by", "cwd", "--include", "^burner")
     section = memwatch(*words, cwd=recorded).stdout.split("Process groups")[1].split("\n\n")[0]
     (row,) = section.splitlines()[2:]
     assert "/below " in row

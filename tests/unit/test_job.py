@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,32 +17,9 @@ from memwatch.model.observations import (
     BY_EVENT,
     BY_HOOK,
     BY_RECORD,
-    CPU,
-    EXITED,
-    FINAL,
-    FOOTPRINT,
-    HAS_ARGV,
-    HAS_CPU,
-    HAS_FOOTPRINT,
-    HAS_IO,
-    HAS_PARENT,
-    HAS_RSS,
-    HAS_START,
-    HAS_STATUS,
-    HAS_WATERMARK,
-    IMAGE,
-    INHERITED,
-    IO,
-    MEMORY,
-    PSS,
-    SAME_IMAGE,
-    STARTED,
-    TICK,
     TICK_EXTRA,
     TICK_LATE,
     TICK_PARTIAL,
-    Batch,
-    Observation,
 )
 from memwatch.model.processes import (
     EVENTS,
@@ -61,128 +37,7 @@ from memwatch.model.processes import (
     Process,
     Usage,
 )
-
-
-class Script:
-    """Observations as a sampler would make them, to be cut into batches at will."""
-
-    def __init__(self) -> None:
-        self.facts: list[tuple[Observation, bytes]] = []
-        self.pids: dict[int, int] = {}
-
-    def _add(
-        self,
-        time: int,
-        serial: int,
-        kind: int,
-        *,
-        value: int = 0,
-        second: int = 0,
-        valid: int = 0,
-        ppid: int = 0,
-        text: bytes = b"",
-    ) -> Script:
-        pid = self.pids.get(serial, 0)
-        self.facts.append(((time, serial, value, second, kind, valid, pid, ppid), text))
-        return self
-
-    def started(
-        self,
-        time: int,
-        serial: int,
-        *,
-        pid: int | None = None,
-        ppid: int = 1,
-        parent: int | None = None,
-        start: int | None = None,
-        found_by: int = 0,
-    ) -> Script:
-        self.pids[serial] = 100 + serial if pid is None else pid
-        valid = (HAS_PARENT if parent else 0) | (0 if start is None else HAS_START) | found_by
-        return self._add(
-            time,
-            serial,
-            STARTED,
-            value=parent or 0,
-            second=start or 0,
-            valid=valid,
-            ppid=ppid,
-        )
-
-    def program(
-        self,
-        time: int,
-        serial: int,
-        name: str,
-        *argv: str,
-        inherited: bool = False,
-        same: bool = False,
-    ) -> Script:
-        text = b"".join(word.encode() + b"\0" for word in (name, "", *argv))
-        valid = (INHERITED if inherited else 0) | (SAME_IMAGE if same else 0)
-        return self._add(time, serial, IMAGE, valid=valid | (HAS_ARGV if argv else 0), text=text)
-
-    def footprint(self, time: int, serial: int, now: int, mark: int | None = None) -> Script:
-        valid = HAS_FOOTPRINT | (0 if mark is None else HAS_WATERMARK)
-        return self._add(time, serial, FOOTPRINT, value=now, second=mark or 0, valid=valid)
-
-    def final_footprint(self, time: int, serial: int, mark: int) -> Script:
-        return self._add(time, serial, FOOTPRINT, second=mark, valid=HAS_WATERMARK | FINAL)
-
-    def footprints(self, time: int, total: int, unread: int = 0) -> Script:
-        return self._add(time, 0, FOOTPRINT, value=total, second=unread, valid=HAS_FOOTPRINT)
-
-    def memory(self, time: int, serial: int, rss: int, watermark: int | None = None) -> Script:
-        valid = HAS_RSS | (0 if watermark is None else HAS_WATERMARK)
-        return self._add(time, serial, MEMORY, value=rss, second=watermark or 0, valid=valid)
-
-    def final(self, time: int, serial: int, mark: int, roughness: int = 1 << 30) -> Script:
-        """The high-water mark at the end of the program that it runs."""
-        valid = HAS_WATERMARK | FINAL
-        return self._add(time, serial, MEMORY, value=roughness, second=mark, valid=valid)
-
-    def used(self, time: int, serial: int, kind: int, *values: int, known: bool = True) -> Script:
-        valid = {CPU: HAS_CPU, IO: HAS_IO}[kind] if known else 0
-        return self._add(time, serial, kind, value=values[0], second=values[1], valid=valid)
-
-    def pss(self, time: int, total: int, *, rss: int, unread: int = 0) -> Script:
-        valid = TICK_PARTIAL if unread else 0
-        return self._add(time, rss, PSS, value=total, second=unread, valid=valid)
-
-    def exited(
-        self, time: int, serial: int, status: int | None = None, *, known: bool = False
-    ) -> Script:
-        """`known`: at that very time."""
-        valid = (0 if status is None else HAS_STATUS) | (BY_EVENT if known else 0)
-        return self._add(time, serial, EXITED, value=status or 0, valid=valid)
-
-    def tick(
-        self, time: int, total: int = 0, count: int = 0, *, skipped: int = 0, flags: int = 0
-    ) -> Script:
-        return self._add(time, skipped, TICK, value=total, second=count, valid=HAS_RSS | flags)
-
-    def batches(self, cuts: Sequence[int] = ()) -> list[Batch]:
-        """The same facts in several batches, each with the text of its own programs."""
-        edges = [0, *sorted(cuts), len(self.facts)]
-        return [self._batch(edges[i], edges[i + 1]) for i in range(len(edges) - 1)]
-
-    def _batch(self, begin: int, end: int) -> Batch:
-        records, text = [], b""
-        for record, own in self.facts[begin:end]:
-            time, serial, value, second, kind, valid, pid, ppid = record
-            if own:
-                value, second = len(text), len(own)
-                text += own
-            records.append((time, serial, value, second, kind, valid, pid, ppid))
-        return Batch(records, text)
-
-    def job(self, cuts: Sequence[int] = (), *, finish: bool = True) -> Job:
-        job = Job(timeline=True)
-        for batch in self.batches(cuts):
-            job.apply(batch)
-        if finish:
-            job.finish()
-        return job
+from support.scripted import Script
 
 
 def outcome(job: Job) -> dict[str, Any]:
@@ -220,13 +75,11 @@ def groups(job: Job) -> dict[str, tuple[int, int, int]]:
 
 
 def test_one_process() -> None:
-    script = (
-        Script().started(10, 1, pid=70, ppid=7, start=9).program(10, 1, "cc", "cc", "-c", "x.c")
-    )
-    script.memory(10, 1, 500).tick(10, 500, 1)
-    script.memory(20, 1, 900, 950).tick(20, 900, 1)
-    script.memory(30, 1, 400).tick(30, 400, 1)
-    script.exited(40, 1, 3 << 8).tick(40)
+    script = Script().start(1, "cc", "-c", "x.c", pid=70, ppid=7, began=9, at=10)
+    script.memory(1, 500).tick(500, 1)
+    script.memory(1, 900, 950, at=20).tick(900, 1)
+    script.memory(1, 400, at=30).tick(400, 1)
+    script.exit(1, 3 << 8, at=40).tick()
     job = script.job()
     (process,) = job.processes
     assert process.pid == 70
@@ -243,8 +96,8 @@ def test_one_process() -> None:
 
 
 def test_the_first_of_equal_totals_is_the_peak() -> None:
-    script = Script().started(1, 1).program(1, 1, "a").memory(1, 1, 5).tick(1, 5, 1)
-    script.tick(2, 5, 1).tick(3, 5, 1)
+    script = Script().start(1, "a", at=1).memory(1, 5).tick(5, 1)
+    script.tick(5, 1, at=2).tick(5, 1, at=3)
     job = script.job()
     assert job.max_total_time == 1
     assert next(iter(job.groups())).peak_time == 1
@@ -268,16 +121,16 @@ def test_the_first_of_equal_totals_is_the_peak() -> None:
     ],
 )
 def test_where_a_peak_comes_from(facts: list[tuple[int, int, int | None]], peak: Peak) -> None:
-    script = Script().started(1, 1).program(1, 1, "a")
+    script = Script().start(1, "a", at=1)
     for time, rss, watermark in facts:
-        script.memory(time, 1, rss, watermark).tick(time, rss, 1)
+        script.memory(1, rss, watermark, at=time).tick(rss, 1)
     (process,) = script.job().processes
     assert process.peak == peak
 
 
 def test_unreadable_memory_is_unknown_and_not_zero() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
-    script.started(1, 2, parent=1).tick(1, 10, 2, flags=TICK_PARTIAL)
+    script = Script().start(1, "sh", at=1).memory(1, 10)
+    script.start(2, parent=1).tick(10, 2, flags=TICK_PARTIAL)
     job = script.job()
     process = processes(job)[2]
     assert process.peak.source == UNKNOWN
@@ -289,9 +142,9 @@ def test_unreadable_memory_is_unknown_and_not_zero() -> None:
 
 
 def test_seen_only_in_the_tick_in_which_it_ended() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
-    script.started(2, 2, parent=1).program(2, 2, "ls").memory(2, 2, 7).exited(2, 2)
-    script.tick(2, 10, 1)
+    script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1)
+    script.start(2, "ls", parent=1, at=2).memory(2, 7).exit(2)
+    script.tick(10, 1)
     job = script.job()
     process = processes(job)[2]
     assert (process.first_seen, process.last_seen) == (2, 2)
@@ -302,9 +155,9 @@ def test_seen_only_in_the_tick_in_which_it_ended() -> None:
 
 
 def test_alive_at_the_end() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
-    script.started(1, 2, parent=1).program(1, 2, "daemon").memory(1, 2, 20).tick(1, 30, 2)
-    script.exited(5, 1, 0).tick(5, 20, 1)
+    script = Script().start(1, "sh", at=1).memory(1, 10)
+    script.start(2, "daemon", parent=1).memory(2, 20).tick(30, 2)
+    script.exit(1, 0, at=5).tick(20, 1)
     job = script.job()
     daemon = processes(job)[2]
     assert daemon.alive
@@ -315,7 +168,7 @@ def test_alive_at_the_end() -> None:
 
 
 def test_nothing_at_all() -> None:
-    job = Script().tick(1).job()
+    job = Script().tick(at=1).job()
     assert list(job.processes) == []
     assert job.groups() == ()
     assert job.at_peak() == ()
@@ -327,8 +180,8 @@ def test_nothing_at_all() -> None:
 
 
 def test_a_sample_far_above_the_mark_at_the_end_was_of_the_next_program() -> None:
-    script = Script().started(1, 1).program(1, 1, "a").memory(1, 1, 90).tick(1, 90, 1)
-    job = script.final(9, 1, 50, roughness=30).exited(9, 1, 0, known=True).job()
+    script = Script().start(1, "a", at=1).memory(1, 90).tick(90, 1)
+    job = script.final(1, 50, roughness=30, at=9).exit(1, 0, by_event=True).job()
     assert job.processes[0].peak == Peak(50, 9, EXACT)
 
 
@@ -347,10 +200,10 @@ def test_a_sample_far_above_the_mark_at_the_end_was_of_the_next_program() -> Non
 def test_the_mark_at_the_end_makes_a_peak_exact(
     samples: list[tuple[int, int]], mark: int, peak: Peak
 ) -> None:
-    script = Script().started(1, 1).program(1, 1, "a")
+    script = Script().start(1, "a", at=1)
     for time, rss in samples:
-        script.memory(time, 1, rss).tick(time, rss, 1)
-    job = script.final(9, 1, mark).exited(9, 1, 0, known=True).job()
+        script.memory(1, rss, at=time).tick(rss, 1)
+    job = script.final(1, mark, roughness=1 << 30, at=9).exit(1, 0, by_event=True).job()
     (process,) = job.processes
     assert process.peak == peak
     assert process.usage.final_watermark == mark
@@ -361,11 +214,11 @@ def test_the_mark_at_the_end_makes_a_peak_exact(
 
 def test_a_peak_is_exact_when_the_mark_of_each_program_is_known() -> None:
     def chain(*, all_known: bool) -> Process:
-        script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
+        script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1)
         if all_known:
-            script.final(2, 1, 15)
-        script.program(2, 1, "cc").memory(2, 1, 60).tick(2, 60, 1).final(3, 1, 70)
-        job = script.exited(3, 1, 0, known=True).job()
+            script.final(1, 15, at=2)
+        script.execute(1, "cc", at=2).memory(1, 60).tick(60, 1).final(1, 70, at=3)
+        job = script.exit(1, 0, by_event=True).job()
         (process,) = job.processes
         assert job.peaks == {process.peak.source: 1}
         return process
@@ -381,8 +234,8 @@ def test_a_peak_is_exact_when_the_mark_of_each_program_is_known() -> None:
 
 
 def test_the_mark_of_an_earlier_program_is_not_that_of_the_last() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
-    script.final(2, 1, 15).program(2, 1, "cc").memory(2, 1, 5).tick(2, 5, 1).exited(3, 1, 9)
+    script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1)
+    script.final(1, 15, at=2).execute(1, "cc").memory(1, 5).tick(5, 1).exit(1, 9, at=3)
     (process,) = script.job().processes
     assert process.usage.final_watermark is None
     assert process.peak == Peak(15, 2, EXACT)._replace(source=WATERMARK)
@@ -392,8 +245,8 @@ def test_the_mark_of_an_earlier_program_is_not_that_of_the_last() -> None:
     ("flag", "name"), [(BY_EVENT, EVENTS), (BY_RECORD, RECORD), (BY_HOOK, HOOK), (0, SAMPLING)]
 )
 def test_who_told_of_a_process(flag: int, name: str) -> None:
-    script = Script().started(1, 1).program(1, 1, "sh")
-    job = script.started(2, 2, parent=1, found_by=flag).job()
+    script = Script().start(1, "sh", at=1)
+    job = script.start(2, parent=1, found_by=flag, at=2).job()
     assert processes(job)[2].found_by == name
     assert job.found_by[name] >= 1
     assert sum(job.found_by.values()) == 2
@@ -401,9 +254,9 @@ def test_who_told_of_a_process(flag: int, name: str) -> None:
 
 def test_a_start_that_is_told_again_is_no_other_process() -> None:
     """It was looked at before word of its fork came, which knows more."""
-    script = Script().started(1, 1).program(1, 1, "sh")
-    script.started(20, 2, ppid=1, start=10).program(20, 2, "ls")
-    script.started(14, 2, ppid=101, parent=1, start=14).tick(30, 0, 2)
+    script = Script().start(1, "sh", at=1)
+    script.start(2, "ls", ppid=1, began=10, at=20)
+    script.start(2, ppid=101, parent=1, began=14, at=14).tick(0, 2, at=30)
     job = script.job()
     process = processes(job)[2]
     assert len(job.processes) == 2
@@ -415,19 +268,19 @@ def test_a_start_that_is_told_again_is_no_other_process() -> None:
 
 
 def test_a_start_that_is_told_again_takes_nothing_away() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh")
-    script.started(10, 2, ppid=101, parent=1, start=9, found_by=BY_EVENT)
-    script.started(12, 2, ppid=101).tick(30, 0, 2)
+    script = Script().start(1, "sh", at=1)
+    script.start(2, ppid=101, parent=1, found_by=BY_EVENT, began=9, at=10)
+    script.start(2, ppid=101, start_known=False, at=12).tick(0, 2, at=30)
     process = processes(script.job())[2]
     assert (process.parent, process.start, process.first_seen) == (1, 9, 10)
     assert process.found_by == EVENTS
 
 
 def test_an_end_that_is_known_is_when_it_was_last_there() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").tick(10, 0, 1)
+    script = Script().start(1, "sh", at=1).tick(0, 1, at=10)
     for serial in (2, 3, 4):
-        script.started(2, serial, parent=1)
-    script.exited(17, 2, 0, known=True).exited(17, 3, 0).tick(20, 0, 2).exited(20, 1, 0)
+        script.start(serial, parent=1, at=2)
+    script.exit(2, 0, by_event=True, at=17).exit(3, 0).tick(0, 2, at=20).exit(1, 0)
     got = processes(script.job())
     assert (got[2].last_seen, got[2].end_known) == (17, True)
     assert (got[3].last_seen, got[3].end_known) == (10, False)
@@ -435,10 +288,10 @@ def test_an_end_that_is_known_is_when_it_was_last_there() -> None:
 
 
 def test_cpu_time_and_storage() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").started(1, 2, parent=1)
-    script.used(2, 1, CPU, 30, 40).used(2, 1, IO, 0, 60)
-    script.used(2, 2, CPU, 7, 8, known=False).used(2, 2, IO, 9, 10, known=False)
-    got = processes(script.final(3, 1, 5).exited(3, 1, 0).job())
+    script = Script().start(1, "sh", at=1).start(2, parent=1)
+    script.cpu(1, 30, 40, at=2).io(1, 0, 60)
+    script.cpu(2, 7, 8, known=False).io(2, 9, 10, known=False)
+    got = processes(script.final(1, 5, at=3).exit(1, 0).job())
     assert got[1].usage == Usage(user=30, system=40, read=0, written=60, final_watermark=5)
     # Unknown must never read as zero, nor as a number that means nothing.
     assert got[2].usage == NO_USAGE
@@ -450,19 +303,19 @@ def test_cpu_time_and_storage() -> None:
 def test_the_highest_footprint_says_how_it_is_known() -> None:
     script = Script()
     for serial in (1, 2, 3, 4, 5):
-        script.started(1, serial).program(1, serial, "cc")
+        script.start(serial, "cc", at=1)
     # Looks, without a mark.
-    script.footprint(2, 1, 50).footprint(3, 1, 30)
+    script.footprint(1, 50, at=2).footprint(1, 30, at=3)
     # The mark so far.
-    script.footprint(2, 2, 50, 60).footprint(3, 2, 40)
+    script.footprint(2, 50, 60, at=2).footprint(2, 40, at=3)
     # And at the end.
-    script.footprint(2, 3, 50, 60).final_footprint(4, 3, 70)
+    script.footprint(3, 50, 60, at=2).final_footprint(3, 70, at=4)
     # Of a program that nobody has seen.
-    script.footprint(2, 4, 50, 60).final_footprint(4, 4, 20)
+    script.footprint(4, 50, 60, at=2).final_footprint(4, 20, at=4)
     # Of the fifth nothing is known. A zombie whose account is gone tells 0.
-    script.final_footprint(4, 5, 0)
+    script.final_footprint(5, 0)
     for serial in (5, 4, 3, 2, 1):
-        script.exited(5, serial, 0)
+        script.exit(serial, 0, at=5)
     job = script.job()
     found = {serial: process.footprint for serial, process in processes(job).items()}
     assert found == {
@@ -479,9 +332,9 @@ def test_the_highest_footprint_says_how_it_is_known() -> None:
 
 
 def test_each_program_has_a_footprint_of_its_own() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh", inherited=True).footprint(1, 1, 90, 90)
-    script.program(2, 1, "env").footprint(2, 1, 10, 12)
-    script.program(3, 1, "cc").footprint(3, 1, 30, 35).final_footprint(4, 1, 40).exited(4, 1, 0)
+    script = Script().start(1, at=1).execute(1, "sh", inherited=True).footprint(1, 90, 90)
+    script.execute(1, "env", at=2).footprint(1, 10, 12)
+    script.execute(1, "cc", at=3).footprint(1, 30, 35).final_footprint(1, 40, at=4).exit(1, 0)
     process = processes(script.job())[1]
     assert [program.footprint for program in process.programs] == [
         Footprint(90, WATERMARK),
@@ -493,14 +346,14 @@ def test_each_program_has_a_footprint_of_its_own() -> None:
 
 
 def test_the_highest_sum_of_footprints() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh")
-    script.footprints(10, 70, 2).tick(10, 5, 1).footprints(20, 90, 1).tick(20, 5, 1)
-    script.footprints(30, 90).tick(30, 5, 1).footprints(40, 0).tick(40, 0, 0)
+    script = Script().start(1, "sh", at=1)
+    script.footprints(70, 2, at=10).tick(5, 1).footprints(90, 1, at=20).tick(5, 1)
+    script.footprints(90, 0, at=30).tick(5, 1).footprints(0, 0, at=40).tick()
     assert script.job().footprint_peak == (90, 20, 1)
 
 
 def test_without_footprints_nothing_is_known_of_them() -> None:
-    job = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 5).tick(1, 5, 1).job()
+    job = Script().start(1, "sh", at=1).memory(1, 5).tick(5, 1).job()
     assert not job.has_footprints
     assert job.footprint_peak is None
     assert job.largest_footprint is None
@@ -509,19 +362,19 @@ def test_without_footprints_nothing_is_known_of_them() -> None:
 
 
 def test_what_is_used_by_one_that_is_gone_is_nobodys() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").started(1, 2, parent=1).exited(2, 2)
-    got = processes(script.used(3, 2, CPU, 30, 40).job())
+    script = Script().start(1, "sh", at=1).start(2, parent=1).exit(2, at=2)
+    got = processes(script.cpu(2, 30, 40, at=3).job())
     assert [process.usage for process in got.values()] == [NO_USAGE] * 2
 
 
 def test_who_was_in_no_sample() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
+    script = Script().start(1, "sh", at=1).memory(1, 10)
     # Nothing but a mark; not even that; no memory any more; a sample between two ticks.
-    script.started(2, 2, parent=1).program(2, 2, "a").final(2, 2, 90).exited(2, 2)
-    script.started(2, 3, parent=1).exited(2, 3)
-    script.started(2, 4, parent=1).program(2, 4, "b").memory(2, 4, 0).exited(2, 4)
-    script.started(2, 5, parent=1).program(2, 5, "c").memory(2, 5, 1).exited(2, 5)
-    job = script.tick(3, 10, 1).job()
+    script.start(2, "a", parent=1, at=2).final(2, 90).exit(2)
+    script.start(3, parent=1).exit(3)
+    script.start(4, "b", parent=1).memory(4, 0).exit(4)
+    script.start(5, "c", parent=1).memory(5, 1).exit(5)
+    job = script.tick(10, 1, at=3).job()
     sampled = [process.serial for process in job.processes if process.sampled]
     assert sorted(sampled) == [1, 5]
     assert job.never_sampled == 3
@@ -532,32 +385,32 @@ def test_who_was_in_no_sample() -> None:
 
 
 def test_the_largest_process() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
+    script = Script().start(1, "sh", at=1).memory(1, 10)
     for serial, size in ((2, 30), (3, 50), (4, 50), (5, 20)):
-        script.started(1, serial, parent=1).program(1, serial, "a").memory(1, serial, size)
-    script.tick(1, 160, 5)
+        script.start(serial, "a", parent=1, at=1).memory(serial, size)
+    script.tick(160, 5, at=1)
     for serial in (2, 3, 4, 5):
-        script.exited(2, serial)
+        script.exit(serial, at=2)
     job = script.job()
     assert job.largest
     assert job.largest.serial == 3
-    assert Script().started(1, 1).job().largest is None
+    assert Script().start(1, at=1).job().largest is None
 
 
 # Shared pages counted once
 
 
 def test_the_highest_sum_with_shared_pages_counted_once() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 100).tick(1, 100, 1)
-    script.pss(1, 40, rss=100).tick(2, 100, 1)
-    script.pss(2, 70, rss=90, unread=2).tick(3, 100, 1)
+    script = Script().start(1, "sh", at=1).memory(1, 100).tick(100, 1)
+    script.pss(40, rss=100).tick(100, 1, at=2)
+    script.pss(70, rss=90, unread=2).tick(100, 1, at=3)
     # Told later, of an earlier tick; and the same again.
-    script.pss(2, 60, rss=100).pss(3, 70, rss=100)
+    script.pss(60, rss=100, at=2).pss(70, rss=100, at=3)
     job = script.job()
     assert job.pss_peak == PssPeak(total=70, time=3, rss=100, unread=0)
     assert job.pss_bound == PssPeak(total=70, time=2, rss=90, unread=2)
     assert job.max_total == 100
-    assert Script().tick(1).pss(1, 0, rss=0).job().pss_peak is None
+    assert Script().tick(at=1).pss(0, rss=0).job().pss_peak is None
 
 
 # Programs that nobody could look at
@@ -565,11 +418,12 @@ def test_the_highest_sum_with_shared_pages_counted_once() -> None:
 
 def unseen(name: str, *, inherited: bool = True, start: int | None = 15) -> Process:
     """A child of one that runs sh, from 10 on make and from 20 on cc, gone before any look."""
-    script = Script().started(1, 1).program(1, 1, "sh", "sh", "-c", "x")
-    script.program(10, 1, "make", "make", "all").tick(11, 0, 1).program(20, 1, "cc", "cc", "-c")
-    script.started(15, 2, parent=1, start=start, found_by=BY_EVENT)
-    script.program(30, 2, name, inherited=inherited).exited(30, 2, 0, known=True)
-    return processes(script.tick(31, 0, 1).job())[2]
+    script = Script().start(1, "sh", "-c", "x", at=1)
+    script.execute(1, "make", "all", at=10).tick(0, 1, at=11).execute(1, "cc", "-c", at=20)
+    known = start is not None
+    script.start(2, parent=1, found_by=BY_EVENT, began=start, start_known=known, at=15)
+    script.execute(2, name=name, inherited=inherited, at=30).exit(2, 0, by_event=True)
+    return processes(script.tick(0, 1, at=31).job())[2]
 
 
 def test_a_fork_that_nobody_saw_runs_what_its_parent_ran_then() -> None:
@@ -596,27 +450,27 @@ def test_what_was_executed_is_not_the_parents() -> None:
 
 def test_a_long_name_that_the_kernel_cut_is_the_parents() -> None:
     name = "a-name-of-more-than-15-bytes"
-    script = Script().started(1, 1).program(1, 1, name[:15], f"/opt/{name}")
-    script.started(2, 2, parent=1, start=2, found_by=BY_EVENT)
-    script.program(2, 2, name[:15], inherited=True).exited(2, 2, 0, known=True).tick(3, 0, 1)
+    script = Script().start(1, at=1).execute(1, f"/opt/{name}", name=name[:15])
+    script.start(2, parent=1, found_by=BY_EVENT, began=2, at=2)
+    script.execute(2, name=name[:15], inherited=True).exit(2, 0, by_event=True).tick(0, 1, at=3)
     assert processes(script.job())[2].command == name
 
 
 def test_an_orphan_that_nobody_saw_has_no_parent_to_ask() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh")
-    script.started(2, 2, found_by=BY_EVENT).program(2, 2, "", inherited=True).exited(2, 2)
-    assert processes(script.tick(3, 0, 1).job())[2].command == "?"
+    script = Script().start(1, "sh", at=1)
+    script.start(2, found_by=BY_EVENT, at=2).execute(2, name="", inherited=True).exit(2)
+    assert processes(script.tick(0, 1, at=3).job())[2].command == "?"
 
 
 # Identity and ancestry
 
 
 def test_a_pid_used_again_is_another_process() -> None:
-    script = Script().started(1, 1).program(1, 1, "make").memory(1, 1, 1).tick(1, 1, 1)
-    script.started(2, 2, pid=500, parent=1, start=2).program(2, 2, "cc").memory(2, 2, 70)
-    script.tick(2, 71, 2)
-    script.exited(3, 2).started(3, 3, pid=500, parent=1, start=3).program(3, 3, "ld")
-    script.memory(3, 3, 90).tick(3, 91, 2)
+    script = Script().start(1, "make", at=1).memory(1, 1).tick(1, 1)
+    script.start(2, "cc", pid=500, parent=1, began=2, at=2).memory(2, 70)
+    script.tick(71, 2)
+    script.exit(2, at=3).start(3, "ld", pid=500, parent=1, began=3)
+    script.memory(3, 90).tick(91, 2)
     both = [process for process in script.job().processes if process.pid == 500]
     assert [(each.serial, each.command, each.peak.rss) for each in both] == [
         (2, "cc", 70),
@@ -625,18 +479,18 @@ def test_a_pid_used_again_is_another_process() -> None:
 
 
 def test_the_parent_stays_the_one_that_started_it() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 1)
-    script.started(1, 2, parent=1, ppid=101).program(1, 2, "mid").memory(1, 2, 1)
-    script.started(1, 3, parent=2, ppid=102).program(1, 3, "leaf").memory(1, 3, 1).tick(1, 3, 3)
-    script.exited(2, 2).tick(2, 2, 2)
+    script = Script().start(1, "sh", at=1).memory(1, 1)
+    script.start(2, "mid", parent=1, ppid=101).memory(2, 1)
+    script.start(3, "leaf", parent=2, ppid=102).memory(3, 1).tick(3, 3)
+    script.exit(2, at=2).tick(2, 2)
     leaf = processes(script.job())[3]
     assert leaf.parent == 2
     assert leaf.ppid == 102
 
 
 def test_an_orphan_of_someone_never_seen_has_no_parent() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 1)
-    script.started(1, 2, ppid=50).program(1, 2, "orphan").memory(1, 2, 1).tick(1, 2, 2)
+    script = Script().start(1, "sh", at=1).memory(1, 1)
+    script.start(2, "orphan", ppid=50).memory(2, 1).tick(2, 2)
     orphan = processes(script.job())[2]
     assert orphan.parent is None
     assert orphan.ppid == 50
@@ -646,10 +500,10 @@ def test_an_orphan_of_someone_never_seen_has_no_parent() -> None:
 
 
 def test_a_chain_of_execs_is_one_process_with_a_peak_for_each_program() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10, 15).tick(1, 10, 1)
-    script.program(2, 1, "env").memory(2, 1, 5).tick(2, 5, 1)
-    script.program(3, 1, "python").memory(3, 1, 80).tick(3, 80, 1)
-    script.memory(4, 1, 60).tick(4, 60, 1)
+    script = Script().start(1, "sh", at=1).memory(1, 10, 15).tick(10, 1)
+    script.execute(1, "env", at=2).memory(1, 5).tick(5, 1)
+    script.execute(1, "python", at=3).memory(1, 80).tick(80, 1)
+    script.memory(1, 60, at=4).tick(60, 1)
     job = script.job()
     (process,) = job.processes
     assert [(each.text.name, each.since, each.peak) for each in process.programs] == [
@@ -662,8 +516,8 @@ def test_a_chain_of_execs_is_one_process_with_a_peak_for_each_program() -> None:
 
 
 def test_the_peak_may_lie_under_an_earlier_program() -> None:
-    script = Script().started(1, 1).program(1, 1, "python").memory(1, 1, 80).tick(1, 80, 1)
-    script.program(2, 1, "true").memory(2, 1, 1).tick(2, 1, 1)
+    script = Script().start(1, "python", at=1).memory(1, 80).tick(80, 1)
+    script.execute(1, "true", at=2).memory(1, 1).tick(1, 1)
     (process,) = script.job().processes
     assert process.command == "true"
     assert process.peak_program.text.name == "python"
@@ -671,8 +525,8 @@ def test_the_peak_may_lie_under_an_earlier_program() -> None:
 
 
 def test_more_known_of_a_program_is_no_new_program() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(1, 10, 1)
-    script.program(2, 1, "sh", "sh", "-c", "x", same=True).memory(2, 1, 12).tick(2, 12, 1)
+    script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1)
+    script.execute(1, "sh", "-c", "x", same=True, at=2).memory(1, 12).tick(12, 1)
     job = script.job()
     (process,) = job.processes
     (program,) = process.programs
@@ -683,16 +537,16 @@ def test_more_known_of_a_program_is_no_new_program() -> None:
 
 
 def test_a_name_completed_before_the_first_tick_moves_to_its_group() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
-    script.program(1, 1, "a-long-name", "a-long-name", same=True).tick(1, 10, 1)
+    script = Script().start(1, "sh", at=1).memory(1, 10)
+    script.execute(1, "a-long-name", same=True).tick(10, 1)
     assert groups(script.job()) == {"a-long-name": (1, 10, 10)}
 
 
 def test_a_name_completed_before_any_tick_moves_however_early_the_exec_was() -> None:
     """Word of an exec comes late, and tells its time: no tick has counted that program yet."""
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10).tick(20, 10, 1)
-    script.program(15, 1, "a-long-na").memory(25, 1, 50)
-    script.program(25, 1, "a-long-name", "a-long-name", same=True).tick(30, 50, 1)
+    script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1, at=20)
+    script.execute(1, "a-long-na", at=15).memory(1, 50, at=25)
+    script.execute(1, "a-long-name", same=True).tick(50, 1, at=30)
     job = script.job()
     assert groups(job) == {"sh": (1, 10, 10), "a-long-name": (1, 50, 50)}
     (process,) = job.processes
@@ -700,9 +554,9 @@ def test_a_name_completed_before_any_tick_moves_however_early_the_exec_was() -> 
 
 
 def test_a_name_completed_after_a_tick_does_not_inflate_the_old_group() -> None:
-    script = Script().started(1, 1).program(1, 1, "old", "old").memory(1, 1, 10)
-    script.started(1, 2, parent=1).program(1, 2, "old").memory(1, 2, 100).tick(1, 110, 2)
-    script.program(2, 2, "new", "new", same=True).tick(2, 110, 2)
+    script = Script().start(1, "old", at=1).memory(1, 10)
+    script.start(2, "old", parent=1).memory(2, 100).tick(110, 2)
+    script.execute(2, "new", same=True, at=2).tick(110, 2)
     for group in script.job().groups():
         assert group.peak_rss <= group.sum_of_peaks, group
 
@@ -711,19 +565,19 @@ def test_a_name_completed_after_a_tick_does_not_inflate_the_old_group() -> None:
 
 
 def test_who_held_what_is_of_the_peak_and_nothing_else() -> None:
-    script = Script().started(1, 1).program(1, 1, "sh").memory(1, 1, 10)
-    script.started(1, 2, parent=1).program(1, 2, "gone").memory(1, 2, 5).tick(1, 15, 2)
-    script.started(2, 3, parent=1).program(2, 3, "ld").memory(2, 3, 50).exited(2, 2)
-    script.tick(2, 60, 2).memory(3, 3, 1).tick(3, 11, 2)
+    script = Script().start(1, "sh", at=1).memory(1, 10)
+    script.start(2, "gone", parent=1).memory(2, 5).tick(15, 2)
+    script.start(3, "ld", parent=1, at=2).memory(3, 50).exit(2)
+    script.tick(60, 2).memory(3, 1, at=3).tick(11, 2)
     held = [(each.serial, each.group, each.rss) for each in script.job().at_peak()]
     assert held == [(3, "ld", 50), (1, "sh", 10)]
 
 
 def test_who_held_what_has_the_names_of_that_tick() -> None:
-    script = Script().started(1, 1).program(1, 1, "old").memory(1, 1, 10).tick(1, 10, 1)
-    script.program(2, 1, "new", "new").memory(2, 1, 10)
-    script.started(2, 2, parent=1).program(2, 2, "cc").memory(2, 2, 5).tick(2, 15, 2)
-    script.program(3, 1, "later").memory(3, 1, 1).tick(3, 6, 2)
+    script = Script().start(1, "old", at=1).memory(1, 10).tick(10, 1)
+    script.execute(1, "new", at=2).memory(1, 10)
+    script.start(2, "cc", parent=1).memory(2, 5).tick(15, 2)
+    script.execute(1, "later", at=3).memory(1, 1).tick(6, 2)
     assert [each.group for each in script.job().at_peak()] == ["new", "cc"]
 
 
@@ -733,19 +587,19 @@ def test_who_held_what_has_the_names_of_that_tick() -> None:
 def fork(script: Script, time: int, serial: int = 2, rss: int = 100) -> Script:
     """make (100 bytes) forks itself."""
     return (
-        script.started(time, serial, parent=1)
-        .program(time, serial, "make", "make", inherited=True)
-        .memory(time, serial, rss)
+        script.start(serial, parent=1, at=time)
+        .execute(serial, "make", inherited=True)
+        .memory(serial, rss)
     )
 
 
 def make(time: int = 1) -> Script:
-    return Script().started(time, 1).program(time, 1, "make", "make").memory(time, 1, 100)
+    return Script().start(1, "make", at=time).memory(1, 100)
 
 
 def test_a_fork_that_execs_is_not_counted_in_its_parents_group() -> None:
-    script = fork(make(), 1).tick(1, 200, 2)
-    script.program(2, 2, "cc", "cc").memory(2, 2, 30).tick(2, 130, 2)
+    script = fork(make(), 1).tick(200, 2, at=1)
+    script.execute(2, "cc", at=2).memory(2, 30).tick(130, 2)
     job = script.job()
     assert groups(job) == {"make": (1, 100, 100), "cc": (1, 30, 30)}
     # The total is what was there, fork or not.
@@ -754,12 +608,12 @@ def test_a_fork_that_execs_is_not_counted_in_its_parents_group() -> None:
 
 
 def test_a_fork_that_execs_within_a_tick_is_not_counted_either() -> None:
-    script = fork(make(), 1).program(1, 2, "cc", "cc").memory(1, 2, 30).tick(1, 130, 2)
+    script = fork(make(), 1).execute(2, "cc", at=1).memory(2, 30, at=1).tick(130, 2, at=1)
     assert groups(script.job()) == {"make": (1, 100, 100), "cc": (1, 30, 30)}
 
 
 def test_a_fork_that_never_execs_is_counted() -> None:
-    script = fork(make(), 1).tick(1, 200, 2).tick(2, 200, 2)
+    script = fork(make(), 1).tick(200, 2, at=1).tick(200, 2, at=2)
     job = script.job()
     assert groups(job) == {"make": (2, 200, 200)}
     assert next(iter(job.groups())).peak_time == 2
@@ -767,15 +621,15 @@ def test_a_fork_that_never_execs_is_counted() -> None:
 
 
 def test_a_fork_once_counted_stays_counted_when_more_is_known_of_it() -> None:
-    script = fork(make(), 1).tick(1, 200, 2).tick(2, 200, 2)
-    script.program(3, 2, "make", "make", "all", inherited=True, same=True)
-    script.memory(3, 1, 150).tick(3, 250, 2)
+    script = fork(make(), 1).tick(200, 2, at=1).tick(200, 2, at=2)
+    script.execute(2, "make", "all", inherited=True, same=True, at=3)
+    script.memory(1, 150).tick(250, 2)
     assert groups(script.job()) == {"make": (2, 250, 250)}
 
 
 def test_a_fork_that_works_a_while_and_then_execs_is_in_both_groups() -> None:
-    script = fork(make(), 1).tick(1, 200, 2).tick(2, 200, 2).tick(3, 200, 2)
-    script.program(4, 2, "cc", "cc").memory(4, 2, 30).tick(4, 130, 2)
+    script = fork(make(), 1).tick(200, 2, at=1).tick(200, 2, at=2).tick(200, 2, at=3)
+    script.execute(2, "cc", at=4).memory(2, 30).tick(130, 2)
     job = script.job()
     assert groups(job) == {"make": (2, 200, 200), "cc": (1, 30, 30)}
     # Its own peak is still what it did as a program of its own.
@@ -783,7 +637,7 @@ def test_a_fork_that_works_a_while_and_then_execs_is_in_both_groups() -> None:
 
 
 def test_a_fork_that_ends_at_once_is_counted_but_was_in_no_peak() -> None:
-    script = fork(make(), 1).tick(1, 200, 2).exited(2, 2).tick(2, 100, 1)
+    script = fork(make(), 1).tick(200, 2, at=1).exit(2, at=2).tick(100, 1, at=2)
     assert groups(script.job()) == {"make": (2, 100, 200)}
 
 
@@ -791,21 +645,31 @@ def test_a_fork_that_ends_at_once_is_counted_but_was_in_no_peak() -> None:
 
 
 def test_late_and_skipped_ticks_are_counted() -> None:
-    script = Script().tick(0).tick(10).tick(27, flags=TICK_LATE).tick(60, skipped=2).tick(70)
+    script = (
+        Script()
+        .tick(at=0)
+        .tick(at=10)
+        .tick(flags=TICK_LATE, at=27)
+        .tick(skipped=2, at=60)
+        .tick(at=70)
+    )
     ticks = script.job().ticks
     assert (ticks.count, ticks.late, ticks.skipped) == (5, 1, 2)
     assert ticks.achieved == 70 / 4
 
 
 def test_extra_ticks_are_no_part_of_the_achieved_interval() -> None:
-    script = Script().tick(0, flags=TICK_EXTRA).tick(1, flags=TICK_EXTRA | TICK_LATE)
-    script.tick(3, flags=TICK_EXTRA).tick(10).tick(20).tick(22, flags=TICK_EXTRA).tick(30)
+    script = Script().tick(flags=TICK_EXTRA, at=0).tick(flags=TICK_EXTRA | TICK_LATE, at=1)
+    script.tick(flags=TICK_EXTRA, at=3).tick(at=10).tick(at=20)
+    script.tick(flags=TICK_EXTRA, at=22).tick(at=30)
     ticks = script.job().ticks
     assert (ticks.count, ticks.late) == (7, 0)
     assert ticks.achieved == 10.0
 
 
-@pytest.mark.parametrize("script", [Script(), Script().tick(5), Script().tick(5, flags=TICK_EXTRA)])
+@pytest.mark.parametrize(
+    "script", [Script(), Script().tick(at=5), Script().tick(flags=TICK_EXTRA, at=5)]
+)
 def test_an_interval_needs_two_regular_ticks(script: Script) -> None:
     assert script.job().ticks.achieved is None
 
@@ -823,7 +687,7 @@ def test_ticks_against_a_recount(steps: list[tuple[int, int, int]]) -> None:
     script, time, regular = Script(), 0, []
     for gap, skipped, flags in steps:
         time += gap
-        script.tick(time, skipped=skipped, flags=flags)
+        script.tick(skipped=skipped, flags=flags, at=time)
         if not flags & TICK_EXTRA:
             regular.append(time)
     ticks = script.job().ticks
@@ -1009,7 +873,9 @@ class Machine:
                 self._memory(each)
             elif each.lacks_argv:
                 each.lacks_argv = False
-                self.script.program(self.time, each.serial, process.program, "word", same=True)
+                self.script.execute(
+                    each.serial, "word", name=process.program, same=True, at=self.time
+                )
             if process.memory != each.rss or (inspects and process.high > each.high):
                 self._memory(each, inspects=inspects)
 
@@ -1022,13 +888,8 @@ class Machine:
         self.followed.append(each)
         self.everyone.append(each)
         flag, each.found_by = (BY_EVENT, EVENTS) if process.tells_end else (0, SAMPLING)
-        self.script.started(
-            self.time,
-            each.serial,
-            pid=process.pid,
-            ppid=ppid,
-            parent=each.parent,
-            found_by=flag,
+        self.script.start(
+            each.serial, pid=process.pid, ppid=ppid, parent=each.parent, found_by=flag, at=self.time
         )
         if process.readable:
             self._program(each)
@@ -1046,8 +907,8 @@ class Machine:
         each.execs, each.high, each.rss = process.execs, 0, None
         each.lacks_argv = process.memory % 3 == 0 and not process.inherited
         words = () if each.lacks_argv else ("word",)
-        self.script.program(
-            self.time, each.serial, process.program, *words, inherited=process.inherited
+        self.script.execute(
+            each.serial, *words, name=process.program, inherited=process.inherited, at=self.time
         )
 
     def _memory(self, each: Followed, *, inspects: bool = False) -> None:
@@ -1058,18 +919,18 @@ class Machine:
         if inspects and process.high > each.high:
             each.high = watermark = process.high
             each.ran[-1].told.append((self.time, watermark, WATERMARK))
-        self.script.memory(self.time, each.serial, process.memory, watermark)
+        self.script.memory(each.serial, process.memory, watermark, at=self.time)
 
     def _final(self, each: Followed, mark: int | None = None) -> None:
         """Somewhat too low sometimes, as the kernel has it."""
         mark = max((each.of.high if mark is None else mark) - self.time % 2, 1)
         each.ran[-1].told.append((self.time, mark, EXACT))
-        self.script.final(self.time, each.serial, mark)
+        self.script.final(each.serial, mark, roughness=1 << 30, at=self.time)
 
     def _gone(self, each: Followed, status: int | None) -> None:
         each.gone = True
         self.followed.remove(each)
-        self.script.exited(self.time, each.serial, status, known=each.end is not None)
+        self.script.exit(each.serial, status, by_event=each.end is not None, at=self.time)
 
     def _close_page(self, who: int) -> None:
         held, settled = {}, dict[str, int]()
@@ -1087,11 +948,11 @@ class Machine:
                 settled[now.name] = settled.get(now.name, 0) + each.rss
         self.book.append(Look(self.time, held, settled, len(self.followed)))
         self.script.tick(
-            self.time,
             sum(size for _, _, size in held.values()),
             len(self.followed),
             flags=partial,
             skipped=who % 2,
+            at=self.time,
         )
 
     def end(self, status: int | None) -> None:
@@ -1216,10 +1077,10 @@ def test_how_it_is_cut_into_batches_does_not_matter(
     actions: list[tuple[str, int, int]], data: st.DataObject
 ) -> None:
     script = play(actions).script
-    cuts = data.draw(st.lists(st.integers(0, len(script.facts)), max_size=8))
+    cuts = data.draw(st.lists(st.integers(0, script.count), max_size=8))
     whole = outcome(script.job())
     assert outcome(script.job(cuts)) == whole
-    assert outcome(script.job(range(len(script.facts)))) == whole
+    assert outcome(script.job(range(script.count))) == whole
 
 
 @settings(max_examples=100, deadline=None)
@@ -1227,7 +1088,7 @@ def test_how_it_is_cut_into_batches_does_not_matter(
 def test_what_a_group_holds_is_never_negative(actions: list[tuple[str, int, int]]) -> None:
     script = play(actions).script
     job = Job()
-    for batch in script.batches(range(len(script.facts))):
+    for batch in script.batches(range(script.count)):
         job.apply(batch)
         for group in job._groups.values():
             assert group.rss >= 0

@@ -9,12 +9,6 @@ from wcwidth import wcswidth
 
 from memwatch.model.job import Job
 from memwatch.model.observations import (
-    HAS_PARENT,
-    HAS_RSS,
-    IMAGE,
-    MEMORY,
-    STARTED,
-    TICK,
     TICK_PARTIAL,
     Batch,
 )
@@ -29,8 +23,8 @@ from memwatch.reports.live_text import (
     line,
     state,
 )
+from support.scripted import MIB, Script
 
-MIB = 1 << 20
 sizes = st.integers(0, 1 << 50)
 names = st.text(max_size=40) | st.text("編譯ｶ한🙂é\u0301\u200d\ufe0f\t\x1b", max_size=20)
 states = st.builds(
@@ -126,36 +120,21 @@ def test_cut_keeps_as_much_as_fits(text: str, width: int) -> None:
 # What of a job it is about
 
 
-def started(serial: int) -> tuple[int, ...]:
-    return (1, serial, 1, 0, STARTED, HAS_PARENT, 100 + serial, 1)
-
-
-def batch(*records: tuple[int, ...], text: bytes = b"") -> Batch:
-    return Batch(list(records), text)  # type: ignore[arg-type]
-
-
 def test_state_of_a_job() -> None:
+    script = Script(size_unit=MIB).start(1, at=1).execute(1, name="make")
+    script.start(2).execute(2, name="cc1").start(3)
+    script.memory(1, 3).memory(2, 9).tick()
+    # Looked at between two ticks: in no total yet.
+    first = script.memory(2, 5, at=2).take()
     job = Job()
-    names = b"make\0\0cc1\0\0"
-    first = batch(
-        *(started(1), started(2), started(3)),
-        (1, 1, 0, 6, IMAGE, 0, 101, 1),
-        (1, 2, 6, 5, IMAGE, 0, 102, 1),
-        (1, 1, 3 * MIB, 0, MEMORY, HAS_RSS, 101, 1),
-        (1, 2, 9 * MIB, 0, MEMORY, HAS_RSS, 102, 1),
-        (1, 0, 12 * MIB, 3, TICK, 0, 0, 0),
-        # Looked at between two ticks: in no total yet.
-        (2, 2, 5 * MIB, 0, MEMORY, HAS_RSS, 102, 1),
-        text=names,
-    )
-    assert state(job, last_tick(batch()), 0) == State(0, None, None, False, None, None)
+    assert state(job, last_tick(Batch([], b"")), 0) == State(0, None, None, False, None, None)
     job.apply(first)
     tick = last_tick(first)
     assert tick == Tick(12 * MIB, 3)
     assert state(job, tick, 7) == State(
         7, 12 * MIB, 12 * MIB, False, 3, Largest("cc1", 102, 5 * MIB)
     )
-    job.apply(second := batch((3, 0, 8 * MIB, 3, TICK, TICK_PARTIAL, 0, 0)))
+    job.apply(second := script.tick(flags=TICK_PARTIAL, at=3).take())
     assert state(job, last_tick(second), 8) == State(
         8, 8 * MIB, 12 * MIB, True, 3, Largest("cc1", 102, 5 * MIB)
     )
@@ -163,11 +142,10 @@ def test_state_of_a_job() -> None:
 
 def test_job_of_which_no_memory_was_seen() -> None:
     job = Job()
-    job.apply(only := batch(started(1), (1, 0, 0, 1, TICK, TICK_PARTIAL, 0, 0)))
+    job.apply(only := Script().start(1, at=1).tick(flags=TICK_PARTIAL).batch())
     assert state(job, last_tick(only), 1) == State(1, None, None, True, 1, None)
 
 
 def test_largest_of_which_no_program_was_seen() -> None:
-    job = Job()
-    job.apply(batch(started(1), (1, 1, MIB, 0, MEMORY, HAS_RSS, 101, 1)))
+    job = Script(size_unit=MIB).start(1, at=1).memory(1, 1).job(finish=False)
     assert state(job, None, 1).largest == Largest("?", 101, MIB)

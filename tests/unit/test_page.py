@@ -130,20 +130,20 @@ def test_a_thinned_timeline_keeps_its_peak():
 def build(story) -> Path:
     """A make that runs a compiler, which executes another, and what no sample saw."""
     told = story("build.jsonl", "make", "-j2")
-    told.start(1, 0, "make", "-j2")
-    told.memory(1, 1, 2048)
-    told.start(2, 5, "sh", "-c", "cc1 a.c")
-    told.memory(2, 10, 1024)
-    told.tick(10)
-    told.execute(2, 12, "/usr/lib/cc1", "a.c")
-    told.memory(2, 20, 30000)
-    told.tick(20)
-    told.start(3, 22, "true")
-    told.exact(3, 23, 700)
-    told.exit(3, 23)
-    told.pss(20, 29000)
-    told.exit(2, 27, 256)
-    told.tick(30)
+    told.start(1, "make", "-j2", at=0)
+    told.memory(1, 2048, at=1)
+    told.start(2, "sh", "-c", "cc1 a.c", parent=1, at=5)
+    told.memory(2, 1024, at=10)
+    told.tick()
+    told.execute(2, "/usr/lib/cc1", "a.c", at=12)
+    told.memory(2, 30000, at=20)
+    told.tick()
+    told.start(3, "true", parent=1, at=22)
+    told.final(3, 700, at=23)
+    told.exit(3, 0, by_event=True)
+    told.pss(29000, at=20)
+    told.exit(2, 256, by_event=True, at=27)
+    told.tick(at=30)
     return told.end(40, limit=65536)
 
 
@@ -185,7 +185,7 @@ def test_columns(build):
     ("by", "names"),
     [
         ("command", ["make", "sh", "cc1", "true"]),
-        ("exe", ["/bin/make", "/bin/sh", "/bin/cc1", "/bin/true"]),
+        ("exe", ["/usr/bin/make", "/usr/bin/sh", "/usr/bin/cc1", "/usr/bin/true"]),
         ("ppid", ["(no parent in the job)", *["make (pid 101)"] * 3]),
         (r"(\w)\.c", ["(no match)", "a", "a", "(no match)"]),
         ("source", [*["(not a compiler)"] * 2, "a.c", "(not a compiler)"]),
@@ -202,13 +202,13 @@ def test_the_static_page_says_what_it_is_grouped_by(memwatch, build):
     assert memwatch.run("view", *words, build).code == 0
     text = (memwatch.room / "out.html").read_text("utf-8")
     assert "group (by exe)" in text
-    assert "/bin/cc1" in text
+    assert "/usr/bin/cc1" in text
 
 
 def test_what_is_unknown_is_not_zero(story):
     told = story("short.jsonl")
-    told.start(1, 0, "sh")
-    told.start(2, 1, "true")
+    told.start(1, "sh", at=0)
+    told.start(2, "true", parent=1, at=1)
     page, columns = described(told.end(5))
     assert columns["status"] == [0, -1]
     assert columns["running"] == [False, True]
@@ -222,17 +222,17 @@ def test_what_is_unknown_is_not_zero(story):
 
 def test_footprints_are_among_the_facts(story, build):
     told = story("mac.jsonl")
-    told.start(1, 0, "make")
-    told.memory(1, 1, 2048)
-    told.footprint(0, 1, 3072)
-    told.tick(1)
-    told.footprint(1, 2, 4096)
-    told.exit(1, 2)
+    told.start(1, "make", at=0)
+    told.memory(1, 2048, at=1)
+    told.footprints(3072, 1)
+    told.tick()
+    told.final_footprint(1, 4096, at=2)
+    told.exit(1, 0, by_event=True)
     facts = {fact.name: (fact.value, fact.how) for fact in described(told.end(5))[0].facts}
-    how = "compressed memory counted, at 0.00 s, without 1 process"
+    how = "at 0.00 s, compressed memory counted; without 1 process that could not be read"
     assert facts["Peak total footprint"] == ("3.0 MiB", how)
     assert facts["Largest footprint"] == ("4.0 MiB", "make, pid 101, exact")
-    assert facts["Peak total"][0] == "2.0 MiB"
+    assert facts["Peak total RSS"][0] == "2.0 MiB"
     assert not [fact for fact in described(build)[0].facts if "footprint" in fact.name]
 
 
@@ -257,9 +257,9 @@ def test_too_many_processes_are_left_out_and_that_is_said(build, monkeypatch):
 
 def test_a_recording_that_was_cut_short_says_so(story):
     told = story("cut.jsonl")
-    told.start(1, 0, "make")
-    told.memory(1, 1, 2048)
-    told.tick(10)
+    told.start(1, "make", at=0)
+    told.memory(1, 2048, at=1)
+    told.tick(at=10)
     page, _ = described(told.cut_short())
     assert page.document["cut_short"]
     assert any("the recording ends here" in note for note in page.notes)
@@ -308,12 +308,12 @@ class Elements(HTMLParser):
 @pytest.fixture
 def hostile(story) -> Path:
     told = story("<b>&.jsonl", "make", *(text.replace("\0", "") for text in HOSTILE))
-    told.start(1, 0, "make")
+    told.start(1, "make", at=0)
     for serial, text in enumerate(HOSTILE, 2):
         word = text.replace("\0", "").replace("\ud800", "")
-        told.start(serial, serial, f"/bin/{word.replace('/', '-')[:200]}", word)
-        told.memory(serial, serial + 0.5, 1000 + serial)
-    told.tick(20)
+        told.start(serial, f"/bin/{word.replace('/', '-')[:200]}", word, parent=1, at=serial)
+        told.memory(serial, 1000 + serial, at=serial + 0.5)
+    told.tick(at=20)
     return told.end(30)
 
 

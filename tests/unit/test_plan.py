@@ -8,7 +8,8 @@ from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,15 +18,15 @@ from hypothesis import strategies as st
 from memwatch.analysis.plan import MARGIN, Plan
 from memwatch.analysis.workload import MOST_STEPS, NoTasks, Steps, Task, Wait, Workload, workload
 from memwatch.model.filters import Filter, apply
-from memwatch.model.observations import INHERITED
 from memwatch.storage import profile_json_writer
 from memwatch.storage.load import load
+from support.scripted import ScriptedRecording
 
 MS = 1_000_000
 MIB = 1 << 20
 
 
-def read(path: Any, worker: str | None = None) -> Workload:
+def read(path: Path, worker: str | None = None) -> Workload:
     results = load(str(path), tracks=True)
     pattern = re.compile(worker) if worker is not None else None
     return workload(results.profile, results.tracks, pattern)
@@ -39,9 +40,9 @@ def peaks(work: Workload) -> list[int]:
 class Build:
     """A recorded job of processes that hold one size all their life. Times are ms, sizes KiB."""
 
-    def __init__(self, story: Callable[..., Any], name: str = "x.jsonl") -> None:
-        self._story = story(name)
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+    def __init__(self, story: Callable[..., ScriptedRecording], name: str = "x.jsonl") -> None:
+        self.story = story(name)
+        self._later: list[tuple[float, int, Callable[[], object]]] = []
         self._next = 1
         self.ends: dict[int, float] = {}
 
@@ -50,27 +51,32 @@ class Build:
     ) -> int:
         serial = self._next
         self._next += 1
-        told = self._story
+        told = self.story
 
         def start() -> None:
-            told.start(serial, begin, *argv, parent=parent)
+            told.start(serial, *argv, parent=parent if serial > 1 else None, at=begin)
             if sampled:
-                told.memory(serial, begin, size)
+                told.memory(serial, size, at=begin)
 
         def stop() -> None:
-            told.exact(serial, end, size)
-            told.exit(serial, end)
+            told.final(serial, size, at=end)
+            told.exit(serial, 0, by_event=True, at=end)
 
-        self._events += [(begin, 1, start), (end, 0, stop)]
+        self._later += [(begin, 1, start), (end, 0, stop)]
         self.ends[serial] = end
         return serial
 
-    def finish(self) -> Any:
+    def at(self, time: float, tell: Callable[[], object]) -> None:
+        """What is told at its time, when all that was before has been told."""
+        self._later.append((time, 1, tell))
+
+    def finish(self) -> Path:
         whole = max(self.ends.values())
-        self._events += [(at, 2, lambda at=at: self._story.tick(at)) for at in range(0, int(whole))]
-        for _, _, tell in sorted(self._events, key=lambda event: event[:2]):
+        for time in range(int(whole)):
+            self._later.append((time, 2, partial(self.story.tick, at=time)))
+        for _, _, tell in sorted(self._later, key=lambda each: each[:2]):
             tell()
-        return self._story.end(whole)
+        return self.story.end(whole)
 
 
 def make(build: Build, tasks: list[tuple[float, float, int]], until: float) -> None:
@@ -187,35 +193,33 @@ def test_a_process_that_no_sample_saw_held_its_peak_all_its_life(story):
 @pytest.mark.parametrize("executes", [True, False])
 def test_memory_between_fork_and_exec_is_the_parents(story, executes):
     told = story("x.jsonl")
-    told.start(1, 0, "python")
-    told.memory(1, 0, 900_000)
+    told.start(1, "python", at=0)
+    told.memory(1, 900_000)
     for serial, begin in ((2, 10), (3, 60)):
-        told.start(serial, begin, "python", parent=1)
-        *fields, valid, pid, ppid = told._records[-1]
-        told._records[-1] = (*fields, valid | INHERITED, pid, ppid)
-        told.memory(serial, begin, 900_000)
+        told.start(serial, parent=1, at=begin).execute(serial, "python", inherited=True)
+        told.memory(serial, 900_000, at=begin)
         if executes:
-            told.execute(serial, begin + 5, "cc")
-        told.memory(serial, begin + 5, 1000)
-        told.memory(serial, begin + 20, 3000)
-        told.exit(serial, begin + 40)
-    told.tick(110)
-    told.exit(1, 120)
+            told.execute(serial, "cc", at=begin + 5)
+        told.memory(serial, 1000, at=begin + 5)
+        told.memory(serial, 3000, at=begin + 20)
+        told.exit(serial, 0, by_event=True, at=begin + 40)
+    told.tick(at=110)
+    told.exit(1, 0, by_event=True, at=120)
     # Without an exec it is the worker's own, as far as RSS goes.
     assert peaks(read(told.end(120))) == [3000 if executes else 900_000] * 2
 
 
 def test_the_highest_sample_is_raised_to_the_peak(story):
     told = story("x.jsonl")
-    told.start(1, 0, "make")
+    told.start(1, "make", at=0)
     for serial in (2, 3):
-        told.start(serial, 0, "cc", parent=1)
+        told.start(serial, "cc", parent=1, at=0)
         for at, size in ((2, 100), (10, 700), (20, 500)):
-            told.memory(serial, at, size)
-        told.exact(serial, 30, 900)
-        told.exit(serial, 30)
-    told.tick(30)
-    told.exit(1, 30)
+            told.memory(serial, size, at=at)
+        told.final(serial, 900, at=30)
+        told.exit(serial, 0, by_event=True)
+    told.tick(at=30)
+    told.exit(1, 0, by_event=True)
     first, _ = read(told.end(30)).tasks
     assert [time // MS for time in first.memory.times] == [0, 10, 20, 30]
     assert [size >> 10 for size in first.memory.sizes] == [100, 900, 500, 0]
@@ -227,9 +231,9 @@ def test_what_a_task_left_behind_is_not_the_tasks(story):
     build.run(0, 200, 1000, "make")
     first = build.run(0, 100, 2000, "cc")
     build.run(100, 200, 2000, "cc")
-    told = build._story
-    build._events.append((5, 1, lambda: told.start(50, 5, "server", parent=first)))
-    build._events.append((6, 1, lambda: told.memory(50, 6, 7000)))
+    told = build.story
+    build.at(5, lambda: told.start(50, "server", parent=first, at=5))
+    build.at(6, lambda: told.memory(50, 7000, at=6))
     work = read(build.finish())
     assert peaks(work) == [2000, 2000]
     assert work.rest.most(work.begin, work.end) == 8000 << 10
@@ -238,8 +242,8 @@ def test_what_a_task_left_behind_is_not_the_tasks(story):
 def test_tasks_that_had_not_ended(story):
     build = Build(story)
     make(build, [(0, 50, 900), (50, 100, 900)], 100)
-    told = build._story
-    build._events.append((60, 1, lambda: told.start(50, 60, "cc", parent=1)))
+    told = build.story
+    build.at(60, lambda: told.start(50, "cc", parent=1, at=60))
     work = read(build.finish())
     assert work.unended == 1
     assert work.unknown == 1
@@ -263,14 +267,14 @@ def test_json_without_samples(story):
 
 def test_long_series_are_thinned_to_their_highest(story):
     told = story("x.jsonl")
-    told.start(1, 0, "make")
+    told.start(1, "make", at=0)
     for serial in (2, 3):
-        told.start(serial, 0, "cc", parent=1)
+        told.start(serial, "cc", parent=1, at=0)
         for at in range(2000):
-            told.memory(serial, at, 1000 + at * 37 % 1000)
-        told.exit(serial, 2000)
-    told.tick(2000)
-    told.exit(1, 2000)
+            told.memory(serial, 1000 + at * 37 % 1000, at=at)
+        told.exit(serial, 0, by_event=True, at=2000)
+    told.tick(at=2000)
+    told.exit(1, 0, by_event=True)
     task, _ = read(told.end(2000)).tasks
     assert len(task.memory.times) <= MOST_STEPS + 1
     assert task.memory.sizes[-1] == 0
@@ -382,7 +386,7 @@ def tasks(draw: st.DrawFn) -> Task:
     return Task(draw(st.integers(0, 100)), length, memory, max(values))
 
 
-def workload_of(chosen: list[Task], rest: int = 0, **other: Any) -> Workload:
+def workload_of(chosen: list[Task], rest: int = 0, **other: object) -> Workload:
     chosen = sorted(chosen)
     end = max(task.begin + task.length for task in chosen)
     known = {
@@ -486,7 +490,7 @@ def test_the_rest_alone_can_be_the_peak():
     assert Plan(work).forecast(3).peak == 99 * MIB
 
 
-def pool(*peaks: int, **other: Any) -> Workload:
+def pool(*peaks: int, **other: object) -> Workload:
     """Workers that hold so many MiB side by side, all their life."""
     chosen = [
         Task(0, 9, Steps(array("q", [0, 9]), array("q", [peak * MIB, 0])), peak * MIB)

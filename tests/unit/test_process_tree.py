@@ -14,73 +14,44 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memwatch.analysis.tree import Branch, Subtrees, grow
-from memwatch.model.job import Job
 from memwatch.model.observations import (
-    EXITED,
-    HAS_PARENT,
-    HAS_RSS,
-    IMAGE,
-    MEMORY,
-    STARTED,
-    TICK,
-    Batch,
-    Observation,
     ProgramText,
 )
 from memwatch.model.processes import EVENTS, EXACT, NO_PEAK, NO_USAGE, Peak, Process, Program
+from support.scripted import Script
 
 # What subtrees held
 
 
-def started(serial: int, parent: int = 0) -> Observation:
-    return (0, serial, parent, 0, STARTED, HAS_PARENT if parent else 0, serial, parent)
-
-
-def held(serial: int, rss: int) -> Observation:
-    return (0, serial, rss, 0, MEMORY, HAS_RSS, serial, 0)
-
-
-def ended(serial: int) -> Observation:
-    return (0, serial, 0, 0, EXITED, 0, serial, 0)
-
-
-def tick(time: int) -> Observation:
-    return (time, 0, 0, 0, TICK, 0, 0, 0)
-
-
-def subtrees(*records: Observation) -> Subtrees:
+def subtrees(script: Script) -> Subtrees:
     made = Subtrees()
-    made.apply(Batch(records, b""))
+    made.apply(script.batch())
     return made
 
 
 def test_a_subtree_is_what_was_held_at_one_time() -> None:
-    made = subtrees(
-        *(started(1), held(1, 10), started(2, 1), held(2, 100), tick(1)),
-        *(ended(2), started(3, 1), held(3, 70), tick(2), held(1, 30), tick(3)),
-    )
+    script = Script().start(1).memory(1, 10).start(2, parent=1).memory(2, 100).tick()
+    script.exit(2).start(3, parent=1).memory(3, 70).tick().memory(1, 30).tick()
+    made = subtrees(script)
     assert [made.peak(serial) for serial in (1, 2, 3)] == [110, 100, 70]
 
 
 def test_only_ticks_count() -> None:
     """What is between two of them need not have been there at one time."""
-    made = subtrees(started(1), held(1, 50), held(1, 20), tick(1), held(1, 90))
+    made = subtrees(Script().start(1).memory(1, 50).memory(1, 20).tick().memory(1, 90))
     assert made.peak(1) == 20
 
 
 def test_a_parent_that_is_heard_of_later_gets_all_that_is_below() -> None:
-    made = subtrees(
-        *(started(1), held(1, 1), started(2), held(2, 10), started(3, 2), held(3, 100), tick(1)),
-        *(started(2, 1), held(3, 200), tick(2)),
-    )
+    script = Script().start(1).memory(1, 1).start(2).memory(2, 10)
+    script.start(3, parent=2).memory(3, 100).tick()
+    made = subtrees(script.start(2, parent=1).memory(3, 200).tick())
     assert (made.peak(1), made.peak(2)) == (211, 210)
 
 
 def test_nobody_is_above_himself() -> None:
-    made = subtrees(
-        *(started(1), started(2, 1), started(1, 2), held(2, 5), tick(1)),
-        *(started(3, 3), held(3, 7), tick(2)),
-    )
+    script = Script().start(1).start(2, parent=1).start(1, parent=2).memory(2, 5).tick()
+    made = subtrees(script.start(3, parent=3).memory(3, 7).tick())
     assert [made.peak(serial) for serial in (1, 2, 3)] == [5, 5, 7]
 
 
@@ -91,7 +62,7 @@ def test_what_was_never_heard_of_held_nothing() -> None:
 @pytest.mark.parametrize(("serial", "parent"), [(0, 0), (-1, 0), (2, -1), (1 << 40, 1)])
 def test_serial_numbers_that_are_none(serial: int, parent: int) -> None:
     with pytest.raises(IndexError):
-        subtrees(started(1), started(serial, parent))
+        subtrees(Script().start(1).start(serial, parent=parent))
 
 
 ACTIONS = st.lists(
@@ -107,11 +78,10 @@ ACTIONS = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(ACTIONS)
 def test_subtrees_agree_with_a_recount(actions: list[tuple[str, int, int]]) -> None:
-    records = [started(1)]
+    script = Script().start(1)
     parents = {1: 0}
     now = {1: 0}
     highest: dict[int, int] = {}
-    time = 0
 
     def above(serial: int) -> Iterator[int]:
         while serial:
@@ -124,25 +94,27 @@ def test_subtrees_agree_with_a_recount(actions: list[tuple[str, int, int]]) -> N
             new = len(parents) + 1
             parents[new] = serial if action == "start" else 0
             now[new] = 0
-            records.append(started(new, parents[new]))
+            script.start(new, parent=parents[new])
         elif action == "adopt":
             other = 1 + size % len(parents)
-            records.append(started(serial, other))
+            script.start(serial, parent=other)
             if not parents[serial] and serial not in above(other):
                 parents[serial] = other
         elif action in ("hold", "end"):
             now[serial] = size if action == "hold" else 0
-            records.append(held(serial, size) if action == "hold" else ended(serial))
+            if action == "hold":
+                script.memory(serial, size)
+            else:
+                script.exit(serial)
         else:
-            time += 1
-            records.append(tick(time))
+            script.tick()
             sums = dict.fromkeys(parents, 0)
             for each, rss in now.items():
                 for upper in above(each):
                     sums[upper] += rss
             for each, total in sums.items():
                 highest[each] = max(highest.get(each, 0), total)
-    made = subtrees(*records)
+    made = subtrees(script)
     assert {each: made.peak(each) for each in parents} == {
         each: highest.get(each, 0) for each in parents
     }
@@ -150,13 +122,14 @@ def test_subtrees_agree_with_a_recount(actions: list[tuple[str, int, int]]) -> N
 
 def test_ten_thousand_levels() -> None:
     depth = 10_000
-    records = [started(1)]
+    script = Script().start(1)
     for serial in range(2, depth + 1):
-        records.append(started(serial, serial - 1))
-    for time in (1, 2):
-        records += [held(serial, time) for serial in range(1, depth + 1)]
-        records.append(tick(time))
-    made = subtrees(*records)
+        script.start(serial, parent=serial - 1)
+    for size in (1, 2):
+        for serial in range(1, depth + 1):
+            script.memory(serial, size)
+        script.tick()
+    made = subtrees(script)
     assert (made.peak(1), made.peak(depth)) == (2 * depth, 2)
 
 
@@ -201,7 +174,10 @@ BUILD = [
 
 
 def test_siblings_that_are_alike_are_one_line() -> None:
-    together = subtrees(*(started(each.serial, each.parent or 0) for each in BUILD))
+    script = Script()
+    for each in BUILD:
+        script.start(each.serial, parent=each.parent)
+    together = subtrees(script)
     assert outline(grow(BUILD, together)) == [
         (
             *("make", 1, 5, 60, 5, 5),
@@ -334,19 +310,19 @@ MIB = 1 << 20
 def recorded(story, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
     """make with three compilers, two at a time, in a recording."""
     told = story("x.jsonl", "make", "-j2")
-    told.start(1, 0, "make", "-j2")
-    told.memory(1, 0, 2048)
-    told.tick(1)
+    told.start(1, "make", "-j2", at=0)
+    told.memory(1, 2048)
+    told.tick(at=1)
     for serial in (2, 3):
-        told.start(serial, 2, "cc1", f"{serial}.c")
-        told.memory(serial, 2, 10240 * serial)
-    told.tick(3)
-    told.exit(2, 4)
-    told.start(4, 4, "cc1", "4.c")
-    told.memory(4, 4, 5120)
-    told.start(5, 4, "ld", "-o", "program", parent=4)
-    told.memory(5, 4, 1024)
-    told.tick(5)
+        told.start(serial, "cc1", f"{serial}.c", parent=1, at=2)
+        told.memory(serial, 10240 * serial)
+    told.tick(at=3)
+    told.exit(2, 0, by_event=True, at=4)
+    told.start(4, "cc1", "4.c", parent=1)
+    told.memory(4, 5120)
+    told.start(5, "ld", "-o", "program", parent=4)
+    told.memory(5, 1024)
+    told.tick(at=5)
     told.end(6)
     return tmp_path
 
@@ -410,12 +386,12 @@ def test_filtered(recorded: Path) -> None:
 
 def test_deep_trees_stay_within_the_terminal(story, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     told = story("deep.jsonl", "sh")
-    told.start(1, 0, "sh", "0")
-    told.memory(1, 0, 100)
+    told.start(1, "sh", "0", at=0)
+    told.memory(1, 100)
     for serial in range(2, 1500):
-        told.start(serial, 0, "sh", f"{serial} " * 50, parent=serial - 1)
-        told.memory(serial, 0, 100)
-    told.tick(1)
+        told.start(serial, "sh", f"{serial} " * 50, parent=serial - 1, at=0)
+        told.memory(serial, 100)
+    told.tick(at=1)
     told.end(2)
     result = memwatch("report", "deep.jsonl", "--tree", "--top", "all", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -450,15 +426,9 @@ def test_nothing_of_it_with_json(tmp_path: Path) -> None:
 
 
 def test_the_root_holds_what_the_job_held() -> None:
-    text = b"sh\0/bin/sh\0sh\0"
-    records = []
-    for serial, parent in ((1, 0), (2, 1), (3, 2)):
-        records.append(started(serial, parent))
-        records.append((0, serial, 0, len(text), IMAGE, 0, serial, 0))
-        records.append(held(serial, 10 * serial))
-    records.append((5, 0, 60, 3, TICK, 0, 0, 0))
-    batch = Batch(records, text)
-    job, made = Job(), Subtrees()
-    job.apply(batch)
-    made.apply(batch)
+    script = Script()
+    for serial, parent in ((1, None), (2, 1), (3, 2)):
+        script.start(serial, "sh", parent=parent).memory(serial, 10 * serial)
+    script.tick(at=5)
+    job, made = script.job(finish=False), subtrees(script)
     assert made.peak(1) == job.max_total == 60

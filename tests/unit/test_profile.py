@@ -4,23 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
-from memwatch.model.observations import (
-    EXITED,
-    FINAL,
-    FOOTPRINT,
-    HAS_FOOTPRINT,
-    HAS_RSS,
-    HAS_WATERMARK,
-    MEMORY,
-    PSS,
-    STARTED,
-    TICK,
-    TICK_PARTIAL,
-    Batch,
-    Observation,
-)
 from memwatch.model.profile import (
     Beginning,
     Clock,
@@ -30,8 +14,8 @@ from memwatch.model.profile import (
     SourceOutcome,
     from_job,
 )
+from support.scripted import MIB, NO_LIMIT, Script
 
-MIB = 1 << 20
 LIMIT = 1000 * MIB
 
 
@@ -49,19 +33,15 @@ def profile(
     limit: int | None = LIMIT,
 ) -> Profile:
     """Of a job of one process; sizes in MiB."""
-    records: list[Observation] = [(1, 1, 0, 0, STARTED, 0, 101, 1)]
+    script = Script(size_unit=MIB).start(1, at=1)
     if total is not None:
-        records.append((1, 1, total * MIB, 0, MEMORY, HAS_RSS, 101, 0))
-        records.append((1, 0, total * MIB, 1, TICK, HAS_RSS, 0, 0))
+        script.memory(1, total).tick()
     if pss is not None:
-        flags = TICK_PARTIAL if unread else 0
-        records.append((1, pss_rss * MIB, pss * MIB, unread, PSS, flags, 0, 0))
+        script.pss(pss, rss=pss_rss, unread=unread)
     if final is not None:
-        records.append((2, 1, 0, final * MIB, MEMORY, HAS_WATERMARK | FINAL, 101, 0))
-    job = Job()
-    job.apply(Batch(records, b""))
+        script.final(1, final, at=2)
     return from_job(
-        job,
+        script.job(finish=False),
         Beginning(("job",), Clock(0, 0), 0, 1),
         Ending(
             3,
@@ -121,22 +101,16 @@ def test_there_is_no_advice_where_all_peaks_are_exact() -> None:
 
 
 def test_footprints_are_counted_by_how_they_are_known() -> None:
-    records: list[Observation] = []
+    script = Script(size_unit=MIB)
     for serial in (1, 2, 3):
-        records.append((1, serial, 0, 0, STARTED, 0, 100 + serial, 1))
+        script.start(serial, at=1)
     # The first one has ended before any could be read.
-    records.append((2, 1, 0, 0, EXITED, 0, 101, 0))
-    records.append((2, 2, 5 * MIB, 6 * MIB, FOOTPRINT, HAS_FOOTPRINT | HAS_WATERMARK, 102, 0))
-    records.append((2, 0, 5 * MIB, 1, FOOTPRINT, HAS_FOOTPRINT, 0, 0))
-    records.append((2, 0, 0, 2, TICK, HAS_RSS, 0, 0))
-    records.append((3, 2, 0, 8 * MIB, FOOTPRINT, HAS_WATERMARK | FINAL, 102, 0))
-    records.append((3, 2, 0, 0, EXITED, 0, 102, 0))
-    job = Job()
-    job.apply(Batch(records, b""))
+    script.exit(1, at=2).footprint(2, 5, 6).footprints(5, 1).tick()
+    script.final_footprint(2, 8, at=3).exit(2)
     seen = from_job(
-        job,
+        script.job(finish=False),
         Beginning(("job",), Clock(0, 0), 0, 1, "darwin"),
-        Ending(4, 0, Overhead(0, None), MemoryLimit(*(None,) * 6)),
+        Ending(4, 0, Overhead(0, None), NO_LIMIT),
     )
     assert seen.backend == "darwin"
     assert seen.max_total_footprint == (5 * MIB, 2, 1)
@@ -145,7 +119,7 @@ def test_footprints_are_counted_by_how_they_are_known() -> None:
     assert seen.largest_footprint.pid == 102
     # That is enough to tell of, though no resident size was seen.
     assert seen.was_seen
-    assert seen.most_rss is None
+    assert seen.total_rss.size is None
 
 
 def test_most_systems_keep_no_footprint() -> None:
@@ -177,7 +151,7 @@ def in_mib(size: int | None) -> float | None:
 )
 def test_what_the_job_held_at_least(total: int | None, final: int | None, most: int | None) -> None:
     seen = profile(total, final=final)
-    assert in_mib(seen.most_rss) == most
+    assert in_mib(seen.total_rss.size) == most
     assert in_mib(seen.max_total_rss) == total
     assert in_mib(seen.headroom) == (None if most is None else 1000 - most)
     assert profile(total, final=final, limit=None).headroom is None
@@ -199,7 +173,7 @@ def test_shared_pages_count_once_if_they_were_counted_at_the_peak(
     pss: int, rss: int, at_peak: bool, left: int
 ) -> None:
     seen = profile(100, pss=pss, pss_rss=rss)
-    assert seen.pss_at_peak == at_peak
+    assert seen.total_pss.at_peak == at_peak
     assert in_mib(seen.headroom) == left
 
 
@@ -219,18 +193,18 @@ def test_a_sum_that_can_stand_beside_that_of_another_run(
     pss: int | None, rss: int, unread: int, measured: int | None
 ) -> None:
     seen = profile(100, pss=pss, pss_rss=rss, unread=unread)
-    assert in_mib(seen.measured_pss) == measured
+    assert in_mib(seen.total_pss.comparable) == measured
 
 
 def test_a_peak_between_two_samples_has_no_sum() -> None:
     seen = profile(100, pss=40, pss_rss=100, final=300)
-    assert not seen.pss_at_peak
+    assert not seen.total_pss.at_peak
     assert in_mib(seen.headroom) == 700
 
 
 def test_no_sum_is_at_no_peak() -> None:
-    assert not profile(100).pss_at_peak
-    assert not profile().pss_at_peak
+    assert not profile(100).total_pss.at_peak
+    assert not profile().total_pss.at_peak
 
 
 def test_headroom_is_negative_where_shared_pages_counted_more_than_once() -> None:

@@ -1,8 +1,6 @@
 """Summary, CSV and JSON of scripted jobs, compared with the files in tests/golden to the letter.
 
-After a change that is meant to change a report, write the files anew, and read the difference:
-
-    MEMWATCH_WRITE_GOLDEN=1 pytest tests/unit/test_reports.py; git diff tests/golden
+support/golden.py says how the files are written anew.
 """
 
 from __future__ import annotations
@@ -10,47 +8,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from memwatch.model.filters import Filter, Shown, apply
 from memwatch.model.job import Job
-from memwatch.model.limits import NO_LIMITS, Breach, Guard, LimitOutcome, Limits
+from memwatch.model.limits import NO_LIMITS, Guard, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
     BY_HOOK,
     BY_RECORD,
-    CPU,
-    EXITED,
-    FINAL,
-    FOOTPRINT,
-    HAS_ARGV,
-    HAS_CPU,
-    HAS_EXE,
-    HAS_FOOTPRINT,
-    HAS_IO,
-    HAS_PARENT,
-    HAS_RSS,
-    HAS_START,
-    HAS_STATUS,
-    HAS_WATERMARK,
-    IMAGE,
-    INHERITED,
-    IO,
-    MEMORY,
-    PSS,
-    STARTED,
-    TICK,
     TICK_LATE,
     TICK_PARTIAL,
-    Batch,
-    Observation,
 )
 from memwatch.model.profile import (
     Beginning,
@@ -65,8 +38,9 @@ from memwatch.reports import csv_report, summary
 from memwatch.storage import profile_json_writer
 from memwatch.storage.profile_json import from_json
 from memwatch.units import printable
-
-GOLDEN = Path(__file__).parent.parent / "golden"
+from support.golden import check_golden
+from support.paths import GOLDEN
+from support.scripted import Script
 
 MS = 1_000_000
 MIB = 1 << 20
@@ -87,112 +61,15 @@ NOBODY = (
 )
 
 
-class Story:
-    """A job told step by step. Times are milliseconds since its start, sizes MiB."""
+class Story(Script):
+    """A job whose profile is reported. Times are milliseconds since its start, sizes MiB."""
 
     def __init__(self, *command: str, interval: float = 10, limits: Limits = NO_LIMITS) -> None:
-        self.command = command
+        super().__init__(
+            *command, time_unit=MS, size_unit=MIB, origin=START, first_pid=8000, outside=7000
+        )
         self.interval = interval
-        self.job = Job(timeline=True)
         self.limits = limits
-        self.breaches: list[Breach] = []
-        self.accounts = Guard(self.job, limits, self.breaches.append)
-        self.now = START
-        self.rss: dict[int, float] = {}
-        self.footprints: dict[int, float] = {}
-        self.parents: dict[int, int] = {}
-        self.status: int | None = None
-
-    def _tell(self, record: Observation, text: bytes = b"") -> None:
-        self.accounts.apply(Batch([record], text))
-
-    def start(
-        self, serial: int, parent: int | None = None, *, known: bool = True, found_by: int = 0
-    ) -> None:
-        self.parents[serial] = parent or 0
-        self.rss[serial] = 0
-        ppid = 8000 + parent if parent else 7000
-        valid = (HAS_PARENT if parent else 0) | (HAS_START if known else 0) | found_by
-        record = (self.now, serial, parent or 0, self.now, STARTED, valid, 8000 + serial, ppid)
-        self._tell(record)
-
-    def run(self, serial: int, *argv: str | bytes, name: str = "", inherited: bool = False) -> None:
-        words = [os.fsencode(word) for word in argv]
-        base = name.encode() or words[0].rsplit(b"/", 1)[-1]
-        text = base + b"\0/usr/bin/" + base + b"\0" + b"".join(word + b"\0" for word in words)
-        valid = HAS_EXE | HAS_ARGV | (INHERITED if inherited else 0)
-        self._tell((self.now, serial, 0, len(text), IMAGE, valid, 8000 + serial, 0), text)
-
-    def memory(self, serial: int, size: float, watermark: float = 0) -> None:
-        self.rss[serial] = size
-        valid = HAS_RSS | (HAS_WATERMARK if watermark else 0)
-        sizes = (round(size * MIB), round(watermark * MIB))
-        self._tell((self.now, serial, *sizes, MEMORY, valid, 8000 + serial, 0))
-
-    def final(self, serial: int, size: float) -> None:
-        """The high-water mark of the program that it runs, at its end."""
-        mark = round(size * MIB)
-        valid = HAS_WATERMARK | FINAL
-        self._tell((self.now, serial, 0, mark, MEMORY, valid, 8000 + serial, 0))
-
-    def footprint(self, serial: int, size: float, mark: float) -> None:
-        """As macOS has it: now, and the highest of its program so far."""
-        self.footprints[serial] = size
-        sizes = (round(size * MIB), round(mark * MIB))
-        valid = HAS_FOOTPRINT | HAS_WATERMARK
-        self._tell((self.now, serial, *sizes, FOOTPRINT, valid, 8000 + serial, 0))
-
-    def final_footprint(self, serial: int, mark: float) -> None:
-        self.footprints[serial] = 0
-        valid = HAS_WATERMARK | FINAL
-        self._tell((self.now, serial, 0, round(mark * MIB), FOOTPRINT, valid, 8000 + serial, 0))
-
-    def used(self, serial: int, user: float, system: float, read: float, written: float) -> None:
-        """In all its life: milliseconds of CPU time, MiB of storage."""
-        times = (round(user * MS), round(system * MS))
-        sizes = (round(read * MIB), round(written * MIB))
-        self._tell((self.now, serial, *times, CPU, HAS_CPU, 8000 + serial, 0))
-        self._tell((self.now, serial, *sizes, IO, HAS_IO, 8000 + serial, 0))
-
-    def pss(self, size: float, *, rss: float, at: float, unread: int = 0) -> None:
-        """Shared pages counted once, after the tick at that time with that total."""
-        sizes = (round(rss * MIB), round(size * MIB))
-        flags = TICK_PARTIAL if unread else 0
-        self._tell((START + round(at * MS), *sizes, unread, PSS, flags, 0, 0))
-
-    def new(
-        self,
-        serial: int,
-        parent: int | None,
-        size: float,
-        *argv: str | bytes,
-        inherited: bool = False,
-        found_by: int = 0,
-    ) -> None:
-        """A process that is running `argv` when it is first seen."""
-        self.start(serial, parent, found_by=found_by)
-        self.run(serial, *argv, inherited=inherited)
-        self.memory(serial, size)
-
-    def end(self, serial: int, status: int | None = None, *, known: bool = False) -> None:
-        """`known`: the kernel told of its end."""
-        del self.rss[serial]
-        self.footprints.pop(serial, None)
-        valid = (0 if status is None else HAS_STATUS) | (BY_EVENT if known else 0)
-        self._tell((self.now, serial, status or 0, 0, EXITED, valid, 8000 + serial, 0))
-        if serial == 1:
-            self.status = status
-
-    def tick(self, milliseconds: float, *, flags: int = 0, skipped: int = 0) -> None:
-        """The end of what is told at one time; what follows is told at the next."""
-        if self.footprints:
-            total = sum(round(size * MIB) for size in self.footprints.values())
-            unread = len(self.rss) - len(self.footprints)
-            self._tell((self.now, 0, total, unread, FOOTPRINT, HAS_FOOTPRINT, 0, 0))
-        total = sum(round(size * MIB) for size in self.rss.values())
-        flags |= HAS_RSS
-        self._tell((self.now, skipped, total, len(self.rss), TICK, flags, 0, 0))
-        self.now = START + round(milliseconds * MS)
 
     def on_a_mac(self, *, unreadable: int = 0, kqueue: bool = True) -> Profile:
         reason = None if kqueue else "it takes a descriptor"
@@ -221,11 +98,13 @@ class Story:
         survivors: tuple[int, ...] = (),
         backend: str = "linux",
     ) -> Profile:
+        job, breaches = Job(timeline=True), []
+        Guard(job, self.limits, breaches.append).apply(self.batch())
         outcome = LimitOutcome(
-            self.limits, kill, tuple(self.breaches), kill and bool(self.breaches), killed, survivors
+            self.limits, kill, tuple(breaches), kill and bool(breaches), killed, survivors
         )
         return from_job(
-            self.job,
+            job,
             # 2025-11-20T18:02:34.123Z
             Beginning(
                 self.command,
@@ -235,7 +114,7 @@ class Story:
                 backend,
             ),
             Ending(
-                self.now,
+                START + round(self.now * MS),
                 self.status,
                 Overhead(12 * MS, 17 * MIB),
                 memory_limit,
@@ -257,288 +136,288 @@ class Story:
 def build() -> Profile:
     """make -j2: forks on their way to an exec, drivers, compilers, an assembler, a linker."""
     story = Story("make", "-j2", "CFLAGS=-O2 -g", "all")
-    story.new(1, None, 4, "make", "-j2", "CFLAGS=-O2 -g", "all")
-    story.tick(10)
-    story.new(2, 1, 4, "make", "-j2", inherited=True)
-    story.new(3, 1, 1.5, "/usr/bin/gcc", "-c", "parser.c")
-    story.tick(20)
-    story.run(2, "/usr/bin/gcc", "-c", "lexer.c", "-o", "build/objects/lexer.o")
+    story.new(1, 4, "make", "-j2", "CFLAGS=-O2 -g", "all")
+    story.tick(then=10)
+    story.new(2, 4, "make", "-j2", parent=1, inherited=True)
+    story.new(3, 1.5, "/usr/bin/gcc", "-c", "parser.c", parent=1)
+    story.tick(then=20)
+    story.execute(2, "/usr/bin/gcc", "-c", "lexer.c", "-o", "build/objects/lexer.o")
     story.memory(2, 1.5)
-    story.new(4, 2, 30, "/usr/libexec/gcc/cc1", "-quiet", "lexer.c")
-    story.new(5, 3, 60, "/usr/libexec/gcc/cc1", "-quiet", "parser.c")
-    story.tick(30)
+    story.new(4, 30, "/usr/libexec/gcc/cc1", "-quiet", "lexer.c", parent=2)
+    story.new(5, 60, "/usr/libexec/gcc/cc1", "-quiet", "parser.c", parent=3)
+    story.tick(then=30)
     story.memory(4, 80, 96)
     story.memory(5, 912, 930.5)
-    story.new(6, 3, 3, "as", "-o", "parser.o")
-    story.new(7, 1, 1, "sh", "-c", "touch stamp")
-    story.new(8, 7, 1, "touch", "stamp")
-    story.new(9, 1, 0.75, "pkg-config", "--libs", "zlib")
-    story.tick(40)
+    story.new(6, 3, "as", "-o", "parser.o", parent=3)
+    story.new(7, 1, "sh", "-c", "touch stamp", parent=1)
+    story.new(8, 1, "touch", "stamp", parent=7)
+    story.new(9, 0.75, "pkg-config", "--libs", "zlib", parent=1)
+    story.tick(then=40)
     for serial in (9, 8, 7, 6, 5, 4, 3, 2):
-        story.end(serial)
-    story.new(10, 1, 200, "ld", "-o", "program")
-    story.tick(50)
-    story.end(10)
-    story.end(1, 0)
-    story.tick(201_400)
+        story.exit(serial)
+    story.new(10, 200, "ld", "-o", "program", parent=1)
+    story.tick(then=50)
+    story.exit(10)
+    story.exit(1, 0)
+    story.tick(then=201_400)
     return story.profile()
 
 
 def one_process() -> Profile:
     story = Story("python3", "train.py", interval=500)
-    story.new(1, None, 10, "python3", "train.py")
-    story.tick(500)
+    story.new(1, 10, "python3", "train.py")
+    story.tick(then=500)
     story.memory(1, 1500, 1536)
-    story.tick(1000)
-    story.end(1, 0)
-    story.tick(1250)
+    story.tick(then=1000)
+    story.exit(1, 0)
+    story.tick(then=1250)
     return story.profile()
 
 
 def nothing_seen() -> Profile:
     story = Story("true", interval=500)
-    story.tick(2)
+    story.tick(then=2)
     story.status = 0
     return story.profile()
 
 
 def killed() -> Profile:
     story = Story("./leak", "--forever")
-    story.new(1, None, 100, "./leak", "--forever")
-    story.tick(10)
+    story.new(1, 100, "./leak", "--forever")
+    story.tick(then=10)
     story.memory(1, 90_000)
-    story.tick(20)
-    story.end(1, 9)
-    story.tick(25)
+    story.tick(then=20)
+    story.exit(1, 9)
+    story.tick(then=25)
     return story.profile()
 
 
 def failed() -> Profile:
     story = Story("sh", "-c", "exit 3")
-    story.new(1, None, 1, "sh", "-c", "exit 3")
-    story.tick(1)
-    story.end(1, 3 << 8)
-    story.tick(2)
+    story.new(1, 1, "sh", "-c", "exit 3")
+    story.tick(then=1)
+    story.exit(1, 3 << 8)
+    story.tick(then=2)
     return story.profile()
 
 
 def status_unknown() -> Profile:
     story = Story("sh", "-c", "x")
-    story.new(1, None, 1, "sh", "-c", "x")
-    story.tick(10)
-    story.end(1)
-    story.tick(20)
+    story.new(1, 1, "sh", "-c", "x")
+    story.tick(then=10)
+    story.exit(1)
+    story.tick(then=20)
     return story.profile()
 
 
 def still_running() -> Profile:
     story = Story("sh", "-c", "server & sleep 1")
-    story.new(1, None, 1, "sh", "-c", "server & sleep 1")
-    story.new(2, 1, 50, "server", "--port", "80")
-    story.tick(10)
-    story.new(3, None, 20, "orphan")
-    story.tick(20)
-    story.end(1, 0)
-    story.tick(30)
+    story.new(1, 1, "sh", "-c", "server & sleep 1")
+    story.new(2, 50, "server", "--port", "80", parent=1)
+    story.tick(then=10)
+    story.new(3, 20, "orphan")
+    story.tick(then=20)
+    story.exit(1, 0)
+    story.tick(then=30)
     return story.profile()
 
 
 def unreadable() -> Profile:
     story = Story("sudo-like", "work")
-    story.new(1, None, 5, "sudo-like", "work")
-    story.start(2, 1, known=False)
-    story.tick(10, flags=TICK_PARTIAL)
-    story.end(2)
-    story.end(1, 0)
-    story.tick(20)
+    story.new(1, 5, "sudo-like", "work")
+    story.start(2, parent=1, start_known=False)
+    story.tick(flags=TICK_PARTIAL, then=10)
+    story.exit(2)
+    story.exit(1, 0)
+    story.tick(then=20)
     return story.profile(unreadable=1)
 
 
 def all_unreadable() -> Profile:
     story = Story("other-users-program")
-    story.start(1, None, known=False)
-    story.tick(10, flags=TICK_PARTIAL)
-    story.end(1, 0)
-    story.tick(20)
+    story.start(1, start_known=False)
+    story.tick(flags=TICK_PARTIAL, then=10)
+    story.exit(1, 0)
+    story.tick(then=20)
     return story.profile(unreadable=1)
 
 
 def sampling_error() -> Profile:
     story = Story("make")
-    story.new(1, None, 5, "make")
-    story.new(2, 1, 50, "cc1")
-    story.tick(10)
+    story.new(1, 5, "make")
+    story.new(2, 50, "cc1", parent=1)
+    story.tick(then=10)
     story.status = 0
-    story.now = START + 60_000 * MS
+    story.now = 60_000
     return story.profile(error="Cannot allocate memory")
 
 
 def sampling_never_began() -> Profile:
     story = Story("make")
-    story.now = START + 1000 * MS
+    story.now = 1000
     story.status = 0
     return story.profile(error="Too many open files")
 
 
 def many() -> Profile:
     story = Story("parallel", "./worker", ":::", *map(str, range(20)))
-    story.new(1, None, 8, "parallel", "./worker")
+    story.new(1, 8, "parallel", "./worker")
     for i in range(20):
-        story.new(2 + i, 1, 10 + i, f"./worker-{i:02}", str(i), "--verbose")
-    story.tick(10)
-    story.tick(20)
+        story.new(2 + i, 10 + i, f"./worker-{i:02}", str(i), "--verbose", parent=1)
+    story.tick(then=10)
+    story.tick(then=20)
     return story.profile()
 
 
 def hostile() -> Profile:
     story = Story("sh", "-c", "\x1b]0;owned\x07\x1b[2J\n\r\u202e x\udcff")
-    story.new(1, None, 2, "sh", "-c", "\x1b[2J\x1b[31m red\nnext line\ttab")
-    story.new(2, 1, 3, b"\xff\xfe\x9b2J", b"--\xe2\x80\xaeevil", b"\r\n")
-    story.new(3, 1, 4, 'name with spaces, comma and "quotes"', "=1+1", "a,b")
-    story.new(4, 1, 5, "x" * 300, "y" * 300)
-    story.tick(10)
-    story.end(4, None)
-    story.tick(20)
+    story.new(1, 2, "sh", "-c", "\x1b[2J\x1b[31m red\nnext line\ttab")
+    story.new(2, 3, b"\xff\xfe\x9b2J", b"--\xe2\x80\xaeevil", b"\r\n", parent=1)
+    story.new(3, 4, 'name with spaces, comma and "quotes"', "=1+1", "a,b", parent=1)
+    story.new(4, 5, "x" * 300, "y" * 300, parent=1)
+    story.tick(then=10)
+    story.exit(4, None)
+    story.tick(then=20)
     return story.profile()
 
 
 def late() -> Profile:
     story = Story("stress", interval=1)
-    story.new(1, None, 1, "stress")
+    story.new(1, 1, "stress")
     for tick in range(1, 2000):
-        story.tick(tick, flags=TICK_LATE if tick % 3 == 0 else 0, skipped=tick % 2)
+        story.tick(flags=TICK_LATE if tick % 3 == 0 else 0, skipped=tick % 2, then=tick)
     return story.profile(scanning=True)
 
 
 def programs_in_turn() -> Profile:
     """One process is three programs; the middle one was the largest."""
     story = Story("env", "python3", "big.py")
-    story.new(1, None, 1, "env", "python3", "big.py")
-    story.tick(10)
-    story.run(1, "python3", "big.py")
+    story.new(1, 1, "env", "python3", "big.py")
+    story.tick(then=10)
+    story.execute(1, "python3", "big.py")
     story.memory(1, 300)
-    story.tick(20)
-    story.run(1, "sleep", "1")
+    story.tick(then=20)
+    story.execute(1, "sleep", "1")
     story.memory(1, 1)
-    story.tick(30)
-    story.end(1, 0)
-    story.tick(40)
+    story.tick(then=30)
+    story.exit(1, 0)
+    story.tick(then=40)
     return story.profile()
 
 
 def exact() -> Profile:
     """As root: events and exit records tell of everything."""
     story = Story("sh", "-c", "cc x.c; ./a.out")
-    story.new(1, None, 1.5, "sh", "-c", "cc x.c; ./a.out", found_by=BY_EVENT)
-    story.tick(10)
-    story.new(2, 1, 30, "cc", "x.c", found_by=BY_EVENT)
-    story.tick(12.3456)
+    story.new(1, 1.5, "sh", "-c", "cc x.c; ./a.out", found_by=BY_EVENT)
+    story.tick(then=10)
+    story.new(2, 30, "cc", "x.c", parent=1, found_by=BY_EVENT)
+    story.tick(then=12.3456)
     story.pss(28.5, rss=31.5, at=10)
     # Between two ticks, so that only its record tells of its memory.
-    story.start(3, 2, found_by=BY_EVENT)
-    story.run(3, "ld", "x.o")
+    story.start(3, parent=2, found_by=BY_EVENT)
+    story.execute(3, "ld", "x.o")
     story.final(3, 80)
-    story.used(3, 3, 4, 0, 1.5)
-    story.end(3, 0, known=True)
+    story.cpu(3, 3, 4).io(3, 0, 1.5)
+    story.exit(3, 0, by_event=True)
     story.final(2, 33)
-    story.used(2, 8, 2, 0.5, 0)
-    story.end(2, 0, known=True)
-    story.tick(20)
-    story.new(4, 1, 9, "./a.out", found_by=BY_EVENT)
-    story.tick(30)
+    story.cpu(2, 8, 2).io(2, 0.5, 0)
+    story.exit(2, 0, by_event=True)
+    story.tick(then=20)
+    story.new(4, 9, "./a.out", parent=1, found_by=BY_EVENT)
+    story.tick(then=30)
     story.final(4, 9)
-    story.used(4, 1, 0, 0, 0)
-    story.end(4, 11 | 128, known=True)
+    story.cpu(4, 1, 0).io(4, 0, 0)
+    story.exit(4, 11 | 128, by_event=True)
     story.final(1, 1.625)
-    story.used(1, 0.5, 0.25, 0, 0)
-    story.end(1, 139 << 8, known=True)
-    story.tick(31)
+    story.cpu(1, 0.5, 0.25).io(1, 0, 0)
+    story.exit(1, 139 << 8, by_event=True)
+    story.tick(then=31)
     return story.profile(sources=(CONNECTOR, TASKSTATS), advice=None)
 
 
 def no_sample() -> Profile:
     """As root, a command that is over before the first look; its exit record is not."""
     story = Story("true", interval=500)
-    story.start(1, None, found_by=BY_EVENT)
-    story.run(1, "true")
+    story.start(1, found_by=BY_EVENT)
+    story.execute(1, "true")
     story.final(1, 1.25)
-    story.end(1, 0, known=True)
-    story.tick(2)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=2)
     return story.profile(sources=(CONNECTOR, TASKSTATS))
 
 
 def no_sample_unreadable() -> Profile:
     story = Story("setuid-program")
-    story.start(1, None, found_by=BY_EVENT)
-    story.run(1, "setuid-program")
-    story.tick(10, flags=TICK_PARTIAL)
+    story.start(1, found_by=BY_EVENT)
+    story.execute(1, "setuid-program")
+    story.tick(flags=TICK_PARTIAL, then=10)
     story.final(1, 1.25)
-    story.end(1, 0, known=True)
-    story.tick(20)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=20)
     return story.profile(sources=(CONNECTOR, HOOK), unreadable=1)
 
 
 def mixed() -> Profile:
     """An ordinary user's exit hook: it does not see who is killed, or still there."""
     story = Story("sh", "-c", "server & work; kill $!")
-    story.new(1, None, 1.5, "sh", "-c", "server & work; kill $!", found_by=BY_HOOK)
-    story.new(2, 1, 50, "server")
-    story.new(3, 1, 20, "work", found_by=BY_HOOK)
-    story.start(4, 1)
-    story.tick(10)
+    story.new(1, 1.5, "sh", "-c", "server & work; kill $!", found_by=BY_HOOK)
+    story.new(2, 50, "server", parent=1)
+    story.new(3, 20, "work", parent=1, found_by=BY_HOOK)
+    story.start(4, parent=1)
+    story.tick(then=10)
     story.final(3, 24)
-    story.end(3, 0, known=True)
-    story.end(2, 15)
-    story.end(4)
-    story.new(5, 1, 3, "daemon")
+    story.exit(3, 0, by_event=True)
+    story.exit(2, 15)
+    story.exit(4)
+    story.new(5, 3, "daemon", parent=1)
     story.final(1, 2)
-    story.end(1, 143 << 8, known=True)
-    story.tick(20)
+    story.exit(1, 143 << 8, by_event=True)
+    story.tick(then=20)
     return story.profile(sources=(*NOBODY[:2], HOOK), advice=None)
 
 
 def exact_but_unknown() -> Profile:
     """The rest of a mixture is not known at all: nothing is said of lower bounds."""
     story = Story("sh", "-c", "work")
-    story.new(1, None, 1.5, "sh", "-c", "work", found_by=BY_EVENT)
-    story.tick(10)
-    story.start(2, 1, found_by=BY_EVENT)
-    story.run(2, "work")
-    story.end(2, 9, known=True)
+    story.new(1, 1.5, "sh", "-c", "work", found_by=BY_EVENT)
+    story.tick(then=10)
+    story.start(2, parent=1, found_by=BY_EVENT)
+    story.execute(2, "work")
+    story.exit(2, 9, by_event=True)
     story.final(1, 1.5)
-    story.end(1, 0, known=True)
-    story.tick(20)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=20)
     return story.profile(sources=(CONNECTOR, HOOK), advice=None)
 
 
 def two_ways() -> Profile:
     story = Story("sh", "-c", "true")
-    story.new(1, None, 1.5, "sh", "-c", "true", found_by=BY_RECORD)
-    story.tick(10)
+    story.new(1, 1.5, "sh", "-c", "true", found_by=BY_RECORD)
+    story.tick(then=10)
     story.final(1, 2)
-    story.end(1, 0, known=True)
-    story.tick(20)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=20)
     return story.profile(sources=(TASKSTATS, HOOK), advice=None)
 
 
 def lost() -> Profile:
     story = Story("make", "-j64")
-    story.new(1, None, 4, "make", "-j64", found_by=BY_EVENT)
-    story.new(2, 1, 50, "cc1")
-    story.tick(10)
-    story.end(2)
+    story.new(1, 4, "make", "-j64", found_by=BY_EVENT)
+    story.new(2, 50, "cc1", parent=1)
+    story.tick(then=10)
+    story.exit(2)
     story.final(1, 4.5)
-    story.end(1, 0, known=True)
-    story.tick(20)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=20)
     return story.profile(sources=(CONNECTOR, TASKSTATS), lost=1234, advice=None)
 
 
 def hook_refused() -> Profile:
     story = Story("make")
-    story.new(1, None, 4, "make", found_by=BY_EVENT)
-    story.tick(10)
-    story.end(1, 0, known=True)
-    story.tick(20)
+    story.new(1, 4, "make", found_by=BY_EVENT)
+    story.tick(then=10)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=20)
     reason = "an exit hook is in place already: of a memwatch run --exact around this"
     hook = SourceOutcome("hook", False, reason)
     advice = "run as root, or with CAP_NET_ADMIN"
@@ -548,29 +427,29 @@ def hook_refused() -> Profile:
 def sudo() -> Profile:
     """What sudo cannot do under the exit hook of an ordinary user."""
     story = Story("sh", "-c", "sudo make install")
-    story.new(1, None, 1.5, "sh", "-c", "sudo make install", found_by=BY_EVENT)
-    story.new(2, 1, 6, "sudo", "make", "install", found_by=BY_EVENT)
-    story.tick(10)
+    story.new(1, 1.5, "sh", "-c", "sudo make install", found_by=BY_EVENT)
+    story.new(2, 6, "sudo", "make", "install", parent=1, found_by=BY_EVENT)
+    story.tick(then=10)
     story.final(2, 6)
-    story.end(2, 1 << 8, known=True)
+    story.exit(2, 1 << 8, by_event=True)
     story.final(1, 1.5)
-    story.end(1, 1 << 8, known=True)
-    story.tick(20)
+    story.exit(1, 1 << 8, by_event=True)
+    story.tick(then=20)
     return story.profile(sources=(CONNECTOR, HOOK), held_back=("/usr/bin/sudo",), advice=None)
 
 
 def out_of_memory() -> Profile:
     """A container of 512 MiB that was too small."""
     story = Story("sh", "-c", "./hungry; ./hungry")
-    story.new(1, None, 1.5, "sh", "-c", "./hungry; ./hungry")
-    story.new(2, 1, 500, "./hungry")
-    story.tick(10)
-    story.end(2, 9)
-    story.new(3, 1, 400, "./hungry")
-    story.tick(20)
-    story.end(3, 9)
-    story.end(1, 137 << 8)
-    story.tick(30)
+    story.new(1, 1.5, "sh", "-c", "./hungry; ./hungry")
+    story.new(2, 500, "./hungry", parent=1)
+    story.tick(then=10)
+    story.exit(2, 9)
+    story.new(3, 400, "./hungry", parent=1)
+    story.tick(then=20)
+    story.exit(3, 9)
+    story.exit(1, 137 << 8)
+    story.tick(then=30)
     limit = MemoryLimit(512 << 20, CGROUP_V2, "/sys/fs/cgroup/small", 4 << 20, 2, 2)
     return story.profile(memory_limit=limit)
 
@@ -578,23 +457,23 @@ def out_of_memory() -> Profile:
 def out_of_memory_elsewhere() -> Profile:
     """A limit that cannot be seen from here, and a kill that may have been of another's."""
     story = Story("work")
-    story.new(1, None, 100, "work")
-    story.tick(10)
-    story.end(1, 0)
-    story.tick(20)
+    story.new(1, 100, "work")
+    story.tick(then=10)
+    story.exit(1, 0)
+    story.tick(then=20)
     return story.profile(memory_limit=MemoryLimit(1 << 30, CGROUP_V2, None, None, None, 1))
 
 
 def shared_pages() -> Profile:
     """Four children that read what their parent of 100 MiB holds, and a limit above all that."""
     story = Story("pool")
-    story.new(1, None, 100, "pool")
-    story.tick(10)
+    story.new(1, 100, "pool")
+    story.tick(then=10)
     for serial in (2, 3, 4, 5):
-        story.new(serial, 1, 100, "pool", inherited=True)
-    story.tick(20)
+        story.new(serial, 100, "pool", parent=1, inherited=True)
+    story.tick(then=20)
     story.pss(104, rss=500, at=10)
-    story.tick(30)
+    story.tick(then=30)
     limit = MemoryLimit(1 << 30, CGROUP_V2, "/sys/fs/cgroup/pool", 0, 0, 0)
     return story.profile(memory_limit=limit)
 
@@ -602,33 +481,33 @@ def shared_pages() -> Profile:
 def pss_at_most() -> Profile:
     """Some of it was too large to read."""
     story = Story("database")
-    story.new(1, None, 60_000, "database")
-    story.new(2, 1, 100, "client")
-    story.tick(10)
+    story.new(1, 60_000, "database")
+    story.new(2, 100, "client", parent=1)
+    story.tick(then=10)
     story.pss(60_040, rss=60_100, at=0, unread=1)
-    story.tick(20)
+    story.tick(then=20)
     return story.profile()
 
 
 def pss_of_the_beginning() -> Profile:
     """A bound of another time says nothing of the peak."""
     story = Story("spike")
-    story.new(1, None, 5, "spike")
-    story.tick(10)
+    story.new(1, 5, "spike")
+    story.tick(then=10)
     story.pss(2, rss=5, at=0, unread=1)
     story.memory(1, 400)
-    story.tick(350)
+    story.tick(then=350)
     return story.profile()
 
 
 def pss_bound_at_the_peak() -> Profile:
     """It says more of it than a whole sum of another time."""
     story = Story("spike")
-    story.new(1, None, 50, "spike")
-    story.tick(10)
+    story.new(1, 50, "spike")
+    story.tick(then=10)
     story.pss(48, rss=50, at=0)
     story.memory(1, 400)
-    story.tick(350)
+    story.tick(then=350)
     story.pss(390, rss=400, at=10, unread=1)
     return story.profile()
 
@@ -636,11 +515,11 @@ def pss_bound_at_the_peak() -> Profile:
 def pss_elsewhere() -> Profile:
     """It was not measured when the job held the most: headroom goes by RSS."""
     story = Story("spike")
-    story.new(1, None, 61, "spike")
-    story.tick(340)
+    story.new(1, 61, "spike")
+    story.tick(then=340)
     story.pss(58, rss=61, at=0)
     story.memory(1, 400)
-    story.tick(350)
+    story.tick(then=350)
     limit = MemoryLimit(1 << 30, CGROUP_V2, "/sys/fs/cgroup/spike", 0, 0, 0)
     return story.profile(memory_limit=limit)
 
@@ -648,130 +527,136 @@ def pss_elsewhere() -> Profile:
 def pss_later() -> Profile:
     """The job grew between the look and the sum; the exit record knows of more still."""
     story = Story("quick")
-    story.new(1, None, 1, "quick", found_by=BY_EVENT)
-    story.tick(2)
+    story.new(1, 1, "quick", found_by=BY_EVENT)
+    story.tick(then=2)
     story.pss(5, rss=1, at=0)
     story.final(1, 40)
-    story.end(1, 0, known=True)
-    story.tick(3)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=3)
     return story.profile(sources=(CONNECTOR, TASKSTATS), advice=None)
 
 
 def limit_of_total() -> Profile:
     """Too much together; some did not heed SIGTERM, and one not even SIGKILL."""
     story = Story("make", "-j8", limits=Limits(total_rss=400 * MIB))
-    story.new(1, None, 2, "make", "-j8")
-    story.tick(10)
+    story.new(1, 2, "make", "-j8")
+    story.tick(then=10)
     for serial in range(2, 10):
-        story.new(serial, 1, 60, f"cc{serial}")
-    story.tick(20)
+        story.new(serial, 60, f"cc{serial}", parent=1)
+    story.tick(then=20)
     story.memory(2, 70)
-    story.tick(30)
+    story.tick(then=30)
     for serial in range(1, 10):
-        story.end(serial, 15)
-    story.tick(40)
+        story.exit(serial, 15)
+    story.tick(then=40)
     return story.profile(killed=(8003, 8004), survivors=(8004,))
 
 
 def limit_of_each() -> Profile:
     """A peak that no sample saw, when the job was not to be ended; many hold something."""
     story = Story("make", limits=Limits(total_rss=800 * MIB, process_rss=500 * MIB))
-    story.new(1, None, 2, "make")
-    story.new(2, 1, 100, "ld\n")
-    story.tick(10)
+    story.new(1, 2, "make")
+    story.new(2, 100, "ld\n", parent=1)
+    story.tick(then=10)
     story.final(2, 900)
-    story.end(2, 0, known=True)
-    story.tick(20)
-    story.end(1, 0)
-    story.tick(30)
+    story.exit(2, 0, by_event=True)
+    story.tick(then=20)
+    story.exit(1, 0)
+    story.tick(then=30)
     return story.profile(kill=False, sources=(CONNECTOR, TASKSTATS), advice=None)
 
 
 def limit_of_sum() -> Profile:
     story = Story("pool", limits=Limits(total_pss=100 * MIB))
-    story.new(1, None, 90, "pool")
-    story.tick(10)
+    story.new(1, 90, "pool")
+    story.tick(then=10)
     story.pss(110, rss=90, at=0)
-    story.end(1, 15)
-    story.tick(20)
+    story.exit(1, 15)
+    story.tick(then=20)
     return story.profile()
 
 
 def limits_kept() -> Profile:
     story = Story("work", limits=Limits(400 * MIB, 200 * MIB, 300 * MIB))
-    story.new(1, None, 90, "work")
-    story.tick(10)
-    story.end(1, 0)
-    story.tick(20)
+    story.new(1, 90, "work")
+    story.tick(then=10)
+    story.exit(1, 0)
+    story.tick(then=20)
     return story.profile()
 
 
 def mac() -> Profile:
     """A build on macOS: what was compressed is not resident; of one nobody saw the end."""
     story = Story("make", "-j2")
-    story.new(1, None, 4, "make", "-j2")
+    story.new(1, 4, "make", "-j2")
     story.footprint(1, 2, 2)
-    story.tick(10)
-    story.new(2, 1, 80, "clang", "-c", "parser.c")
+    story.footprints()
+    story.tick(then=10)
+    story.new(2, 80, "clang", "-c", "parser.c", parent=1)
     story.footprint(2, 95, 95)
-    story.new(3, 1, 60, "clang", "-c", "lexer.c")
+    story.new(3, 60, "clang", "-c", "lexer.c", parent=1)
     story.footprint(3, 50, 52)
-    story.tick(20)
+    story.footprints()
+    story.tick(then=20)
     story.memory(2, 40)
     story.footprint(2, 130, 140)
-    story.tick(30)
+    story.footprints()
+    story.tick(then=30)
     story.final_footprint(2, 160)
-    story.used(2, 8, 2, 0.5, 0)
-    story.end(2, 0, known=True)
-    story.end(3)
-    story.tick(40)
+    story.cpu(2, 8, 2).io(2, 0.5, 0)
+    story.exit(2, 0, by_event=True)
+    story.exit(3)
+    story.footprints()
+    story.tick(then=40)
     story.final(1, 4.25)
     story.final_footprint(1, 2.5)
-    story.end(1, 0, known=True)
-    story.tick(41)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=41)
     return story.on_a_mac()
 
 
 def mac_programs_in_turn() -> Profile:
     """The highest footprint is kept for each program, and is known to the end of the last only."""
     story = Story("env", "python3", "big.py")
-    story.new(1, None, 1, "env", "python3", "big.py")
+    story.new(1, 1, "env", "python3", "big.py")
     story.footprint(1, 1, 1)
-    story.tick(10)
-    story.run(1, "python3", "big.py")
+    story.footprints()
+    story.tick(then=10)
+    story.execute(1, "python3", "big.py")
     story.memory(1, 300)
     story.footprint(1, 280, 310)
-    story.tick(20)
+    story.footprints()
+    story.tick(then=20)
     story.final_footprint(1, 320)
-    story.end(1, 0, known=True)
-    story.tick(30)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=30)
     return story.on_a_mac()
 
 
 def mac_no_sample() -> Profile:
     """A command that is over before the first look: word of its end is all there is."""
     story = Story("true", interval=500)
-    story.start(1, None)
-    story.run(1, "true")
+    story.start(1)
+    story.execute(1, "true")
     story.final_footprint(1, 1.25)
-    story.end(1, 0, known=True)
-    story.footprints.clear()
-    story.tick(2)
+    story.exit(1, 0, by_event=True)
+    story.tick(then=2)
     return story.on_a_mac()
 
 
 def mac_unreadable() -> Profile:
     """What runs as another user, and no word of anything."""
     story = Story("sh", "-c", "sudo work")
-    story.new(1, None, 1.5, "sh", "-c", "sudo work")
+    story.new(1, 1.5, "sh", "-c", "sudo work")
     story.footprint(1, 1, 1)
-    story.start(2, 1)
-    story.run(2, "sudo", "work")
-    story.tick(10, flags=TICK_PARTIAL)
-    story.end(2)
+    story.start(2, parent=1)
+    story.execute(2, "sudo", "work")
+    story.footprints()
+    story.tick(flags=TICK_PARTIAL, then=10)
+    story.exit(2)
     story.final_footprint(1, 1)
-    story.end(1, 0)
-    story.tick(20)
+    story.exit(1, 0)
+    story.tick(then=20)
     return story.on_a_mac(unreadable=1, kqueue=False)
 
 
@@ -869,49 +754,38 @@ def to_json(profile: Profile, chosen: Filter | None = None) -> str:
     return written(lambda out: profile_json_writer.write(profile, shown_of(profile, chosen), out))
 
 
-def check(name: str, text: str) -> None:
-    """Compares with a golden file, or writes it."""
-    path = GOLDEN / name
-    # Escapes that a hostile name might get through would be lost on a reader of the file.
-    data = text.encode("utf-8")
-    if os.environ.get("MEMWATCH_WRITE_GOLDEN"):
-        path.write_bytes(data)
-    expected = path.read_bytes().decode("utf-8")
-    assert text == expected
-
-
 # Golden files
 
 
 @pytest.mark.parametrize("name", JOBS)
 def test_summary(name: str) -> None:
-    check(f"summary-{name}.txt", summarize(JOBS[name]()))
+    check_golden(f"summary-{name}.txt", summarize(JOBS[name]()))
 
 
 @pytest.mark.parametrize("filter_name", [name for name in FILTERS if name])
 def test_summary_with_a_filter(filter_name: str) -> None:
-    check(f"summary-build-{filter_name}.txt", summarize(build(), FILTERS[filter_name]))
+    check_golden(f"summary-build-{filter_name}.txt", summarize(build(), FILTERS[filter_name]))
 
 
 @pytest.mark.parametrize("top", [None, 0, 1, 3])
 def test_summary_top(top: int | None) -> None:
     name = "all" if top is None else top
-    check(f"summary-many-top-{name}.txt", summarize(many(), top=top))
+    check_golden(f"summary-many-top-{name}.txt", summarize(many(), top=top))
 
 
 @pytest.mark.parametrize("name", ["build", "hostile", "killed"])
 def test_summary_in_a_narrow_terminal(name: str) -> None:
-    check(f"summary-{name}-width-40.txt", summarize(JOBS[name](), width=40))
+    check_golden(f"summary-{name}-width-40.txt", summarize(JOBS[name](), width=40))
 
 
 @pytest.mark.parametrize("name", ["build", "nothing-seen", "unreadable", "hostile"])
 def test_processes_csv(name: str) -> None:
-    check(f"processes-{name}.csv", processes_csv(JOBS[name]()))
+    check_golden(f"processes-{name}.csv", processes_csv(JOBS[name]()))
 
 
 @pytest.mark.parametrize("name", ["build", "nothing-seen", "sampling-never-began"])
 def test_timeline_csv(name: str) -> None:
-    check(f"timeline-{name}.csv", timeline_csv(JOBS[name]()))
+    check_golden(f"timeline-{name}.csv", timeline_csv(JOBS[name]()))
 
 
 JSON_OF = (
@@ -924,12 +798,12 @@ JSON_OF = (
 
 @pytest.mark.parametrize("name", JSON_OF)
 def test_json(name: str) -> None:
-    check(f"profile-{name}.json", to_json(JOBS[name]()))
+    check_golden(f"profile-{name}.json", to_json(JOBS[name]()))
 
 
 def test_json_with_a_filter() -> None:
     both = Filter(include=re.compile("c"), exclude=re.compile("^gcc"))
-    check("profile-build-filtered.json", to_json(build(), both))
+    check_golden("profile-build-filtered.json", to_json(build(), both))
 
 
 def test_no_golden_file_is_left_over() -> None:
@@ -995,8 +869,8 @@ def test_json_and_csv_agree(name: str) -> None:
 def test_a_row_of_csv_is_a_line() -> None:
     for newline in ("\r", "\n", "\r\n", "\x0b", "\u2028", "\x00"):
         story = Story("x")
-        story.new(1, None, 1, "sh", f"a{newline}b")
-        story.tick(1)
+        story.new(1, 1, "sh", f"a{newline}b")
+        story.tick(then=1)
         _, row = processes_csv(story.profile()).splitlines()
         assert row.startswith("8001,7000,sh a")
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -41,12 +41,10 @@ from memwatch.model.observations import (
     decode_program,
 )
 from memwatch.runner import native
+from support.fake_proc import FakeProc
 
 pytestmark = pytest.mark.skipif(native.backend() != "linux", reason="it has no /proc")
 
-Tree: TypeAlias = Any
-"""conftest.FakeProc."""
-Trees: TypeAlias = Callable[..., Tree]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 CLOCK_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -75,7 +73,7 @@ class Fact(NamedTuple):
 class Watch:
     """A sampler that ticks when the test says, and a Job that is told everything."""
 
-    def __init__(self, tree: Tree, *, kept: bool = True, **options: Any) -> None:
+    def __init__(self, tree: FakeProc, *, kept: bool = True, **options: Any) -> None:
         if not kept:
             options["max_descriptors"] = 0
         self.tree = tree
@@ -122,15 +120,15 @@ class Watch:
 
 
 @pytest.fixture
-def tree(new_tree: Trees, tmp_path: Path) -> Tree:
-    return new_tree(tmp_path / "proc")
+def tree(tmp_path: Path) -> FakeProc:
+    return FakeProc(tmp_path / "proc")
 
 
 @pytest.fixture
 def watch() -> Iterator[Callable[..., Watch]]:
     made: list[Watch] = []
 
-    def make(tree: Tree, **options: Any) -> Watch:
+    def make(tree: FakeProc, **options: Any) -> Watch:
         made.append(Watch(tree, **options))
         return made[-1]
 
@@ -149,7 +147,7 @@ both = pytest.mark.parametrize("kept", [True, False], ids=["kept", "by path"])
 
 
 @both
-def test_one_process(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_one_process(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, ppid=77, start=1234, rss=100)
     seen = watch(tree, kept=kept)
     facts = seen.tick(5)
@@ -166,7 +164,7 @@ def test_one_process(tree: Tree, watch: Watcher, kept: bool) -> None:
 
 
 @both
-def test_memory_that_stands_still_is_told_once(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_memory_that_stands_still_is_told_once(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, rss=100)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -181,7 +179,9 @@ def test_memory_that_stands_still_is_told_once(tree: Tree, watch: Watcher, kept:
 
 
 @both
-def test_a_root_that_was_gone_before_the_first_look(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_root_that_was_gone_before_the_first_look(
+    tree: FakeProc, watch: Watcher, kept: bool
+) -> None:
     seen = watch(tree, kept=kept)
     assert seen.tick(0) == [seen.end]
     assert (seen.end.value, seen.end.second) == (0, 0)
@@ -198,7 +198,7 @@ def test_a_tree_that_is_not_there(tmp_path: Path) -> None:
 
 
 @both
-def test_a_whole_tree_is_found_in_one_tick(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_whole_tree_is_found_in_one_tick(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -219,7 +219,7 @@ def test_a_whole_tree_is_found_in_one_tick(tree: Tree, watch: Watcher, kept: boo
 
 
 @both
-def test_a_child_that_is_being_released(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_child_that_is_being_released(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     """Its `stat` has zeros by then: nothing is made of them."""
     tree.add(ROOT)
     seen = watch(tree, kept=kept)
@@ -232,7 +232,7 @@ def test_a_child_that_is_being_released(tree: Tree, watch: Watcher, kept: bool) 
 
 
 @both
-def test_a_child_that_goes_and_one_that_comes(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_child_that_goes_and_one_that_comes(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT, rss=10)
     seen = watch(tree, kept=kept)
@@ -247,7 +247,7 @@ def test_a_child_that_goes_and_one_that_comes(tree: Tree, watch: Watcher, kept: 
 
 
 @both
-def test_many_come_and_go(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_many_come_and_go(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     seen = watch(tree, kept=kept)
     live: list[int] = []
@@ -267,7 +267,7 @@ def test_many_come_and_go(tree: Tree, watch: Watcher, kept: bool) -> None:
 
 
 @both
-def test_a_list_of_children_longer_than_a_page(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_list_of_children_longer_than_a_page(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     # 2,000 numbers of 8 bytes, and one number of another length so that a page ends within one.
     children = [ROOT + 1 + i for i in range(2000)]
@@ -290,7 +290,7 @@ def test_a_list_of_children_longer_than_a_page(tree: Tree, watch: Watcher, kept:
 
 @pytest.mark.parametrize("extra", [-1, 0, 1])
 def test_a_list_of_children_that_ends_where_a_page_ends(
-    tree: Tree, watch: Watcher, extra: int
+    tree: FakeProc, watch: Watcher, extra: int
 ) -> None:
     tree.add(ROOT)
     last = tree.add(ROOT + 1, ppid=ROOT).pid
@@ -305,7 +305,7 @@ def test_a_list_of_children_that_ends_where_a_page_ends(
 @pytest.mark.parametrize(
     "junk", [b"x", b"12x ", b"-5 ", b"0 ", b"99999999999999999999 ", b"\0" * 50]
 )
-def test_a_list_of_children_that_is_none(tree: Tree, watch: Watcher, junk: bytes) -> None:
+def test_a_list_of_children_that_is_none(tree: FakeProc, watch: Watcher, junk: bytes) -> None:
     tree.add(ROOT)
     (tree.root / str(ROOT) / "task" / str(ROOT) / "children").write_bytes(junk)
     seen = watch(tree)
@@ -316,14 +316,14 @@ def test_a_list_of_children_that_is_none(tree: Tree, watch: Watcher, junk: bytes
 # Threads
 
 
-def needs_link_counts(tree: Tree) -> None:
+def needs_link_counts(tree: FakeProc) -> None:
     """The sampler tells from a directory's link count how many threads there are."""
     if os.stat(tree.root).st_nlink != 2 + len(tree.processes):
         pytest.skip("this file system does not count a directory's links (btrfs)")
 
 
 @both
-def test_children_of_threads(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_children_of_threads(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tids = (ROOT + 100, ROOT + 101)
     tree.add(ROOT, tids=tids, threads=3)
     needs_link_counts(tree)
@@ -336,7 +336,7 @@ def test_children_of_threads(tree: Tree, watch: Watcher, kept: bool) -> None:
 
 
 @both
-def test_threads_that_come_later_are_noticed(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_threads_that_come_later_are_noticed(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     needs_link_counts(tree)
     seen = watch(tree, kept=kept)
@@ -349,7 +349,7 @@ def test_threads_that_come_later_are_noticed(tree: Tree, watch: Watcher, kept: b
 
 
 @both
-def test_a_hundred_threads_take_turns(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_hundred_threads_take_turns(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tids = tuple(ROOT + 1000 + i for i in range(100))
     tree.add(ROOT, tids=tids, threads=101)
     needs_link_counts(tree)
@@ -365,7 +365,9 @@ def test_a_hundred_threads_take_turns(tree: Tree, watch: Watcher, kept: bool) ->
 
 
 @both
-def test_a_thread_that_took_the_place_of_another(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_thread_that_took_the_place_of_another(
+    tree: FakeProc, watch: Watcher, kept: bool
+) -> None:
     tree.add(ROOT, tids=(ROOT + 100,), threads=2)
     needs_link_counts(tree)
     seen = watch(tree, kept=kept)
@@ -379,7 +381,7 @@ def test_a_thread_that_took_the_place_of_another(tree: Tree, watch: Watcher, kep
 # Programs
 
 
-def test_exec_shows_in_the_text_pages(tree: Tree, watch: Watcher) -> None:
+def test_exec_shows_in_the_text_pages(tree: FakeProc, watch: Watcher) -> None:
     tree.add(ROOT)
     seen = watch(tree)
     seen.tick(0)
@@ -394,7 +396,7 @@ def test_exec_shows_in_the_text_pages(tree: Tree, watch: Watcher) -> None:
     assert seen.tick(2) == [seen.end]
 
 
-def test_exec_shows_in_the_stack_without_descriptors(tree: Tree, watch: Watcher) -> None:
+def test_exec_shows_in_the_stack_without_descriptors(tree: FakeProc, watch: Watcher) -> None:
     tree.add(ROOT, start_stack=1000)
     seen = watch(tree, kept=False)
     seen.tick(0)
@@ -408,7 +410,7 @@ def test_exec_shows_in_the_stack_without_descriptors(tree: Tree, watch: Watcher)
 
 @both
 def test_exec_of_the_same_program_shows_at_an_inspection(
-    tree: Tree, watch: Watcher, kept: bool
+    tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     tree.add(ROOT, start_stack=1000)
     seen = watch(tree, kept=kept)
@@ -420,7 +422,7 @@ def test_exec_of_the_same_program_shows_at_an_inspection(
 
 
 @both
-def test_a_stack_one_may_not_see_is_no_exec(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_stack_one_may_not_see_is_no_exec(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     # Without the right to trace it, field 28 is 0.
     tree.add(ROOT, start_stack=0)
     seen = watch(tree, kept=kept)
@@ -431,7 +433,7 @@ def test_a_stack_one_may_not_see_is_no_exec(tree: Tree, watch: Watcher, kept: bo
 
 
 @both
-def test_forked_then_exec(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_forked_then_exec(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, name=b"make", argv=(b"make",))
     child = tree.add(ROOT + 1, ppid=ROOT, name=b"make", argv=(b"make",), flags=FORKNOEXEC).pid
     seen = watch(tree, kept=kept)
@@ -452,7 +454,7 @@ def test_forked_then_exec(tree: Tree, watch: Watcher, kept: bool) -> None:
 
 @both
 def test_a_fork_that_execs_between_finding_and_reading_is_seen(
-    tree: Tree, watch: Watcher, kept: bool
+    tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     """The flag goes with the exec, even where stack and text stay."""
     tree.add(ROOT, flags=FORKNOEXEC)
@@ -463,7 +465,7 @@ def test_a_fork_that_execs_between_finding_and_reading_is_seen(
     assert not seen.one(IMAGE).valid & INHERITED
 
 
-def test_first_seen_in_the_middle_of_an_exec_is_one_program(tree: Tree, watch: Watcher) -> None:
+def test_first_seen_in_the_middle_of_an_exec_is_one_program(tree: FakeProc, watch: Watcher) -> None:
     """The kernel has made the new memory and not loaded the program: no text, no arguments."""
     tree.add(ROOT, size=33, rss=1, text=0, start_stack=0, argv=())
     seen = watch(tree)
@@ -480,7 +482,7 @@ def test_first_seen_in_the_middle_of_an_exec_is_one_program(tree: Tree, watch: W
 
 
 @both
-def test_the_working_directory(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_the_working_directory(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, cwd="/home/x/a project")
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -495,7 +497,7 @@ def test_the_working_directory(tree: Tree, watch: Watcher, kept: bool) -> None:
 
 
 @both
-def test_a_directory_without_a_command_line(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_directory_without_a_command_line(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, cwd="/" + "d" * 4000, exe=None, argv=None)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -505,7 +507,7 @@ def test_a_directory_without_a_command_line(tree: Tree, watch: Watcher, kept: bo
 
 
 @both
-def test_an_exec_seen_in_the_middle_is_one_exec(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_an_exec_seen_in_the_middle_is_one_exec(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, start_stack=1000)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -521,7 +523,9 @@ def test_an_exec_seen_in_the_middle_is_one_exec(tree: Tree, watch: Watcher, kept
 
 
 @both
-def test_a_missing_command_line_is_looked_for_again(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_missing_command_line_is_looked_for_again(
+    tree: FakeProc, watch: Watcher, kept: bool
+) -> None:
     tree.add(ROOT, argv=())
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -537,7 +541,7 @@ def test_a_missing_command_line_is_looked_for_again(tree: Tree, watch: Watcher, 
 
 @both
 def test_a_command_line_that_never_comes_is_given_up(
-    tree: Tree, watch: Watcher, kept: bool
+    tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     tree.add(ROOT, argv=None)
     seen = watch(tree, kept=kept)
@@ -550,7 +554,7 @@ def test_a_command_line_that_never_comes_is_given_up(
 
 
 @both
-def test_a_command_line_of_a_megabyte_is_cut(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_command_line_of_a_megabyte_is_cut(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     words = tuple(b"%099d" % i for i in range(10_000))
     tree.add(ROOT, name=b"cc", exe="/bin/cc", argv=words)
     seen = watch(tree, kept=kept)
@@ -581,7 +585,7 @@ HOSTILE = [
 
 @both
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names(tree: Tree, watch: Watcher, kept: bool, name: bytes) -> None:
+def test_hostile_names(tree: FakeProc, watch: Watcher, kept: bool, name: bytes) -> None:
     tree.add(ROOT, name=name, rss=33, argv=(name,), exe="/tmp/" + os.fsdecode(name))
     tree.add(ROOT + 1, ppid=ROOT, name=name, rss=1)
     seen = watch(tree, kept=kept)
@@ -598,7 +602,7 @@ def test_hostile_names(tree: Tree, watch: Watcher, kept: bool, name: bytes) -> N
 
 @both
 def test_the_watermark_is_read_at_inspections_twice_as_far_apart_each_time(
-    tree: Tree, watch: Watcher, kept: bool
+    tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     fake = tree.add(ROOT, rss=100, watermark=100)
     status = tree.root / str(ROOT) / "status"
@@ -616,7 +620,7 @@ def test_the_watermark_is_read_at_inspections_twice_as_far_apart_each_time(
 
 @both
 def test_a_process_whose_memory_stands_still_is_inspected_ever_less(
-    tree: Tree, watch: Watcher, kept: bool
+    tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     tree.add(ROOT, rss=100, watermark=100)
     seen = watch(tree, kept=kept)
@@ -634,7 +638,7 @@ def test_a_process_whose_memory_stands_still_is_inspected_ever_less(
 
 
 @both
-def test_only_a_higher_watermark_is_told(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_only_a_higher_watermark_is_told(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, rss=100, watermark=150)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -653,7 +657,9 @@ def test_only_a_higher_watermark_is_told(tree: Tree, watch: Watcher, kept: bool)
 
 
 @both
-def test_the_watermark_begins_anew_with_a_program(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_the_watermark_begins_anew_with_a_program(
+    tree: FakeProc, watch: Watcher, kept: bool
+) -> None:
     tree.add(ROOT, rss=100, watermark=150)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -671,7 +677,7 @@ def test_the_watermark_begins_anew_with_a_program(tree: Tree, watch: Watcher, ke
 @both
 @pytest.mark.parametrize("gone", [{"missing": frozenset({"status"})}, {"watermark": None}])
 def test_no_watermark_to_be_had(
-    tree: Tree, watch: Watcher, kept: bool, gone: dict[str, Any]
+    tree: FakeProc, watch: Watcher, kept: bool, gone: dict[str, Any]
 ) -> None:
     tree.add(ROOT, rss=100, **gone)
     seen = watch(tree, kept=kept)
@@ -684,7 +690,7 @@ def test_no_watermark_to_be_had(
 
 
 @both
-def test_a_zombie_has_ended(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_zombie_has_ended(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT, rss=10)
     seen = watch(tree, kept=kept)
@@ -701,7 +707,7 @@ def test_a_zombie_has_ended(tree: Tree, watch: Watcher, kept: bool) -> None:
 
 
 @both
-def test_first_seen_as_a_zombie(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_first_seen_as_a_zombie(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT, name=b"short")
     tree.zombie(ROOT + 1)
@@ -715,7 +721,7 @@ def test_first_seen_as_a_zombie(tree: Tree, watch: Watcher, kept: bool) -> None:
 
 
 @both
-def test_the_end_of_the_root_ends_the_job(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_the_end_of_the_root_ends_the_job(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT)
     seen = watch(tree, kept=kept)
@@ -730,7 +736,7 @@ def test_the_end_of_the_root_ends_the_job(tree: Tree, watch: Watcher, kept: bool
 
 @both
 def test_a_first_thread_that_ended_before_the_others(
-    tree: Tree, watch: Watcher, kept: bool
+    tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     tids = (ROOT + 100,)
     tree.add(ROOT, tids=tids, threads=2, rss=100)
@@ -753,7 +759,7 @@ def test_a_first_thread_that_ended_before_the_others(
 
 
 @both
-def test_one_on_its_way_out_has_not_ended(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_one_on_its_way_out_has_not_ended(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, rss=100)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -770,7 +776,7 @@ def test_one_on_its_way_out_has_not_ended(tree: Tree, watch: Watcher, kept: bool
 
 
 @both
-def test_a_pid_used_again(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_a_pid_used_again(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT, name=b"cc", rss=70, start=2000)
     seen = watch(tree, kept=kept)
@@ -803,9 +809,9 @@ ADOPTER = ROOT + 900
 @both
 @pytest.mark.parametrize("lists_children", [True, False])
 def test_orphans_are_found_at_the_adopter(
-    new_tree: Trees, tmp_path: Path, watch: Watcher, kept: bool, lists_children: bool
+    tmp_path: Path, watch: Watcher, kept: bool, lists_children: bool
 ) -> None:
-    tree = new_tree(tmp_path / "proc", lists_children=lists_children)
+    tree = FakeProc(tmp_path / "proc", lists_children=lists_children)
     tree.add(ADOPTER)
     before = tree.add(ADOPTER + 1, ppid=ADOPTER).pid
     seen = watch(tree, kept=kept, adopter_pid=ADOPTER)
@@ -822,7 +828,7 @@ def test_orphans_are_found_at_the_adopter(
 
 
 @both
-def test_reparenting_is_no_new_process(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_reparenting_is_no_new_process(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ADOPTER)
     tree.add(ROOT, ppid=ADOPTER)
     tree.add(ROOT + 1, ppid=ROOT)
@@ -844,9 +850,9 @@ def test_reparenting_is_no_new_process(tree: Tree, watch: Watcher, kept: bool) -
 
 @both
 def test_without_lists_of_children_the_machine_is_scanned(
-    new_tree: Trees, tmp_path: Path, watch: Watcher, kept: bool
+    tmp_path: Path, watch: Watcher, kept: bool
 ) -> None:
-    tree = new_tree(tmp_path / "proc", lists_children=False)
+    tree = FakeProc(tmp_path / "proc", lists_children=False)
     tree.add(ROOT)
     # A grandchild that comes before its parent in the directory, whatever its order.
     for i in range(4):
@@ -869,7 +875,7 @@ def test_without_lists_of_children_the_machine_is_scanned(
     assert seen.facts == [seen.end]
 
 
-def test_a_process_that_goes_does_not_begin_a_scan(tree: Tree, watch: Watcher) -> None:
+def test_a_process_that_goes_does_not_begin_a_scan(tree: FakeProc, watch: Watcher) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT)
     seen = watch(tree, kept=False)
@@ -890,7 +896,7 @@ def test_a_process_that_goes_does_not_begin_a_scan(tree: Tree, watch: Watcher) -
     ids=lambda names: "+".join(sorted(names)),
 )
 def test_a_child_that_vanished_while_it_was_read(
-    tree: Tree, watch: Watcher, kept: bool, missing: set[str]
+    tree: FakeProc, watch: Watcher, kept: bool, missing: set[str]
 ) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT, missing=frozenset(missing))
@@ -903,7 +909,7 @@ def test_a_child_that_vanished_while_it_was_read(
 @both
 @pytest.mark.parametrize("text", [b"", b"1", b"5000002 (sh", b"5000002 (sh) S 1 2 3", b"\0" * 99])
 def test_a_child_whose_stat_is_cut_short(
-    tree: Tree, watch: Watcher, kept: bool, text: bytes
+    tree: FakeProc, watch: Watcher, kept: bool, text: bytes
 ) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT)
@@ -918,7 +924,7 @@ def test_a_child_whose_stat_is_cut_short(
 
 
 @pytest.mark.parametrize("text", [b"", b"500", b"500 100 50", b"500 100 50 1", b"x\n"])
-def test_a_statm_cut_short_is_unknown_memory(tree: Tree, watch: Watcher, text: bytes) -> None:
+def test_a_statm_cut_short_is_unknown_memory(tree: FakeProc, watch: Watcher, text: bytes) -> None:
     tree.add(ROOT, rss=100)
     seen = watch(tree)
     seen.tick(0)
@@ -935,7 +941,9 @@ def test_a_statm_cut_short_is_unknown_memory(tree: Tree, watch: Watcher, text: b
 
 
 @both
-def test_without_exe_and_cmdline_there_is_a_name(tree: Tree, watch: Watcher, kept: bool) -> None:
+def test_without_exe_and_cmdline_there_is_a_name(
+    tree: FakeProc, watch: Watcher, kept: bool
+) -> None:
     tree.add(ROOT, name=b"kthreadd", exe=None, argv=None)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -946,7 +954,7 @@ def test_without_exe_and_cmdline_there_is_a_name(tree: Tree, watch: Watcher, kep
 # Descriptors
 
 
-def open_descriptors(tree: Tree) -> int:
+def open_descriptors(tree: FakeProc) -> int:
     """Of this process, below the tree."""
     count = 0
     for name in os.listdir("/proc/self/fd"):
@@ -958,7 +966,7 @@ def open_descriptors(tree: Tree) -> int:
 
 
 @pytest.mark.parametrize("most", [0, 1, 5, 40, 1000])
-def test_descriptors_stay_within_their_number(tree: Tree, watch: Watcher, most: int) -> None:
+def test_descriptors_stay_within_their_number(tree: FakeProc, watch: Watcher, most: int) -> None:
     tids = tuple(ROOT + 1000 + i for i in range(10))
     tree.add(ROOT, tids=tids, threads=11)
     for i in range(20):
@@ -985,9 +993,9 @@ def test_descriptors_stay_within_their_number(tree: Tree, watch: Watcher, most: 
 # Processes that may not be read
 
 
-def test_unreadable_processes_are_unknown_and_not_zero(new_tree: Trees, tmp_path: Path) -> None:
+def test_unreadable_processes_are_unknown_and_not_zero(tmp_path: Path) -> None:
     if os.getuid():
-        check_unreadable(new_tree(tmp_path / "proc"))
+        check_unreadable(FakeProc(tmp_path / "proc"))
         return
     # Root may read everything: somebody else must look.
     setpriv = shutil.which("setpriv")
@@ -1019,7 +1027,7 @@ def test_unreadable_processes_are_unknown_and_not_zero(new_tree: Trees, tmp_path
     assert "1 passed" in done.stdout
 
 
-def check_unreadable(tree: Tree) -> None:
+def check_unreadable(tree: FakeProc) -> None:
     tree.add(ROOT, rss=100)
     tree.add(ROOT + 1, ppid=ROOT, rss=50)
     tree.add(ROOT + 2, ppid=ROOT, rss=25)
@@ -1052,7 +1060,7 @@ def check_unreadable(tree: Tree) -> None:
 # The scan of the whole machine
 
 
-def test_scan(tree: Tree) -> None:
+def test_scan(tree: FakeProc) -> None:
     for i in range(700):
         tree.add(ROOT + i, ppid=ROOT, rss=i, start=i, name=b"p%d" % i)
     tree.zombie(ROOT + 3)
@@ -1075,13 +1083,13 @@ def test_scan_of_nothing(tmp_path: Path) -> None:
 # Misuse
 
 
-def test_a_sampler_needs_an_interval(tree: Tree) -> None:
+def test_a_sampler_needs_an_interval(tree: FakeProc) -> None:
     for interval in (0, -1):
         with pytest.raises(OSError, match="Invalid argument"):
             native.Sampler(interval, proc_root=str(tree.root))
 
 
-def test_nothing_of_an_exit_status_without_being_the_parent(tree: Tree, watch: Watcher) -> None:
+def test_nothing_of_an_exit_status_without_being_the_parent(tree: FakeProc, watch: Watcher) -> None:
     tree.add(ROOT)
     seen = watch(tree)
     seen.tick(0)

@@ -7,8 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from importlib.resources import files
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,7 @@ from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V1, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
-    CPU,
-    EXITED,
-    FINAL,
-    FOOTPRINT,
-    HAS_ARGV,
-    HAS_CPU,
-    HAS_EXE,
-    HAS_FOOTPRINT,
-    HAS_IO,
-    HAS_PARENT,
-    HAS_RSS,
-    HAS_START,
-    HAS_STATUS,
-    HAS_WATERMARK,
-    IMAGE,
-    INHERITED,
-    IO,
-    MEMORY,
-    PSS,
-    STARTED,
-    TICK,
     TICK_PARTIAL,
-    Batch,
     ProgramText,
 )
 from memwatch.model.profile import (
@@ -56,10 +33,12 @@ from memwatch.model.profile import (
     from_job,
 )
 from memwatch.storage import profile_json_writer
+from support.command import Memwatch
+from support.schema import Schema, written_keys
+from support.scripted import MIB, NO_LIMIT, Script
+from support.waiting import PATIENCE
 
-SCHEMA: dict[str, Any] = json.loads(
-    files("memwatch").joinpath("schema/profile.schema.json").read_text(encoding="utf-8")
-)
+SCHEMA = Schema("profile")
 
 # What programs written for the first release rely on.
 SEED_KEYS = {
@@ -92,41 +71,6 @@ SEED_KEYS = {
 }
 
 
-def validate(document: Any) -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(document)
-
-
-def resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    reference = schema.get("$ref")
-    if not reference:
-        return schema
-    found = SCHEMA
-    for word in reference.removeprefix("#/").split("/"):
-        found = found[word]
-    return found
-
-
-def described_keys(schema: dict[str, Any], at: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every key of the schema: where it is, its name, its description."""
-    schema = resolve(schema)
-    for key, each in schema.get("properties", {}).items():
-        description = each.get("description") or resolve(each).get("description", "")
-        yield at, key, description
-        yield from described_keys(each, f"{at}.{key}".lstrip("."))
-    if "items" in schema:
-        yield from described_keys(schema["items"], f"{at}[]")
-
-
-def written_keys(document: Any, at: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(document, dict):
-        for key, value in document.items():
-            yield at, key
-            yield from written_keys(value, f"{at}.{key}".lstrip("."))
-    elif isinstance(document, list):
-        for value in document:
-            yield from written_keys(value, f"{at}[]")
-
-
 # Real runs
 
 
@@ -135,7 +79,7 @@ def run_json(*options: str, command: tuple[str, ...]) -> Any:
         [sys.executable, "-m", "memwatch", "run", "--json", "-i", "10", *options, "--", *command],
         cwd="/",  # not beside the sources: the installed package is what is tested
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stderr == b""
@@ -144,23 +88,39 @@ def run_json(*options: str, command: tuple[str, ...]) -> Any:
     return document
 
 
-TWO_PROCESSES = ("sh", "-c", "sleep 0.3; exit 3")
+TWO_PROCESSES = '"$0" mark child gate; exit 3'
 
 
-def test_a_real_run_is_valid() -> None:
-    document = run_json(command=TWO_PROCESSES)
-    validate(document)
-    assert document["command"] == list(TWO_PROCESSES)
-    assert document["exit_code"] == 3
+@pytest.fixture
+def two_processes(memwatch: Memwatch, burner: Path) -> Callable[..., Any]:
+    """The document of a shell with a child, which stays until memwatch has looked."""
+
+    def run(*options: str) -> Any:
+        words = ("run", "--json", "-i", "10", *options, "--", "sh", "-c", TWO_PROCESSES, burner)
+        watch = memwatch.start(*words)
+        watch.mark("child")
+        watch.ticks(2)
+        result = watch.end()
+        assert result.err == b""
+        assert result.code == result.json["exit_code"] == 3
+        return result.json
+
+    return run
+
+
+def test_a_real_run_is_valid(two_processes: Callable[..., Any], burner: Path) -> None:
+    document = two_processes()
+    SCHEMA.validate(document)
+    assert document["command"] == ["sh", "-c", TWO_PROCESSES, str(burner)]
     assert document["signal"] is None
     assert "timeline" not in document
     assert "filter" not in document
-    assert {each["command"] for each in document["processes"]} == {"sh", "sleep"}
+    assert {each["command"] for each in document["processes"]} == {"sh", "burner"}
 
 
-def test_a_real_run_with_a_timeline_is_valid(tmp_path: Path) -> None:
-    document = run_json("--timeline", str(tmp_path / "timeline.csv"), command=TWO_PROCESSES)
-    validate(document)
+def test_a_real_run_with_a_timeline_is_valid(two_processes: Callable[..., Any]) -> None:
+    document = two_processes("--timeline", "timeline.csv")
+    SCHEMA.validate(document)
     assert len(document["timeline"]) == document["samples"]
     totals = [tick["total_rss_kib"] for tick in document["timeline"]]
     assert max(totals) == document["max_total_rss_kib"]
@@ -170,14 +130,16 @@ def test_a_real_run_with_a_timeline_is_valid(tmp_path: Path) -> None:
     ("options", "shown"),
     [
         (("--include", "^sh"), {"sh"}),
-        (("--exclude", "^sh"), {"sleep"}),
-        (("--include", "^s", "--exclude", "sleep"), set()),
+        (("--exclude", "^sh"), {"burner"}),
+        (("--include", "^s", "--exclude", "burner"), set()),
     ],
 )
-def test_a_real_run_with_a_filter_is_valid(options: tuple[str, ...], shown: set[str]) -> None:
-    # "--exclude sleep" takes the shell away as well: its command line has the word.
-    document = run_json(*options, command=TWO_PROCESSES)
-    validate(document)
+def test_a_real_run_with_a_filter_is_valid(
+    two_processes: Callable[..., Any], options: tuple[str, ...], shown: set[str]
+) -> None:
+    # "--exclude burner" takes the shell away as well: its command line has the word.
+    document = two_processes(*options)
+    SCHEMA.validate(document)
     assert {each["command"] for each in document["processes"]} == shown
     hidden = document["filtered_process_count"]
     assert hidden == document["process_count"] - len(document["processes"])
@@ -187,72 +149,43 @@ def test_a_real_run_with_a_filter_is_valid(options: tuple[str, ...], shown: set[
 
 def test_a_command_that_does_nothing_is_valid() -> None:
     document = run_json(command=("true",))
-    validate(document)
+    SCHEMA.validate(document)
     assert document["exit_code"] == 0
 
 
 def test_a_command_killed_by_a_signal_is_valid() -> None:
     document = run_json(command=("sh", "-c", "kill -KILL $$"))
-    validate(document)
+    SCHEMA.validate(document)
     assert (document["exit_code"], document["signal"]) == (137, 9)
 
 
 # Synthetic profiles: what no run shows on demand
 
-MIB = 1 << 20
-
-
-def program(text: bytes, time: int, serial: int, offset: int, valid: int) -> tuple[int, ...]:
-    return (time, serial, offset, len(text), IMAGE, valid, 100 + serial, 0)
-
 
 def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
     """A job with every kind of process: unknown, exec'ed, forked, hostile, alive at the end."""
-    shell = b"sh\0/bin/sh\0sh\0-c\0x\0"
-    hostile = b'\x1b[2J"\\\n\0/tmp/\xff\0\xfe\xfd\0\xed\xa0\x80\0'
-    text = shell + hostile
-    both = HAS_EXE | HAS_ARGV
-    records: list[tuple[int, ...]] = [
-        (1000, 1, 0, 5, STARTED, HAS_START, 101, 50),
-        program(shell, 1000, 1, 0, both),
-        (1000, 1, MIB, 2 * MIB, MEMORY, HAS_RSS | HAS_WATERMARK, 101, 0),
-        # Its memory is never seen, nor its name.
-        (1000, 2, 1, 0, STARTED, HAS_PARENT, 102, 101),
-        (1000, 3, 1, 6, STARTED, HAS_PARENT | HAS_START, 103, 101),
-        program(shell, 1000, 3, 0, both | INHERITED),
-        (1000, 3, MIB, 0, MEMORY, HAS_RSS, 103, 0),
-        (1000, 0, 2 * MIB, 3, TICK, HAS_RSS | TICK_PARTIAL, 0, 0),
-        program(hostile, 2000, 3, len(shell), both),
-        (2000, 3, 3 * MIB, 0, MEMORY, HAS_RSS, 103, 0),
-        # An orphan of somebody never seen, that cannot even be asked for its path.
-        (2000, 4, 0, 0, STARTED, 0, 104, 1),
-        program(b"orphan\0\0", 2000, 4, len(text), 0),
-        (2000, 0, 4 * MIB, 4, TICK, HAS_RSS | TICK_PARTIAL, 0, 0),
-        (2000, 0, 5 * MIB, 2, FOOTPRINT, HAS_FOOTPRINT, 0, 0),
-        # Shared pages counted once, without one process that had ended by then.
-        (2000, 3 * MIB, 2 * MIB, 1, PSS, TICK_PARTIAL, 0, 0),
-        (2500, 5, 1, 0, STARTED, HAS_PARENT | BY_EVENT, 105, 101),
-        (2600, 5, 0, 7 * MIB, MEMORY, HAS_WATERMARK | FINAL, 105, 0),
-        # As on macOS: of one at its end, and of the job.
-        (2600, 5, 0, 9 * MIB, FOOTPRINT, HAS_WATERMARK | FINAL, 105, 0),
-        (2600, 5, 2_000_000, 1_000_000, CPU, HAS_CPU, 105, 0),
-        (2600, 5, 0, 4096, IO, HAS_IO, 105, 0),
-        (2600, 5, 256, 0, EXITED, HAS_STATUS | BY_EVENT, 105, 0),
-        (3000, 2, 9, 0, EXITED, HAS_STATUS, 102, 0),
-        (
-            3000,
-            1,
-            root_status or 0,
-            0,
-            EXITED,
-            HAS_STATUS if root_status is not None else 0,
-            101,
-            0,
-        ),
-        (3000, 1, 3 * MIB, 2, TICK, HAS_RSS | TICK_PARTIAL, 0, 0),
-    ]
+    script = Script()
+    script.start(1, "sh", "-c", "x", ppid=50, began=5, at=1000).memory(1, MIB, 2 * MIB)
+    # Its memory is never seen, nor its name.
+    script.start(2, parent=1, start_known=False)
+    script.start(3, parent=1, began=6).execute(3, "sh", "-c", "x", inherited=True).memory(3, MIB)
+    script.tick(flags=TICK_PARTIAL)
+    hostile = (b"\xfe\xfd", b"\xed\xa0\x80")
+    script.execute(3, *hostile, name=b'\x1b[2J"\\\n', exe="/tmp/\udcff", at=2000)
+    script.memory(3, 3 * MIB)
+    # An orphan of a parent never seen, that cannot even be asked for its path.
+    script.start(4, start_known=False).execute(4, name="orphan")
+    script.tick(flags=TICK_PARTIAL).footprints(5 * MIB, 2)
+    # Shared pages counted once, without one process that had ended by then.
+    script.pss(2 * MIB, rss=3 * MIB, unread=1)
+    script.start(5, parent=1, start_known=False, found_by=BY_EVENT, at=2500)
+    script.final(5, 7 * MIB, at=2600)
+    # As on macOS: of one at its end, and of the job.
+    script.final_footprint(5, 9 * MIB).cpu(5, 2_000_000, 1_000_000).io(5, 0, 4096)
+    script.exit(5, 256, by_event=True)
+    script.exit(2, 9, at=3000).exit(1, root_status).tick(skipped=1, flags=TICK_PARTIAL)
     job = Job(timeline=full)
-    job.apply(Batch(records, text + b"orphan\0\0"))  # type: ignore[arg-type]
+    job.apply(script.batch())
     limit = MemoryLimit(MIB, CGROUP_V1, "/sys/fs/cgroup/memory/\udcff", 4096, 1, 2)
     return finish(
         job,
@@ -273,7 +206,7 @@ SOURCES = (
 
 
 def finish(job: Job, status: int | None, error: str | None = None, **known: Any) -> Profile:
-    limit = known.pop("memory_limit", MemoryLimit(None, None, None, None, None, None))
+    limit = known.pop("memory_limit", NO_LIMIT)
     return from_job(
         job,
         Beginning(
@@ -318,7 +251,7 @@ SYNTHETIC: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_a_synthetic_profile_is_valid(name: str) -> None:
-    validate(SYNTHETIC[name]())
+    SCHEMA.validate(SYNTHETIC[name]())
 
 
 def test_what_is_unknown_is_null() -> None:
@@ -405,7 +338,7 @@ def test_a_command_that_is_not_utf_8_is_valid_json_everywhere() -> None:
         [sys.executable, "-m", "memwatch", "run", "--json", "--", "true", b"\xff\xe9"],
         cwd="/",
         stdout=subprocess.PIPE,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     command = json.loads(done.stdout)["command"]
@@ -416,17 +349,17 @@ def test_a_command_that_is_not_utf_8_is_valid_json_everywhere() -> None:
 
 
 def test_the_schema_is_a_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    SCHEMA.check()
 
 
 def test_every_key_is_described_at_length() -> None:
-    for at, key, description in described_keys(SCHEMA):
+    for at, key, description, _ in SCHEMA.described():
         assert len(description.split()) > 2, f"{at}.{key}"
         assert description.rstrip().endswith("."), f"{at}.{key}"
 
 
 def test_sizes_name_their_unit() -> None:
-    for at, key, description in described_keys(SCHEMA):
+    for at, key, description, _ in SCHEMA.described():
         if key.endswith("_kib"):
             assert "KiB" in description, f"{at}.{key}"
         if key.endswith("_seconds"):
@@ -436,16 +369,13 @@ def test_sizes_name_their_unit() -> None:
 
 
 def test_schema_and_report_have_the_same_keys() -> None:
-    described = {(at, key) for at, key, _ in described_keys(SCHEMA)}
-    written = set()
-    for make in SYNTHETIC.values():
-        written |= set(written_keys(make()))
-    assert written == described
+    written = set().union(*(written_keys(make()) for make in SYNTHETIC.values()))
+    assert written == SCHEMA.places()
 
 
 def test_the_keys_of_the_first_release_are_there() -> None:
     described: dict[str, set[str]] = {}
-    for at, key, _ in described_keys(SCHEMA):
+    for at, key in SCHEMA.places():
         described.setdefault(at, set()).add(key)
     for at, keys in SEED_KEYS.items():
         assert keys <= described[at], at
@@ -473,13 +403,13 @@ BREAKAGES: dict[str, Callable[[dict[str, Any]], object]] = {
 @pytest.mark.parametrize("name", BREAKAGES)
 def test_a_broken_document_is_refused(name: str) -> None:
     document = SYNTHETIC["everything"]()
-    validate(document)
+    SCHEMA.validate(document)
     BREAKAGES[name](document)
     with pytest.raises(jsonschema.ValidationError):
-        validate(document)
+        SCHEMA.validate(document)
 
 
 def test_a_new_key_is_allowed() -> None:
     document = SYNTHETIC["everything"]()
     document["added_later"] = {"anything": [1]}
-    validate(document)
+    SCHEMA.validate(document)

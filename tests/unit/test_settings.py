@@ -206,9 +206,9 @@ def test_an_error_names_settings_that_nobody_typed(memwatch, refused, project):
 def test_of_two_that_exclude_each_other_the_typed_one_wins(memwatch, project, story):
     project("[tool.memwatch.compare]\njson = true\n")
     told = story("a.jsonl", "make")
-    told.start(1, 0, "make")
-    told.memory(1, 1, 2048)
-    told.tick(10)
+    told.start(1, "make", at=0)
+    told.memory(1, 2048, at=1)
+    told.tick(at=10)
     path = told.end(20)
     assert memwatch.run("compare", path, path).json
     result = memwatch.run("compare", "--markdown", path, path)

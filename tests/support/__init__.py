@@ -1,0 +1,1 @@
+"""What tests share. A test imports from here by name: `from support.command import Memwatch`."""

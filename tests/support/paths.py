@@ -1,0 +1,11 @@
+"""Where the sources and the tests are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent
+ROOT = TESTS.parent
+CSRC = ROOT / "csrc"
+PROGRAMS = TESTS / "programs"
+GOLDEN = TESTS / "golden"
