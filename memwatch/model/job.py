@@ -129,6 +129,7 @@ class Job:
                         process.peak_time = time
                         process.peak_source = SAMPLED
                 if valid & HAS_WATERMARK:
+                    # FINAL comes without HAS_RSS: then value is by how much it may be too low.
                     process.note_watermark(second, time, value if valid & FINAL else None)
             elif kind == TICK:
                 self._tick(time, serial, value, second, valid)

@@ -1,11 +1,12 @@
 """Observations: the one record type for everything that is learned about a job.
 
 An observation is a plain tuple `(time, process, value, second, kind, valid,
-pid, ppid)`, the fields of `mw_observation` in csrc/api.h, where the meaning of
-each kind is written down. The kinds and bits below have the names they have
-there and in recordings: an IMAGE is a program. Times are nanoseconds since
-boot, sizes are bytes. Observations come in batches because at 1,000 ticks a
-second one call each would cost more than everything else.
+pid, ppid)`, the fields of `mw_observation` in csrc/api.h, whose table says what
+each field means for each kind and which bits of `valid` come with it. The kinds
+and bits below have the names they have there and in recordings: an IMAGE is a
+program. Times are nanoseconds since boot, sizes are bytes. Observations come in
+batches because at 1,000 ticks a second one call each would cost more than
+everything else.
 """
 
 from __future__ import annotations

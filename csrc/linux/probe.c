@@ -1,4 +1,4 @@
-/* Which event sources work here, and what they all ask of the system. */
+/* Which event sources work here, and what several of them ask the system. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,8 +40,8 @@ size_t mw_possible_cpus(char *text, size_t capacity) {
 }
 
 int mw_initial_namespaces(void) {
-    /* Their inode numbers are fixed: PROC_PID_INIT_INO and PROC_USER_INIT_INO
-       of the kernel's proc_ns.h. */
+    /* The inode numbers of the first namespaces are fixed: PROC_PID_INIT_INO
+       and PROC_USER_INIT_INO of the kernel's proc_ns.h. */
     struct stat pid, user;
     return !stat("/proc/self/ns/pid", &pid) &&
            !stat("/proc/self/ns/user", &user) && pid.st_ino == 0xEFFFFFFCu &&

@@ -1,8 +1,8 @@
 /*
- * csrc/linux/tree.c on real processes, down the lists of children and by a scan
- * of the machine.
+ * csrc/linux/signal_job.c on real processes, down the lists of children and by
+ * a scan of the machine.
  *
- *     test_tree lists|scan
+ *     test_signal_job lists|scan
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,26 +16,18 @@
 
 #include "check.h"
 #include "procfs.h"
+#include "state.h"
 
 enum { PATIENCE_MS = 60000 };
 
 static struct mw_platform platform;
-
-/* Of platform.c, which is not needed here. */
-int mw_is_other_child(const mw_platform *p, int32_t pid) {
-    CHECK(p == &platform);
-    for (size_t i = 0; i < p->not_ours.count; i++)
-        if (p->not_ours.pid[i] == pid)
-            return 1;
-    return 0;
-}
 
 static void pause_briefly(void) {
     struct timespec time = {.tv_nsec = 2000000};
     nanosleep(&time, NULL);
 }
 
-/* Each process says here that it is what it is to be. */
+/* Each process writes a byte here when it is ready. */
 static int ready[2];
 
 static void wait_for_ready(int count) {
@@ -57,21 +49,14 @@ static void *linger_in_thread(void *nothing) {
 
 static size_t signal_all(int number, int reap, mw_pids *found, int *reaped) {
     found->count = 0;
-    int result = mw_platform_signal(&platform, number, reap, found);
+    int result = mw_platform_signal_job(&platform, number, reap, found);
     CHECK(result >= 0);
     if (reaped)
         *reaped += result;
     return found->count;
 }
 
-static int has(const mw_pids *pids, pid_t pid) {
-    for (size_t i = 0; i < pids->count; i++)
-        if (pids->pid[i] == pid)
-            return 1;
-    return 0;
-}
-
-/* Until so many live. */
+/* Waits until this many processes live. */
 static void wait_for(size_t count, mw_pids *found) {
     for (int waited = 0; signal_all(0, 0, found, NULL) != count; waited += 2) {
         CHECK(waited < PATIENCE_MS);
@@ -104,7 +89,7 @@ static void leave_orphan(void) {
     _exit(0);
 }
 
-/* Its first thread ends before the other. */
+/* Ends the first thread of a process before the other. */
 static void leave_thread(void) {
     pthread_t thread;
     CHECK(!pthread_create(&thread, NULL, linger_in_thread, NULL));
@@ -115,7 +100,7 @@ static void test_all(void) {
     mw_pids found = {0};
     int reaped = 0;
     pid_t other = start(nothing);
-    CHECK(!mw_pids_add(&platform.not_ours, other));
+    CHECK(!mw_pids_add(&platform.other_children, other));
     wait_for_ready(1);
     wait_for(0, &found);
 
@@ -126,15 +111,16 @@ static void test_all(void) {
     pid_t threaded = start(leave_thread);
     wait_for_ready(6);
     wait_for(6, &found);
-    CHECK(has(&found, root) && has(&found, plain) && has(&found, threaded));
-    CHECK(!has(&found, other) && !has(&found, getpid()));
+    CHECK(mw_pids_have(&found, root) && mw_pids_have(&found, plain) &&
+          mw_pids_have(&found, threaded));
+    CHECK(!mw_pids_have(&found, other) && !mw_pids_have(&found, getpid()));
 
-    /* Two are deaf to it, and one has lost its parent by now. */
+    /* Two ignore it, and one has lost its parent by now. */
     CHECK(signal_all(SIGTERM, 0, &found, NULL) == 6);
     wait_for(2, &found);
-    CHECK(!has(&found, plain) && !has(&found, threaded));
+    CHECK(!mw_pids_have(&found, plain) && !mw_pids_have(&found, threaded));
 
-    /* Nobody was waited for yet: now all are, but for the root. */
+    /* None was reaped yet: now all are, except the root. */
     CHECK(signal_all(0, 1, &found, &reaped) == 2);
     CHECK(reaped == 4);
     while (signal_all(SIGKILL, 1, &found, &reaped))
@@ -156,13 +142,13 @@ static void test_refused(void) {
     mw_pids found = {0};
     struct mw_platform before = platform;
     platform.real = 0;
-    CHECK(mw_platform_signal(&platform, 0, 0, &found) == -ENOTSUP);
+    CHECK(mw_platform_signal_job(&platform, 0, 0, &found) == -ENOTSUP);
     platform = before;
     platform.has_other_children = 1;
-    CHECK(mw_platform_signal(&platform, 0, 0, &found) == -ENOTSUP);
+    CHECK(mw_platform_signal_job(&platform, 0, 0, &found) == -ENOTSUP);
     platform = before;
     platform.adopter_pid = 0;
-    CHECK(mw_platform_signal(&platform, 0, 0, &found) == -ENOTSUP);
+    CHECK(mw_platform_signal_job(&platform, 0, 0, &found) == -ENOTSUP);
     platform = before;
 }
 
@@ -187,6 +173,6 @@ int main(int argc, char **argv) {
     }
     test_refused();
     test_all();
-    free(platform.not_ours.pid);
+    free(platform.other_children.pid);
     return 0;
 }

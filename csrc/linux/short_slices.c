@@ -1,4 +1,5 @@
-#include "turns.h"
+/* Short time slices by sched_setattr(2). */
+#include "short_slices.h"
 
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -24,7 +25,7 @@ typedef struct {
     uint64_t period;
 } scheduling;
 
-void mw_take_short_turns(void) {
+void mw_take_short_slices(void) {
     scheduling wanted = {.size = sizeof wanted};
     if (syscall(SYS_sched_getattr, 0, &wanted, sizeof wanted, 0) ||
         wanted.policy)
