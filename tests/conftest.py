@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("steady")
 
 SLOW = pytest.StashKey[int]()
+"""How many slow tests were left out."""
+
+MOST_WORKERS = 4
 WHAT_IS_SLOW = "storms, sanitizers, fuzzing, a browser, packages, builds for other systems"
 
 
@@ -54,12 +58,30 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
 
 
+def named_files(config: pytest.Config) -> set[Path]:
+    """The files of tests that were named on the command line."""
+    words = (config.invocation_params.dir / word.split("::")[0] for word in config.args)
+    return {word for word in words if word.is_file()}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Shares the tests out among processes, where pytest-xdist is installed and nothing else was
+    asked for. Slow ones are not: they flood the machine with processes, or measure all of it."""
+    if hasattr(config, "workerinput"):
+        return  # it is one of them
+    option = config.option
+    alone = option.all or option.usepdb or option.collectonly or named_files(config)
+    if getattr(option, "numprocesses", 0) is None and not alone:
+        option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
+        option.dist = "loadfile"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--all"):
         return
-    words = (config.invocation_params.dir / word.split("::")[0] for word in config.args)
-    named = {word for word in words if word.is_file()}
+    named = named_files(config)
     slow = [item for item in items if item.get_closest_marker("slow") and item.path not in named]
     config.stash[SLOW] = len(slow)
     config.hook.pytest_deselected(items=slow)
@@ -67,10 +89,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    if not (count := config.stash.get(SLOW, 0)):
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if config.getoption("--all"):
         return []
-    return [f"{count} slow tests left out ({WHAT_IS_SLOW}): `pytest --all` runs them"]
+    return [f"left out: slow tests ({WHAT_IS_SLOW}); `pytest --all` runs them"]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells how many it left out: each has collected all."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["slow"] = session.config.stash.get(SLOW, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[SLOW] = getattr(node, "workeroutput", {}).get("slow", 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if count := config.stash.get(SLOW, 0):
+        terminalreporter.write_line(f"{count} slow tests were left out: `pytest --all` runs them")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

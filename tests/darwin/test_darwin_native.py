@@ -12,6 +12,8 @@ import pytest
 
 from support.toolchain import check_program
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
 

@@ -16,7 +16,10 @@ from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, 
 from memwatch.runner import native
 from support.fake_proc import FakeProc
 
-pytestmark = pytest.mark.skipif(native.backend() != "linux", reason="half of it is of Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(native.backend() != "linux", reason="half of it is of Linux"),
+]
 
 MS = 1_000_000
 MIB = 1 << 20

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024  # KiB, the unit of the reports
 
 # What the burner holds beside what it is told to: its program, its libraries, the C library's heap.

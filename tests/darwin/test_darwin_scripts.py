@@ -35,6 +35,8 @@ from memwatch.model.observations import (
     TICK_PARTIAL,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = 100
 ME = 50
 MIB = 1 << 20

@@ -121,6 +121,7 @@ def test_installed(case):
     execute(case, dict(os.environ))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_sanitized(sanitized, case):
     execute(case, sanitized)

@@ -54,6 +54,7 @@ def test_parsers(toolchain, compiler):
     check_program(MEMORY, program)
 
 
+@pytest.mark.slow
 @on_linux
 def test_fuzz_parsers(toolchain, tmp_path):
     """libFuzzer, which looks for inputs that reach new code."""
@@ -67,6 +68,7 @@ def test_fuzz_parsers(toolchain, tmp_path):
     )
 
 
+@pytest.mark.slow
 @on_linux
 def test_mutate_parsers(toolchain):
     """The same target without libFuzzer: the same inputs each time."""
@@ -122,6 +124,7 @@ def become(user: str) -> Sequence[str]:
     return AS_NOBODY
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(
     ("user", "sanitizer"),
@@ -139,10 +142,12 @@ def probe(room: Path, program: Path, source: str, *prefix: str) -> int:
     return int(run(room, *prefix, program, source, "probe"))
 
 
+@pytest.mark.slow
 def test_an_ordinary_user_gets_no_records(feeds, room):
     assert probe(room, feeds(None), "taskstats", *become("nobody")) == -errno.EPERM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("namespace", "source", "expected"),
     [

@@ -118,6 +118,7 @@ def test_there_are_sources():
     assert {"sampler.c", "spawn.c", "unsupported.c", "linux/parse.c"} <= set(EVERY_SOURCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("source", EVERY_SOURCE)
 def test_compiles_without_warnings(toolchain, tmp_path, compiler, source):
@@ -154,6 +155,7 @@ def test_table_pids_and_queue(toolchain, compiler):
     check_program(MEMORY, program)
 
 
+@pytest.mark.slow
 def test_fuzz_parsers(toolchain, tmp_path):
     """libFuzzer, which looks for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
@@ -166,6 +168,7 @@ def test_fuzz_parsers(toolchain, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_mutate_parsers(toolchain):
     """The same target without libFuzzer: the same inputs each time."""
     compiler = toolchain.any_compiler(MEMORY)
@@ -173,6 +176,7 @@ def test_mutate_parsers(toolchain):
     check_program(MEMORY, program, str(FUZZ_ROUNDS), *sorted((HERE / "corpus").iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
 @pytest.mark.parametrize("case", DEADLINE_CASES)
 def test_deadlines(toolchain, sanitizer, case):
@@ -188,6 +192,7 @@ def test_follow(toolchain, case):
     check_program(MEMORY, program, case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitizer", [None, MEMORY])
 def test_follow_random_histories(toolchain, sanitizer):
     compiler = toolchain.any_compiler(sanitizer)
@@ -195,6 +200,7 @@ def test_follow_random_histories(toolchain, sanitizer):
     check_program(sanitizer, program, str(FIRST_SEED), str(HISTORIES))
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
 @pytest.mark.parametrize("case", SAMPLER_CASES)

@@ -8,6 +8,8 @@ import pytest
 
 from support.toolchain import check_program
 
+pytestmark = pytest.mark.slow
+
 MEMORY = "address,undefined"
 THREADS = "thread"
 

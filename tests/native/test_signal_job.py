@@ -8,7 +8,7 @@ import pytest
 
 from support.toolchain import check_program
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
 SOURCES = tuple(f"linux/{name}.c" for name in ("signal_job", "scan", "procfs", "parse"))
 

@@ -58,7 +58,7 @@ enum {
     PATIENCE_S = 150
 };
 
-/* tests/conftest.py reads these. */
+/* tests/support/storms.py reads these. */
 struct header {
     _Atomic uint32_t used; /* records begun */
     _Atomic uint32_t held; /* 1: it waits for the end of file */
@@ -287,6 +287,7 @@ static void be_crowd(struct record *record, unsigned number) {
     static struct crowd crowd;
     pthread_t thread;
     crowd = (struct crowd){record, number};
+    memcpy(record->words, "crowd", sizeof "crowd");
     if (pthread_create(&thread, NULL, idle, NULL))
         trouble("pthread_create");
     if (number % 3 == 0)

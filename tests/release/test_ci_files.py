@@ -21,6 +21,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 ACTION = ROOT / ".github/actions/memwatch"
 DOCS = ROOT / "docs/ci"

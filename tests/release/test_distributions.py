@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PACKAGING = ROOT / "packaging"
 FILL = PACKAGING / "fill.py"

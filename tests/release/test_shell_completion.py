@@ -307,6 +307,7 @@ def in_terminal(terminal, place, argv, line) -> list[str]:
     return text.removeprefix(before).split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("helped", [False, True], ids=["bare", "bash-completion"])
 def test_bash(terminal, memwatch, place, line, helped):
@@ -321,6 +322,7 @@ def test_bash(terminal, memwatch, place, line, helped):
     assert found == LINES[line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 def test_zsh(terminal, memwatch, place, line):
     if not shutil.which("zsh"):
@@ -331,6 +333,7 @@ def test_zsh(terminal, memwatch, place, line):
     assert in_terminal(terminal, place, argv, line) == LINES[line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 def test_fish(memwatch, place, line):
     if not shutil.which("fish"):

@@ -77,6 +77,9 @@ class Judge:
         self.report = report
         self.truth = truth
         self.records = records or {}
+        self.sees_execs = any(map(report.used, ("connector", "perf", "hook")))
+        """Without them nothing is known of programs that a process executed and left again between
+        two looks: what is called its exact peak is then that of the last one."""
         self.boot = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def nothing_is_invented(self) -> None:
@@ -90,7 +93,7 @@ class Judge:
             pid = each["pid"]
             parent = serials.get(each["parent_serial"])
             assert parent in (None, truth.ppid(pid)), told(each)
-            assert each["wait_status"] in (None, truth.last(pid).status), told(each)
+            assert each["wait_status"] in self.statuses(pid), told(truth.last(pid), each)
             self._times(each)
             true = self._own_peaks(pid)
             if each["peak_source"] != "exact" and all(i["inherited"] for i in each["images"]):
@@ -99,6 +102,15 @@ class Judge:
             self._peak(each["peak_source"], each["max_rss_kib"], true, each)
             self._programs(each)
         self._account()
+
+    def statuses(self, pid: int) -> set[int | None]:
+        """What may be told of how a process ended.
+
+        Of a first thread that ends by itself, and all others with it before anybody looks, the
+        kernel tells later than of the end of the process: then its status is taken for that.
+        """
+        true = {None, self.truth.last(pid).status}
+        return true | {0} if pid in self.truth.crowds else true
 
     def everything_is_there(self) -> None:
         """All processes, each below the one that forked it."""
@@ -143,6 +155,8 @@ class Judge:
         """What may be called its exact peak: what it read itself, and the kernel's record."""
         programs = self.truth.programs[pid]
         peaks = [self.truth.peak(pid)]
+        if not self.sees_execs:
+            peaks.append(programs[max(programs)].peak)
         # The kernel's record is of the last program only.
         if pid in self.records and (len(programs) == 1 or sorted(programs) == [0, 1]):
             peaks.append(self.records[pid].peak)
@@ -188,7 +202,7 @@ class Judge:
             else:
                 number = numbers[0] if numbers else min(1, max(own))
                 assert numbers or not argv or argv == self.truth.root_argv, told(each)
-            if program["peak_source"] == "exact" and (numbers or number == 0):
+            if program["peak_source"] == "exact" and self.sees_execs and (numbers or number == 0):
                 true = [own[number]]
             else:
                 # Who only looks now and then may not have noticed the next exec yet.

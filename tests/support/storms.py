@@ -89,6 +89,8 @@ class Truth:
             else:
                 self.reused |= each.program in self.programs[each.pid]
                 self.programs[each.pid][each.program] = each
+        self.crowds = {pid for pid in self.programs if self.last(pid).words.startswith(b"crowd\0")}
+        """Those with several threads, of which another than the first may have ended them."""
         self.root = records[0].pid
         self.root_argv = self.argv(records[0])
         for pid, status in self.statuses.items():

@@ -244,6 +244,7 @@ def test_nothing_is_drawn(burn, memwatch, options, env):
     assert ("--quiet" in options) == (not screen.shown)
 
 
+@pytest.mark.slow
 def test_plain_lines_where_there_is_no_terminal(memwatch):
     watch = memwatch.burn(
         *("touch", 20, "mark", "root", "gate", "exit", 5), options=("--live", "-i", "10")

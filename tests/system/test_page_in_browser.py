@@ -19,6 +19,8 @@ from memwatch.view.model import page_of
 from memwatch.view.page import render
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 MARKED = "</script><img src=x onerror=alert(1)>"
 
 

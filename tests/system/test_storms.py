@@ -19,6 +19,8 @@ import pytest
 
 from support.judging import Judge, Report
 
+pytestmark = pytest.mark.slow
+
 COUNT = 3000
 FEWER = 600
 
@@ -46,16 +48,10 @@ ordinary = "nobody" if os.geteuid() == 0 else "caller"
 as_nobody = pytest.mark.parametrize("user", [ordinary], indirect=True)
 
 
-# Not always right yet on a busy machine: one in some thousand processes, of a mixture.
-GAPS = {"mixed"}
-
-
-@pytest.fixture
-def known_gap(request):
-    def mark(reason):
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
-
-    return mark
+# How many of a mixture must be exact where all are announced. Now and then a process is looked at
+# between two steps of an execve, and its program is shown twice; or its threads end at once, and
+# there is no telling which was the last. Then the report calls its peak a lower bound.
+NEARLY_ALL = 0.99
 
 
 @pytest.fixture
@@ -82,10 +78,8 @@ def blow(memwatch, storm):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_default_as_root(blow, needs, known_gap, exit_records, kind):
+def test_default_as_root(blow, needs, exit_records, kind):
     needs("taskstats")
-    if kind in GAPS:
-        known_gap("the order in which threads and programs end")
     judged = blow(kind, records=exit_records)
     judged.everything_is_there()
     assert judged.report.lost == 0
@@ -97,15 +91,13 @@ def test_default_as_root(blow, needs, known_gap, exit_records, kind):
         last = process["images"][-1]
         assert last["peak_source"] == "exact", process
         assert last["max_rss_kib"] >= record.peak, (record, process)
-        assert process["wait_status"] == record.status
+        assert process["wait_status"] == record.status or process["pid"] in judged.truth.crowds
 
 
 @pytest.mark.parametrize("kind", ["fork", "exec", "grow", "crowd"])
-def test_the_kernel_s_record_is_what_is_reported(blow, needs, known_gap, exit_records, kind):
+def test_the_kernel_s_record_is_what_is_reported(blow, needs, exit_records, kind):
     """To the KiB. Its peak may be more: a look at the process while it lived may have seen it."""
     needs("taskstats")
-    if kind in GAPS:
-        known_gap("the order in which threads end")
     judged = blow(kind, records=exit_records)
     for process in judged.report.processes:
         assert judged.report.final(process) == exit_records.read()[process["pid"]].peak, process
@@ -126,20 +118,18 @@ def test_cpu_time_is_the_kernel_s(blow, needs, exit_records):
 
 @as_nobody
 @pytest.mark.parametrize("kind", KINDS)
-def test_exit_hook_as_an_ordinary_user(blow, needs, known_gap, kind):
+def test_exit_hook_as_an_ordinary_user(blow, needs, kind):
     needs("hook")
-    if kind in GAPS:
-        known_gap("the peak of a process with threads may be missing")
     judged = blow(kind, "--exact", "--sources", "none")
     report, truth = judged.report, judged.truth
     assert report.used("hook")
     # Who neither exits by exit_group nor executes does not come by.
     came_by = {p for p in truth.pids if p in truth.announced or len(truth.programs[p]) > 1}
     assert came_by <= set(report.by_pid)
-    judged.peaks_are_exact(truth.announced)
+    judged.peaks_are_exact(truth.announced, at_least=NEARLY_ALL if kind == "mixed" else 1)
     assert report.exact() <= truth.announced
     for process in report.processes:
-        if process["pid"] in truth.announced:
+        if process["pid"] in truth.announced & report.exact():
             # It is read after the process has read it: the kernel may have counted more by then.
             seen = truth.last(process["pid"]).peak
             assert seen <= report.final(process) <= seen + judged.ROUGHNESS, process
@@ -155,19 +145,17 @@ def test_exit_hook_and_events_together(blow, needs):
     needs("connector")
     judged = blow("mixed", "--exact")
     judged.everything_is_there()
-    judged.peaks_are_exact(judged.truth.announced)
+    judged.peaks_are_exact(judged.truth.announced, at_least=NEARLY_ALL)
     judged.command_lines_are_known(at_least=0.99)
 
 
-def test_exit_hook_as_root(blow, needs, known_gap):
+def test_exit_hook_as_root(blow, needs):
     """Asked for and not needed, it may be left out: exit records do as well."""
     needs("taskstats")
-    known_gap("the status of a process whose first thread ends first")
     judged = blow("mixed", "--exact")
     judged.everything_is_there()
-    judged.peaks_are_exact(
-        {pid for pid, programs in judged.truth.programs.items() if max(programs) < 2},
-    )
+    once = {pid for pid, programs in judged.truth.programs.items() if max(programs) < 2}
+    judged.peaks_are_exact(once, at_least=NEARLY_ALL)
 
 
 @as_nobody
@@ -200,10 +188,8 @@ def test_dynamically_linked_programs_too(blow, needs, programs):
 @pytest.mark.both_users
 @pytest.mark.parametrize("kind", SOME)
 @pytest.mark.parametrize("source", ["connector", "perf", "taskstats"])
-def test_one_source_alone(blow, needs, known_gap, source, kind):
+def test_one_source_alone(blow, needs, source, kind):
     needs(source)
-    if kind in GAPS:
-        known_gap("programs that follow one another within one look")
     judged = blow(kind, "--sources", source)
     report = judged.report
     assert [each["name"] for each in report.accuracy["sources"] if each["used"]] == [source]
@@ -273,10 +259,8 @@ def build(memwatch):
     indirect=["user"],
     ids=["root", "nobody-exact"],
 )
-def test_build(memwatch, build, exit_records, needs, known_gap, options):
+def test_build(memwatch, build, exit_records, needs, options):
     needs("taskstats" if not options else "hook")
-    if not options:
-        known_gap("a program of 2 ms may end before it is looked at: its command line is missing")
     result = memwatch.run("run", "--json", "-i", "10", *options, "--", *build)
     assert result.code == 0, result.text
     report = Report(result.json)
@@ -288,10 +272,17 @@ def test_build(memwatch, build, exit_records, needs, known_gap, options):
     assert not missing
     assert set(report.by_pid) == set(records)
     for name in TOOLS:
-        pids = [pid for pid, each in records.items() if each.name == name]
-        cut = [report.by_pid[pid] for pid in pids if not is_whole(name, report.by_pid[pid])]
-        assert len(cut) <= 0.001 * len(pids), f"{name}: {len(cut)} of {len(pids)}: {cut[0]}"
-    assert len(report.exact()) >= 0.999 * len(records)
+        for process in (report.by_pid[pid] for pid, each in records.items() if each.name == name):
+            # Without the hook a program of 2 ms may end before it is looked at.
+            assert is_whole(name, process) or (not options and process["argv"] is None), process
+    for pid in records.keys() - report.exact():
+        # Only where a program was looked at within its execve, and is shown twice: see above.
+        process = report.by_pid[pid]
+        assert process["peak_source"] == "watermark", process
+        *before, last = process["images"]
+        assert [each["peak_source"] for each in before] == ["unknown"], process
+        assert last["peak_source"] == "exact", process
+    assert len(report.exact()) >= 0.95 * len(records)
     for pid, record in records.items():
         process = report.by_pid[pid]
         assert process["ppid"] == record.ppid or pid == root["pid"]

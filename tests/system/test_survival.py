@@ -11,6 +11,8 @@ import pytest
 from support.judging import Judge, Report
 from support.waiting import state_of, wait_until
 
+pytestmark = pytest.mark.slow
+
 COUNT = 3000
 
 # A storm that is under way: far from its beginning and from its end.
