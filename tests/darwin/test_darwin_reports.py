@@ -15,12 +15,16 @@ def memwatch(memwatch, darwin_env):
     return memwatch
 
 
-def test_footprints(memwatch, burner):
+def test_footprints(memwatch):
     """In the run's own report, and in those of its recording, wherever that is read."""
-    own = memwatch.run(
-        *("run", "-i", "5", "--json", "-o", "mac.jsonl", "--", burner),
-        *("fork", 1, "[", "touch", 30, "hold", 300, "]", "touch", 20, "wait"),
+    watch = memwatch.burn(
+        *("fork", 1, "[", "touch", 30, "mark", "up", "gate", "]"),
+        *("touch", 20, "mark", "up", "gate", "wait"),
+        options=("-i", "5", "-o", "mac.jsonl"),
     )
+    watch.marks("up", 2)
+    watch.ticks()
+    own = watch.end()
     assert own.code == 0, own.text
     document = own.json
     assert document["memwatch"]["backend"] == "darwin"

@@ -195,6 +195,7 @@ def test_json_with_a_wrong_value(run_once, tmp_path, path, value):
         load(str(damaged))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["recording", "json"])
 def test_damaged(run_once, tmp_path, silent, kind):
     chance = random.Random(5)

@@ -161,8 +161,8 @@ def test_child_without_a_copy_of_its_parent(memwatch, start):
     assert holds(result.by_pid(root), 60)
 
 
-# The sampler asks a process for its threads every 128 ms.
-THREADS_NOTICED = 100
+# The sampler asks a process for its threads every 128 ms: that many ticks are twice as long.
+THREADS_NOTICED = 50
 
 
 @pytest.mark.both_users

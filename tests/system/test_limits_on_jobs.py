@@ -81,7 +81,7 @@ def test_nobody_gets_away(memwatch, needs, options):
         *("fork", 2, "[", "breed", "mark", "deaf", "gate", "]"),
         *("fork", 1, "[", "setsid", "chain", "]"),
         *("until", "go", "touch", 60, "mark", "root", "gate"),
-        options=(*OPTIONS, *options, "--max-total-rss", "50M", "--kill-after", "300ms"),
+        options=(*OPTIONS, *options, "--max-total-rss", "50M", "--kill-after", "1s"),
     )
     deaf = watch.marks("deaf", 5)
     heeds = watch.mark("heeds")
@@ -188,7 +188,11 @@ def test_shared_pages_counted_once(memwatch):
 
 @pytest.mark.both_users
 def test_a_limit_that_is_kept(memwatch, burner):
-    result = memwatch.run("run", "--max-total-rss", "8G", "--", burner, "touch", 5, "exit", 4)
+    words = ("run", *OPTIONS, "--max-total-rss", "8G", "--", burner)
+    watch = memwatch.start(*words, "touch", 5, "mark", "up", "gate", "exit", 4)
+    watch.mark("up")
+    watch.ticks()
+    result = watch.end()
     assert result.code == 4
     assert "Limits:          total RSS 8.0 GiB: not exceeded in any sample" in result.text
 

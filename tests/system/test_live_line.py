@@ -21,6 +21,9 @@ from support.scripted import Script
 from support.waiting import state_of, wait_until
 
 CTRL_S, CTRL_Q = b"\x13", b"\x11"
+# Ticks in which the line would be drawn two times and more, if it were.
+QUIET = 50
+
 DRAWN = re.compile(rb"\x1bD\x1b7\r(.*?)\x1b8\x1b\[A")
 
 
@@ -142,9 +145,9 @@ def test_stopped_terminal_holds_nothing_up(burn, memwatch):
     screen.watch.mark("root")
     wait_drawn(screen)
     screen.type(CTRL_S)
-    screen.watch.ticks(100)
+    screen.watch.ticks(QUIET)
     before = len(drawn(screen))
-    screen.watch.ticks(100)
+    screen.watch.ticks(QUIET)
     assert len(drawn(screen)) == before
     go.touch()
     screen.watch.mark("on")
@@ -158,7 +161,7 @@ def test_terminal_goes_on(burn, memwatch):
     screen.watch.mark("root")
     wait_drawn(screen)
     screen.type(CTRL_S)
-    screen.watch.ticks(100)
+    screen.watch.ticks(QUIET)
     screen.type(CTRL_Q)
     wait_drawn(screen)
     go.touch()
@@ -176,7 +179,7 @@ def test_leaves_the_screen_to_a_program_that_takes_each_key(burn, memwatch):
     termios.tcsetattr(screen.master, termios.TCSANOW, mode)
     screen.watch.ticks(40)
     before = len(drawn(screen))
-    screen.watch.ticks(100)
+    screen.watch.ticks(QUIET)
     assert len(drawn(screen)) == before
     termios.tcsetattr(screen.master, termios.TCSANOW, screen.attributes)
     wait_drawn(screen)
@@ -196,7 +199,7 @@ def test_terminal_goes_away(burn, memwatch):
     wait_drawn(screen)
     screen.close()
     assert screen.watch.marks("sig01") == [root]
-    screen.watch.ticks(100)
+    screen.watch.ticks(QUIET)
     go.touch()
     assert screen.watch.process.wait(45) == 5
     assert result.read_bytes().endswith(b"}\n")
@@ -219,7 +222,7 @@ def test_in_the_background(terminal, memwatch, burner):
     with open(f"/proc/{root}/stat") as stat:
         watcher = int(stat.read().rsplit(")", 1)[1].split()[1])
     screen.watch.pid, screen.watch.argv = watcher, command
-    screen.watch.ticks(100)
+    screen.watch.ticks(QUIET)
     assert drawn(screen) == []
     assert state_of(watcher) != "T"
     go.touch()
@@ -237,7 +240,7 @@ def test_nothing_is_drawn(burn, memwatch, options, env):
     go = memwatch.room / "go"
     screen = burn("mark", "root", "until", go, options=options, env=env)
     screen.watch.mark("root")
-    screen.watch.ticks(100)
+    screen.watch.ticks(QUIET)
     go.touch()
     assert screen.end() == 0
     assert b"\x1b" not in screen.shown
