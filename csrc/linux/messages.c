@@ -267,8 +267,9 @@ static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
         event->elapsed = nanoseconds(at + TS_ETIME, 1000);
     if (left >= TS_STIME + 8)
         set_cpu(event, at);
-    /* 0: a kernel thread, which has no memory, or a kernel that does not count
-       it. */
+    /* 0: a kernel thread, which has no memory; a kernel that does not count it;
+       or, since Linux 6.2, a process so small that its pages are all in the
+       kernel's per-CPU batches (2 of 75,000 forks of a static program). */
     if (left >= TS_HIWATER_RSS + 8 && u64(at + TS_HIWATER_RSS) &&
         u64(at + TS_HIWATER_RSS) <= UINT64_MAX / 1024) {
         event->peak = u64(at + TS_HIWATER_RSS) * 1024;
