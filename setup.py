@@ -1,4 +1,4 @@
-"""The part of the build that pyproject.toml cannot say: one extension, a wheel, man pages."""
+"""The parts of the build that pyproject.toml cannot describe: extension, wheel, man pages."""
 
 import subprocess
 import sys
@@ -13,14 +13,14 @@ from setuptools.errors import ExecError
 if sys.platform == "win32":
     sys.exit("memwatch does not support Windows yet: it needs Linux or macOS (or WSL 2)")
 
-# A free-threaded Python has no stable ABI: it gets a wheel of its own.
+# A free-threaded Python has no stable ABI, so it needs its own wheel.
 abi3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 MAN_PAGES = "docs/man_pages.py"
 
 
 class BuildManPages(Command):
-    """Where the program is installed, `man memwatch` finds them: share/man beside its bin."""
+    """Builds the man pages and installs them in share/man beside bin, where `man` finds them."""
 
     user_options = ()
 
@@ -35,7 +35,7 @@ class BuildManPages(Command):
         if self.editable_mode:  # setuptools installs no data files then
             return
         folder = Path(self.build_base, "man")
-        # A process of its own: this one must not import what is about to be built.
+        # Runs in another process, because this one must not import what is about to be built.
         if subprocess.run([sys.executable, "-B", MAN_PAGES, folder], check=False).returncode:
             raise ExecError("the manual pages could not be made: see above")
         pages = sorted(map(str, folder.glob("*.1")))
@@ -43,10 +43,15 @@ class BuildManPages(Command):
 
 
 class SourceDist(sdist):
-    """With what others need to test and to package memwatch."""
+    """A source distribution with what others need to test and package memwatch."""
 
     def make_distribution(self):
-        self.filelist.extend([".ci/run", "CHANGELOG.md"])
+        self.filelist.extend(
+            [
+                *(".ci/lint", ".ci/packages", ".ci/run", ".pre-commit-config.yaml"),
+                *("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "mkdocs.yml", "noxfile.py"),
+            ]
+        )
         for folder in ("benchmarks", "docs", "packaging", "tests"):
             files = (path for path in Path(folder).rglob("*") if path.is_file())
             self.filelist.extend(str(path) for path in files if path.suffix not in (".pyc", ".so"))
@@ -54,13 +59,15 @@ class SourceDist(sdist):
 
 
 class Build(build):
+    """A build that includes the man pages."""
+
     sub_commands = (*build.sub_commands, ("build_man_pages", None))
 
 
 setup(
     cffi_modules=["csrc/build_ffi.py:ffi"],
     cmdclass={"build": Build, "build_man_pages": BuildManPages, "sdist": SourceDist},
-    # Where each shell looks for what others have installed.
+    # The folders in which each shell looks for completions of installed programs.
     data_files=[
         ("share/bash-completion/completions", ["memwatch/completion/memwatch.bash"]),
         ("share/zsh/site-functions", ["memwatch/completion/_memwatch"]),

@@ -1,6 +1,6 @@
-"""A C project of known size to build: the same files every time.
+"""Writes a C project of known size: the same files every time.
 
-python benchmarks/c_project.py DIRECTORY   writes it there
+python benchmarks/c_project.py DIRECTORY
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 FILES = 60
 
-# Functions in each file: gcc -O2 needs about a quarter of a second for them.
+# Functions in each file: gcc -O2 takes about a quarter of a second for a file.
 FUNCTIONS = 5
 
 
@@ -36,7 +36,7 @@ def write(directory: Path, files: int = FILES, functions: int = FUNCTIONS) -> No
 
 
 def _function(name: str, number: int, index: int) -> str:
-    """Loops and a switch, different in every function."""
+    """Returns a function with loops and a switch, different each time."""
     salt = number * 1000 + index + 1
     cases = "\n".join(
         f"        case {case}: table[(i + {salt + case}) % 64] ^= x * {salt * 7 + case}u + "

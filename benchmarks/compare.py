@@ -1,10 +1,10 @@
-"""How often `memwatch compare` is right, about real runs and about made-up noise.
+"""Measures how often `memwatch compare` is right, on real runs and on simulated noise.
 
-python benchmarks/compare.py [--quick] [--parts real,noise] [--jobs data,pool,loose]
+python benchmarks/compare.py [--quick] [--parts real,noise] [--jobs data,pool,loose] [--json FILE]
 
-Of real runs: sets of 5 of a program, compared with sets of 5 of the same program, and of the same
-program with 10 % more memory. Of made-up noise: how often the interval of two sets of one
-distribution leaves zero out, which is to be rare whatever the distribution.
+Real runs: sets of 5 runs of a program are compared with sets of 5 of the same program, and of the
+same program with 10 % more memory. Simulated noise: how often the interval of two sets from one
+distribution excludes zero, which must be rare whatever the distribution.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from programs import machine, memwatch_command, print_table, spread
+from arguments import Arguments, measure_each
+from programs import memwatch_command, print_table, spread
 
 RUNS = 5
 MORE = 1.1
 
-# Words of random length in a dictionary, and lists: what a program has to hold whose input differs
-# by some 2 % from run to run.
+# Words of random length in a dictionary, and lists: the memory of a program whose input differs by
+# some 2 % from run to run.
 DATA = """
 import random, sys
 size = int(200_000 * float(sys.argv[1]) * random.gauss(1, 0.02))
@@ -38,7 +39,7 @@ rows = [[random.random()] * random.randrange(16) for _ in range(size // 3)]
 rows.sort(key=len)
 """
 
-# Four workers, each with some 40 MiB of its own, that hold it until all have done their part.
+# Four workers, each with some 40 MiB of its own, that hold it until all have finished.
 POOL = """
 import random, subprocess, sys
 part = '''
@@ -56,7 +57,7 @@ for worker in workers:
     worker.communicate()
 """
 
-# The same, but each ends when it likes: on a busy machine one may be over before the last begins.
+# The same, but each ends by itself: on a busy machine one may end before the last begins.
 LOOSE = """
 import random, subprocess, sys
 part = '''
@@ -72,21 +73,21 @@ for worker in [subprocess.Popen(command) for _ in range(4)]:
 JOBS = {"data": DATA, "pool": POOL, "loose": LOOSE}
 
 
-def part_real(directory: Path, chosen: argparse.Namespace) -> None:
+def part_real(directory: Path, chosen: argparse.Namespace) -> object:
     sets = 4 if chosen.quick else 20
     rows, spreads = [], []
-    for name in chosen.jobs.split(","):
+    for name in chosen.jobs:
         script = directory / f"{name}.py"
         script.write_text(JOBS[name])
         base_need = _need(script, 1.0)
-        # All of it has to grow, not only what the script adds to a bare interpreter.
+        # The whole total has to grow, not only the part that the script adds to a bare interpreter.
         scale = _scale(script, base_need * MORE)
         more = _need(script, scale) / base_need - 1
         same: Counter[str] = Counter()
         grown: Counter[str] = Counter()
-        apart = []
+        spans = []
         for number in range(sets):
-            # Taking turns, so that what else the machine does strikes all three alike.
+            # In turn, so that other work of the machine affects all three alike.
             files: dict[str, list[str]] = {"base": [], "same": [], "more": []}
             for turn in range(RUNS):
                 order = random.Random(1000 * number + turn).sample(sorted(files), 3)
@@ -97,23 +98,24 @@ def part_real(directory: Path, chosen: argparse.Namespace) -> None:
             totals = [
                 json.loads(Path(path).read_text())["max_total_rss_kib"] for path in files["base"]
             ]
-            apart.append(100 * (max(totals) - min(totals)) / median(totals))
+            spans.append(100 * (max(totals) - min(totals)) / median(totals))
             same[_compare(files["base"], files["same"])] += 1
             grown[_compare(files["base"], files["more"])] += 1
         for kind, verdicts in (("the same", same), (f"{more:.1%} more", grown)):
-            told = ", ".join(f"{verdict} {many}" for verdict, many in verdicts.most_common())
-            rows.append([f"{name}, {kind}", str(sets), str(verdicts["regression"]), told])
-        spreads.append([name, spread(apart, 1)])
+            text = ", ".join(f"{verdict} {many}" for verdict, many in verdicts.most_common())
+            rows.append([f"{name}, {kind}", str(sets), str(verdicts["regression"]), text])
+        spreads.append([name, spread(spans, 1)])
     print_table(
         f"Two sets of {RUNS} runs at -i 10:",
         ("job and candidate", "comparisons", "regression", "verdicts"),
         rows,
     )
     print_table(
-        "How far the 5 runs of a base are apart, % of their median:",
-        ("job", "least to most"),
+        "Range of the 5 runs of a base, % of their median:",
+        ("job", "median (least – most)"),
         spreads,
     )
+    return {"verdicts": rows, "ranges": spreads}
 
 
 def _profile(script: Path, scale: float, path: str) -> dict[str, object]:
@@ -125,14 +127,14 @@ def _profile(script: Path, scale: float, path: str) -> dict[str, object]:
 
 
 def _need(script: Path, scale: float) -> float:
-    """The median total, in KiB."""
+    """Returns the median total in KiB."""
     path = str(script.with_suffix(".json"))
     totals = [_profile(script, scale, path)["max_total_rss_kib"] for _ in range(RUNS)]
     return median(float(str(total)) for total in totals)
 
 
 def _scale(script: Path, wanted: float) -> float:
-    """With which it needs so much: it grows along a line."""
+    """Returns the scale with which the script needs so much; its need grows linearly."""
     step = 0.2
     at_one, above = _need(script, 1.0), _need(script, 1 + step)
     return 1 + step * (wanted - at_one) / (above - at_one)
@@ -147,7 +149,7 @@ def _compare(base: Sequence[str], candidate: Sequence[str]) -> str:
     return verdict
 
 
-# Made-up noise: bytes of a job of 1 MB or so.
+# Simulated noise, relative to the size of the job.
 def _noises(pick: random.Random) -> dict[str, Callable[[], float]]:
     def two_levels(chance: float, step: float) -> Callable[[], float]:
         return lambda: 1 + step * (pick.random() < chance) + 0.005 * pick.gauss(0, 1)
@@ -163,7 +165,7 @@ def _noises(pick: random.Random) -> dict[str, Callable[[], float]]:
     }
 
 
-def part_noise(_directory: Path, chosen: argparse.Namespace) -> None:
+def part_noise(_directory: Path, chosen: argparse.Namespace) -> object:
     from memwatch.analysis.comparison import Verdict, judge
     from memwatch.analysis.thresholds import DEFAULT
 
@@ -187,29 +189,24 @@ def part_noise(_directory: Path, chosen: argparse.Namespace) -> None:
             sets = f"{sizes[0]} and {sizes[1]}"
             rows.append([f"{sets}, {name}", f"{level:.0%}", *shares, f"{100 * found / trials:.1f}"])
     print_table(
-        f"Two sets of one distribution, and 10 % more, {trials:,} trials each:",
+        f"Two sets from one distribution, and 10 % more, {trials:,} trials each:",
         ("runs and noise", "confidence", "above zero %", "regression %", "of 10 % more %"),
         rows,
     )
+    return rows
 
 
 PARTS = {"real": part_real, "noise": part_noise}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a first impression")
-    parser.add_argument("--parts", default=",".join(PARTS), help="default %(default)s")
-    parser.add_argument("--jobs", default=",".join(JOBS), help="default %(default)s")
-    chosen = parser.parse_args()
-    parts = chosen.parts.split(",")
-    if unknown := set(parts) - set(PARTS) or set(chosen.jobs.split(",")) - set(JOBS):
-        parser.error(f"unknown: {', '.join(unknown)}")
-    print(machine())
+    arguments = Arguments(__doc__)
+    arguments.names("--parts", PARTS)
+    arguments.names("--jobs", JOBS)
+    chosen = arguments.parse()
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
-        for part in parts:
-            PARTS[part](Path(name), chosen)
+        measure_each(chosen.parts, lambda part: PARTS[part](Path(name), chosen), chosen)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Lets test_micro.py import programs.py, as the scripts beside it do."""
+"""Lets test_micro.py import programs.py, like the scripts in this folder."""
 
 import sys
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""What completeness costs: the wall time of whole jobs, in pairs, and what came of it.
+"""Measures what completeness costs: the wall time of whole jobs in pairs, and what was found.
 
 python benchmarks/exactness.py [--quick] [--pairs N] [--jobs build,script] [--json FILE]
 
 The jobs are a C project of 60 files, built by make -j2, and a shell script of 2,000 commands.
-As root the kernel's exit records make all peaks exact; the user nobody, as whom the second half
-runs, needs --exact, the exit hook. Each half has a plain run of its own to compare with.
+As root, the kernel's exit records make all peaks exact. The second half runs as the user nobody,
+which needs --exact (the exit hook). Each half has its own plain run to compare with.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import c_project
+from arguments import Arguments, measure_each
 from programs import (
     Finished,
     count_by_strace,
-    is_editable,
-    machine,
     memwatch_command,
     print_table,
     ratio,
@@ -37,7 +36,7 @@ NOBODY = 65534
 AS_NOBODY = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
 
 COMMANDS = 2000
-# Small programs as they are in configure scripts; none of them is built into a shell.
+# Small programs that configure scripts use; no shell has them built in.
 LINES = (
     "/bin/true",
     "expr 3 + 4 >/dev/null",
@@ -52,14 +51,14 @@ class Job(NamedTuple):
     command: list[str]
     directory: Path
     prepare: Callable[[], object]
-    """What makes it do the same again."""
+    """Resets the job, so that it does the same work again."""
 
 
 class Run(NamedTuple):
     name: str
     prefix: list[str]
     baseline: str
-    """The name of the run that it is compared with."""
+    """The name of the run that this one is compared with."""
 
 
 def runs_here() -> list[Run]:
@@ -67,11 +66,11 @@ def runs_here() -> list[Run]:
         words = [*memwatch_command(), "run", "--json", "-i", "10", *options, "--"]
         return Run(name, [*prefix, *words], baseline)
 
-    who = "root" if os.geteuid() == 0 else "this user"
+    user = "root" if os.geteuid() == 0 else "this user"
     runs = [
-        Run(f"plain, {who}", [], f"plain, {who}"),
-        run(f"-i 10, {who}", f"plain, {who}"),
-        run(f"-i 10 --exact, {who}", f"plain, {who}", "--exact"),
+        Run(f"plain, {user}", [], f"plain, {user}"),
+        run(f"-i 10, {user}", f"plain, {user}"),
+        run(f"-i 10 --exact, {user}", f"plain, {user}", "--exact"),
     ]
     if nobody_can_run():
         plain = "plain, nobody"
@@ -89,7 +88,7 @@ def nobody_can_run() -> bool:
         return False
     check = [*AS_NOBODY, sys.executable, "-c", "import memwatch"]
     if subprocess.run(check, cwd="/", capture_output=True, check=False).returncode:
-        print(f"{sys.executable} or memwatch is not readable for nobody, who is left out.")
+        print(f"The user nobody cannot read {sys.executable} or memwatch: its runs are left out.")
         return False
     return True
 
@@ -101,7 +100,7 @@ def build_job(directory: Path) -> Job:
 
     def clean() -> None:
         succeed(["make", "-s", "clean"], project)
-        project.chmod(0o777)  # whoever builds it next
+        project.chmod(0o777)  # the next build may be another user's
 
     clean()
     return Job(f"make -j2 of {c_project.FILES} C files", command, project, clean)
@@ -123,7 +122,7 @@ JOBS = {"build": build_job, "script": script_job}
 
 
 class Seen(NamedTuple):
-    """What a report says of the job's processes."""
+    """What a report contains about the job's processes."""
 
     processes: int
     exact: int
@@ -143,7 +142,7 @@ def seen(done: Finished) -> Seen | None:
 
 
 def measure(job: Job, chosen: argparse.Namespace) -> object:
-    """Each round makes every run once, in an order that turns."""
+    """Makes every run once in each round, in an order that changes."""
     runs = runs_here()
     job.prepare()
     truth = count_by_strace(job.command, job.directory)
@@ -188,30 +187,19 @@ def least_most(values: Sequence[int]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="2 pairs")
-    parser.add_argument("--pairs", type=int, help="default 12")
-    parser.add_argument("--jobs", default=",".join(JOBS), help="default %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="write every single figure")
-    chosen = parser.parse_args()
-    chosen.pairs = chosen.pairs or (2 if chosen.quick else 12)
-    jobs = chosen.jobs.split(",")
-    if unknown := set(jobs) - set(JOBS):
-        parser.error(f"unknown job: {', '.join(unknown)}")
-
-    where = machine()
-    print(where, flush=True)
-    if is_editable():
-        print("An editable install: Python itself starts about 20 ms later with its import hook.")
-    record: dict[str, object] = {"machine": where, "pairs": chosen.pairs}
+    arguments = Arguments(__doc__)
+    arguments.repeats("--pairs", 12, 2)
+    arguments.names("--jobs", JOBS)
+    chosen = arguments.parse()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o777)
-        for job in jobs:
-            record[job] = measure(JOBS[job](directory), chosen)
-    if chosen.json:
-        with open(chosen.json, "w", encoding="utf-8") as out:
-            json.dump(record, out, indent=1)
+        measure_each(
+            chosen.jobs,
+            lambda job: measure(JOBS[job](directory), chosen),
+            chosen,
+            pairs=chosen.pairs,
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 /*
- * The least that a sampler can do, as a measure for memwatch:
+ * Does the least that a sampler can do, as a measure for memwatch:
  *
  *     floor INTERVAL_NS SECONDS ROOT_PID
  *
  * Finds the processes below ROOT_PID once, then at every tick wakes at an
  * absolute deadline and reads `statm` and `children` of each through kept
- * descriptors, and adds up the resident sizes. Keeps nothing, finds nothing
- * new, tells nobody. Shares no code with memwatch.
+ * descriptors, and adds up the resident sizes. It keeps nothing, finds no new
+ * process and reports nothing. It shares no code with memwatch.
  *
- * Prints as JSON how many ticks there were and the CPU time of the loop alone.
+ * Prints the number of ticks and the CPU time of the loop alone, as JSON.
  */
 #include <fcntl.h>
 #include <stdint.h>

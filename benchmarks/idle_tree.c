@@ -1,5 +1,5 @@
 /*
- * A job of a known number of live processes, which sleep:
+ * Runs a job with a known number of live processes, which sleep:
  *
  *     idle_tree PROCESSES SECONDS [CHANGE_MS]
  *
@@ -32,7 +32,7 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* Touches the pages, or gives them back: every other call. */
+/* Touches the pages at one call, and gives them back at the next. */
 static void change_rss(void) {
     static char *pages;
     static int touched;
@@ -61,7 +61,7 @@ static void live_as_child(double change) {
     }
 }
 
-/* Until `seconds` have passed or a signal to end comes. */
+/* Waits until `seconds` have passed or a signal to end comes. */
 static void live_as_root(double seconds, double change,
                          const sigset_t *ending) {
     double end = seconds > 0 ? now() + seconds : 1e18;

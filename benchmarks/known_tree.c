@@ -1,15 +1,15 @@
 /*
- * A job of which everything is known:
+ * Runs a job with a known number of processes and a known memory:
  *
  *     known_tree MIB SECONDS FILE
  *
  * Ten processes: a root, eight children, and a daemon that was forked twice and
  * called setsid(), so that its parent is gone and its session is its own (the
  * process between them makes eleven). Each of the ten touches MIB, the daemon
- * four times as much; when all have, they hold it for SECONDS.
+ * four times as much; then all hold it for SECONDS.
  *
- * Writes to FILE, as JSON, how many processes there were, and the sum of what
- * each read of its own resident size while all held their memory.
+ * Writes to FILE, as JSON, the number of processes, and the sum of the resident
+ * sizes that each read of itself while all held their memory.
  */
 #include <fcntl.h>
 #include <sched.h>

@@ -1,7 +1,9 @@
-"""How often `--leaks` is wrong: random series of many kinds, judged as a process's would be.
+"""Measures how often `--leaks` is wrong: random series of many kinds, judged like a process.
 
-A series is what a process holds at each of its samples, in MiB. How long it is, how large, how
-noisy, and the figures of its kind are drawn at random, the same for the same seed.
+python benchmarks/leak_check.py [--number N]
+
+A series is what a process holds at each of its samples, in MiB. Its length, size, noise and the
+figures of its kind are drawn at random; the same seed gives the same series.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ import sys
 from collections.abc import Callable
 from itertools import accumulate
 
-from memwatch.analysis.trend import FEWEST, Lows, steady_growth
+from memwatch.analysis.trend import FEWEST_STRETCHES, Lows, steady_growth
 
 Random = random.Random
 Kind = Callable[[Random, int, float], list[float]]
 
 MIB = 1 << 20
-# A sample every half second, and what --leaks has by default.
+# A sample every half second, and the defaults of --leaks.
 TICK = 500_000_000
 MIN_DURATION = 60_000_000_000
 MIN_GROWTH = 0.5
@@ -60,7 +62,7 @@ def cache(r: Random, n: int, base: float) -> list[float]:
 
 
 def logarithm(r: Random, n: int, base: float) -> list[float]:
-    """A cache that never is full, but fills ever more slowly."""
+    """A cache that is never full, but fills more and more slowly."""
     growth, bend = base * r.uniform(0.6, 5), r.uniform(20, 1000)
     return [base + growth * math.log1p(bend * i / n) / math.log1p(bend) for i in range(n)]
 
@@ -76,12 +78,12 @@ def few_steps(r: Random, n: int, base: float) -> list[float]:
 
 
 def around_a_level(r: Random, n: int, base: float) -> list[float]:
-    """A random walk that is drawn back (Ornstein and Uhlenbeck)."""
+    """A random walk that is drawn back to a level (Ornstein and Uhlenbeck)."""
     return [max(base * 0.05, base + x) for x in _drawn_back(r, n, r.uniform(0.05, 0.5) * base, 0.2)]
 
 
 def free_walk(r: Random, n: int, base: float) -> list[float]:
-    """A random walk that nothing draws back: sometimes it is a steady growth."""
+    """A random walk that nothing draws back: sometimes it grows steadily."""
     step = base * r.uniform(0.2, 2) / math.sqrt(n)
     walk = accumulate((r.gauss(0, step) for _ in range(n)), initial=base)
     return [max(base * 0.05, value) for value in walk][:n]
@@ -94,7 +96,7 @@ def sine(r: Random, n: int, base: float) -> list[float]:
 
 
 def requests(r: Random, n: int, base: float) -> list[float]:
-    """Busy and idle by turns."""
+    """Busy and idle in turn."""
     height, period = base * r.uniform(0.3, 5), n * r.uniform(0.02, 0.6)
     phase, busy = r.uniform(0, period), r.uniform(0.2, 0.8)
     return [base + height * ((i + phase) % period < busy * period) for i in range(n)]
@@ -111,7 +113,7 @@ def decline(r: Random, n: int, base: float) -> list[float]:
 
 
 def too_little(r: Random, n: int, base: float) -> list[float]:
-    """Grows steadily, but by less than is asked for."""
+    """Grows steadily, but by less than the threshold."""
     growth = base * r.uniform(0.05, 0.4)
     return [base + growth * i / n for i in range(n)]
 
@@ -127,7 +129,7 @@ def line(r: Random, n: int, base: float) -> list[float]:
 
 
 def rising_sawtooth(r: Random, n: int, base: float) -> list[float]:
-    """It is the floor that leaks."""
+    """Its lowest level leaks."""
     growth, height = base * r.uniform(1.2, 6), base * r.uniform(0.1, 2)
     period = n * r.uniform(0.01, 0.1)
     phase = r.uniform(0, period)
@@ -140,7 +142,7 @@ def many_steps(r: Random, n: int, base: float) -> list[float]:
 
 
 def large_start(r: Random, n: int, base: float) -> list[float]:
-    """It needs more to start than later."""
+    """Needs more at its start than later."""
     growth, start = base * r.uniform(1.2, 6), base * r.uniform(1, 10)
     return [base + growth * i / n + start * (i < n * 0.1) for i in range(n)]
 
@@ -162,7 +164,7 @@ def load_on_top(r: Random, n: int, base: float) -> list[float]:
 
 
 def lumps(r: Random, n: int, base: float) -> list[float]:
-    """Leaks one time in five, and then of all sizes."""
+    """Leaks at one sample in five, by random sizes."""
     growth = base * r.uniform(1.5, 6)
     lump = growth * 5 / n
     sizes = (lump * r.expovariate(1) * (r.random() < 0.2) for _ in range(n - 1))
@@ -170,7 +172,7 @@ def lumps(r: Random, n: int, base: float) -> list[float]:
 
 
 def garbage_on_top(r: Random, n: int, base: float) -> list[float]:
-    """Up to 70 % of what it leaks in all comes and goes, 60 times."""
+    """Leaks, while up to 70 % of the whole leak comes and goes, 60 times."""
     growth = base * r.uniform(1.2, 6)
     most, turns = growth * r.uniform(0.1, 0.7), 60
     garbage = [most * math.sqrt(r.random()) for _ in range(turns)]
@@ -198,7 +200,7 @@ LEAKING: tuple[Kind, ...] = (
 
 
 def series(kind: Kind, seed: int) -> list[float]:
-    """One of a kind, with noise of up to 5 %."""
+    """Returns a series of a kind, with noise of up to 5 %."""
     r = Random(f"{kind.__name__} {seed}")
     drawn = kind(r, r.choice((130, 200, 240, 400, 1200)), 10 ** r.uniform(0.5, 3))
     noise = r.choice((0, 0.005, 0.01, 0.02, 0.05)) * sum(drawn) / len(drawn)
@@ -206,14 +208,14 @@ def series(kind: Kind, seed: int) -> list[float]:
 
 
 def is_judged_to_leak(values: list[float]) -> bool:
-    lows = Lows(0, round(values[0] * MIB), MIN_DURATION // FEWEST)
+    lows = Lows(0, round(values[0] * MIB), MIN_DURATION // FEWEST_STRETCHES)
     for place, value in enumerate(values):
         lows.add(place * TICK, round(value * MIB))
     return steady_growth(lows.values, MIN_GROWTH) is not None
 
 
 def rate(kind: Kind, seeds: range) -> float:
-    """Of 1,000 such series so many are said to leak."""
+    """Returns how many of 1,000 such series are reported as leaks."""
     return 1000 * sum(is_judged_to_leak(series(kind, seed)) for seed in seeds) / len(seeds)
 
 
@@ -222,7 +224,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=1000, help="series of each kind")
     seeds = range(parser.parse_args().number)
     for title, kinds in (("no leak", CLEAN), ("leak", LEAKING)):
-        print(f"| {title} | said to leak, of 1,000 |\n|---|---|")
+        print(f"| {title} | reported, of 1,000 |\n|---|---|")
         for kind in kinds:
             print(f"| {kind.__name__.replace('_', ' ')} | {rate(kind, seeds):.0f} |")
             sys.stdout.flush()

@@ -1,14 +1,13 @@
 /*
- * Jobs that exceed a limit.
+ * Runs a job that exceeds a limit.
  *
- *   grow MIB FILE N    with N idle children; a MiB more each millisecond.
- *                      On SIGTERM writes to FILE when it held more than MIB
- *                      for the first time, and when the signal came, in
+ *   grow MIB FILE N    has N idle children, and grows by a MiB per millisecond.
+ *                      On SIGTERM it writes two times to FILE: when it first
+ *                      held more than MIB, and when the signal came, in
  *                      nanoseconds of CLOCK_BOOTTIME.
- *   stubborn MIB       holds MIB when there are children that ignore SIGTERM,
- *                      have sessions of their own, fork when SIGTERM comes,
- *                      fork all the time, and pass themselves on from fork to
- *                      fork.
+ *   stubborn MIB       holds MIB once it has children that ignore SIGTERM, have
+ *                      sessions of their own, fork when SIGTERM comes, fork all
+ *                      the time, and move from fork to fork.
  */
 #include <fcntl.h>
 #include <signal.h>

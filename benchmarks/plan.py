@@ -1,4 +1,4 @@
-"""How near `memwatch plan` comes to the truth: builds recorded with -j2, planned, run with -j4.
+"""Measures how near `memwatch plan` comes to the truth: recorded with -j1 and -j2, run with -j4.
 
 python benchmarks/plan.py [--quick] [--projects 10] [--json FILE]
 """
@@ -14,13 +14,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from programs import compile_program, machine, memwatch_command, print_table, spread
+from arguments import Arguments, measure_each
+from programs import compile_program, memwatch_command, print_table, spread
 
 SEED = 77
 GOAL = 0.15
 RUNS = 3
 
-# What a project's tasks are like: how many, MiB, milliseconds.
+# The kinds of projects, and for each a function that draws a task's MiB and milliseconds.
 SHAPES = (
     ("equal", lambda pick: (30, 30)),
     ("uniform", lambda pick: (pick.randint(5, 60), pick.randint(100, 600))),
@@ -35,7 +36,10 @@ def _skewed(pick: random.Random, middle: int, most: int) -> int:
 
 
 def write_project(directory: Path, task: str, number: int, small: bool) -> str:
-    """A Makefile of tasks; every other project has a link that needs all of them. Its kind."""
+    """Writes a Makefile of tasks and returns its kind.
+
+    Every second project has a link that needs all tasks.
+    """
     pick = random.Random(SEED * 1000 + number)
     name, shape = SHAPES[number % len(SHAPES)]
     has_link = number % 2 == 0
@@ -43,7 +47,7 @@ def write_project(directory: Path, task: str, number: int, small: bool) -> str:
     rules = []
     for each in range(count):
         mib, ms = (30, 300) if name == "equal" else shape(pick)
-        # As a compiler's driver is: a process that waits for the one that does the work.
+        # Like a compiler driver: a process that waits for the one that does the work.
         rules.append(f"t{each}:\n\t@sh -c '{task} {mib} {ms}; exit'\n")
     names = " ".join(f"t{each}" for each in range(count))
     link = f"\t@{task} 70 300\n" if has_link else "\t@:\n"
@@ -64,7 +68,7 @@ def record(project: Path, jobs: int, interval: str, path: Path | None = None) ->
 
 
 def middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The run with the median peak: others on the machine spoil one now and then."""
+    """Returns the run with the median peak: other work on the machine spoils one now and then."""
     return sorted(runs, key=lambda run: int(run["max_total_rss_kib"]))[len(runs) // 2]
 
 
@@ -76,14 +80,24 @@ def plan(path: Path, jobs: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a first impression")
-    parser.add_argument("--projects", type=int, default=10, help="default %(default)s")
-    parser.add_argument("--interval", default="10", help="default %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="every single figure")
-    chosen = parser.parse_args()
-    print(machine())
-    rows, every = [], []
+    arguments = Arguments(__doc__, "small projects")
+    arguments.repeats("--projects", 10, 10)
+    arguments.parser.add_argument("--interval", default="10", help="default %(default)s")
+    chosen = arguments.parse()
+    every: list[dict[str, Any]] = []
+
+    def measure(_name: str) -> object:
+        every.extend(projects(chosen))
+        return every
+
+    measure_each(["projects"], measure, chosen)
+    if sum(abs(_error(each)) > GOAL for each in every if each["recorded_jobs"] == 2) > 1:
+        sys.exit(f"more than one project is off by more than {GOAL:.0%}")
+
+
+def projects(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Records, plans and runs each project."""
+    every = []
     with tempfile.TemporaryDirectory() as name:
         room = Path(name)
         task = compile_program("plan_task", room)
@@ -91,20 +105,22 @@ def main() -> None:
             project = room / f"project{number}"
             project.mkdir()
             kind = write_project(project, task, number, chosen.quick)
-            truth = middle([record(project, 4, chosen.interval) for _ in range(RUNS)])
+            run = middle([record(project, 4, chosen.interval) for _ in range(RUNS)])
+            truth = {key: run[key] for key in ("max_total_rss_kib", "duration_seconds")}
             for jobs in (1, 2):
                 path = room / f"project{number}-j{jobs}.jsonl"
                 record(project, jobs, chosen.interval, path)
                 expected = plan(path, 4)
-                every.append({"kind": kind, "recorded_jobs": jobs, "truth": truth, **expected})
-                every[-1]["truth"] = {
-                    key: truth[key] for key in ("max_total_rss_kib", "duration_seconds")
-                }
-                rows.append(_row(every[-1]))
+                every.append({"kind": kind, "recorded_jobs": jobs, **expected, "truth": truth})
+    print_projects(every, chosen.interval)
+    return every
+
+
+def print_projects(every: list[dict[str, Any]], interval: str) -> None:
     print_table(
-        f"-j4 expected and measured (median of {RUNS}), -i {chosen.interval}:",
+        f"-j4 expected and measured (median of {RUNS}), -i {interval}:",
         ("project", "from", "expected, MiB", "band", "measured", "off %", "time off %"),
-        rows,
+        [_row(each) for each in every],
     )
     summary = []
     for jobs in (1, 2):
@@ -122,10 +138,6 @@ def main() -> None:
         ("recorded with", f"within {GOAL:.0%}", "in the band", "off by %"),
         summary,
     )
-    if chosen.json:
-        Path(chosen.json).write_text(json.dumps(every, indent=2))
-    if sum(abs(_error(each)) > GOAL for each in every if each["recorded_jobs"] == 2) > 1:
-        sys.exit(f"more than one project is off by more than {GOAL:.0%}")
 
 
 def _error(one: dict[str, Any]) -> float:

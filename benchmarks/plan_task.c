@@ -1,5 +1,5 @@
 /*
- * A task whose memory is known at each time: `plan_task MIB MS` grows to MIB
+ * Runs a task with a known memory at each time: `plan_task MIB MS` grows to MIB
  * MiB within two thirds of MS milliseconds, holds that to the end, and exits 0.
  */
 #include <stdio.h>

@@ -1,4 +1,4 @@
-"""What the benchmarks share: their C programs, timed runs of a command, tables."""
+"""Contains what the benchmarks share: C programs, timed runs of a command, tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 
-# An installed memwatch has its bytecode: without this a checkout would be compiled at each start.
+# An installed memwatch has its bytecode. Without this, a checkout would be compiled at each start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
@@ -33,28 +33,28 @@ def compile_program(name: str, into: str | Path) -> str:
 
 
 def memwatch_command() -> list[str]:
-    """The `memwatch` of the Python that runs this."""
+    """Returns the `memwatch` of the Python that runs this."""
     script = shutil.which("memwatch", path=os.path.dirname(sys.executable))
     return [script] if script else [sys.executable, "-m", "memwatch"]
 
 
 def is_editable() -> bool:
-    """Whether this memwatch is a checkout, not installed as users have it."""
+    """Returns whether this memwatch is a checkout, not installed as users have it."""
     spec = importlib.util.find_spec("memwatch")
     return not (spec and spec.origin and "site-packages" in spec.origin)
 
 
 class Finished(NamedTuple):
-    """A command that has ended. CPU is user and system time in seconds."""
+    """A command that has ended. CPU is user plus system time in seconds."""
 
     code: int
     wall: float
     cpu: float
-    """Of the process itself, without any child."""
+    """CPU of the process itself, without any child."""
     cpu_with_children: float
-    """Children that it has waited for included."""
+    """CPU of the process and of the children that it waited for."""
     started: float
-    """CLOCK_MONOTONIC just before it was started, and when wait() returned."""
+    """CLOCK_MONOTONIC just before its start; `ended` is when wait() returned."""
     ended: float
     stdout: bytes
 
@@ -65,12 +65,12 @@ def run_timed(
     cwd: str | Path | None = None,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
 ) -> Finished:
-    """Runs a command to its end. Its stdout goes to a file, so that it never waits for us."""
+    """Runs a command to its end. Its stdout goes to a file, so that it never waits for a reader."""
     with tempfile.TemporaryFile() as out:
         start = time.monotonic()
         child = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=stderr)
         try:
-            # Left as a zombie, so that its own CPU clock can still be read.
+            # It remains a zombie, so that its own CPU clock can still be read.
             os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
             ended = time.monotonic()
             own = time.clock_gettime(process_clock(child.pid))
@@ -93,7 +93,7 @@ def run_timed(
 
 
 def succeed(argv: Sequence[str], cwd: str | Path | None = None, *, code: int = 0) -> Finished:
-    """The same for a command that must end with this exit code; else, so does the benchmark."""
+    """Does the same for a command that must end with this code; ends the benchmark otherwise."""
     done = run_timed(argv, cwd=cwd)
     if done.code != code:
         sys.exit(f"{' '.join(argv[:8])} … failed with exit code {done.code}")
@@ -101,7 +101,10 @@ def succeed(argv: Sequence[str], cwd: str | Path | None = None, *, code: int = 0
 
 
 def count_by_strace(argv: Sequence[str], cwd: str | Path | None = None) -> int | None:
-    """How many processes a job is: every fork that strace sees, and the first."""
+    """Returns the number of processes of a job: every fork that strace sees, and the first process.
+
+    None without strace.
+    """
     if not shutil.which("strace"):
         return None
     calls = "trace=clone,clone3,fork,vfork"
@@ -114,13 +117,13 @@ def count_by_strace(argv: Sequence[str], cwd: str | Path | None = None) -> int |
 
 
 def process_clock(pid: int) -> int:
-    """The id of another process's CPU clock: clock_getcpuclockid(3), which Python lacks."""
+    """Returns the id of another process's CPU clock: clock_getcpuclockid(3), which Python lacks."""
     return ~pid << 3 | 2
 
 
 @contextmanager
 def idle_tree(program: str, processes: int, *, change_ms: float = 0) -> Iterator[int]:
-    """A running idle_tree, all its processes there: the pid of its root."""
+    """Runs an idle_tree and gives the pid of its root once all its processes are there."""
     tree = subprocess.Popen(
         [program, str(processes), "0", str(change_ms)], stdout=subprocess.PIPE, text=True
     )
@@ -136,7 +139,7 @@ def idle_tree(program: str, processes: int, *, change_ms: float = 0) -> Iterator
 
 
 def machine() -> str:
-    """One line that says where and with what a table was made."""
+    """Returns a line that says on what machine and with what a table was made."""
     return (
         f"{os.cpu_count()} CPUs ({_cpu_model()}), Linux {platform.release()}, "
         f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}, "
@@ -152,7 +155,7 @@ def _cpu_model() -> str:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A Markdown table, ready to be pasted; the first column is text, the others are numbers."""
+    """Prints a Markdown table, ready to be pasted: a column of text, the others numbers."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -164,13 +167,13 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Median, then smallest and largest."""
+    """Returns the median and, in brackets, the smallest and the largest."""
     median, least, most = statistics.median(values), min(values), max(values)
     return f"{median:.{digits}f} ({least:.{digits}f} – {most:.{digits}f})"
 
 
 def ratio(above: Sequence[Finished], below: Sequence[Finished], field: str) -> str:
-    """Of runs that were made in pairs."""
+    """Returns the spread of the ratios of runs that were made in pairs."""
     if above is below:
         return "1"
     pairs = zip(above, below, strict=True)

@@ -1,18 +1,17 @@
-"""What reading a proportional set size costs: the reader, and the process that is read.
+"""Measures what reading a proportional set size costs the reader and the process that is read.
 
 python benchmarks/pss_cost.py [--quick] [--parts cost,harm] [--json FILE]
 
-`smaps_rollup` is opened, read and closed as memwatch does it, for processes of a known size: by
-turns, with a rest between, so that caches are as cold as they are in a job. The harm is what a
-process loses that maps, touches and unmaps memory all the time, for which it needs the lock that
-the reader holds. It is compared with the same process while another one of its size is read: the
-reader's own use of the CPU and of the caches is in both.
+`smaps_rollup` is opened, read and closed as memwatch does it, for processes of a known size: in
+turn, with a rest between, so that caches are as cold as in a job. The harm is measured with a
+process that maps, touches and unmaps memory all the time, which needs the lock that the reader
+holds. It is compared with the same process while another one of its size is read: so the reader's
+own use of the CPU and of the caches is in both.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -23,7 +22,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from programs import compile_program, machine, print_table, spread
+from arguments import Arguments, measure_each
+from programs import compile_program, print_table, spread
 
 REST = 0.005
 CHUNK_KIB = 64
@@ -37,7 +37,7 @@ class Load:
         self.path = f"/proc/{process.pid}/smaps_rollup"
 
     def work(self, seconds: float) -> tuple[int, float]:
-        """How often it mapped and unmapped, and the slowest time in ms."""
+        """Returns how often it mapped and unmapped, and the slowest time in ms."""
         assert self._process.stdin
         assert self._process.stdout
         print(seconds, file=self._process.stdin, flush=True)
@@ -64,7 +64,7 @@ def load_of(program: str, mib: int) -> Iterator[Load]:
 
 
 def read_once(path: str) -> float:
-    """Seconds."""
+    """Reads the file once and returns the seconds it took."""
     start = time.perf_counter()
     fd = os.open(path, os.O_RDONLY)
     os.read(fd, 4096)
@@ -73,7 +73,7 @@ def read_once(path: str) -> float:
 
 
 class Reader(threading.Thread):
-    """Reads a file over and over, for a part of the time."""
+    """Reads a file again and again, for a part of the time."""
 
     def __init__(self, path: str, part: float) -> None:
         super().__init__()
@@ -103,11 +103,11 @@ def part_cost(program: str, chosen: argparse.Namespace) -> object:
     empty = statistics.median(taken[0])
     rows = []
     for mib, values in taken.items():
-        a_mib = f"{(statistics.median(values) - empty) / mib:.1f}" if mib else "–"
-        rows.append([f"{mib:,} MiB", spread(values, 0), a_mib])
+        per_mib = f"{(statistics.median(values) - empty) / mib:.1f}" if mib else "–"
+        rows.append([f"{mib:,} MiB", spread(values, 0), per_mib])
     print_table(
         f"One read of `smaps_rollup`, pages of 4 KiB, {chosen.rounds * 5} rounds:",
-        ("touched", "µs", "µs a MiB"),
+        ("touched", "µs", "µs per MiB"),
         rows,
     )
     return taken
@@ -138,7 +138,7 @@ def part_harm(program: str, chosen: argparse.Namespace) -> object:
         f"of {chosen.seconds:g} s:",
         (
             "read",
-            "pace, it is read / another is",
+            "pace, it is read / another is read",
             "slowest ms, alone",
             "another is read",
             "it is read",
@@ -169,30 +169,17 @@ PARTS = {"cost": part_cost, "harm": part_harm}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="3 short rounds")
-    parser.add_argument("--rounds", type=int, help="default 9")
-    parser.add_argument("--seconds", type=float, help="of work in each round, default 1")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 100, 1000], help="MiB")
-    parser.add_argument("--parts", default=",".join(PARTS), help="default %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="write every single figure")
-    chosen = parser.parse_args()
-    chosen.rounds = chosen.rounds or (3 if chosen.quick else 9)
+    arguments = Arguments(__doc__, "3 short rounds")
+    arguments.repeats("--rounds", 9, 3)
+    arguments.names("--parts", PARTS)
+    add = arguments.parser.add_argument
+    add("--seconds", type=float, help="of work in each round, default 1, with --quick 0.3")
+    add("--sizes", type=int, nargs="+", default=[10, 100, 1000], help="MiB")
+    chosen = arguments.parse()
     chosen.seconds = chosen.seconds or (0.3 if chosen.quick else 1)
-    parts = chosen.parts.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"unknown part: {', '.join(unknown)}")
-
-    where = machine()
-    print(where, flush=True)
-    record: dict[str, object] = {"machine": where}
     with tempfile.TemporaryDirectory() as directory:
         program = compile_program("pss_load", directory)
-        for part in parts:
-            record[part] = PARTS[part](program, chosen)
-    if chosen.json:
-        with open(chosen.json, "w", encoding="utf-8") as out:
-            json.dump(record, out, indent=1)
+        measure_each(chosen.parts, lambda part: PARTS[part](program, chosen), chosen)
 
 
 if __name__ == "__main__":

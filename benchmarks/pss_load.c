@@ -1,11 +1,11 @@
 /*
- * A process of known size that works on its map of memory when told to:
+ * Runs a process of known size that changes its memory map on request:
  *
  *     pss_load MIB CHUNK_KIB
  *
  * Touches MIB in pages of the smallest size and writes "ready". For each number
- * of seconds on stdin it maps, touches and unmaps CHUNK_KIB over and over for
- * so long, and writes how often, and what the slowest time took in ns.
+ * of seconds on stdin it maps, touches and unmaps CHUNK_KIB again and again for
+ * that time, and writes how often, and how many ns the slowest time took.
  */
 #include <stdio.h>
 #include <stdlib.h>

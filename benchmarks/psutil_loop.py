@@ -1,8 +1,8 @@
-"""The same sampling as floor.c, written with psutil in the way its documentation suggests.
+"""Samples a job like floor.c, but with psutil, in the way its documentation suggests.
 
 python psutil_loop.py INTERVAL_NS SECONDS ROOT_PID
 
-Prints as JSON how many ticks there were and the CPU time of the loop alone.
+Prints the number of ticks and the CPU time of the loop alone, as JSON.
 """
 
 import json
@@ -35,7 +35,7 @@ def main() -> None:
         now = time.monotonic_ns()
         if now - start >= seconds * 1e9:
             break
-        if now >= deadline:  # passed meanwhile: cannot be served
+        if now >= deadline:  # it has passed: skip to the next one
             deadline += ((now - deadline) // interval + 1) * interval
         time.sleep((deadline - now) / 1e9)
         tick(root)

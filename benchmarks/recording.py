@@ -1,6 +1,6 @@
-"""What a recording costs, and what is left of one when memwatch is killed.
+"""Measures what a recording costs, and what is left of one when memwatch is killed.
 
-python benchmarks/recording.py [--quick] [--parts cost,memory,killed]
+python benchmarks/recording.py [--quick] [--parts cost,memory,killed] [--json FILE]
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from arguments import Arguments, measure_each
 from programs import (
     compile_program,
-    machine,
     memwatch_command,
     print_table,
     process_clock,
@@ -27,11 +27,11 @@ from programs import (
 
 PROCESSES = 10
 CHANGE_MS = 10
-"""How often each of them changes its memory: as often as it is looked at."""
+"""How often each of them changes its memory: once per tick."""
 
 
-def part_cost(directory: Path, chosen: argparse.Namespace) -> None:
-    """CPU of memwatch while the job runs, start-up and report left out."""
+def part_cost(directory: Path, chosen: argparse.Namespace) -> object:
+    """Measures the CPU of memwatch while the job runs, without start-up and report."""
     tree = compile_program("idle_tree", directory)
     seconds, rounds = (2.0, 2) if chosen.quick else (10.0, 6)
     rows = []
@@ -54,9 +54,10 @@ def part_cost(directory: Path, chosen: argparse.Namespace) -> None:
             )
     print_table(
         f"CPU at -i 10, {rounds} rounds of {seconds:g} s:",
-        ("job", "ms a second", "more %"),
+        ("job", "ms per second", "more %"),
         rows,
     )
+    return rows
 
 
 def _cpu(tree: str, change_ms: float, seconds: float, output: list[str]) -> float:
@@ -64,7 +65,7 @@ def _cpu(tree: str, change_ms: float, seconds: float, output: list[str]) -> floa
     job = [tree, str(PROCESSES), str(seconds + 3), str(change_ms)]
     child = subprocess.Popen([*words, *job], stdout=subprocess.PIPE)
     assert child.stdout
-    child.stdout.readline()  # all are there
+    child.stdout.readline()  # all processes run
     time.sleep(1)
     before = time.clock_gettime(process_clock(child.pid))
     time.sleep(seconds)
@@ -75,11 +76,11 @@ def _cpu(tree: str, change_ms: float, seconds: float, output: list[str]) -> floa
     return used
 
 
-def part_memory(directory: Path, chosen: argparse.Namespace) -> None:
-    """Of memwatch's own process, reports included."""
+def part_memory(directory: Path, chosen: argparse.Namespace) -> object:
+    """Measures the memory of memwatch's own process, reports included."""
     tree = compile_program("idle_tree", directory)
     rows = []
-    # Changing every 10 ms, they make some 10,000 samples a second.
+    # They change every 10 ms, which makes some 10,000 samples per second.
     processes = 100
     for seconds in (5, 10) if chosen.quick else (10, 110):
         words = ["run", "--json", "-i", "10", "-o", str(directory / "m.jsonl"), "--force", "--"]
@@ -100,10 +101,11 @@ def part_memory(directory: Path, chosen: argparse.Namespace) -> None:
             ]
         )
     print_table("memwatch's own memory with -o and --json:", ("job", "samples", "MiB"), rows)
+    return rows
 
 
-def part_killed(directory: Path, chosen: argparse.Namespace) -> None:
-    """SIGKILL at a random time, and what the recording lacks."""
+def part_killed(directory: Path, chosen: argparse.Namespace) -> object:
+    """Kills memwatch at a random time, and measures what the recording lacks."""
     tree = compile_program("idle_tree", directory)
     pick = random.Random(1)
     lost = []
@@ -111,13 +113,16 @@ def part_killed(directory: Path, chosen: argparse.Namespace) -> None:
         path = directory / f"k{number}.jsonl{'.gz' if number % 2 else ''}"
         words = [*memwatch_command(), "run", "--quiet", "-i", "10", "-o", str(path), "--"]
         child = subprocess.Popen(
-            [*words, tree, str(PROCESSES), "20", str(CHANGE_MS)], stdout=subprocess.PIPE
+            [*words, tree, str(PROCESSES), "20", str(CHANGE_MS)],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
         assert child.stdout
         child.stdout.readline()
         time.sleep(pick.uniform(0.2, 3))
         at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         child.kill()
+        os.killpg(child.pid, signal.SIGKILL)  # the job
         child.wait()
         child.stdout.close()
         lost.append((at - _last_record(path)) / 1e9)
@@ -129,11 +134,11 @@ def part_killed(directory: Path, chosen: argparse.Namespace) -> None:
         ("recordings", "readable", "lost, s"),
         [[str(len(lost)), str(len(lost)), spread(lost)]],
     )
-    subprocess.run(["pkill", "-f", tree], check=False)
+    return lost
 
 
 def _last_record(path: Path) -> int:
-    """When it was made, in nanoseconds since boot."""
+    """Returns the time of the last record, in nanoseconds since boot."""
     from memwatch.storage.recording import Recording
 
     recording = Recording(str(path))
@@ -147,18 +152,12 @@ PARTS = {"cost": part_cost, "memory": part_memory, "killed": part_killed}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a first impression")
-    parser.add_argument("--parts", default=",".join(PARTS), help="default %(default)s")
-    chosen = parser.parse_args()
-    parts = chosen.parts.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"unknown part: {', '.join(unknown)}")
-    print(machine())
+    arguments = Arguments(__doc__)
+    arguments.names("--parts", PARTS)
+    chosen = arguments.parse()
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
-        for part in parts:
-            PARTS[part](Path(name), chosen)
+        measure_each(chosen.parts, lambda part: PARTS[part](Path(name), chosen), chosen)
 
 
 if __name__ == "__main__":

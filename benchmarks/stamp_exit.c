@@ -1,5 +1,5 @@
 /*
- * A job that tells when it ended:
+ * Runs a job that writes down when it ended:
  *
  *     stamp_exit SECONDS FILE
  *

@@ -1,6 +1,6 @@
-"""Single steps, by pytest-benchmark: `pytest benchmarks/test_micro.py`.
+"""Measures single steps with pytest-benchmark: `pytest benchmarks/test_micro.py`.
 
-For comparing a change with what was there before, on one machine in one hour:
+This compares a change with the state before it, on one machine within one hour:
 `--benchmark-save=before`, then `--benchmark-compare`.
 """
 
@@ -41,7 +41,7 @@ MIB = 1 << 20
 
 
 class Script:
-    """Observations as the sampler would make them."""
+    """Makes observations like those of the sampler."""
 
     def __init__(self) -> None:
         self.records: list[Observation] = []
@@ -87,13 +87,13 @@ class Script:
 
 
 def quiet(script: Script) -> None:
-    """1,000 ticks in which nothing changed."""
+    """Makes 1,000 ticks in which nothing changes."""
     for _ in range(1000):
         script.tick()
 
 
 def memory_heavy(script: Script) -> None:
-    """100 ticks in which each of the ten processes changed."""
+    """Makes 100 ticks in which each of the ten processes changes."""
     for _ in range(100):
         for serial in list(script.rss):
             script.memory(serial)
@@ -101,7 +101,7 @@ def memory_heavy(script: Script) -> None:
 
 
 def fork_heavy(script: Script) -> None:
-    """100 ticks; in each, two processes start and those of the last tick end."""
+    """Makes 100 ticks; in each, two processes start and those of the last tick end."""
     ending: list[int] = []
     for _ in range(100):
         for serial in ending:
@@ -142,7 +142,7 @@ def _apply(job: Job, batch: Batch) -> Job:
 
 @pytest.mark.parametrize("records", [500])
 def test_decode(benchmark, records: int) -> None:
-    """From C's buffer to tuples: what native.Sampler.read() does."""
+    """Measures the way from the buffer of C to tuples, as native.Sampler.read() does it."""
     packed = native._RECORD.pack(1, 2, 3, 4, TICK, HAS_RSS, 5, 6) * records
     buffer = native.ffi.new("mw_observation[]", records)
     native.ffi.memmove(buffer, packed, len(packed))
@@ -167,11 +167,11 @@ def sampler() -> Iterator[native.Sampler]:
 
 @pytest.mark.parametrize("processes", [1, 10, 100, 1000])
 def test_tick(benchmark, tree: str, sampler: native.Sampler, processes: int) -> None:
-    """A tick on warm caches, and no wake-up before it: the reads and what memwatch adds."""
+    """Measures a tick with warm caches and no wake-up: the reads, and what memwatch adds."""
     with idle_tree(tree, processes) as root:
         sampler.tick(root, 0)  # attaches
         assert sampler.read().records[-1][3] == processes
-        # The same time again: nobody is due for an inspection.
+        # The same time again, so that no process is due for an inspection.
         benchmark.pedantic(sampler.tick, args=(root, 0), rounds=200, warmup_rounds=10)
         records = sampler.read().records
     assert {record[3] for record in records if record[4] == TICK} == {processes}
@@ -179,7 +179,7 @@ def test_tick(benchmark, tree: str, sampler: native.Sampler, processes: int) -> 
 
 @pytest.mark.parametrize("processes", [100, 1000])
 def test_attach(benchmark, tree: str, processes: int) -> None:
-    """The first tick: every process is opened and its command line read."""
+    """Measures the first tick, which opens every process and reads its command line."""
     with idle_tree(tree, processes) as root:
         made: list[native.Sampler] = []
 
@@ -196,14 +196,14 @@ def test_attach(benchmark, tree: str, processes: int) -> None:
 
 @pytest.mark.parametrize("processes", [100, 1000])
 def test_scan(benchmark, tree: str, processes: int) -> None:
-    """Every process of the machine, of which so many are idle_tree's."""
+    """Measures a scan of all processes on the machine; so many belong to idle_tree."""
     with idle_tree(tree, processes) as root:
         found = benchmark(native.scan)
     assert sum(process.ppid == root for process in found) == processes - 1
 
 
 def test_json_report(benchmark) -> None:
-    """10,000 processes."""
+    """Measures the JSON of 10,000 processes."""
     script = Script()
     for serial in range(10_000):
         script.start(1 if serial else 0)

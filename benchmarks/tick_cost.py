@@ -1,12 +1,13 @@
-"""What one tick costs: memwatch, the floor (floor.c) and psutil on the same jobs.
+"""Measures what one tick costs: memwatch, the floor (floor.c) and psutil on the same jobs.
 
 python benchmarks/tick_cost.py [--quick] [--parts cost,unrelated,busy,pace] [--json FILE]
 
 The three are measured in turn, round after round, and compared within a round.
-memwatch is the real command, without its start-up and its report: the kernel's
-CPU clocks of its threads are read twice while the job stands still. As a check
-on that, the same job is also run for a short time, and the difference of the
-CPU that memwatch itself reports is divided by the difference of its samples.
+memwatch is the real command, without its start-up and its report: the CPU
+clocks that the kernel keeps of its threads are read twice while the job stands
+still. As a check, the same job is also run for a short time, and the difference
+of the CPU that memwatch itself reports is divided by the difference of its
+samples.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, Any, NamedTuple
 
+from arguments import Arguments, measure_each
 from programs import (
     HERE,
     compile_program,
     idle_tree,
-    machine,
     memwatch_command,
     print_table,
     process_clock,
@@ -39,8 +40,8 @@ import memwatch
 
 UNRELATED = 2000
 
-# A process is looked at closely now and then while it is young (VmHWM, threads), and the first
-# ticks of a job are dense: by then that is over. The job lives a little longer than the window.
+# The first ticks of a job are dense, and young processes are inspected (VmHWM, threads). This takes
+# less than so many seconds. The job lives a little longer than the measured time.
 SETTLING = 1.5
 ENDING = 0.5
 
@@ -54,13 +55,13 @@ class Job(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """CPU microseconds a tick."""
+    """CPU microseconds per tick."""
 
     cost: float
     python: float = 0
-    """What of it memwatch's main thread took: the Python side."""
+    """The share of memwatch's main thread: the Python side."""
     slope: float = 0
-    """The same by memwatch's own account of a short and a long run."""
+    """The cost according to memwatch's own account of a short and a long run."""
 
 
 class Measure:
@@ -81,7 +82,7 @@ class Measure:
             time.sleep(seconds)
             after = child.clocks()
             long = child.report(job)
-        # The machine's interval, not ours: it does not depend on when the sleeps ended.
+        # The interval that was achieved does not depend on when the sleeps ended.
         ticks = (after.time - before.time) * 1e3 / long["accuracy"]["achieved_interval_ms"]
         samples = long["samples"] - short["samples"]
         slope = long["memwatch"]["cpu_seconds"] - short["memwatch"]["cpu_seconds"]
@@ -131,7 +132,7 @@ class MemwatchRun:
         return Clocks(time.monotonic(), process, main_thread)
 
     def report(self, job: Job) -> Any:
-        """Its JSON, when it has ended."""
+        """Waits for its end and returns its JSON."""
         if self._child.wait():
             sys.exit(f"memwatch failed with exit code {self._child.returncode}")
         self._out.seek(0)
@@ -152,13 +153,13 @@ def memwatch_on(measure: Measure, job: Job, seconds: float) -> Iterator[Memwatch
         try:
             yield MemwatchRun(child, out)
         finally:
-            # Forwarded to the job, which ends all of its processes.
+            # memwatch forwards the signal to the job, which ends all its processes.
             child.terminate()
             child.wait()
 
 
 def compare(measure: Measure, job: Job, rounds: int, tools: list[str]) -> dict[str, list[Tick]]:
-    """Every tool once in each round, in an order that turns from round to round."""
+    """Measures every tool once in each round, in an order that changes."""
     results: dict[str, list[Tick]] = {tool: [] for tool in tools}
     for number in range(rounds):
         turn = number % len(tools)
@@ -209,9 +210,9 @@ COST_HEADER = (
     "psutil µs",
     "memwatch / floor",
     "psutil / memwatch",
-    "memwatch µs a process",
-    "of it Python",
-    "by own account / floor",
+    "memwatch µs per process",
+    "share of Python",
+    "own account / floor",
 )
 
 
@@ -219,12 +220,12 @@ def part_cost(measure: Measure, chosen: argparse.Namespace) -> object:
     record: list[dict[str, object]] = []
     jobs = [Job(n, ms) for ms in chosen.intervals for n in chosen.processes]
     rows = cost_rows(measure, jobs, chosen, record)
-    print_table(f"CPU a tick, median of {chosen.rounds} rounds:", COST_HEADER, rows)
+    print_table(f"CPU per tick, median of {chosen.rounds} rounds:", COST_HEADER, rows)
     return record
 
 
 def part_busy(measure: Measure, chosen: argparse.Namespace) -> object:
-    """Every process changes its resident size every 5 ms."""
+    """Measures a job in which every process changes its resident size every 5 ms."""
     record: list[dict[str, object]] = []
     jobs = [Job(n, ms, 5) for ms in chosen.intervals for n in (10, 100)]
     rows = cost_rows(measure, jobs, chosen, record)
@@ -233,7 +234,7 @@ def part_busy(measure: Measure, chosen: argparse.Namespace) -> object:
 
 
 def part_unrelated(measure: Measure, chosen: argparse.Namespace) -> object:
-    """A job of 10 with and without many other processes on the machine, by turns."""
+    """Measures a job of 10 with and without many other processes on the machine, in turn."""
     record = []
     rows = []
     tools = chosen.tools
@@ -260,7 +261,7 @@ def part_unrelated(measure: Measure, chosen: argparse.Namespace) -> object:
         record.append({"job": job._asdict(), "alone": alone, "crowded": crowded})
         print(".", end="", file=sys.stderr, flush=True)
     print_table(
-        f"CPU a tick (µs) with {UNRELATED:,} unrelated processes on the machine:",
+        f"CPU per tick (µs) with {UNRELATED:,} unrelated processes on the machine:",
         ("tool", "without", "with", "with / without"),
         rows,
     )
@@ -268,7 +269,7 @@ def part_unrelated(measure: Measure, chosen: argparse.Namespace) -> object:
 
 
 def part_pace(measure: Measure, chosen: argparse.Namespace) -> object:
-    """The interval that was achieved, as the command and as a library beside busy Python."""
+    """Measures the interval achieved, as the command and as a library beside busy Python."""
     record = []
     rows = []
     for busy, ms in [(False, 10.0), (False, 1.0), (True, 10.0), (True, 1.0)]:
@@ -342,39 +343,30 @@ PARTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="2 short rounds, no 1,000 processes")
-    parser.add_argument("--rounds", type=int, help="default 7")
-    parser.add_argument(
-        "--seconds", type=float, help="of ticks in each measurement, default 3 to 10"
-    )
-    parser.add_argument("--processes", type=int, nargs="+", help="default 1 10 100 1000")
-    parser.add_argument("--intervals", type=float, nargs="+", default=[10, 1], help="milliseconds")
-    parser.add_argument("--parts", default=",".join(PARTS), help="default %(default)s")
-    parser.add_argument("--no-psutil", action="store_true", help="saves a third of the time")
-    parser.add_argument("--json", metavar="FILE", help="write every single figure")
-    chosen = parser.parse_args()
-    chosen.rounds = chosen.rounds or (2 if chosen.quick else 7)
+    arguments = Arguments(__doc__, "2 short rounds, no 1,000 processes")
+    arguments.repeats("--rounds", 7, 2)
+    arguments.names("--parts", PARTS)
+    add = arguments.parser.add_argument
+    add("--seconds", type=float, help="of ticks in each measurement, default 3 to 10")
+    add("--processes", type=int, nargs="+", help="default 1 10 100 1000")
+    add("--intervals", type=float, nargs="+", default=[10, 1], help="milliseconds")
+    add("--no-psutil", action="store_true", help="saves a third of the time")
+    chosen = arguments.parse()
     chosen.processes = chosen.processes or ([1, 10, 100] if chosen.quick else [1, 10, 100, 1000])
     chosen.tools = ["floor", "memwatch"] if chosen.no_psutil else ["floor", "memwatch", "psutil"]
-    parts = chosen.parts.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"unknown part: {', '.join(unknown)}")
 
     def seconds(interval_ms: float) -> float:
-        """Enough ticks for a mean that holds."""
+        """Returns how long it takes for enough ticks for a stable mean."""
         return chosen.seconds or (2 if chosen.quick else min(max(interval_ms, 3), 10))
 
-    where = machine()
-    print(where, flush=True)
-    record: dict[str, object] = {"machine": where, "rounds": chosen.rounds}
     with tempfile.TemporaryDirectory() as directory:
         measure = Measure(directory, seconds)
-        for part in parts:
-            record[part] = PARTS[part](measure, chosen)
-    if chosen.json:
-        with open(chosen.json, "w", encoding="utf-8") as out:
-            json.dump(record, out, indent=1)
+        measure_each(
+            chosen.parts,
+            lambda part: PARTS[part](measure, chosen),
+            chosen,
+            rounds=chosen.rounds,
+        )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""The page of a large recording: how long it takes to be made, to appear and to zoom; its size.
+"""Measures the page of a large recording: its size, and how fast it is made, shown and zoomed.
 
-python benchmarks/viewer.py [--processes N] [--ticks N] [--samples N] [--keep FOLDER]
+python benchmarks/viewer.py [--quick] [--processes N] [--ticks N] [--samples N] [--keep FOLDER]
+                            [--json FILE]
 
-The recording is made up, but written as `memwatch run -o` writes one and shown as `memwatch view`
-does, in a headless Chromium. Times in the browser are its own (performance.now); of a frame they
-are those of the program that draws it, and, beside it, those from one frame to the next.
+The recording is simulated, written as `memwatch run -o` writes one, and shown as `memwatch view`
+does, in a headless Chromium. Times in the browser are its own (performance.now): for a frame, the
+time that the page's program takes to draw it, and the time from one frame to the next.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import statistics
@@ -19,6 +19,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from arguments import Arguments, measure_each
+from programs import print_table
 
 from memwatch.model.memory_limit import MACHINE, MemoryLimit
 from memwatch.model.observations import (
@@ -39,20 +42,21 @@ from memwatch.model.observations import (
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead
 from memwatch.storage.recording import Recorder
 
-PROGRAMS = ("cc1", "cc1plus", "as", "ld", "gcc", "g++", "make", "sh", "sed", "python3", "rustc")
-PROGRAMS += ("ar", "cmake", "ninja", "collect2", "perl", "awk", "grep", "cp", "install")
+NAMES = ("cc1", "cc1plus", "as", "ld", "gcc", "g++", "make", "sh", "sed", "python3", "rustc")
+NAMES += ("ar", "cmake", "ninja", "collect2", "perl", "awk", "grep", "cp", "install")
 TICK_NS = 10_000_000
 PAGE = 4096
 SECOND = 1_000_000_000
 
 
 def record(path: Path, processes: int, ticks: int, samples: int) -> None:
-    """A build: `processes` one after the other, some at a time, with `samples` among them."""
+    """Writes a build of `processes`, some at a time, with some `samples` in all."""
     chance = random.Random(1)
     recorder = Recorder(str(path), overwrite=True)
     start = 1000 * SECOND
     recorder.begin(Beginning(("make", "-j16"), Clock(1_700_000_000 * SECOND, 0), start, TICK_NS))
-    life = 1.105 * samples / processes  # mostly a sample each tick, and some end early
+    # Most have a sample at each tick, and some end early.
+    life = 1.105 * samples / processes
     begins: dict[int, list[int]] = {}
     for serial in range(2, processes + 1):
         begins.setdefault(int(chance.random() * (ticks - life * 2)), []).append(serial)
@@ -62,10 +66,10 @@ def record(path: Path, processes: int, ticks: int, samples: int) -> None:
     text = bytearray()
     total = 0
     for tick in range(ticks):
-        # As even as timers are.
+        # With the spread of a timer.
         now = start + (tick + 1) * TICK_NS + int(chance.gauss(60_000, 15_000))
         for serial in begins.get(tick, ()):
-            name = "make" if serial == 1 else PROGRAMS[int(chance.paretovariate(0.7)) % 20]
+            name = "make" if serial == 1 else NAMES[int(chance.paretovariate(0.7)) % 20]
             words = (name, "-O2", f"-Iinclude/{serial % 97}", "-c", f"src/unit{serial}.c")
             image = b"\0".join(word.encode() for word in (name, f"/usr/bin/{name}", *words))
             valid = HAS_START | (HAS_PARENT if serial > 1 else 0)
@@ -86,7 +90,7 @@ def record(path: Path, processes: int, ticks: int, samples: int) -> None:
                 total -= state[0]
                 del live[serial]
             elif serial > 1 or tick % 50 == 0:
-                # Programs mostly grow, a little at a time.
+                # Most programs grow, a little at a time.
                 step = int(chance.gauss(6, 20))
                 if step and state[0] + step > 0:
                     state[0] += step
@@ -103,7 +107,7 @@ def record(path: Path, processes: int, ticks: int, samples: int) -> None:
     recorder.end(Ending(start + (ticks + 2) * TICK_NS, 0, Overhead(SECOND, 20 << 20), limit))
 
 
-# Zooms and pans as a wheel does, one change a frame.
+# Zooms and pans like a wheel, one change per frame.
 FRAMES = """async () => {
     const canvas = document.getElementById('chart');
     const box = canvas.getBoundingClientRect();
@@ -135,7 +139,7 @@ def browse(page: Path, rounds: int) -> dict[str, list[float]]:
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if not chromium:
-        sys.exit("needs Debian's chromium")
+        sys.exit("there is no chromium in PATH")
     found: dict[str, list[float]] = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -145,7 +149,7 @@ def browse(page: Path, rounds: int) -> dict[str, list[float]]:
             shown, own, tables = tab.evaluate(PAINTED)
             found.setdefault("first paint of the static tables, ms", []).append(tables)
             found.setdefault("first paint, ms", []).append(shown)
-            found.setdefault("of it by the page's own program, ms", []).append(own)
+            found.setdefault("share of the page's own program, ms", []).append(own)
             heap = tab.evaluate("performance.memory.usedJSHeapSize / 2**20")
             found.setdefault("heap, MiB", []).append(heap)
             for name, prepare in (
@@ -167,15 +171,7 @@ def browse(page: Path, rounds: int) -> dict[str, list[float]]:
     return found
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--processes", type=int, default=10_000)
-    options.add_argument("--ticks", type=int, default=100_000)
-    options.add_argument("--samples", type=int, default=1_000_000)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--keep", type=Path, help="folder for the recording and the page")
-    options.add_argument("--json", type=Path, help="every figure")
-    chosen = options.parse_args()
+def measure(chosen: argparse.Namespace) -> dict[str, list[float]]:
     folder = chosen.keep or Path(tempfile.mkdtemp(prefix="memwatch-viewer-"))
     recording, page = folder / "large.jsonl", folder / "large.html"
     record(recording, chosen.processes, chosen.ticks, chosen.samples)
@@ -186,13 +182,29 @@ def main() -> None:
     figures["HTML, MB"] = [page.stat().st_size / 1e6]
     figures["recording, MB"] = [recording.stat().st_size / 1e6]
     figures |= browse(page, chosen.rounds)
-    print("| what | median | highest |\n| --- | --- | --- |")
-    for name, values in figures.items():
-        print(f"| {name} | {statistics.median(values):.2f} | {max(values):.2f} |")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(figures))
     if not chosen.keep:
         shutil.rmtree(folder)
+    print_table(
+        f"The page of {chosen.processes:,} processes and {chosen.samples:,} samples:",
+        ("figure", "median", "highest"),
+        [
+            [name, f"{statistics.median(values):.2f}", f"{max(values):.2f}"]
+            for name, values in figures.items()
+        ],
+    )
+    return figures
+
+
+def main() -> None:
+    arguments = Arguments(__doc__, "1 round")
+    arguments.repeats("--rounds", 3, 1)
+    add = arguments.parser.add_argument
+    add("--processes", type=int, default=10_000, help="default %(default)s")
+    add("--ticks", type=int, default=100_000, help="default %(default)s")
+    add("--samples", type=int, default=1_000_000, help="default %(default)s")
+    add("--keep", type=Path, metavar="FOLDER", help="keep the recording and the page there")
+    chosen = arguments.parse()
+    measure_each(["page"], lambda _: measure(chosen), chosen)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What memwatch does to a whole job: time, CPU, start-up, the end, its own memory.
+"""Measures what memwatch costs a whole job: time, CPU, start-up, the end, its own memory.
 
 python benchmarks/whole_job.py [--quick] [--pairs N] [--parts build,startup,end,memory]
                                [--json FILE]
@@ -20,11 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import c_project
+from arguments import Arguments, measure_each
 from programs import (
     Finished,
     compile_program,
-    is_editable,
-    machine,
     memwatch_command,
     print_table,
     ratio,
@@ -45,7 +44,7 @@ def build(directory: Path, prefix: Sequence[str]) -> Finished:
 
 
 def part_build(directory: Path, chosen: argparse.Namespace) -> object:
-    """Each round builds plain and under memwatch, in an order that turns."""
+    """Builds plain and under memwatch in each round, in an order that changes."""
     project = directory / "project"
     c_project.write(project)
     prefixes = {"plain": [], "-i 10": memwatch_run("10"), "-i 1": memwatch_run("1")}
@@ -71,7 +70,7 @@ def part_build(directory: Path, chosen: argparse.Namespace) -> object:
     ]
     print_table(
         f"make -j2 of {c_project.FILES} C files, {chosen.pairs} pairs:",
-        ("run", "wall s", "CPU s", "of it make or memwatch itself", "wall ratio", "CPU ratio"),
+        ("run", "wall s", "CPU s", "make or memwatch itself, CPU s", "wall ratio", "CPU ratio"),
         rows,
     )
     return {name: [done[1:4] for done in results[name]] for name in names}
@@ -115,7 +114,7 @@ def part_startup(directory: Path, chosen: argparse.Namespace) -> object:
 
 
 def part_end(directory: Path, chosen: argparse.Namespace) -> object:
-    """From the job's last instruction to the return of wait() for memwatch."""
+    """Measures from the job's last instruction to the return of wait() for memwatch."""
     stamp_exit = compile_program("stamp_exit", directory)
     stamp = directory / "stamp"
     job = [stamp_exit, "0.3", str(stamp)]
@@ -126,7 +125,7 @@ def part_end(directory: Path, chosen: argparse.Namespace) -> object:
             done = succeed([*prefix, *job])
             delays[name].append((done.ended - float(stamp.read_text())) * 1e3)
     print_table(
-        f"From the job's exit to the exit of what was started, {chosen.pairs} runs (ms):",
+        f"From the exit of the job to the exit of the process started, {chosen.pairs} runs (ms):",
         ("run", "median (min – max)"),
         [[name, spread(each, 1)] for name, each in delays.items()],
     )
@@ -159,14 +158,14 @@ def part_memory(directory: Path, chosen: argparse.Namespace) -> object:
 
 
 def _memory(argv: Sequence[str], cwd: Path) -> tuple[int, int]:
-    """memwatch.max_rss_kib of its JSON, and the VmHWM seen from outside, in KiB."""
+    """Returns memwatch.max_rss_kib of its JSON and the VmHWM seen from outside, in KiB."""
     with tempfile.TemporaryFile() as out:
         child = subprocess.Popen(argv, cwd=cwd, stdout=out, stderr=subprocess.DEVNULL)
         highest = 0
         status = Path(f"/proc/{child.pid}/status")
         while child.poll() is None:
             found = re.search(r"^VmHWM:\s+(\d+)", status.read_text(), re.MULTILINE)
-            if found:  # not in a zombie
+            if found:  # a zombie has none
                 highest = max(highest, int(found[1]))
             time.sleep(0.002)
         if child.returncode:
@@ -184,29 +183,18 @@ PARTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="2 pairs")
-    parser.add_argument("--pairs", type=int, help="default 12")
-    parser.add_argument("--parts", default=",".join(PARTS), help="default %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="write every single figure")
-    chosen = parser.parse_args()
-    chosen.pairs = chosen.pairs or (2 if chosen.quick else 12)
-    parts = chosen.parts.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"unknown part: {', '.join(unknown)}")
-
-    where = machine()
-    print(where, flush=True)
-    if is_editable():
-        print("An editable install: Python itself starts about 20 ms later with its import hook.")
-    record: dict[str, object] = {"machine": where, "pairs": chosen.pairs}
+    arguments = Arguments(__doc__)
+    arguments.repeats("--pairs", 12, 2)
+    arguments.names("--parts", PARTS)
+    chosen = arguments.parse()
     succeed([*memwatch_run("500"), "true"])  # writes its bytecode, if there is none
     with tempfile.TemporaryDirectory() as directory:
-        for part in parts:
-            record[part] = PARTS[part](Path(directory), chosen)
-    if chosen.json:
-        with open(chosen.json, "w", encoding="utf-8") as out:
-            json.dump(record, out, indent=1)
+        measure_each(
+            chosen.parts,
+            lambda part: PARTS[part](Path(directory), chosen),
+            chosen,
+            pairs=chosen.pairs,
+        )
 
 
 if __name__ == "__main__":

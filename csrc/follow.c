@@ -1,4 +1,4 @@
-/* One pass over all processes of the job, and what is summed up in it. */
+/* Ticks: all processes of the job are visited, and their sizes added up. */
 #include "follow_parts.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
                 return error;
         }
     }
-    /* Else it was read of the image before, maybe. */
+    /* If the image is new, the reading may be of the one before. */
     error = is_new ? 0 : mw_report_footprint(f, slot, time, reading);
     if (error)
         return error;
@@ -44,16 +44,17 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
-/* Whether word of its end is still to come, and worth waiting for. */
+/* Returns whether the event of its end is still to come, and is waited for. */
 static int has_patience(const mw_follower *f, mw_slot *slot) {
     if (f->closing || !slot->patience)
         return 0;
     uint32_t sources = mw_platform_sources(f->platform);
-    /* Without a first thread there is no telling which record is the last. */
-    int first_pass = slot->patience == PATIENCE;
+    /* If the first thread has ended, it is not known which record is the
+       last. */
+    int first_tick = slot->patience == PATIENCE;
     int expected = mw_has_events(f) || (sources && slot->pid == f->root_pid) ||
                    ((sources & MW_TASKSTATS) &&
-                    (!slot->has_record || (slot->first_ended && first_pass))) ||
+                    (!slot->has_record || (slot->first_ended && first_tick))) ||
                    ((sources & MW_HOOK) && !slot->exits) ||
                    ((sources & MW_KQUEUE) && slot->handle && !slot->leaving);
     if (!expected)
@@ -62,19 +63,19 @@ static int has_patience(const mw_follower *f, mw_slot *slot) {
     return 1;
 }
 
-/* Whether news may still come of a process that was gone at the last look. */
-static int may_be_heard_of(const mw_follower *f, const mw_slot *slot) {
-    /* kqueue's last word is that of the end. */
+/* Returns whether events may still come of a process that has gone. */
+static int may_have_events(const mw_follower *f, const mw_slot *slot) {
+    /* The last event of kqueue is that of the end. */
     uint32_t sources = mw_platform_sources(f->platform) & ~(uint32_t)MW_KQUEUE;
-    return slot->passes < PATIENCE && sources;
+    return slot->ticks_ended < PATIENCE && sources;
 }
 
-/* A process that is gone, with or without word of it. */
+/* Visits a process that is gone, with or without the event of its end. */
 static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
                       enum mw_life life, int *vanished) {
     int is_over = slot->leaving && slot->exits && slot->pid != f->root_pid;
     if (is_over || !has_patience(f, slot)) {
-        *vanished = life == MW_VANISHED && !may_be_heard_of(f, slot);
+        *vanished = life == MW_VANISHED && !may_have_events(f, slot);
         return mw_report_exit(f, slot, time, life);
     }
     /* It holds nothing any more. */
@@ -89,7 +90,8 @@ static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
     return 0;
 }
 
-/* A process whose end was reported. Sets *vanished when its slot can go. */
+/* Visits a process whose end was reported. Sets `*vanished` if its slot can be
+   removed. */
 static int visit_ended(mw_follower *f, mw_slot *slot, int64_t time,
                        int *vanished) {
     mw_reading reading = {.life = MW_VANISHED};
@@ -97,23 +99,24 @@ static int visit_ended(mw_follower *f, mw_slot *slot, int64_t time,
     if (slot->handle)
         error = mw_platform_poll(f->platform, slot->handle, time, &reading,
                                  &f->found);
-    /* A zombie may have become ours: an orphan nobody waited for. */
+    /* A zombie may have become our child: an orphan that was not waited for. */
     int status;
     uint64_t peak;
     if (reading.life == MW_ENDED)
         mw_reap(f, slot, &status, &peak);
-    /* What the hook has seen of it comes before its end. */
-    if (reading.life != MW_ALIVE && slot->passes < PATIENCE) {
-        slot->passes++;
-        /* Never looked at, it may be a zombie for long: its pid is not free. */
-        if (slot->passes == PATIENCE && !slot->handle)
+    /* Events of the hook come before the end. */
+    if (reading.life != MW_ALIVE && slot->ticks_ended < PATIENCE) {
+        slot->ticks_ended++;
+        /* If it was never read, it may be a zombie for long, and its pid not
+           free. */
+        if (slot->ticks_ended == PATIENCE && !slot->handle)
             error = mw_hold(f, slot, &reading.life);
     }
-    *vanished = reading.life == MW_VANISHED && !may_be_heard_of(f, slot);
+    *vanished = reading.life == MW_VANISHED && !may_have_events(f, slot);
     return error;
 }
 
-/* One process in one tick. */
+/* Visits one process in one tick. */
 static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
                  int *vanished) {
     if (slot->ended)
@@ -132,7 +135,7 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
         --slot->exec_due)
         return 0;
     if (is_due && !slot->executed && mw_has_events(f)) {
-        /* Word of it was lost. */
+        /* The event of the exec was lost. */
         slot->executed = 1;
         slot->executed_at = slot->attempt.time ? slot->attempt.time : time;
     }
@@ -159,14 +162,14 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
     return 0;
 }
 
-/* Visits every process, those that are found on the way, too. */
+/* Visits every process, also those that are found on the way. */
 static int visit_all(mw_follower *f, int64_t time, uint32_t *flags) {
     int error = 0;
     for (size_t i = 0; !error && i < f->table.count;) {
         int vanished = 0;
         error = visit(f, &f->table.slots[i], time, flags, &vanished);
         if (!error && vanished) {
-            /* Before its pid may be taken up again. */
+            /* Before its pid may be reused. */
             if (f->table.slots[i].handle)
                 mw_platform_detach(f->platform, f->table.slots[i].handle);
             mw_table_remove(&f->table, i);
@@ -179,8 +182,9 @@ static int visit_all(mw_follower *f, int64_t time, uint32_t *flags) {
     return error;
 }
 
-/* Sums up the memory of all. Not while they are visited: news that come then
-   may be of one that was visited before. Returns how many there are. */
+/* Adds up the memory of all processes, and returns how many there are. Not
+   while they are visited: events that come then may be of one that was visited
+   before. */
 static uint64_t add_up(mw_follower *f) {
     uint64_t live = 0;
     f->total = 0;
@@ -194,7 +198,7 @@ static uint64_t add_up(mw_follower *f) {
     return live;
 }
 
-/* The same of the footprints, where there are any. */
+/* Does the same for footprints, if there are any, and reports the sum. */
 static int add_up_footprints(mw_follower *f, int64_t time) {
     if (!f->has_footprint)
         return 0;
@@ -214,12 +218,12 @@ static int add_up_footprints(mw_follower *f, int64_t time) {
     return 0;
 }
 
-static int pass_over(mw_follower *f, int64_t time, uint32_t *flags) {
+static int visit_job(mw_follower *f, int64_t time, uint32_t *flags) {
     f->found.count = 0;
     if (!f->text && !(f->text = malloc(IMAGE_TEXT)))
         return -ENOMEM;
-    int error = mw_hear(f, time);
-    f->rounds++;
+    int error = mw_handle_events(f, time);
+    f->ticks++;
     int first = !mw_find(f, f->root_pid) && !f->last_serial;
     if (!error && first)
         error = mw_pids_add(&f->found, f->root_pid);
@@ -232,11 +236,11 @@ static int pass_over(mw_follower *f, int64_t time, uint32_t *flags) {
 
 int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
                    uint64_t skipped, int closing) {
-    int error = pass_over(f, time, &flags);
+    int error = visit_job(f, time, &flags);
     if (!error && closing) {
-        /* What was found just now may have news of its own. */
+        /* The processes that were just found may have events as well. */
         f->closing = 1;
-        error = pass_over(f, time, &flags);
+        error = visit_job(f, time, &flags);
     }
     if (!error)
         error = add_up_footprints(f, time);
@@ -257,9 +261,9 @@ void mw_follow_end(mw_follower *f) {
         if (f->table.slots[i].handle)
             mw_platform_detach(f->platform, f->table.slots[i].handle);
     mw_table_free(&f->table);
-    mw_queue_free(&f->said);
-    mw_news_free(&f->news);
-    mw_news_free(&f->early);
+    mw_queue_free(&f->reported);
+    mw_event_list_free(&f->events);
+    mw_event_list_free(&f->early);
     free(f->found.pid);
     free(f->fresh.pid);
     free(f->leaving.pid);

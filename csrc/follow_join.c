@@ -1,28 +1,28 @@
-/* Who joins the job, and is taken up into the table. */
+/* Processes that join the job, and are added to the table. */
 #include "follow_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-int mw_add_process(mw_follower *f, const mw_newcomer *who, mw_slot **out) {
-    mw_slot *slot = mw_find(f, who->pid);
+int mw_add_process(mw_follower *f, const mw_newcomer *newcomer, mw_slot **out) {
+    mw_slot *slot = mw_find(f, newcomer->pid);
     if (slot) {
         if (slot->handle)
             mw_platform_detach(f->platform, slot->handle);
         memset(slot, 0, sizeof *slot);
-        slot->pid = who->pid;
+        slot->pid = newcomer->pid;
     } else {
-        int error = mw_table_add(&f->table, who->pid, &slot);
+        int error = mw_table_add(&f->table, newcomer->pid, &slot);
         if (error)
             return error;
     }
     slot->serial = ++f->last_serial;
-    slot->ppid = who->ppid;
-    slot->start = who->start;
-    slot->known = who->valid & MW_HAS_START;
+    slot->ppid = newcomer->ppid;
+    slot->start = newcomer->start;
+    slot->known = newcomer->valid & MW_HAS_START;
     slot->patience = PATIENCE;
     *out = slot;
-    return mw_report_start(f, slot, who->time, who->found_by);
+    return mw_report_start(f, slot, newcomer->time, newcomer->found_by);
 }
 
 int mw_is_same(const mw_slot *slot, int64_t start) {
@@ -30,8 +30,8 @@ int mw_is_same(const mw_slot *slot, int64_t start) {
            llabs(slot->start - start) < SAME_START;
 }
 
-/* Whether who has that pid is followed already, and not only one that had it
-   before: whose end was reported may be gone by now. */
+/* Returns whether this pid's current owner is already followed. A process whose
+   end was reported may be gone by now. */
 static int is_followed(mw_follower *f, int32_t pid, int64_t time) {
     const mw_slot *slot = mw_find(f, pid);
     mw_reading reading = {.life = MW_ENDED};
@@ -43,21 +43,22 @@ static int is_followed(mw_follower *f, int32_t pid, int64_t time) {
 }
 
 int mw_adopt_found(mw_follower *f, int64_t time) {
-    int heard = !mw_has_events(f);
+    int is_up_to_date = !mw_has_events(f);
     for (size_t i = 0; i < f->found.count; i++) {
         int32_t pid = f->found.pid[i];
         if (is_followed(f, pid, time))
             continue;
-        if (!heard) {
-            /* Word of its fork has come meanwhile, and knows more. */
-            heard = 1;
-            int error = mw_hear(f, time);
+        if (!is_up_to_date) {
+            /* The event of its fork has come meanwhile, and has more. */
+            is_up_to_date = 1;
+            int error = mw_handle_events(f, time);
             if (error)
                 return error;
             if (mw_table_find(&f->table, pid) >= 0)
                 continue;
         }
-        /* By pid alone the system may not tell this one from the last. */
+        /* The system may not tell this process from the last by the pid
+           alone. */
         mw_slot *last = mw_find(f, pid);
         if (last && last->handle) {
             mw_platform_detach(f->platform, last->handle);
@@ -71,12 +72,12 @@ int mw_adopt_found(mw_follower *f, int64_t time) {
         if (!handle)
             continue;
         mw_slot *slot;
-        mw_newcomer who = {.start = identity.start,
-                           .time = time,
-                           .pid = pid,
-                           .ppid = identity.ppid,
-                           .valid = identity.valid};
-        error = mw_add_process(f, &who, &slot);
+        mw_newcomer newcomer = {.start = identity.start,
+                                .time = time,
+                                .pid = pid,
+                                .ppid = identity.ppid,
+                                .valid = identity.valid};
+        error = mw_add_process(f, &newcomer, &slot);
         if (error) {
             mw_platform_detach(f->platform, handle);
             return error;

@@ -1,10 +1,10 @@
-/* Looks at one process: what it runs, whether that is new, and its memory. */
+/* Reading one process: what it runs, whether that is new, and its memory. */
 #include "follow_parts.h"
 
 #include <errno.h>
 
-/* How often at most a process that executes one program after the other is
-   looked at in a row. */
+/* The most readings in a row of a process that executes one program after the
+   other. */
 enum { MOST_VIEWS = 3 };
 
 int mw_awaits_exec(const mw_follower *f, mw_slot *slot, int new_image) {
@@ -13,7 +13,7 @@ int mw_awaits_exec(const mw_follower *f, mw_slot *slot, int new_image) {
     return slot->exec_due != 0;
 }
 
-/* Reports what a later look has shown of the image that is reported. */
+/* Completes the image that is reported by what a later reading has shown. */
 static int complete_image(mw_follower *f, mw_slot *slot, int64_t time,
                           mw_image *image) {
     if (!image->length || !(image->valid & (MW_HAS_ARGV | MW_INHERITED)))
@@ -22,7 +22,7 @@ static int complete_image(mw_follower *f, mw_slot *slot, int64_t time,
     return mw_report_image(f, slot, time, f->text, image);
 }
 
-/* What one look at a process shows. */
+/* What one reading of a process shows. */
 typedef struct {
     int64_t begun;
     mw_image image; /* its text is in f->text */
@@ -46,20 +46,20 @@ static int take_view(mw_follower *f, mw_slot *slot, int64_t time, view *out) {
     return mw_look(f, slot, time, &out->memory);
 }
 
-int mw_hears_of_execs(const mw_follower *f) {
+int mw_has_exec_events(const mw_follower *f) {
     return mw_has_events(f) || (mw_platform_sources(f->platform) & MW_HOOK);
 }
 
-/* Looks at a process until word of all it had executed by then has come, so
-   that it is known which image was seen. *at moves with the table; NULL when
-   the process has ended meanwhile. */
+/* Reads a process until the events of all it had executed by then have come, so
+   that it is known which image was read. `*at` moves with the table; it is NULL
+   if the process has ended meanwhile. */
 static int view_it(mw_follower *f, mw_slot **at, int64_t time, view *out) {
     int32_t pid = (*at)->pid;
     uint64_t serial = (*at)->serial;
     for (int i = 0; i < MOST_VIEWS; i++) {
         int error = take_view(f, *at, time, out);
-        if (!error && mw_hears_of_execs(f))
-            error = mw_apply_news(f);
+        if (!error && mw_has_exec_events(f))
+            error = mw_apply_events(f);
         *at = mw_find(f, pid);
         if (*at && ((*at)->serial != serial || (*at)->ended))
             *at = NULL;
@@ -74,7 +74,7 @@ static int view_it(mw_follower *f, mw_slot **at, int64_t time, view *out) {
     return 0;
 }
 
-/* Reports a new image that a look has shown, and the memory in it. */
+/* Reports a new image that a reading has shown, and its memory. */
 static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
                        const view *seen) {
     const mw_attempt *tried = &slot->attempt;
@@ -82,7 +82,7 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     int has_tried = /* in what is seen: that is yet to end, then */
         !announced && tried->time &&
         mw_is_image(&seen->image, f->text, (tried->valid & MW_INHERITED) != 0,
-                    tried->mark, tried->text);
+                    tried->exec_id, tried->text_hash);
     int64_t since = time;
     if (announced)
         since = slot->executed_at;
@@ -90,7 +90,7 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
         since = tried->time;
     else if (!slot->has_image && mw_has_events(f))
         since = slot->start;
-    /* What was told since this pass began may be later than it. */
+    /* Events that came since this tick began may be later than the tick. */
     if (since < slot->since)
         since = slot->since;
     if (slot->leaving && since > slot->ended_at)
@@ -99,10 +99,10 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     mw_expect_image(slot, time);
     if (!error && seen->image.length)
         error = mw_report_image(f, slot, since, f->text, &seen->image);
-    /* If it has gone meanwhile, its end is when to tell of what it executed. */
+    /* If it has gone meanwhile, what it executed is reported at its end. */
     slot->executed = announced && !seen->image.length;
     if (!error && slot->executed && seen->memory.life == MW_ALIVE) {
-        /* It is there, but must not be looked at: hidden by hidepid, say. */
+        /* It is there, but cannot be read: hidden by hidepid, for example. */
         error = mw_report_unseen_image(f, slot, since, 0);
         slot->executed = 0;
     }
@@ -119,26 +119,27 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     return error;
 }
 
-/* Whether what is seen now is what was seen in the middle of its execve. */
+/* Returns whether this image was read before, in the middle of its execve. */
 static int was_in_execve(const mw_follower *f, const mw_slot *slot,
                          const view *seen) {
-    if (slot->executed || !slot->has_image || (slot->mark && seen->image.mark))
+    if (slot->executed || !slot->has_image ||
+        (slot->exec_id && seen->image.exec_id))
         return 0;
     if (slot->image_retries && seen->begun < slot->image_read_at + EXEC_LAG)
         return 1; /* most likely */
-    /* It has not said that it would execute anything since. */
-    return !mw_has_events(f) && mw_hears_of_execs(f) && !slot->attempt.time &&
+    /* The hook has not reported another execve since. */
+    return !mw_has_events(f) && mw_has_exec_events(f) && !slot->attempt.time &&
            !slot->is_complete && !slot->inherited;
 }
 
-/* Whether the hook knows better what a process runs than this look, taken
-   before what it said, or too early or too late to see. */
+/* Returns whether the hook knows better what a process runs than this reading,
+   which came before the hook's, or too early or too late. */
 static int is_told_by_hook(const mw_slot *slot, const view *seen) {
     if (!slot->has_image)
         return 0;
     int is_past = !slot->inherited && (seen->image.valid & MW_INHERITED);
     int is_visible =
-        seen->image.mark || (seen->image.valid & (MW_HAS_EXE | MW_HAS_ARGV));
+        seen->image.exec_id || (seen->image.valid & (MW_HAS_EXE | MW_HAS_ARGV));
     return slot->exits || is_past || !is_visible;
 }
 
@@ -147,10 +148,10 @@ int mw_begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
     int error = view_it(f, &slot, time, &seen);
     if (error || !slot)
         return error;
-    /* The hook may have told of it meanwhile. */
+    /* The hook may have reported it meanwhile. */
     if (mw_has_events(f) && slot->has_image && !slot->executed)
         return 0;
-    int is_hooked = !mw_has_events(f) && mw_hears_of_execs(f);
+    int is_hooked = !mw_has_events(f) && mw_has_exec_events(f);
     if (is_hooked && is_told_by_hook(slot, &seen))
         return 0;
     if (is_hooked && mw_is_reported(slot, &seen.image, f->text)) {
@@ -166,13 +167,13 @@ int mw_begin_image(mw_follower *f, mw_slot *slot, int64_t time) {
 int mw_retry_image(mw_follower *f, mw_slot *slot, int64_t time) {
     mw_image image;
     mw_platform_image(f->platform, slot->handle, f->text, IMAGE_TEXT, &image);
-    if (slot->mark && image.mark && slot->mark != image.mark &&
+    if (slot->exec_id && image.exec_id && slot->exec_id != image.exec_id &&
         !mw_has_events(f))
         return mw_begin_image(f, slot, time);
     return complete_image(f, slot, time, &image);
 }
 
-/* Takes hold of a process known from news, unless it has gone. */
+/* Attaches to a process known from events, unless it has gone. */
 static int take_hold(mw_follower *f, mw_slot *slot) {
     mw_identity identity = {0};
     mw_handle *handle;
@@ -180,7 +181,7 @@ static int take_hold(mw_follower *f, mw_slot *slot) {
     if (error || !handle)
         return error;
     if ((identity.valid & MW_HAS_START) && !mw_is_same(slot, identity.start))
-        mw_platform_detach(f->platform, handle); /* another one's pid by now */
+        mw_platform_detach(f->platform, handle); /* the pid was reused */
     else
         slot->handle = handle;
     return 0;
@@ -192,7 +193,7 @@ int mw_attach(mw_follower *f, mw_slot *slot, int64_t time) {
         return error;
     if (!slot->has_image || slot->executed)
         return mw_begin_image(f, slot, time);
-    /* The hook has seen it before. */
+    /* The hook has read it before. */
     mw_expect_memory(slot, time);
     return 0;
 }
@@ -201,7 +202,7 @@ int mw_hold(mw_follower *f, mw_slot *slot, enum mw_life *life) {
     int error = take_hold(f, slot);
     if (!error && slot->handle) {
         *life = MW_ENDED;
-        slot->passes = 0;
+        slot->ticks_ended = 0;
     }
     return error;
 }

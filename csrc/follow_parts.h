@@ -1,6 +1,6 @@
 /*
- * What the parts of the follower share: follow.c passes over all processes and
- * calls the others. Each part is a file; none of them knows a platform.
+ * What the parts of the follower share: follow.c makes the ticks and calls the
+ * others. Each part is a file; none of them knows a platform.
  */
 #ifndef MW_FOLLOW_PARTS_H
 #define MW_FOLLOW_PARTS_H
@@ -15,16 +15,17 @@ enum { IMAGE_TEXT = (128 << 10) + 2 * 4096 + 64 };
    for again. */
 enum { IMAGE_RETRIES = 3 };
 
-/* For how many passes a process that is gone waits for word of its end, and one
-   whose end was reported stays known by its pid, for word that comes late. */
+/* For how many ticks a process that is gone waits for the event of its end, and
+   one whose end was reported stays known by its pid, for events that come
+   late. */
 enum { PATIENCE = 2 };
 
-/* An image can be seen by so much before the kernel says that it was executed,
-   most likely: arguments are copied and files are read in between. */
+/* The longest time, most likely, from when an image can be seen to the event of
+   its exec: arguments are copied and files are read in between. */
 static const int64_t EXEC_LAG = 10000000;
 
-/* Start times that belong to one process differ by less: `stat` cuts them to
-   10 ms, and an exit record has only the time it took, to when it was read. */
+/* Start times of one process differ by less than this: `stat` cuts them to 10
+   ms, and an exit record has only the elapsed time, up to when it was read. */
 static const int64_t SAME_START = 30000000;
 
 static inline int mw_has_events(const mw_follower *f) {
@@ -38,25 +39,25 @@ static inline mw_slot *mw_find(const mw_follower *f, int32_t pid) {
 
 /* -- follow_say.c -- */
 
-/* One more observation; NULL when out of memory. */
+/* Appends an observation; NULL when out of memory. */
 mw_observation *mw_observe(mw_follower *f, int64_t time, uint32_t kind,
                            const mw_slot *slot);
 
 /* Sets when the process is inspected next. */
 void mw_schedule_inspection(mw_slot *slot, int64_t time);
 
-/* For the largest there ever was. */
+/* Updates the largest size that one process ever had. */
 void mw_note_size(mw_follower *f, uint64_t size);
 
-/* Whether what a process holds is its own. Until it executes something, a child
-   of vfork has its parent's memory, which counts once. */
+/* Returns whether a process has its own memory. Until it executes something, a
+   child of vfork has its parent's, which counts once. */
 int mw_has_own_memory(mw_follower *f, mw_slot *slot);
 
-/* NULL when out of memory. */
+/* Reports the resident size; NULL when out of memory. */
 mw_observation *mw_report_rss(mw_follower *f, mw_slot *slot, int64_t time,
                               uint64_t rss);
 
-/* Says the physical footprint when it has changed, or its mark has. */
+/* Reports the physical footprint if it or its high-water mark has changed. */
 int mw_report_footprint(mw_follower *f, mw_slot *slot, int64_t time,
                         const mw_reading *reading);
 
@@ -67,66 +68,67 @@ uint64_t mw_hash_of(const char *text, size_t length);
 int mw_report_image(mw_follower *f, mw_slot *slot, int64_t time,
                     const char *text, const mw_image *image);
 
-/* Whether an image is one that is known by its mark and its text's hash. The
-   mark tells more: a program may change its command line, or execute itself. */
+/* Returns whether an image is the one that has this exec id, or, if one is not
+   known, this hash of its text. The exec id is better: a program may change its
+   command line, or execute itself. */
 int mw_is_image(const mw_image *image, const char *text, int is_fork,
-                uint64_t mark, uint64_t hash);
+                uint64_t exec_id, uint64_t hash);
 
-/* Whether it is the image that was reported last. */
+/* Returns whether an image is the one that was reported last. */
 int mw_is_reported(const mw_slot *slot, const mw_image *image,
                    const char *text);
 
-/* Whether a look that shows an image for the first time shows a new one: what
-   the hook saw of it may have been reported already. */
+/* Returns whether a reading that shows an image for the first time shows a new
+   one: the hook may have read it before. */
 int mw_is_new_image(mw_follower *f, mw_slot *slot, int first_seen);
 
-/* Reports an image that nobody could look at, by the name that is known. */
+/* Reports an image that could not be read, by the name that is known. */
 int mw_report_unseen_image(mw_follower *f, mw_slot *slot, int64_t time,
                            uint32_t valid);
 
-/* The image that ran until now has ended in execve. */
+/* Reports the end of the image that ran until an execve. */
 int mw_end_image(mw_follower *f, mw_slot *slot, int64_t time);
 
 /* Forgets the memory of the image before. */
 void mw_expect_memory(mw_slot *slot, int64_t time);
 
-/* The same of all that is known of the image before. */
+/* Forgets all that is known of the image before. */
 void mw_expect_image(mw_slot *slot, int64_t time);
 
-/* Says who it is, again when more is known. */
+/* Reports the start of a process, again when more is known. */
 int mw_report_start(mw_follower *f, const mw_slot *slot, int64_t time,
                     uint32_t found_by);
 
 /* Takes the wait status of a zombie that is our child, so that it goes away. */
 int mw_reap(mw_follower *f, const mw_slot *slot, int *status, uint64_t *peak);
 
-/* Says all that was learnt of it, and that it has ended. */
+/* Reports all that is known of a process, and its end. */
 int mw_report_exit(mw_follower *f, mw_slot *slot, int64_t time,
                    enum mw_life life);
 
 /* -- follow_look.c -- */
 
-/* Whether a new image has been seen of which word is still to come. Until then
-   its memory belongs to an image that has not begun. */
+/* Returns whether a new image has been seen whose event is still to come. Until
+   then its memory belongs to an image that has not begun. */
 int mw_awaits_exec(const mw_follower *f, mw_slot *slot, int new_image);
 
-/* Reads the memory of a process. One that has ended may still tell the highest
-   footprint of its last image. */
+/* Reads the memory of a process. If it has ended, the highest footprint of its
+   last image may still be there. */
 int mw_look(mw_follower *f, mw_slot *slot, int64_t time, mw_reading *out);
 
-/* Whether a process says that it is about to execute, or that it has. */
-int mw_hears_of_execs(const mw_follower *f);
+/* Returns whether there are events of execs, before or after them. */
+int mw_has_exec_events(const mw_follower *f);
 
-/* A look has shown, or word has come, that a process runs something new. */
+/* Reads and reports a new image, which a reading or an event has shown. */
 int mw_begin_image(mw_follower *f, mw_slot *slot, int64_t time);
 
-/* Looks again for a command line that was missing in the middle of execve. */
+/* Reads a command line again that was missing in the middle of execve. */
 int mw_retry_image(mw_follower *f, mw_slot *slot, int64_t time);
 
-/* Begins to look at a process known from news. It may have gone. */
+/* Attaches to a process known from events. It may have gone. */
 int mw_attach(mw_follower *f, mw_slot *slot, int64_t time);
 
-/* Keeps an eye on a process that has ended without having been looked at. */
+/* Attaches to a process that has ended and was never read. */
 int mw_hold(mw_follower *f, mw_slot *slot, enum mw_life *life);
 
 /* -- follow_join.c -- */
@@ -140,43 +142,46 @@ typedef struct {
     uint32_t found_by;
 } mw_newcomer;
 
-/* Takes up a process. A slot that has its pid is used again. */
-int mw_add_process(mw_follower *f, const mw_newcomer *who, mw_slot **out);
+/* Adds a process. A slot that has its pid is used again. */
+int mw_add_process(mw_follower *f, const mw_newcomer *newcomer, mw_slot **out);
 
-/* Whether `start` can be that of the process in `slot`. */
+/* Returns whether `start` can be that of the process in `slot`. */
 int mw_is_same(const mw_slot *slot, int64_t start);
 
 /* Follows every process of `found` that is not followed yet. */
 int mw_adopt_found(mw_follower *f, int64_t time);
 
-/* Whose pid is in use again has ended, although nobody said so. */
+/* Reports the end of the previous owner of a pid that has been reused: it must
+   have exited. */
 int mw_make_way(mw_follower *f, int32_t pid, int64_t time);
 
-/* Follows those who have joined the job unheard of. */
+/* Follows processes that have joined the job without an event. */
 int mw_find_joined(mw_follower *f, int64_t time);
 
 /* -- follow_hear.c -- */
 
-/* Word of the end has come; whether it is true is looked at when all news is
-   applied. `is_known`: at that very time, not some time before. */
+/* Notes that the event of an end has come; whether the process has ended is
+   checked when all events are applied. `is_known`: at exactly that time, not
+   some time before. */
 int mw_leave(mw_follower *f, mw_slot *slot, int64_t time, uint8_t is_known);
 
-/* Keeps the kernel's name, for what nobody could look at. */
-void mw_set_name(const mw_follower *f, mw_slot *slot, const mw_news *n);
+/* Keeps the kernel's name, in case the image cannot be read. */
+void mw_set_name(const mw_follower *f, mw_slot *slot, const mw_event *event);
 
-/* Old kernels do not say which process a thread is of: `pid` is its own then,
-   and the slot was found by that. */
-int mw_is_of_first_thread(const mw_news *n);
+/* Returns whether an event is of a process's first thread. Old kernels do not
+   give the process of a thread: then `pid` is the thread's, and the slot was
+   found by that. */
+int mw_is_of_first_thread(const mw_event *event);
 
-/* Applies the news, but takes no look at any process. */
-int mw_apply_news(mw_follower *f);
+/* Fetches and applies events, without reading a process. */
+int mw_apply_events(mw_follower *f);
 
-/* Applies the news, and looks at what they are of. */
-int mw_hear(mw_follower *f, int64_t time);
+/* Fetches and applies events, and reads the processes that they are about. */
+int mw_handle_events(mw_follower *f, int64_t time);
 
 /* -- follow_records.c -- */
 
-/* Of this round's news, and those that could not be placed before. */
+/* Applies the records of this fetch, and those kept from before. */
 int mw_on_records(mw_follower *f);
 
 #endif

@@ -1,19 +1,19 @@
-/* What is said of a process: observations, and what the last ones were. */
+/* Reports: observations of a process, and what the last ones were. */
 #include "follow_parts.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* A process is inspected this long after its image was first seen, then each
+/* A process is inspected this long after its image was first read, then each
    time its age has doubled, so that the last inspection lies in the second half
    of its life; and once a second while its memory changes. An inspection costs
-   as much as ten looks. */
+   as much as ten readings. */
 static const int64_t FIRST_INSPECTION = 16000000;
 static const int64_t LIVELY_INSPECTION = 1000000000;
 
 mw_observation *mw_observe(mw_follower *f, int64_t time, uint32_t kind,
                            const mw_slot *slot) {
-    mw_observation *record = mw_queue_add(&f->said);
+    mw_observation *record = mw_queue_add(&f->reported);
     if (record) {
         record->time = time;
         record->kind = kind;
@@ -62,9 +62,9 @@ int mw_report_footprint(mw_follower *f, mw_slot *slot, int64_t time,
                         const mw_reading *reading) {
     if (!(reading->valid & MW_HAS_FOOTPRINT))
         return 0;
-    uint64_t mark =
+    uint64_t watermark =
         reading->valid & MW_HAS_WATERMARK ? reading->footprint_peak : 0;
-    int raised = mark > slot->footprint_mark;
+    int raised = watermark > slot->footprint_watermark;
     if (slot->has_footprint && slot->footprint == reading->footprint && !raised)
         return 0;
     mw_observation *record = mw_observe(f, time, MW_FOOTPRINT, slot);
@@ -75,7 +75,7 @@ int mw_report_footprint(mw_follower *f, mw_slot *slot, int64_t time,
     slot->has_footprint = 1;
     f->has_footprint = 1;
     if (raised) {
-        record->second = slot->footprint_mark = mark;
+        record->second = slot->footprint_watermark = watermark;
         record->valid |= MW_HAS_WATERMARK;
     }
     return 0;
@@ -86,7 +86,7 @@ static int report_watermark(mw_follower *f, mw_slot *slot, int64_t time,
     mw_observation *record = mw_observe(f, time, MW_MEMORY, slot);
     if (!record)
         return -ENOMEM;
-    record->value = mw_platform_roughness(f->platform);
+    record->value = mw_platform_roughness(f->platform); /* see MEMORY, api.h */
     record->second = peak;
     record->valid = MW_HAS_WATERMARK | final;
     mw_note_size(f, peak);
@@ -104,27 +104,27 @@ int mw_report_image(mw_follower *f, mw_slot *slot, int64_t time,
                     const char *text, const mw_image *image) {
     size_t length = image->length;
     uint32_t valid = image->valid;
-    char *room = mw_queue_text(&f->said, length);
+    char *room = mw_queue_text(&f->reported, length);
     mw_observation *record = room ? mw_observe(f, time, MW_IMAGE, slot) : NULL;
     if (!record)
         return -ENOMEM;
     memcpy(room, text, length);
-    record->value = f->said.text_count;
+    record->value = f->reported.text_count;
     record->second = length;
     record->valid = valid;
-    f->said.text_count += length;
+    f->reported.text_count += length;
     if (!(valid & MW_SAME_IMAGE) || !length)
         slot->since = time;
     if (!length)
         return 0;
     if (!(valid & MW_SAME_IMAGE)) {
         slot->has_footprint = 0;
-        slot->footprint_mark = 0;
+        slot->footprint_watermark = 0;
     }
     if (mw_platform_sources(f->platform) & MW_HOOK)
-        slot->text = mw_hash_of(text, length);
-    if (image->mark || !(valid & MW_SAME_IMAGE))
-        slot->mark = image->mark;
+        slot->text_hash = mw_hash_of(text, length);
+    if (image->exec_id || !(valid & MW_SAME_IMAGE))
+        slot->exec_id = image->exec_id;
     slot->has_image = 1;
     slot->inherited = (valid & MW_INHERITED) != 0;
     slot->is_complete = (valid & MW_HAS_ARGV) != 0;
@@ -134,18 +134,18 @@ int mw_report_image(mw_follower *f, mw_slot *slot, int64_t time,
 }
 
 int mw_is_image(const mw_image *image, const char *text, int is_fork,
-                uint64_t mark, uint64_t hash) {
+                uint64_t exec_id, uint64_t hash) {
     if (is_fork || (image->valid & MW_INHERITED))
         return is_fork && (image->valid & MW_INHERITED);
-    if (mark && image->mark)
-        return mark == image->mark;
+    if (exec_id && image->exec_id)
+        return exec_id == image->exec_id;
     return mw_hash_of(text, image->length) == hash;
 }
 
 int mw_is_reported(const mw_slot *slot, const mw_image *image,
                    const char *text) {
-    return slot->has_image &&
-           mw_is_image(image, text, slot->inherited, slot->mark, slot->text);
+    return slot->has_image && mw_is_image(image, text, slot->inherited,
+                                          slot->exec_id, slot->text_hash);
 }
 
 int mw_is_new_image(mw_follower *f, mw_slot *slot, int first_seen) {
@@ -209,11 +209,11 @@ int mw_reap(mw_follower *f, const mw_slot *slot, int *status, uint64_t *peak) {
            mw_platform_reap(f->platform, slot->handle, status, peak);
 }
 
-/* What was learnt of all its life. */
+/* Reports what is known of all its life. */
 static int report_sums(mw_follower *f, mw_slot *slot, int64_t time) {
     int error = 0;
-    /* Without its last record, or killed after an execve that failed, it has
-       grown since, for all we know. */
+    /* Without its last record, or if it was killed after an execve that failed,
+       it may have grown since: then the peak is not final. */
     if (slot->known & MW_HAS_WATERMARK)
         error =
             report_watermark(f, slot, time, slot->peak,

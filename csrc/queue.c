@@ -1,33 +1,21 @@
+/* The queue of observations for the reader. */
 #include "queue.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* 4096 records are 192 KiB: ten seconds of quiet ticks at 10 ms, one batch of a
-   busy job. Text is for images only, so it is small until a job forks. */
+#include "grow.h"
+
+/* 4096 records are 192 KiB: ten seconds of quiet ticks at 10 ms, or one batch
+   of a busy job. Only images have text, so there is little until a job
+   forks. */
 static const size_t FIRST_RECORDS = 4096;
 static const size_t FIRST_TEXT = 16384;
 
-/* Grows `*data` to hold at least `needed` items of `size` bytes. */
-static int reserve(void **data, size_t *capacity, size_t needed, size_t size,
-                   size_t first) {
-    if (needed <= *capacity)
-        return 0;
-    size_t grown = *capacity ? *capacity : first;
-    while (grown < needed)
-        grown *= 2;
-    void *moved = realloc(*data, grown * size);
-    if (!moved)
-        return -ENOMEM;
-    *data = moved;
-    *capacity = grown;
-    return 0;
-}
-
 static int reserve_records(mw_queue *queue, size_t more) {
     void *records = queue->records;
-    int error = reserve(&records, &queue->capacity, queue->count + more,
+    int error = mw_grow(&records, &queue->capacity, queue->count + more,
                         sizeof *queue->records, FIRST_RECORDS);
     queue->records = records;
     return error;
@@ -35,7 +23,7 @@ static int reserve_records(mw_queue *queue, size_t more) {
 
 static int reserve_text(mw_queue *queue, size_t more) {
     void *text = queue->text;
-    int error = reserve(&text, &queue->text_capacity, queue->text_count + more,
+    int error = mw_grow(&text, &queue->text_capacity, queue->text_count + more,
                         1, FIRST_TEXT);
     queue->text = text;
     return error;

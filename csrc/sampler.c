@@ -1,6 +1,7 @@
 /*
- * The sampling thread: ticks on absolute deadlines, looks at once at what was
- * executed, and never waits for the reader. Knows no platform.
+ * The sampling thread: it makes ticks on absolute deadlines, reads a process at
+ * once when it has executed something, and never waits for the reader. Knows no
+ * platform.
  */
 #include "memwatch.h"
 
@@ -8,33 +9,34 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "follow.h"
 #include "pss.h"
+#include "thread.h"
 
-/* The first ticks come this close, then twice as far apart each time until the
-   interval is reached: a command shorter than the interval is seen growing. */
+/* The gap between the first two ticks. It doubles each time until it reaches
+   the interval, so that a command shorter than the interval is seen growing. */
 static const int64_t FIRST_GAP = 1000000;
 
-/* A reader this far behind (48 MiB) makes the sampler skip ticks. */
+/* Observations that the reader has not read (48 MiB) before ticks are
+   skipped. */
 static const size_t MOST_UNREAD = 1 << 20;
 
-/* Looks outside the ticks, each time something was executed, may take up 1 part
-   in 20 of the time, and this much at once. What counts is CPU time: waiting
-   for a busy machine is not using it. */
-static const int64_t NEWS_SHARE = 20;
+/* Handling events outside the ticks, each time something was executed, may take
+   up 1 part in 20 of the time, and this much at once. CPU time counts: waiting
+   for a busy machine costs nothing. */
+static const int64_t EVENT_SHARE = 20;
 static const int64_t MOST_CREDIT = 20000000;
 
 enum { TOTAL, PROCESS, PSS, LIMITS };
 
 struct mw_sampler {
     mw_platform *platform;
-    mw_follower follower; /* the ticking thread's own, as what follows */
+    mw_follower follower; /* of the ticking thread alone, as what follows */
     mw_pss *pss;          /* NULL: not wanted */
     uint64_t skipped;     /* ticks since the last one that was made */
     int64_t interval;
@@ -42,10 +44,10 @@ struct mw_sampler {
     int64_t burst;
     int64_t first_tick;
     int64_t next_wake;   /* of the reader, at the latest */
-    int64_t credit;      /* time that looks outside the ticks may take */
+    int64_t credit;      /* CPU time that may be used outside the ticks */
     int64_t credit_from; /* when it was last added to */
     uint64_t limits[LIMITS];
-    int exceeded[LIMITS]; /* the reader was told */
+    int exceeded[LIMITS]; /* the reader was woken for it */
 
     pthread_t thread;
     int has_thread;
@@ -60,7 +62,7 @@ struct mw_sampler {
     mw_sampler_stats stats;
 };
 
-/* Wakes the reader; call with the lock held. */
+/* Wakes the reader. Call with the lock held. */
 static void wake(mw_sampler *s) {
     if (s->woken)
         return;
@@ -70,7 +72,7 @@ static void wake(mw_sampler *s) {
         ;
 }
 
-/* Whether something has become more than a limit for the first time. */
+/* Returns whether a size exceeds a limit for the first time. */
 static int exceeds(mw_sampler *s, int which, uint64_t size) {
     if (!s->limits[which] || s->exceeded[which] || size <= s->limits[which])
         return 0;
@@ -85,16 +87,16 @@ static int exceeds_any(mw_sampler *s) {
     return exceeds(s, PROCESS, f->largest) || total;
 }
 
-/* Hands over what was observed. Returns whether the reader lags. */
+/* Hands the observations to the reader. Returns whether the reader lags. */
 static int publish(mw_sampler *s, int64_t time, int alarm, int error) {
-    mw_queue *said = &s->follower.said;
+    mw_queue *reported = &s->follower.reported;
     alarm |= exceeds_any(s);
     pthread_mutex_lock(&s->lock);
     if (!error)
-        error = mw_queue_move(&s->unread, said);
+        error = mw_queue_move(&s->unread, reported);
     if (error) {
         s->error = error;
-        said->count = said->text_count = 0;
+        reported->count = reported->text_count = 0;
     }
     int lags = s->unread.count > MOST_UNREAD;
     mw_platform_stats(s->platform, &s->stats);
@@ -109,7 +111,8 @@ static int publish(mw_sampler *s, int64_t time, int alarm, int error) {
     return lags;
 }
 
-/* Makes one tick and hands it over. Returns whether the reader lags. */
+/* Makes one tick and hands its observations to the reader. Returns whether the
+   reader lags. */
 static int make_tick(mw_sampler *s, int64_t time, uint32_t flags, int closing) {
     int error = mw_follow_tick(&s->follower, time, flags, s->skipped, closing);
     int alarm = 0;
@@ -118,8 +121,8 @@ static int make_tick(mw_sampler *s, int64_t time, uint32_t flags, int closing) {
         mw_pss_offer(s->pss, time, s->follower.total, &s->follower.table);
         mw_observation sum;
         if (mw_pss_take(s->pss, &sum)) {
-            mw_observation *record = mw_queue_add(&s->follower.said);
-            /* Where it is an upper bound it proves nothing. */
+            mw_observation *record = mw_queue_add(&s->follower.reported);
+            /* An upper bound does not prove that the limit is exceeded. */
             alarm = !sum.second && exceeds(s, PSS, sum.value);
             if (record)
                 *record = sum;
@@ -130,27 +133,21 @@ static int make_tick(mw_sampler *s, int64_t time, uint32_t flags, int closing) {
     return publish(s, time, alarm, error);
 }
 
-/* Whether there is time to look at what was executed at once. */
+/* Returns whether there is CPU time left to handle events outside a tick. */
 static int has_credit(mw_sampler *s) {
     int64_t now = mw_now();
-    s->credit += (now - s->credit_from) / NEWS_SHARE;
+    s->credit += (now - s->credit_from) / EVENT_SHARE;
     s->credit_from = now;
     if (s->credit > MOST_CREDIT)
         s->credit = MOST_CREDIT;
     return s->credit > 0;
 }
 
-static int64_t used_time(void) {
-    struct timespec used;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return used.tv_sec * 1000000000LL + used.tv_nsec;
-}
-
-/* Looks at what was executed just now. */
-static int hear_news(mw_sampler *s, int64_t time) {
-    int64_t before = used_time();
-    int lags = publish(s, time, 0, mw_follow_news(&s->follower, time));
-    s->credit -= used_time() - before;
+/* Handles events between two ticks. Returns whether the reader lags. */
+static int handle_events(mw_sampler *s, int64_t time) {
+    int64_t before = mw_thread_cpu_time();
+    int lags = publish(s, time, 0, mw_follow_events(&s->follower, time));
+    s->credit -= mw_thread_cpu_time() - before;
     return lags;
 }
 
@@ -158,15 +155,15 @@ static int64_t first_gap(const mw_sampler *s) {
     return FIRST_GAP < s->interval ? FIRST_GAP : s->interval;
 }
 
-/* From the tick that was due at `deadline` to the next one. */
+/* Returns the gap from the tick that was due at `deadline` to the next one. */
 static int64_t next_gap(const mw_sampler *s, int64_t deadline, int64_t gap) {
     if (deadline - s->first_tick < s->burst)
         return first_gap(s);
     return gap * 2 < s->interval ? gap * 2 : s->interval;
 }
 
-/* The flag of a tick that came `gap` after the one before it. */
-static uint32_t regular(const mw_sampler *s, int64_t gap) {
+/* Returns the flag of a tick that came `gap` after the one before it. */
+static uint32_t flag_of(const mw_sampler *s, int64_t gap) {
     return gap < s->interval ? MW_TICK_EXTRA : 0;
 }
 
@@ -175,48 +172,50 @@ static void *run(void *argument) {
     int64_t gap = first_gap(s);
     int64_t deadline = s->first_tick + gap;
     int lags = 0;
-    /* After a failure of the first tick, too: the root's end is waited for. */
+    /* The end of the root is waited for even if the first tick has failed. */
     int root_ended = s->follower.root_ended;
     int error = mw_platform_enter_thread(s->platform, s->follower.root_pid);
     if (s->error)
         error = s->error;
 
     while (!root_ended) {
-        mw_platform_listen(s->platform, !error && !lags && has_credit(s));
+        mw_platform_wake_on_events(s->platform,
+                                   !error && !lags && has_credit(s));
         /* After an error only the end of the job is waited for. */
-        int event = mw_platform_wait(s->platform, error ? INT64_MAX : deadline);
-        if (event & MW_EVENT_STOP)
+        int waited =
+            mw_platform_wait(s->platform, error ? INT64_MAX : deadline);
+        if (waited & MW_WAITED_STOP)
             break;
+        int ends = (waited & MW_WAITED_ROOT_EXIT) != 0;
         int64_t time = mw_now();
-        if (event == MW_EVENT_NEWS && time < deadline) {
-            lags = hear_news(s, time);
+        if (waited == MW_WAITED_EVENTS && time < deadline) {
+            lags = handle_events(s, time);
             error = s->error;
             continue;
         }
-        uint32_t flags = regular(s, gap);
-        if (event & MW_EVENT_ROOT_EXIT)
+        uint32_t flags = flag_of(s, gap);
+        if (ends)
             flags = MW_TICK_EXTRA;
         else if (time - deadline > s->interval / 2)
             flags |= MW_TICK_LATE;
 
-        if (lags && !(event & MW_EVENT_ROOT_EXIT)) {
+        if (lags && !ends) {
             s->skipped += !(flags & MW_TICK_EXTRA);
             pthread_mutex_lock(&s->lock);
             lags = s->unread.count > MOST_UNREAD;
             pthread_mutex_unlock(&s->lock);
         } else if (!error) {
-            lags = make_tick(s, time, flags, (event & MW_EVENT_ROOT_EXIT) != 0);
+            lags = make_tick(s, time, flags, ends);
             error = s->error;
         }
 
-        root_ended =
-            s->follower.root_ended || (event & MW_EVENT_ROOT_EXIT) != 0;
+        root_ended = s->follower.root_ended || ends;
 
         gap = next_gap(s, deadline, gap);
         deadline += gap;
         int64_t now = mw_now();
         if (now >= deadline) {
-            /* Deadlines that passed meanwhile cannot be served any more. */
+            /* Deadlines that passed meanwhile cannot be met any more. */
             int64_t missed = (now - deadline) / gap + 1;
             if (gap == s->interval)
                 s->skipped += (uint64_t)missed;
@@ -281,7 +280,7 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
 int mw_sampler_tick(mw_sampler *s, int32_t root_pid, int64_t time) {
     if (s->has_thread)
         return -EBUSY;
-    /* The changes of a tick that failed are lost: none can follow it. */
+    /* The changes of a tick that failed are lost, so no tick can follow it. */
     if (s->error)
         return s->error;
     s->follower.root_pid = root_pid;
@@ -298,15 +297,10 @@ int mw_sampler_start(mw_sampler *s, int32_t root_pid) {
        time that it takes to make one. */
     s->first_tick = s->credit_from = mw_now();
     s->next_wake = s->first_tick + s->batch;
-    make_tick(s, s->first_tick, regular(s, first_gap(s)), 0);
-    /* Signals belong to the caller's threads: this one must never take one. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&s->thread, NULL, run, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    make_tick(s, s->first_tick, flag_of(s, first_gap(s)), 0);
+    int error = mw_start_thread(&s->thread, run, s);
     s->has_thread = !error;
-    return -error;
+    return error;
 }
 
 int mw_sampler_wait(mw_sampler *s, int other_fd, int timeout_ms) {
@@ -362,7 +356,7 @@ int mw_sampler_signal(mw_sampler *s, int number, int32_t *out, size_t capacity,
     pthread_mutex_lock(&s->lock);
     int ended = s->ended; /* until then the sampling thread reaps them */
     pthread_mutex_unlock(&s->lock);
-    int result = mw_platform_signal(s->platform, number, ended, &found);
+    int result = mw_platform_signal_job(s->platform, number, ended, &found);
     *count = found.count;
     for (size_t i = 0; i < found.count && i < capacity; i++)
         out[i] = found.pid[i];

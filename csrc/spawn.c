@@ -1,4 +1,4 @@
-/* Starting a command. */
+/* The start of a command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,19 +7,13 @@
 #include <unistd.h>
 
 #include "platform.h"
+#include "thread.h"
 
-static void to_sigset(uint64_t signals, sigset_t *set) {
-    sigemptyset(set);
-    for (int number = 1; number <= 64; number++)
-        if (signals >> (number - 1) & 1)
-            sigaddset(set, number);
-}
-
-/* In the child: only what is safe after fork() in a threaded process. Returns
-   what went wrong. */
+/* Becomes the command, in the child, by calls that are safe after fork() in a
+   threaded process. Returns the errno if it cannot. */
 static int become(const mw_spawn_options *options, char *const argv[],
                   char *const envp[]) {
-    /* The new stdout may be the old stderr and the other way round. */
+    /* The new stdout may be the old stderr, and the other way round. */
     int new_stderr = options->stderr_fd;
     if (new_stderr == 1 && options->stdout_fd >= 0) {
         new_stderr = fcntl(1, F_DUPFD_CLOEXEC, 3);
@@ -41,7 +35,7 @@ static int become(const mw_spawn_options *options, char *const argv[],
         if (options->default_signals >> (number - 1) & 1)
             signal(number, SIG_DFL);
     sigset_t blocked;
-    to_sigset(options->blocked_signals, &blocked);
+    mw_to_signal_set(options->blocked_signals, &blocked);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
     mw_platform_set_environment(envp);
     if (options->hook)
@@ -52,7 +46,8 @@ static int become(const mw_spawn_options *options, char *const argv[],
 
 int mw_spawn(const mw_spawn_options *options, char *const argv[],
              char *const envp[], int32_t *pid) {
-    /* Its writing end closes by itself when the command runs. */
+    /* The writing end is closed by the child's execve, once the command
+       runs. */
     int ends[2];
     if (pipe(ends))
         return -errno;

@@ -1,4 +1,5 @@
-/* Open addressing with linear probing; half full at most. */
+/* The hash from pid to slot: open addressing with linear probing, at most half
+   full. */
 #include "table.h"
 
 #include <errno.h>
@@ -7,26 +8,7 @@
 
 static const size_t FIRST_CAPACITY = 64;
 
-int mw_pids_add(mw_pids *pids, int32_t pid) {
-    if (pids->count == pids->capacity) {
-        size_t capacity = pids->capacity ? pids->capacity * 2 : FIRST_CAPACITY;
-        int32_t *grown = realloc(pids->pid, capacity * sizeof *grown);
-        if (!grown)
-            return -ENOMEM;
-        pids->pid = grown;
-        pids->capacity = capacity;
-    }
-    pids->pid[pids->count++] = pid;
-    return 0;
-}
-
-int mw_pids_have(const mw_pids *pids, int32_t pid) {
-    for (size_t i = 0; i < pids->count; i++)
-        if (pids->pid[i] == pid)
-            return 1;
-    return 0;
-}
-
+/* Returns the first bucket of a pid. */
 static size_t home(const mw_table *table, int32_t pid) {
     /* Pids come in runs: multiply to spread them (Knuth's constant). */
     return ((uint32_t)pid * 2654435769u) & table->bucket_mask;
@@ -83,7 +65,7 @@ int mw_table_add(mw_table *table, int32_t pid, mw_slot **out) {
     return 0;
 }
 
-/* The bucket that holds `index`, which is in the table. */
+/* Returns the bucket that holds `index`, which is in the table. */
 static size_t bucket_of(const mw_table *table, size_t index) {
     size_t b = home(table, table->slots[index].pid);
     while (table->buckets[b] != (uint32_t)index + 1)
@@ -93,7 +75,7 @@ static size_t bucket_of(const mw_table *table, size_t index) {
 
 void mw_table_remove(mw_table *table, size_t index) {
     size_t hole = bucket_of(table, index);
-    /* Close the hole: move back what was probed past it. */
+    /* Close the hole: move back the entries that were probed past it. */
     for (size_t b = (hole + 1) & table->bucket_mask; table->buckets[b];
          b = (b + 1) & table->bucket_mask) {
         size_t want = home(table, table->slots[table->buckets[b] - 1].pid);

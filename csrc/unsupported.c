@@ -1,72 +1,14 @@
 /*
- * A platform that memwatch does not know: it builds, and says -ENOTSUP. Copy
- * this file to begin a port; platform.h and api.h say what each function owes.
+ * A platform that memwatch does not know: it builds, and every function returns
+ * -ENOTSUP. Copy this file to begin a port, and split it into the files that
+ * the headings name; platform.h and api.h say what each function must do.
  */
 #include <errno.h>
-#include <time.h>
 
+#include "clock.h"
 #include "platform.h"
 
-int64_t mw_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-const char *mw_backend(void) { return "unsupported"; }
-
-int mw_scan(const char *proc_root, mw_process *out, size_t capacity,
-            size_t *count) {
-    (void)proc_root, (void)out, (void)capacity;
-    *count = 0;
-    return -ENOTSUP;
-}
-
-int mw_subreaper(int enable, int *previous) {
-    (void)enable;
-    *previous = 0;
-    return -ENOTSUP;
-}
-
-int mw_signals_open(uint64_t signals) {
-    (void)signals;
-    return -ENOTSUP;
-}
-
-int mw_signals_next(int fd, mw_signal *out) {
-    (void)fd, (void)out;
-    return -ENOTSUP;
-}
-
-int mw_platform_signal(const mw_platform *platform, int number, int reap,
-                       mw_pids *found) {
-    (void)platform, (void)number, (void)reap, (void)found;
-    return -ENOTSUP;
-}
-
-int mw_own_usage(mw_usage *out) {
-    *out = (mw_usage){0};
-    return -ENOTSUP;
-}
-
-int mw_probe(uint32_t source) {
-    (void)source;
-    return -ENOTSUP;
-}
-
-int mw_hook_new(mw_hook **out) {
-    *out = NULL;
-    return -ENOTSUP;
-}
-
-int mw_hook_state(const mw_hook *hook) {
-    (void)hook;
-    return -ENOTSUP;
-}
-
-void mw_hook_free(mw_hook *hook) { (void)hook; }
-
-void mw_hook_install(mw_hook *hook) { (void)hook; }
+/* -- platform.c ------------------------------------------------------------ */
 
 int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
     (void)options;
@@ -83,10 +25,24 @@ int mw_platform_enter_thread(mw_platform *platform, int32_t root_pid) {
 
 int mw_platform_wait(mw_platform *platform, int64_t deadline) {
     (void)platform, (void)deadline;
-    return MW_EVENT_STOP;
+    return MW_WAITED_STOP;
 }
 
 void mw_platform_stop(mw_platform *platform) { (void)platform; }
+
+void mw_platform_wake_on_events(mw_platform *platform, int wake) {
+    (void)platform, (void)wake;
+}
+
+int mw_platform_events(mw_platform *platform, int closing, mw_event_list *out) {
+    (void)platform, (void)closing, (void)out;
+    return -ENOTSUP;
+}
+
+uint32_t mw_platform_sources(const mw_platform *platform) {
+    (void)platform;
+    return 0;
+}
 
 int mw_platform_discover(mw_platform *platform,
                          int (*is_member)(const void *, int32_t),
@@ -94,6 +50,12 @@ int mw_platform_discover(mw_platform *platform,
     (void)platform, (void)is_member, (void)members, (void)found;
     return -ENOTSUP;
 }
+
+void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out) {
+    (void)platform, (void)out;
+}
+
+/* -- process.c ------------------------------------------------------------- */
 
 int mw_platform_attach(mw_platform *platform, int32_t pid, mw_handle **out,
                        mw_identity *identity) {
@@ -131,36 +93,7 @@ int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status,
     return 0;
 }
 
-void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out) {
-    (void)platform, (void)out;
-}
-
-void mw_platform_listen(mw_platform *platform, int listen) {
-    (void)platform, (void)listen;
-}
-
-int mw_platform_news(mw_platform *platform, int closing, mw_news_list *out) {
-    (void)platform, (void)closing, (void)out;
-    return -ENOTSUP;
-}
-
-uint32_t mw_platform_sources(const mw_platform *platform) {
-    (void)platform;
-    return 0;
-}
-
-extern char **environ;
-
-void mw_platform_set_environment(char *const envp[]) {
-    environ = (char **)envp;
-}
-
-void mw_platform_name_thread(const char *name) { (void)name; }
-
-uint64_t mw_platform_roughness(const mw_platform *platform) {
-    (void)platform;
-    return 0;
-}
+/* -- memory.c -------------------------------------------------------------- */
 
 int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
     (void)platform, (void)pid;
@@ -175,8 +108,90 @@ int mw_platform_resident(const mw_platform *platform, int32_t pid,
     return -ENOTSUP;
 }
 
+uint64_t mw_platform_roughness(const mw_platform *platform) {
+    (void)platform;
+    return 0;
+}
+
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other) {
     (void)platform, (void)pid, (void)other;
     return 0;
+}
+
+/* -- signal_job.c ---------------------------------------------------------- */
+
+int mw_platform_signal_job(const mw_platform *platform, int number, int reap,
+                           mw_pids *found) {
+    (void)platform, (void)number, (void)reap, (void)found;
+    return -ENOTSUP;
+}
+
+/* -- signals.c ------------------------------------------------------------- */
+
+int mw_signals_open(uint64_t signals) {
+    (void)signals;
+    return -ENOTSUP;
+}
+
+int mw_signals_next(int fd, mw_signal *out) {
+    (void)fd, (void)out;
+    return -ENOTSUP;
+}
+
+/* -- host.c ---------------------------------------------------------------- */
+
+int64_t mw_now(void) { return mw_read_clock(CLOCK_MONOTONIC); }
+
+int mw_subreaper(int enable, int *previous) {
+    (void)enable;
+    *previous = 0;
+    return -ENOTSUP;
+}
+
+int mw_own_usage(mw_usage *out) {
+    *out = (mw_usage){0};
+    return -ENOTSUP;
+}
+
+const char *mw_backend(void) { return "unsupported"; }
+
+void mw_platform_name_thread(const char *name) { (void)name; }
+
+extern char **environ;
+
+void mw_platform_set_environment(char *const envp[]) {
+    environ = (char **)envp;
+}
+
+/* -- probe.c --------------------------------------------------------------- */
+
+int mw_probe(uint32_t source) {
+    (void)source;
+    return -ENOTSUP;
+}
+
+/* -- hook.c ---------------------------------------------------------------- */
+
+int mw_hook_new(mw_hook **out) {
+    *out = NULL;
+    return -ENOTSUP;
+}
+
+int mw_hook_state(const mw_hook *hook) {
+    (void)hook;
+    return -ENOTSUP;
+}
+
+void mw_hook_free(mw_hook *hook) { (void)hook; }
+
+void mw_hook_install(mw_hook *hook) { (void)hook; }
+
+/* -- scan.c ---------------------------------------------------------------- */
+
+int mw_scan(const char *proc_root, mw_process *out, size_t capacity,
+            size_t *count) {
+    (void)proc_root, (void)out, (void)capacity;
+    *count = 0;
+    return -ENOTSUP;
 }

@@ -1,7 +1,7 @@
 """Writes the manual pages: `python docs/man_pages.py FOLDER`. setup.py runs it.
 
-click-man lays them out. It is given the words of --help and of the README's table of exit codes,
-with what roff would take for its own escaped.
+click-man lays out the text of --help and of the table of exit codes in docs/output.md, with the
+characters escaped that roff would interpret.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ import click
 try:
     from click_man.man import ManPage
 except ImportError:
-    sys.exit("click-man, which makes the manual pages, is not there: pip install click-man")
+    sys.exit("click-man, which makes the manual pages, is not installed: pip install click-man")
 
 ROOT = Path(__file__).parent.parent
 
 EXIT_CODES = "| exit code | of | meaning |\n|---|---|---|\n"
 
-# Neither hyphens that nobody wrote nor gaps between words.
+# Turns hyphenation and gaps between words off.
 PLAIN = ".nh\n.ad l\n"
 
-# For where an option of a command can come from, besides the command line.
+# Says where an option of a command can come from besides the command line.
 SETTINGS = """\
 .SH ENVIRONMENT
 .TP
 \\fBMEMWATCH_{upper}_\\fP\\fIOPTION\\fP
-An option, its name in capitals with underscores. Goes before pyproject.toml.
-MEMWATCH_RUN_INTERVAL=10, say.
+An option, its name in capitals with underscores: MEMWATCH_RUN_INTERVAL=10, for example.
+It overrides pyproject.toml.
 .SH FILES
 .TP
 \\fIpyproject.toml\\fP
-The nearest one upward can have options below \\fB[tool.memwatch.{name}]\\fP, but for those that
+The nearest one upward can have options below \\fB[tool.memwatch.{name}]\\fP, except those that
 write files or run programs.
 """
 
 
 def import_commands() -> click.Group:
-    """The command line, whether or not the extension can be loaded.
+    """Imports the command line, whether or not the extension can be loaded.
 
-    It may be for another machine, or not built yet. What it declares is enough to import the rest,
-    with a name for its backend, on which no page depends.
+    The extension may be for another machine, or not built yet. Its declarations and the name of a
+    backend, on which no page depends, are enough to import the rest.
     """
     ffi = cffi.FFI()
     ffi.cdef((ROOT / "csrc/api.h").read_text(encoding="utf-8"))
@@ -62,32 +62,34 @@ def import_commands() -> click.Group:
 
 
 def roff(text: str) -> str:
-    """Text, `code` of it bold, without anything that roff would understand."""
+    """Returns text with its `code` in bold and everything escaped that roff would interpret."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
     text = re.sub(r"`([^`]+)`", r"\\fB\1\\fP", text)
     return re.sub(r"^\.", r"\\&.", text, flags=re.MULTILINE)
 
 
 def option(names: str, text: str) -> tuple[str, str]:
-    """As click shows it: ("-i, --interval TIME", "Time between …"). ManPage escapes the dashes
-    of the first, and makes its first word bold."""
+    """Returns an option as click shows it: ("-i, --interval TIME", "Time between …").
+
+    ManPage escapes the dashes of the first string and makes its first word bold.
+    """
     first, *others = names.split()
     words = [f"\\fB{word}\\fP" if word[0] == "-" else f"\\fI{word}\\fP" for word in others]
     return " ".join([first, *words]), roff(text)
 
 
-def exit_codes(readme: str, command: str) -> list[tuple[str, str]]:
-    """Those of a subcommand, or with "" those of all of them, with their meanings."""
-    table = readme.partition(EXIT_CODES)[2].partition("\n\n")[0]
+def exit_codes(text: str, command: str) -> list[tuple[str, str]]:
+    """Returns the exit codes of a subcommand with their meanings; with "" those of all."""
+    table = text.partition(EXIT_CODES)[2].partition("\n\n")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
     codes: dict[str, list[str]] = {}
-    for code, of, text in rows:
+    for code, of, meaning in rows:
         if of == "all" or f"`{command}`" in of:
-            codes.setdefault(code, []).append(text)
+            codes.setdefault(code, []).append(meaning)
     return [(code, "; ".join(texts)) for code, texts in codes.items()]
 
 
-def page(ctx: click.Context, date: str, version: str, readme: str) -> str:
+def page(ctx: click.Context, date: str, version: str, codes: str) -> str:
     command, name = ctx.command, ctx.command_path.replace(" ", "-")
     paragraphs = cleandoc(command.help or "").split("\n\n")
     examples = [each for each in paragraphs if each.startswith("\b\nExamples:\n")]
@@ -103,12 +105,12 @@ def page(ctx: click.Context, date: str, version: str, readme: str) -> str:
     if isinstance(command, click.Group):
         children = [child for _, child in subcommands(ctx, command)]
         text += section("COMMANDS", [(f"`{child.name}`", brief(child)) for child in children])
-        text += section("EXIT STATUS", exit_codes(readme, ""))
+        text += section("EXIT STATUS", exit_codes(codes, ""))
         others = [f"{name}-{child.name}" for child in children]
     else:
         called = command.name or ""
         text += SETTINGS.format(upper=called.upper().replace("-", "_"), name=called)
-        text += section("EXIT STATUS", exit_codes(readme, called))
+        text += section("EXIT STATUS", exit_codes(codes, called))
         others = ["memwatch"]
     if examples:
         lines = [line.strip() for line in examples[0].splitlines()[2:]]
@@ -117,7 +119,7 @@ def page(ctx: click.Context, date: str, version: str, readme: str) -> str:
 
 
 def brief(command: click.Command) -> str:
-    """The first paragraph of its help, in one line."""
+    """Returns the first paragraph of a command's help in one line."""
     return " ".join((command.help or "").partition("\n\n")[0].split())
 
 
@@ -138,10 +140,10 @@ def main(folder: Path) -> None:
     group = import_commands()
     from memwatch import __version__
 
-    # Builds that are to be reproducible set this: https://reproducible-builds.org/specs/
+    # Reproducible builds set this: https://reproducible-builds.org/specs/
     day = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
     date = time.strftime("%Y-%m-%d", day)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    codes = (ROOT / "docs/output.md").read_text(encoding="utf-8")
     top = click.Context(group, info_name="memwatch", **group.context_settings)
     children = [
         click.Context(command, info_name=name, parent=top)
@@ -150,7 +152,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for ctx in (top, *children):
         path = folder / f"{ctx.command_path.replace(' ', '-')}.1"
-        path.write_text(page(ctx, date, __version__, readme), encoding="utf-8")
+        path.write_text(page(ctx, date, __version__, codes), encoding="utf-8")
 
 
 if __name__ == "__main__":

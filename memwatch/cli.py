@@ -1,4 +1,4 @@
-"""The `memwatch` command: its subcommands, and the one place where errors are printed."""
+"""The `memwatch` command: its subcommands, and the one place that reports their errors."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 import click
 
 from memwatch import settings
-from memwatch.messages import complain, hold_standard_descriptors
+from memwatch.messages import complain, hold_standard_descriptors, print_lines, try_write
 from memwatch.version import __version__
 
 COMMANDS = ("run", "report", "view", "compare", "ci-check", "plan", "export", "doctor")
 
 
 class LazyGroup(click.Group):
-    """Imports a subcommand's module when it is asked for."""
+    """Imports a subcommand's module only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -33,7 +33,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, words = super().resolve_command(ctx, args)
-        is_run = not ctx.resilient_parsing  # not a shell that completes a line
+        is_run = not ctx.resilient_parsing  # which is set while a shell completes a line
         if is_run and command and words[:1] not in (["--help"], ["-h"]):
             settings.apply(ctx, command, words, COMMANDS)
         return name, command, words
@@ -53,21 +53,25 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
 
     from memwatch.runner import native
 
-    # What a report of a bug needs. A backend's version is that of the system it speaks to.
+    # What a bug report needs. The version of a backend is that of the system it runs on.
     system = os.uname()
-    click.echo(f"memwatch {__version__}")
-    click.echo(f"Build date:  {native.build_date()}")
-    click.echo(f"Target:      {native.build_target()}")
-    click.echo(f"Backend:     {native.backend()}, on {system.sysname} {system.release}")
-    # The "t" of a free-threaded build is in the flags only.
-    click.echo(f"Python:      {python_implementation()} {python_version()}{sys.abiflags}")
-    ctx.exit()
+    is_printed = print_lines(
+        (
+            f"memwatch {__version__}",
+            f"Build date:  {native.build_date()}",
+            f"Target:      {native.build_target()}",
+            f"Backend:     {native.backend()}, on {system.sysname} {system.release}",
+            # The "t" of a free-threaded build is in the flags only.
+            f"Python:      {python_implementation()} {python_version()}{sys.abiflags}",
+        )
+    )
+    ctx.exit(0 if is_printed else 1)
 
 
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
-    no_args_is_help=False,  # else click puts the whole help into the error
+    no_args_is_help=False,  # True would put the whole help into the error
 )
 @click.option(
     "--version",
@@ -75,14 +79,14 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Show version, build date, target platform, and what it runs on.",
+    help="Show the version, build date, target platform, and the system it runs on.",
 )
 def cli() -> None:
-    """The memory of a whole job: every process it starts, totals over time, peaks."""
+    """Profile the memory of a whole job: every process it starts, totals over time, peaks."""
 
 
 def main() -> None:
-    """Runs the command line and exits: 1 for any error of memwatch's own."""
+    """Runs the command line and exits, with 1 for any error of memwatch itself."""
     hold_standard_descriptors()
     if asked := os.environ.get("_MEMWATCH_COMPLETE"):
         from memwatch import completion
@@ -102,22 +106,18 @@ def main() -> None:
 
 
 def _exit(code: int) -> NoReturn:
-    """Ends the process without taking the interpreter apart.
+    """Ends the process without finalizing the interpreter.
 
-    That would take 10 ms more, half of the time from the end of the command to ours, and there
-    is nothing left to save but what --help may have printed.
+    That would take 10 ms more, half of the time from the end of the command to the end of memwatch,
+    and nothing is left to save except what --help may have printed.
     """
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        complain(f"cannot write to standard output: {error.strerror}")
+    if sys.stdout is not None and not try_write(sys.stdout.flush):
         code = code or 1
     os._exit(code)
 
 
 def _complain(error: click.ClickException) -> None:
-    """One line that names the input and the remedy."""
+    """Reports an error in one line that names the input and the remedy."""
     text = " ".join(error.format_message().split())
     if isinstance(error, click.UsageError) and error.ctx:
         text = f"{text.rstrip('.')}. See '{error.ctx.command_path} --help'."

@@ -1,30 +1,61 @@
-"""The only place that writes to standard output and standard error."""
+"""Writes to standard output and standard error: the only module that does, except --help."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 
 def complain(text: str) -> None:
-    """One line on standard error, if that is possible."""
+    """Writes one line to standard error, if that is possible."""
     with suppress(OSError):
         write_stderr(f"memwatch: {text}\n")
 
 
+def print_lines(lines: Iterable[str]) -> bool:
+    """Writes lines to standard output. Returns whether that worked; complains if not."""
+    return try_write(
+        lambda: write_stdout(lambda out: out.writelines(f"{line}\n" for line in lines))
+    )
+
+
+def print_json(document: dict[str, Any]) -> bool:
+    """Writes a document to standard output. Returns whether that worked; complains if not."""
+    import json
+
+    return print_lines([json.dumps(document, indent=2)])
+
+
+def try_write(write: Callable[[], None]) -> bool:
+    """Calls `write`, which writes to standard output. Returns whether that worked; complains if
+    not."""
+    try:
+        write()
+    except OSError as error:
+        complain(f"cannot write to standard output: {error.strerror}")
+        return False
+    return True
+
+
 def write_stdout(fill: Callable[[TextIO], None]) -> None:
-    """Writes to standard output, and knows when that failed. Raises OSError."""
-    with open(os.dup(1), "w", encoding="utf-8", newline="") as out:
+    """Writes text to standard output. Raises OSError, also for what could not be flushed."""
+    with open(os.dup(1), "w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         fill(out)
 
 
-def write_stderr(text: str) -> None:
-    """Writes to standard error. Raises OSError.
+def write_stdout_bytes(pieces: Iterable[bytes]) -> None:
+    """Writes bytes to standard output. Raises OSError, also for what could not be flushed."""
+    with open(os.dup(1), "wb") as out:
+        out.writelines(pieces)
 
-    Not through sys.stderr: it is None when closed, and what it failed to write it would try
-    again at exit, and spoil the exit code.
+
+def write_stderr(text: str) -> None:
+    """Writes text to standard error. Raises OSError.
+
+    sys.stderr is not used: it is None when closed, and after a failed write it would try again at
+    exit and change the exit code.
     """
     data = memoryview(text.encode("utf-8", "backslashreplace"))
     while data:
@@ -32,10 +63,10 @@ def write_stderr(text: str) -> None:
 
 
 def hold_standard_descriptors() -> None:
-    """Keeps a closed stdin, stdout or stderr from being taken by the next file opened.
+    """Keeps a closed stdin, stdout or stderr from being taken by the next file that is opened.
 
-    The command still finds it closed: the placeholder is not inherited. A report for a closed
-    stdout fails, as it must; messages for a closed stderr are not wanted.
+    The command still finds it closed: the placeholder is not inherited. Writing a report to a
+    closed stdout fails, as it must; messages to a closed stderr are dropped.
     """
     while True:
         fd = os.open(os.devnull, os.O_RDONLY)

@@ -1,7 +1,7 @@
 """Options from the environment and the project: MEMWATCH_RUN_INTERVAL, [tool.memwatch.run].
 
 The command line comes first, then the environment, then the nearest pyproject.toml, then the
-default. Values go the same way as those of the command line, and are refused with the same words.
+default. Values are checked like those of the command line, and refused with the same messages.
 """
 
 from __future__ import annotations
@@ -16,31 +16,33 @@ import click
 from click.core import ParameterSource
 
 from memwatch.messages import complain
-from memwatch.units import printable
+from memwatch.units import printable, suggestion
 
 PROJECT = "pyproject.toml"
 
-# Not settings but questions.
+# Options that ask for something and are not settings.
 QUESTIONS = ("help", "show-settings")
 
-# What writes files, or runs programs: a project that was only looked into must not do that by
-# naming it, nor must a memwatch within the job write to the same file.
+# Options that write files or run programs: a project must not do that to a user who only entered
+# its folder, and a memwatch within the job must not write to the same file.
 NOT_IN_PROJECTS = frozenset({"output", "force", "csv", "timeline", "html", "junit", "post-run-cmd"})
 
 _META = "memwatch.settings"
 
 
 class Setting(NamedTuple):
+    """The value of an option, and where it comes from."""
+
     value: str | bool | list[str]
     text: str
-    """As it was given."""
+    """The value as it was given."""
     origin: str
     """An environment variable, or a key and its file."""
 
 
 class _Applied(NamedTuple):
     settings: Mapping[str, Setting]
-    """By the parameter's name."""
+    """By the name of the parameter."""
     words: Sequence[str]
     """The command line."""
 
@@ -50,7 +52,7 @@ def apply(
 ) -> None:
     """Makes the settings of a subcommand its defaults. Raises ClickException.
 
-    `ctx` is that of the group, `commands` are all its subcommands.
+    `ctx` is the context of the group, `commands` are all its subcommands.
     """
     name = command.name or ""
     options = {
@@ -65,7 +67,7 @@ def apply(
 
 
 def name_origin(error: click.BadParameter) -> None:
-    """Lets it tell where a bad value comes from, where that is not the command line."""
+    """Makes an error name the origin of a bad value that is not from the command line."""
     if error.ctx and error.param and error.param.name:
         source = error.ctx.get_parameter_source(error.param.name)
         if source == ParameterSource.DEFAULT_MAP:
@@ -73,8 +75,8 @@ def name_origin(error: click.BadParameter) -> None:
 
 
 def origins(ctx: click.Context, *names: str) -> str:
-    """Where parameters have their values from that are from settings: " (…)", for an error that
-    names options which nobody typed. Empty where there are none."""
+    """Returns the origins of those parameters whose values are settings, as " (…)", for an error
+    that names options that were not typed. Empty when there are none."""
     applied: _Applied = ctx.meta[_META]
     found = [
         applied.settings[name].origin
@@ -85,7 +87,7 @@ def origins(ctx: click.Context, *names: str) -> str:
 
 
 def lines(ctx: click.Context) -> Iterator[str]:
-    """Each option of the subcommand, its value and where that comes from."""
+    """Yields a line for each option of the subcommand: its value and where that comes from."""
     applied: _Applied = ctx.meta[_META]
     given, _, _ = ctx.command.make_parser(ctx).parse_args(list(applied.words))
     rows = []
@@ -107,7 +109,7 @@ def lines(ctx: click.Context) -> Iterator[str]:
 
 
 def _name(option: click.Option) -> str:
-    """As it is written, without the dashes."""
+    """Returns the name of an option without the dashes."""
     return next((opt[2:] for opt in option.opts if opt.startswith("--")), str(option.name))
 
 
@@ -123,8 +125,10 @@ def _text(value: Any) -> str:
 
 
 def _of_environment(command: str, options: Mapping[str, click.Option]) -> dict[str, Setting]:
-    """Takes them out of it: they are for this memwatch, not for one that the job runs, which would
-    write to the same files."""
+    """Returns the settings from the environment, and removes them there.
+
+    They are for this memwatch, not for one that the job runs, which would write to the same files.
+    """
     prefix = f"MEMWATCH_{_upper(command)}_"
     names = {prefix + _upper(key): key for key in options}
     found = {}
@@ -133,8 +137,8 @@ def _of_environment(command: str, options: Mapping[str, click.Option]) -> dict[s
         key = names.get(variable)
         if key is None:
             asks = variable in {prefix + _upper(each) for each in QUESTIONS}
-            remedy = ": write it on the command line" if asks else _meant(variable, names)
-            complain(f"{printable(variable)} is no setting, and ignored{remedy}")
+            remedy = "write it on the command line" if asks else suggestion(variable, names)
+            complain(f"ignoring {printable(variable)}, which is not a setting ({remedy})")
         elif text:
             value = text.split() if options[key].multiple else text
             found[key] = Setting(value, text, f"environment variable {variable}")
@@ -154,24 +158,27 @@ def _of_project(
     path, tables = _read_project()
     for key, table in tables.items():
         if key not in commands:
-            where = f"; write it under [tool.memwatch.{command}]" if key in options else ""
+            under = f"write it under [tool.memwatch.{command}]" if key in options else ""
+            remedy = under or suggestion(key, commands)
             raise click.ClickException(
-                f"{path!r}: [tool.memwatch] has no {key!r}{where or _meant(key, commands)}"
+                f"{path!r}: unknown key {key!r} in [tool.memwatch] ({remedy})"
             )
         if not isinstance(table, dict):
             raise click.ClickException(
-                f"{path!r}: {key!r} in [tool.memwatch] is no table: write [tool.memwatch.{key}]"
+                f"{path!r}: {key!r} in [tool.memwatch] is not a table: write [tool.memwatch.{key}]"
             )
     place = f"[tool.memwatch.{command}] of {path!r}"
     found = {}
     for key, value in tables.get(command, {}).items():
         if key in NOT_IN_PROJECTS:
             raise click.ClickException(
-                f"{key!r} in {place}: what writes files or runs programs can only be set by an "
-                "environment variable or on the command line; remove it there"
+                f"{key!r} in {place}: an option that writes files or runs programs can only be set "
+                "by an environment variable or on the command line; remove it there"
             )
         if key not in options:
-            raise click.ClickException(f"{place} has no setting {key!r}{_meant(key, options)}")
+            raise click.ClickException(
+                f"unknown setting {key!r} in {place} ({suggestion(key, options)})"
+            )
         checked = _checked(value, options[key])
         if checked is None:
             raise click.ClickException(
@@ -182,7 +189,7 @@ def _of_project(
 
 
 def _checked(value: Any, option: click.Option) -> str | bool | list[str] | None:
-    """As click takes it; None when it is of the wrong type."""
+    """Returns the value as click takes it; None when it is of the wrong type."""
     if option.is_flag:
         return value if isinstance(value, bool) else None
     if option.multiple:
@@ -211,7 +218,8 @@ def _example(key: str, option: click.Option) -> str:
 
 
 def _read_project() -> tuple[str, dict[str, Any]]:
-    """The nearest pyproject.toml upward, and what [tool.memwatch] in it has; ("", {}) for none."""
+    """Returns the path of the nearest pyproject.toml upward and its [tool.memwatch]; ("", {}) for
+    none."""
     for path in _candidates():
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
@@ -219,14 +227,14 @@ def _read_project() -> tuple[str, dict[str, Any]]:
             with open(path, "rb") as file:
                 data = file.read()
         except OSError as error:
-            # In a folder that may not be looked into there is none, as far as we can know.
+            # In a folder that may not be searched, assume that there is none.
             if not os.path.lexists(path):
                 continue
             raise click.ClickException(
                 f"cannot read {path!r}, which may have settings: {error.strerror}; make it "
                 "readable, or work elsewhere"
             ) from None
-        # Most projects say nothing of memwatch: a parser for them costs more than the rest of it.
+        # Most projects do not name memwatch: parsing them would cost more than all the rest here.
         return (path, _parse(path, data)) if b"tool.memwatch" in data else ("", {})
     return "", {}
 
@@ -234,7 +242,7 @@ def _read_project() -> tuple[str, dict[str, Any]]:
 def _candidates() -> Iterator[str]:
     try:
         folder = os.getcwd()
-    except OSError:  # it was removed
+    except OSError:  # the folder was removed
         return
     while True:
         yield os.path.join(folder, PROJECT)
@@ -258,13 +266,6 @@ def _parse(path: str, data: bytes) -> dict[str, Any]:
     tables = tool.get("memwatch", {}) if isinstance(tool, dict) else {}
     if not isinstance(tables, dict):
         raise click.ClickException(
-            f"{path!r}: 'memwatch' in [tool] is no table: write [tool.memwatch.run]"
+            f"{path!r}: 'memwatch' in [tool] is not a table: write [tool.memwatch.run]"
         )
     return tables
-
-
-def _meant(name: str, known: Collection[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=1)
-    return f": did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(known))}"

@@ -1,21 +1,21 @@
-"""Numbers and times, as people write and read them."""
+"""Parses and formats numbers, times and text, as people write and read them."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 Style = Callable[[str], str]
-"""Makes text bold or dim, or leaves it as it is."""
+"""Makes text bold or dim, or returns it unchanged."""
 
 _INTERVAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|min)?", re.IGNORECASE | re.ASCII)
-# Nanoseconds: a product with 1e-6 would make 100us a little less than 0.1ms.
+# In nanoseconds, because a product with 1e-6 would make 100us a little less than 0.1ms.
 _UNITS = {"us": 1e3, "ms": 1e6, "s": 1e9, "min": 6e10}
 
 
 def parse_interval(text: str) -> float:
-    """Seconds from "10", "0.5", "10ms" or "1s"; a bare number is milliseconds.
+    """Returns seconds for "10", "0.5", "10ms" or "1s"; a bare number is milliseconds.
 
     Raises ValueError for anything else.
     """
@@ -23,7 +23,7 @@ def parse_interval(text: str) -> float:
 
 
 def parse_duration(text: str) -> float:
-    """The same, but a bare number is seconds."""
+    """Does the same as parse_interval(), but a bare number is seconds."""
     return _seconds(text, "s")
 
 
@@ -39,7 +39,7 @@ _PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%?", re.ASCII)
 
 
 def parse_percent(text: str) -> float:
-    """0.5 from "50" or "50%". Raises ValueError for anything else."""
+    """Returns 0.5 for "50" or "50%". Raises ValueError for anything else."""
     match = _PERCENT.fullmatch(text.strip())
     if not match:
         raise ValueError(text)
@@ -51,7 +51,7 @@ _MOST = 1 << 62
 
 
 def parse_size(text: str) -> int:
-    """Bytes from "512M", "1.5GiB", "8GB" or "4096".
+    """Returns bytes for "512M", "1.5GiB", "8GB" or "4096".
 
     K, M, G, T and KiB, MiB, GiB, TiB are powers of 1024, KB, MB, GB, TB of 1000. Raises ValueError
     for anything else, for less than a byte, and for more than any machine has.
@@ -63,16 +63,16 @@ def parse_size(text: str) -> int:
     base = 1000 if suffix and suffix.lower() == "b" else 1024
     unit = base ** ("kmgt".index(prefix.lower()) + 1 if prefix else 0)
     digits = whole + (part or "")
-    size: int = int(digits) * unit // 10 ** len(part or "")  # no digits: ValueError, too
+    size: int = int(digits) * unit // 10 ** len(part or "")  # int("") raises ValueError
     if not 0 < size < _MOST:
         raise ValueError(text)
     return size
 
 
 def format_size(size: int) -> str:
-    """Bytes as "912.0 MiB"."""
+    """Returns bytes as "912.0 MiB"."""
     value = size / 1024
-    # What would be rounded to 1024 of a unit is 1 of the next.
+    # A value that would be rounded to 1024 of a unit is 1 of the next unit.
     if value < 1023.5:
         return f"{value:.0f} KiB"
     for unit in ("MiB", "GiB"):
@@ -84,12 +84,12 @@ def format_size(size: int) -> str:
 
 
 def kib(size: int) -> int:
-    """Bytes in whole KiB; the kernel counts in pages, so nothing is lost."""
+    """Returns bytes in whole KiB. The kernel counts in pages, so nothing is lost."""
     return size // 1024
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as "00:03:21.4"."""
+    """Returns seconds as "00:03:21.4"."""
     tenths = round(seconds * 10)
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
@@ -97,21 +97,22 @@ def format_duration(seconds: float) -> str:
 
 
 def format_interval(seconds: float) -> str:
-    """Seconds as "10 ms", "9.98 ms" or "1.5 s"."""
+    """Returns seconds as "10 ms", "9.98 ms" or "1.5 s"."""
     if seconds >= 0.9995:
         return f"{seconds:.3f}".rstrip("0").rstrip(".") + " s"
     return f"{seconds * 1000:.3g} ms"
 
 
 def format_date(realtime: int) -> str:
-    """Nanoseconds since 1970 as "2025-11-20T18:02:34.123456Z"."""
+    """Returns nanoseconds since 1970 as "2025-11-20T18:02:34.123456Z"."""
     seconds, rest = divmod(realtime, 1_000_000_000)
     date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{date}.{rest // 1000:06}Z"
 
 
 def printable(text: str) -> str:
-    """Text on one line, that cannot steer a terminal. A byte that is not UTF-8 is \\xNN."""
+    """Returns text as one line that cannot control a terminal. A byte that is not UTF-8 becomes
+    \\xNN."""
     if text.isprintable():
         return text
     return "".join(
@@ -121,27 +122,38 @@ def printable(text: str) -> str:
 
 
 def command_text(words: Iterable[str]) -> str:
-    """A command line as a shell would take it, and printable()."""
+    """Returns a command line quoted for a shell, and printable()."""
     import shlex
 
     return printable(shlex.join(words))
 
 
 def cut(text: str, width: int, ellipsis: str = "…") -> str:
-    """The beginning of a text, as far as there is room for it."""
+    """Returns the text, shortened to `width` characters with an ellipsis at its end."""
     return text if len(text) <= width else text[: max(width - len(ellipsis), 1)] + ellipsis
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """ "1 process", "4,281 processes"."""
+    """Returns "1 process" or "4,281 processes"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def suggestion(word: str, known: Collection[str]) -> str:
+    """Returns the known word that was probably meant, or all of them, for an error message."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+
+
 def unicode_text(text: str) -> str:
-    """Text of the system's, for a file of UTF-8. Python has a lone surrogate for a byte that is not
-    UTF-8, and strict parsers of JSON refuse those."""
+    """Returns text of the system in a form that UTF-8 can hold.
+
+    Python has a lone surrogate for a byte that is not UTF-8, and strict parsers of JSON refuse
+    lone surrogates. Such a byte becomes \\xNN.
+    """
     try:
         data = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # one that stands for no byte, in JSON made by hand
+    except UnicodeEncodeError:  # a surrogate that stands for no byte, in JSON made by hand
         data = text.encode("utf-8", "backslashreplace")
     return data.decode("utf-8", "backslashreplace")

@@ -1,18 +1,20 @@
+/* Reading and parsing KERN_PROCARGS2, the command line of a process. */
 #include "arguments.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/sysctl.h>
 
-/* ARG_MAX, where the system does not say. */
+/* ARG_MAX, if the system does not say. */
 enum { USUAL_ROOM = 1 << 20 };
 
 /* The path is padded with NULs to a multiple of a pointer's size: xnu's
    exec_extract_strings(). */
 enum { PATH_ALIGNMENT = 8 };
 
-/* Where argv[0] begins: at the end of the padding, even if it is empty. What is
-   not padded so begins with the first byte after the path that is no NUL. */
+/* Returns where argv[0] begins: at the end of the padding, even if argv[0] is
+   empty. If the padding is shorter, it begins at the first byte after the path
+   that is no NUL. */
 static size_t skip_path(const char *text, size_t size) {
     size_t end = strnlen(text, size);
     size_t padded = (end + PATH_ALIGNMENT) / PATH_ALIGNMENT * PATH_ALIGNMENT;
@@ -54,6 +56,7 @@ int64_t mw_read_arguments(int32_t pid, char *buffer, size_t room) {
     size_t size = room;
     if (sysctl(name, 3, buffer, &size, NULL, 0))
         return -errno;
-    /* Into too small a buffer goes the end of it all, without the path. */
+    /* If the buffer is too small, it gets the end of the data, without the
+       path. */
     return size < room ? (int64_t)size : -EINVAL;
 }

@@ -7,13 +7,20 @@
 
 #include "platform.h"
 
-/* Goes on while the machine sleeps, and is never set. */
+/* This clock runs on while the machine sleeps, and is never set. */
 int64_t mw_now(void) {
     mach_timebase_info_data_t base;
     mach_timebase_info(&base);
     uint64_t ticks = mach_continuous_time();
     return (int64_t)(ticks / base.denom * base.numer +
                      ticks % base.denom * base.numer / base.denom);
+}
+
+/* Orphans always go to launchd. */
+int mw_subreaper(int enable, int *previous) {
+    (void)enable;
+    *previous = 0;
+    return -ENOTSUP;
 }
 
 int mw_own_usage(mw_usage *out) {
@@ -30,7 +37,7 @@ int mw_own_usage(mw_usage *out) {
 
 void mw_platform_name_thread(const char *name) { pthread_setname_np(name); }
 
-/* A library has no variable `environ` of its own. */
+/* Goes through _NSGetEnviron(), since a library has no variable `environ`. */
 void mw_platform_set_environment(char *const envp[]) {
     *_NSGetEnviron() = (char **)envp;
 }

@@ -1,20 +1,21 @@
-/* Keeps track of who is of the job. */
+/* Keeps track of which processes are in the job. */
 #include <errno.h>
 #include <unistd.h>
 
 #include "state.h"
 
-/* What the rows do not tell of those that are new, or were not told apart. */
-static void ask_about(mw_person *person) {
+/* Asks for what the rows lack: the unique ids of a new process, and a session
+   that is not known. */
+static void ask_about(mw_candidate *candidate) {
     mw_unique unique;
-    if (person->standing == MW_UNJUDGED &&
-        !mw_ask_unique(person->pid, 1, &unique)) {
-        person->unique = unique.id;
-        person->parent_unique = unique.parent_id;
+    if (candidate->standing == MW_UNJUDGED &&
+        !mw_ask_unique(candidate->pid, 1, &unique)) {
+        candidate->unique = unique.id;
+        candidate->parent_unique = unique.parent_id;
     }
-    if (!person->session && !person->has_ended) {
-        int32_t session = getsid(person->pid);
-        person->session = session > 0 ? session : 0;
+    if (!candidate->session && !candidate->has_ended) {
+        int32_t session = getsid(candidate->pid);
+        candidate->session = session > 0 ? session : 0;
     }
 }
 
@@ -24,13 +25,13 @@ int mw_job_scan(mw_job *job) {
     if (!error)
         error = mw_membership_scan(m, job->listing.rows, job->listing.count);
     for (size_t i = 0; !error && i < m->now.count; i++) {
-        mw_person *person = &m->now.person[i];
-        /* At first, who is older than the job needs no asking. Later that would
-           not do: the clock may have been set back. */
-        if (!job->is_judged && person->start < m->root_start)
-            person->standing = MW_STRANGER;
-        if (person->standing != MW_STRANGER)
-            ask_about(person);
+        mw_candidate *candidate = &m->now.items[i];
+        /* In the first scan, a process older than the job is a stranger. Later
+           this would be wrong: the clock may have been set back. */
+        if (!job->is_judged && candidate->start < m->root_start)
+            candidate->standing = MW_STRANGER;
+        if (candidate->standing != MW_STRANGER)
+            ask_about(candidate);
     }
     if (!error) {
         mw_membership_judge(m);
@@ -55,10 +56,10 @@ void mw_job_set_root(mw_job *job, const mw_row *row, const mw_unique *unique) {
 int mw_job_is_alone(mw_job *job) {
     int others = 0;
     pthread_mutex_lock(&job->lock);
-    const mw_people *people = &job->members.now;
-    for (size_t i = 0; i < people->count; i++)
-        others += people->person[i].standing == MW_MEMBER &&
-                  people->person[i].pid != job->members.root_pid;
+    const mw_candidates *candidates = &job->members.now;
+    for (size_t i = 0; i < candidates->count; i++)
+        others += candidates->items[i].standing == MW_MEMBER &&
+                  candidates->items[i].pid != job->members.root_pid;
     pthread_mutex_unlock(&job->lock);
     return !others;
 }
@@ -66,10 +67,10 @@ int mw_job_is_alone(mw_job *job) {
 int32_t mw_job_follow(mw_job *job, const mw_row *row) {
     int32_t parent = row->ppid;
     pthread_mutex_lock(&job->lock);
-    mw_person *person = mw_find_person(&job->members.now, row->pid);
-    if (person && person->start == row->start) {
-        person->is_followed = 1;
-        parent = person->parent;
+    mw_candidate *candidate = mw_find_candidate(&job->members.now, row->pid);
+    if (candidate && candidate->start == row->start) {
+        candidate->is_followed = 1;
+        parent = candidate->parent;
     }
     pthread_mutex_unlock(&job->lock);
     return parent;

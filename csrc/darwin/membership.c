@@ -1,65 +1,64 @@
+/* Which processes are in the job: the rules, without a system call. */
 #include "membership.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-mw_person *mw_find_person(const mw_people *people, int32_t pid) {
-    size_t low = 0, high = people->count;
+#include "grow.h"
+
+static const size_t FIRST_CAPACITY = 64;
+
+mw_candidate *mw_find_candidate(const mw_candidates *candidates, int32_t pid) {
+    size_t low = 0, high = candidates->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (people->person[middle].pid < pid)
+        if (candidates->items[middle].pid < pid)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < people->count && people->person[low].pid == pid
-               ? &people->person[low]
+    return low < candidates->count && candidates->items[low].pid == pid
+               ? &candidates->items[low]
                : NULL;
 }
 
 static int by_pid(const void *a, const void *b) {
-    int32_t one = ((const mw_person *)a)->pid;
-    int32_t other = ((const mw_person *)b)->pid;
+    int32_t one = ((const mw_candidate *)a)->pid;
+    int32_t other = ((const mw_candidate *)b)->pid;
     return (one > other) - (one < other);
 }
 
-static int make_room(mw_people *people, size_t count) {
-    if (count <= people->capacity)
-        return 0;
-    size_t wanted = count + count / 2;
-    mw_person *grown = realloc(people->person, wanted * sizeof *grown);
-    if (!grown)
-        return -ENOMEM;
-    people->person = grown;
-    people->capacity = wanted;
-    return 0;
+static int make_room(mw_candidates *candidates, size_t count) {
+    void *items = candidates->items;
+    int error = mw_grow(&items, &candidates->capacity, count,
+                        sizeof *candidates->items, FIRST_CAPACITY);
+    candidates->items = items;
+    return error;
 }
 
-/* What does not change, or was found out. */
-static void remember(mw_person *person, const mw_person *known) {
-    person->unique = known->unique;
-    person->parent_unique = known->parent_unique;
-    person->parent = known->parent;
-    person->standing = known->standing;
-    person->is_followed = known->is_followed;
-    if (!person->group) /* a zombie has left it */
-        person->group = known->group;
-    /* Who leaves a session leaves the group as well. */
-    if (person->group == known->group)
-        person->session = known->session;
+/* Keeps what does not change, and what was found out. */
+static void remember(mw_candidate *candidate, const mw_candidate *known) {
+    candidate->unique = known->unique;
+    candidate->parent_unique = known->parent_unique;
+    candidate->parent = known->parent;
+    candidate->standing = known->standing;
+    candidate->is_followed = known->is_followed;
+    if (!candidate->group) /* a zombie has left it */
+        candidate->group = known->group;
+    /* A process that leaves its session leaves its group as well. */
+    if (candidate->group == known->group)
+        candidate->session = known->session;
 }
 
 int mw_membership_scan(mw_membership *m, const mw_row *rows, size_t count) {
     int error = make_room(&m->before, count);
     if (error)
         return error;
-    mw_people last = m->now;
+    mw_candidates last = m->now;
     m->now = m->before;
     m->before = last;
     m->now.count = count;
     for (size_t i = 0; i < count; i++)
-        m->now.person[i] = (mw_person){
+        m->now.items[i] = (mw_candidate){
             .start = rows[i].start,
             .pid = rows[i].pid,
             .ppid = rows[i].ppid,
@@ -67,105 +66,109 @@ int mw_membership_scan(mw_membership *m, const mw_row *rows, size_t count) {
             .group = rows[i].group,
             .has_ended = rows[i].state == 'Z',
         };
-    qsort(m->now.person, count, sizeof *m->now.person, by_pid);
+    qsort(m->now.items, count, sizeof *m->now.items, by_pid);
     for (size_t i = 0; i < m->now.count; i++) {
-        mw_person *person = &m->now.person[i];
-        const mw_person *known = mw_find_person(&m->before, person->pid);
-        if (known && known->start == person->start &&
+        mw_candidate *candidate = &m->now.items[i];
+        const mw_candidate *known =
+            mw_find_candidate(&m->before, candidate->pid);
+        if (known && known->start == candidate->start &&
             known->standing != MW_UNJUDGED)
-            remember(person, known);
+            remember(candidate, known);
     }
     return 0;
 }
 
-static int is_root(const mw_membership *m, const mw_person *person) {
-    return m->root_pid && person->pid == m->root_pid &&
-           person->start == m->root_start;
+static int is_root(const mw_membership *m, const mw_candidate *candidate) {
+    return m->root_pid && candidate->pid == m->root_pid &&
+           candidate->start == m->root_start;
 }
 
-/* Whoever of the job has that unique id, now or in the scan before. */
-static const mw_person *member_by_unique(const mw_membership *m,
-                                         uint64_t unique) {
-    const mw_people *scans[] = {&m->now, &m->before};
+/* Returns the process of the job that has a unique id, now or in the scan
+   before, or NULL. */
+static const mw_candidate *member_by_unique(const mw_membership *m,
+                                            uint64_t unique) {
+    const mw_candidates *scans[] = {&m->now, &m->before};
     for (int scan = 0; unique && scan < 2; scan++)
         for (size_t i = 0; i < scans[scan]->count; i++) {
-            const mw_person *person = &scans[scan]->person[i];
-            if (person->standing == MW_MEMBER && person->unique == unique)
-                return person;
+            const mw_candidate *candidate = &scans[scan]->items[i];
+            if (candidate->standing == MW_MEMBER && candidate->unique == unique)
+                return candidate;
         }
     return NULL;
 }
 
-/* Whether a group is the job's: somebody of the job is in it, or was in the
-   scan before, and no stranger. */
+/* Returns whether a group is the job's: a process of the job is in it, or was
+   in the scan before, and no stranger. */
 static int is_group_of_job(const mw_membership *m, int32_t group) {
-    const mw_people *scans[] = {&m->now, &m->before};
+    const mw_candidates *scans[] = {&m->now, &m->before};
     int has_member = 0;
     for (int scan = 0; group && scan < 2; scan++)
         for (size_t i = 0; i < scans[scan]->count; i++) {
-            const mw_person *person = &scans[scan]->person[i];
-            if (person->group != group)
+            const mw_candidate *candidate = &scans[scan]->items[i];
+            if (candidate->group != group)
                 continue;
-            if (person->standing == MW_STRANGER)
+            if (candidate->standing == MW_STRANGER)
                 return 0;
-            has_member |= person->standing == MW_MEMBER;
+            has_member |= candidate->standing == MW_MEMBER;
         }
     return has_member;
 }
 
-/* The same of a session, into which no stranger can get. */
+/* Does the same for a session, into which no stranger can get. */
 static int is_session_of_job(const mw_membership *m, int32_t session) {
-    const mw_people *scans[] = {&m->now, &m->before};
+    const mw_candidates *scans[] = {&m->now, &m->before};
     if (!session || session == m->outer_session)
         return 0;
     for (int scan = 0; scan < 2; scan++)
         for (size_t i = 0; i < scans[scan]->count; i++) {
-            const mw_person *person = &scans[scan]->person[i];
-            if (person->standing == MW_MEMBER && person->session == session)
+            const mw_candidate *candidate = &scans[scan]->items[i];
+            if (candidate->standing == MW_MEMBER &&
+                candidate->session == session)
                 return 1;
         }
     return 0;
 }
 
-/* Whether somebody new is of the job; then the parent is known, too. */
-static int is_member(const mw_membership *m, mw_person *person) {
-    if (is_root(m, person)) {
-        person->is_followed = 1; /* or it would not be known */
+/* Returns whether a new process is in the job, and sets its parent. */
+static int is_member(const mw_membership *m, mw_candidate *candidate) {
+    if (is_root(m, candidate)) {
+        candidate->is_followed =
+            1; /* the root is known because it is followed */
         return 1;
     }
-    const mw_person *parent = mw_find_person(&m->now, person->ppid);
+    const mw_candidate *parent = mw_find_candidate(&m->now, candidate->ppid);
     if (parent && parent->standing == MW_MEMBER)
         return 1;
-    parent = member_by_unique(m, person->parent_unique);
+    parent = member_by_unique(m, candidate->parent_unique);
     if (parent) {
-        person->parent = parent->pid;
+        candidate->parent = parent->pid;
         return 1;
     }
-    return (m->root_unique && person->parent_unique == m->root_unique) ||
-           is_group_of_job(m, person->group) ||
-           is_session_of_job(m, person->session);
+    return (m->root_unique && candidate->parent_unique == m->root_unique) ||
+           is_group_of_job(m, candidate->group) ||
+           is_session_of_job(m, candidate->session);
 }
 
 void mw_membership_judge(mw_membership *m) {
     int has_changed;
     do {
-        /* Once more while somebody is found: a child may come before its
+        /* Repeats while a member is found: a child may come before its
            parent. */
         has_changed = 0;
         for (size_t i = 0; i < m->now.count; i++) {
-            mw_person *person = &m->now.person[i];
-            if (person->standing == MW_UNJUDGED && is_member(m, person)) {
-                person->standing = MW_MEMBER;
+            mw_candidate *candidate = &m->now.items[i];
+            if (candidate->standing == MW_UNJUDGED && is_member(m, candidate)) {
+                candidate->standing = MW_MEMBER;
                 has_changed = 1;
             }
         }
     } while (has_changed);
     for (size_t i = 0; i < m->now.count; i++)
-        if (m->now.person[i].standing == MW_UNJUDGED)
-            m->now.person[i].standing = MW_STRANGER;
+        if (m->now.items[i].standing == MW_UNJUDGED)
+            m->now.items[i].standing = MW_STRANGER;
 }
 
 void mw_membership_free(mw_membership *m) {
-    free(m->now.person);
-    free(m->before.person);
+    free(m->now.items);
+    free(m->before.items);
 }

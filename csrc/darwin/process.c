@@ -10,50 +10,50 @@
 #include "arguments.h"
 #include "state.h"
 
-/* Word of a process's end comes a moment before it can be waited for: xnu's
-   proc_exit(). How often that is tried, and how long apart. */
+/* kqueue reports the end of a process a moment before it can be waited for
+   (xnu's proc_exit()): how often that is tried, and how long apart. */
 enum { REAP_TRIES = 100, REAP_PAUSE_NS = 100000 };
 
-/* -- What is to be told of it -- */
+/* -- Events -- */
 
-void mw_note(mw_platform *p, mw_handle *h, uint8_t news) {
-    if (!h->news) {
-        h->next_news = p->first_news;
-        p->first_news = h;
+void mw_note_event(mw_platform *p, mw_handle *h, uint8_t event) {
+    if (!h->pending) {
+        h->next_pending = p->first_pending;
+        p->first_pending = h;
     }
-    h->news |= news;
+    h->pending |= event;
 }
 
-static void forget_news(mw_platform *p, const mw_handle *h) {
-    mw_handle **at = &p->first_news;
+static void forget_pending(mw_platform *p, const mw_handle *h) {
+    mw_handle **at = &p->first_pending;
     while (*at && *at != h)
-        at = &(*at)->next_news;
+        at = &(*at)->next_pending;
     if (*at)
-        *at = h->next_news;
+        *at = h->next_pending;
 }
 
-/* Whether an account is of this very process, not of a later one with its pid.
- */
+/* Returns whether an account is of this process, not of a later one that has
+   its pid. */
 static int is_of(const mw_handle *h, const mw_account *account) {
     return !h->started || h->started == account->started;
 }
 
-/* kqueue tells no more of it. */
-static void is_unheard(mw_platform *p, mw_handle *h) {
+/* Notes that kqueue does not watch the process any more. */
+static void stop_watching(mw_platform *p, mw_handle *h) {
     p->unwatched -= h->is_unwatched;
     h->is_watched = h->is_unwatched = 0;
 }
 
-void mw_note_end(mw_platform *p, mw_handle *h, const mw_happening *what) {
+void mw_note_exit(mw_platform *p, mw_handle *h, const mw_kqueue_event *event) {
     if (h->has_ended)
         return;
-    is_unheard(p, h);
+    stop_watching(p, h);
     h->has_ended = 1;
     h->end = mw_now();
-    h->is_heard = what != NULL;
-    if (what && what->has_status) {
+    h->end_by_kqueue = event != NULL;
+    if (event && event->has_status) {
         h->has_status = 1;
-        h->status = what->status;
+        h->status = event->status;
     }
     mw_account *account = &h->account;
     if (!mw_read_account(h->pid, p->frequency, account) && is_of(h, account) &&
@@ -63,21 +63,21 @@ void mw_note_end(mw_platform *p, mw_handle *h, const mw_happening *what) {
         if (!mw_time_of_ticks(account->ended, p->frequency, &end))
             h->end = end;
     }
-    mw_note(p, h, MW_EXITED_NOW);
+    mw_note_event(p, h, MW_KQUEUE_EXIT);
 }
 
-/* -- Beginning and end of following it -- */
+/* -- The beginning and end of following a process -- */
 
 static void watch(mw_platform *p, mw_handle *h) {
-    int error = mw_events_watch(&p->events, h->pid, h);
+    int error = mw_kqueues_watch(&p->kqueues, h->pid, h);
     if (error == -ESRCH) {
-        mw_note_end(p, h, NULL);
+        mw_note_exit(p, h, NULL);
         return;
     }
     h->is_watched = !error;
     h->is_unwatched = !h->is_watched;
     p->unwatched += h->is_unwatched;
-    if (error && error != -ENOTSUP) { /* that is said of all processes */
+    if (error && error != -ENOTSUP) { /* ENOTSUP: there are no events at all */
         p->stats.lost++;
         p->stats.kqueue_error = error;
     }
@@ -99,12 +99,13 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
     h->pid = pid;
     h->unique = unique.id;
     watch(p, h);
-    /* Still the same? Then what is watched is this one, too. */
+    /* If it is still the same process, then it is also the one that is
+       watched. */
     if (mw_ask_unique(pid, 1, &again) || again.id != unique.id) {
         mw_platform_detach(p, h);
         return 0;
     }
-    /* The first of all is the job's root. */
+    /* The first process that is followed is the job's root. */
     if (!p->job->members.root_pid)
         mw_job_set_root(p->job, &row, &unique);
     /* It may have forked before it was watched. */
@@ -118,17 +119,17 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
 
 void mw_platform_detach(mw_platform *p, mw_handle *h) {
     if (h->is_watched)
-        mw_events_unwatch(&p->events, h->pid);
-    is_unheard(p, h);
-    if (h->news)
-        forget_news(p, h);
+        mw_kqueues_unwatch(&p->kqueues, h->pid);
+    stop_watching(p, h);
+    if (h->pending)
+        forget_pending(p, h);
     free(h);
 }
 
-/* -- The look of every tick -- */
+/* -- What is read at every tick -- */
 
-/* Of another user's process nothing is told but whether it is there. */
-static enum mw_life look_for(const mw_handle *h) {
+/* Checks whether a process is there, which works for every user's. */
+static enum mw_life life_of(const mw_handle *h) {
     mw_unique unique;
     if (!mw_ask_unique(h->pid, 0, &unique))
         return unique.id == h->unique ? MW_ALIVE : MW_VANISHED;
@@ -137,11 +138,11 @@ static enum mw_life look_for(const mw_handle *h) {
     return MW_VANISHED;
 }
 
-static void look(mw_platform *p, mw_handle *h, mw_reading *out) {
+static void read_process(mw_platform *p, mw_handle *h, mw_reading *out) {
     mw_account account;
     int error = mw_read_account(h->pid, p->frequency, &account);
     if (error == -EPERM) {
-        out->life = look_for(h);
+        out->life = life_of(h);
         return;
     }
     if (error || !is_of(h, &account)) {
@@ -152,9 +153,9 @@ static void look(mw_platform *p, mw_handle *h, mw_reading *out) {
     out->footprint_peak = account.footprint_peak;
     out->valid = MW_HAS_WATERMARK;
     if (account.ended) {
-        /* Since it began to exit: freeing all that it held takes time, and
-           until then nobody is told, and nobody can wait for it. */
-        out->life = look_for(h);
+        /* It has begun to exit. Freeing all that it held takes time, and until
+           then its end is not reported and its parent cannot wait for it. */
+        out->life = life_of(h);
         if (out->life == MW_ALIVE)
             out->valid |= MW_HAS_RSS | MW_HAS_FOOTPRINT; /* nothing */
         return;
@@ -162,8 +163,8 @@ static void look(mw_platform *p, mw_handle *h, mw_reading *out) {
     out->rss = account.rss;
     out->footprint = account.footprint;
     out->valid |= MW_HAS_RSS | MW_HAS_FOOTPRINT;
-    /* Only a hint: sh may execute sh. kqueue tells of all, and an inspection
-       shows them. */
+    /* This finds only some execs: sh may execute sh. kqueue reports all, and an
+       inspection shows them. */
     out->new_image = h->version && memcmp(h->program, account.program,
                                           sizeof h->program) != 0;
 }
@@ -173,9 +174,9 @@ int mw_platform_poll(mw_platform *p, mw_handle *h, int64_t now, mw_reading *out,
     (void)now;
     (void)found; /* children are found by scans */
     *out = (mw_reading){.life = MW_ALIVE};
-    look(p, h, out);
+    read_process(p, h, out);
     if (out->life != MW_ALIVE && !h->is_watched)
-        mw_note_end(p, h, NULL);
+        mw_note_exit(p, h, NULL);
     if (out->life == MW_ALIVE && h->has_ended)
         out->life = MW_ENDED;
     return 0;
@@ -184,13 +185,13 @@ int mw_platform_poll(mw_platform *p, mw_handle *h, int64_t now, mw_reading *out,
 int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
     (void)p;
     mw_unique unique;
-    /* There is no high-water mark of the resident size to be had. */
+    /* macOS has no high-water mark of the resident size. */
     out->new_image = h->version && !mw_ask_unique(h->pid, 0, &unique) &&
                      unique.id == h->unique && unique.version != h->version;
     return 0;
 }
 
-/* -- What it runs -- */
+/* -- What a process runs -- */
 
 int mw_ask_name(int32_t pid, char name[16], uint32_t *flags) {
     struct proc_bsdshortinfo info;
@@ -209,7 +210,8 @@ static size_t add_string(char *text, const char *string) {
     return length;
 }
 
-/* The path of its program, and its NUL; empty when not known. */
+/* Writes the path of the program and a NUL; an empty path if it is not known.
+   Returns the length. */
 static size_t add_path(int32_t pid, char *text, uint32_t *valid) {
     char path[PROC_PIDPATHINFO_MAXSIZE] = "";
     if (proc_pidpath(pid, path, sizeof path) <= 0 || !path[0])
@@ -219,7 +221,8 @@ static size_t add_path(int32_t pid, char *text, uint32_t *valid) {
     return add_string(text, path);
 }
 
-/* Its working directory, and its NUL; nothing when not known. */
+/* Writes the working directory and a NUL; nothing if it is not known. Returns
+   the length. */
 static size_t add_directory(int32_t pid, char *text, uint32_t *valid) {
     struct proc_vnodepathinfo paths;
     if (proc_pidinfo(pid, PROC_PIDVNODEPATHINFO, 0, &paths, sizeof paths) !=
@@ -231,6 +234,7 @@ static size_t add_directory(int32_t pid, char *text, uint32_t *valid) {
     return add_string(text, paths.pvi_cdir.vip_path);
 }
 
+/* Writes the command line, up to `room` bytes. Returns the length. */
 static size_t add_words(const mw_platform *p, int32_t pid, char *text,
                         size_t room, uint32_t *valid) {
     mw_words words;
@@ -258,7 +262,7 @@ static void read_image(const mw_platform *p, mw_handle *h, char *text,
         return;
     h->version = unique.version;
     memcpy(h->program, unique.program, sizeof h->program);
-    out->mark = (uint32_t)unique.version;
+    out->exec_id = (uint32_t)unique.version;
     if (!(flags & PROC_FLAG_EXEC))
         out->valid |= MW_INHERITED;
     size_t length = add_string(text, name);
@@ -273,17 +277,18 @@ void mw_platform_image(mw_platform *p, mw_handle *h, char *text,
                        size_t capacity, mw_image *out) {
     mw_unique unique;
     read_image(p, h, text, capacity, out);
-    /* Another one by now? Then the text may be half of each. */
+    /* If another image runs by now, the text may be half of each. */
     if (!mw_ask_unique(h->pid, 1, &unique) && unique.id == h->unique &&
         unique.version != h->version)
         read_image(p, h, text, capacity, out);
 }
 
-/* -- Its last words -- */
+/* -- The end of a process -- */
 
-/* The root alone is a child of ours: there are no subreapers. Its own highest
-   resident size comes with the wait status, if it had no children: else it is
-   the highest of them all, also of those that it did not wait for. */
+/* Reaps the root, the only child of this process: there are no subreapers. The
+   highest resident size that comes with the wait status is the root's own only
+   if it had no children: otherwise it is the highest of them all, also of those
+   that it did not wait for. */
 int mw_platform_reap(mw_platform *p, mw_handle *h, int *status,
                      uint64_t *peak) {
     static const struct timespec pause = {.tv_nsec = REAP_PAUSE_NS};
@@ -298,26 +303,9 @@ int mw_platform_reap(mw_platform *p, mw_handle *h, int *status,
     }
     if (reaped != h->pid)
         return 0;
-    int is_childless = h->is_heard && !h->has_forked && h->has_account &&
+    int is_childless = h->end_by_kqueue && !h->has_forked && h->has_account &&
                        !h->account.had_children && mw_job_is_alone(p->job);
     if (is_childless && usage.ru_maxrss > 0)
         *peak = (uint64_t)usage.ru_maxrss; /* bytes here */
     return 1;
-}
-
-/* Until macOS 12 a child of vfork() has its parent's memory until it executes
-   something, for which the parent waits. From then on it is one of fork(). */
-int mw_platform_shares_memory(const mw_platform *p, int32_t pid,
-                              int32_t other) {
-    char name[16];
-    uint32_t flags;
-    (void)p, (void)other;
-    return !mw_ask_name(pid, name, &flags) && (flags & PROC_FLAG_PPWAIT) != 0;
-}
-
-int mw_platform_resident(const mw_platform *p, int32_t pid, uint64_t *rss) {
-    mw_account account;
-    int error = mw_read_account(pid, p->frequency, &account);
-    *rss = error ? 0 : account.rss;
-    return error;
 }

@@ -1,3 +1,4 @@
+/* Lists of processes by sysctl(KERN_PROC), and unique ids. */
 #include "processes.h"
 
 #include <errno.h>
@@ -7,14 +8,16 @@
 #include <sys/sysctl.h>
 #include <time.h>
 
+#include "clock.h"
+#include "grow.h"
 #include "uniqueid.h"
 
 /* Processes that may be started between asking how many there are and listing
    them. */
 enum { SPARE_ROWS = 32 };
 
-/* How often a list that did not fit is asked for again: each time there is room
-   for half as many more. */
+/* How often a list that did not fit is asked for again, each time with room for
+   half as many more. */
 enum { MOST_TRIES = 16 };
 
 static char state_of(char status) {
@@ -41,15 +44,17 @@ static void fill_row(const struct kinfo_proc *info, mw_row *out) {
     memcpy(out->name, p->p_comm, sizeof out->name - 1);
 }
 
-static int grow(void **memory, size_t size) {
-    void *grown = realloc(*memory, size);
+/* Makes the buffer larger, to `size` bytes: 0 or -ENOMEM. */
+static int resize(mw_listing *l, size_t size) {
+    void *grown = realloc(l->buffer, size);
     if (!grown)
         return -ENOMEM;
-    *memory = grown;
+    l->buffer = grown;
+    l->buffer_size = size;
     return 0;
 }
 
-/* Fills the buffer: how many bytes, or -errno. */
+/* Fills the buffer. Returns how many bytes, or -errno. */
 static ssize_t fetch(mw_listing *l) {
     int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_ALL};
     for (int i = 0; i < MOST_TRIES; i++) {
@@ -65,10 +70,9 @@ static ssize_t fetch(mw_listing *l) {
         wanted += SPARE_ROWS * sizeof(struct kinfo_proc);
         if (wanted <= l->buffer_size)
             wanted = l->buffer_size + l->buffer_size / 2;
-        int error = grow(&l->buffer, wanted);
+        int error = resize(l, wanted);
         if (error)
             return error;
-        l->buffer_size = wanted;
     }
     return -ENOMEM;
 }
@@ -79,14 +83,12 @@ int mw_list_processes(mw_listing *l) {
         return (int)size;
     const struct kinfo_proc *info = l->buffer;
     size_t count = (size_t)size / sizeof *info;
-    if (count > l->capacity) {
-        void *rows = l->rows;
-        int error = grow(&rows, (count + count / 2) * sizeof *l->rows);
-        if (error)
-            return error;
-        l->rows = rows;
-        l->capacity = count + count / 2;
-    }
+    void *rows = l->rows;
+    int error =
+        mw_grow(&rows, &l->capacity, count, sizeof *l->rows, SPARE_ROWS);
+    l->rows = rows;
+    if (error)
+        return error;
     l->count = 0;
     for (size_t i = 0; i < count; i++)
         if (info[i].kp_proc.p_pid > 0) /* the kernel's own is 0 */
@@ -105,7 +107,7 @@ int mw_find_process(int32_t pid, mw_row *out) {
     size_t size = sizeof info;
     if (sysctl(name, 4, &info, &size, NULL, 0))
         return -errno;
-    /* Of a pid that nobody has there is nothing. */
+    /* A pid that is not in use gives an empty answer. */
     if (size < sizeof info || info.kp_proc.p_pid != pid)
         return -ESRCH;
     fill_row(&info, out);
@@ -127,35 +129,12 @@ int mw_ask_unique(int32_t pid, int zombies, mw_unique *out) {
 }
 
 /*
- * Start times are the wall clock's, so this holds as long as that clock is not
- * set between the start and now: it is asked for soon after the start, and
- * once. Not from kern.boottime, which moves with the clock but leaves the drift
- * of the two clocks since boot.
+ * Start times are the wall clock's, so the result is right if that clock is not
+ * set between the start and now. Therefore it is asked for soon after the
+ * start, and once. kern.boottime would not do: it moves with the clock, but
+ * leaves the drift of the two clocks since boot.
  */
 int64_t mw_since_boot(int64_t start) {
-    struct timespec wall;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    int64_t age = wall.tv_sec * 1000000000LL + wall.tv_nsec - start * 1000;
+    int64_t age = mw_read_clock(CLOCK_REALTIME) - start * 1000;
     return mw_now() - age;
-}
-
-int mw_scan(const char *proc_root, mw_process *out, size_t capacity,
-            size_t *count) {
-    (void)proc_root; /* there is no /proc */
-    mw_listing all = {0};
-    int error = mw_list_processes(&all);
-    *count = error ? 0 : all.count;
-    if (!error && all.count > capacity)
-        error = -ENOBUFS;
-    for (size_t i = 0; !error && i < all.count; i++) {
-        const mw_row *row = &all.rows[i];
-        out[i] = (mw_process){.start = mw_since_boot(row->start),
-                              .pid = row->pid,
-                              .ppid = row->ppid,
-                              .valid = MW_HAS_PARENT | MW_HAS_START,
-                              .state = row->state};
-        memcpy(out[i].name, row->name, sizeof row->name);
-    }
-    mw_listing_free(&all);
-    return error;
 }

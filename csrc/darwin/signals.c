@@ -1,7 +1,7 @@
 /*
- * Signals sent to memwatch itself. kqueue tells that one came, whether or not
- * it is blocked, but not from whom; macOS tells that to nobody but a handler,
- * and not always the truth.
+ * Signals sent to memwatch itself. kqueue reports that one came, whether or not
+ * it is blocked, but not its sender: macOS gives that only to a handler, and
+ * not always correctly.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,9 +14,9 @@
 
 enum { LAST_SIGNAL = 31 };
 
-/* Word of a signal comes a moment before it is pending: xnu's
-   psignal_internal(). How often it is looked for, and how long apart. One that
-   is ignored never is. */
+/* kqueue reports a signal a moment before it is pending (xnu's
+   psignal_internal()): how often that is checked, and how long apart. A signal
+   that is ignored never is pending. */
 enum { TAKE_TRIES = 20, TAKE_PAUSE_NS = 50000 };
 
 static int is_pending(int number) {
@@ -24,7 +24,7 @@ static int is_pending(int number) {
     return !sigpending(&pending) && sigismember(&pending, number) == 1;
 }
 
-/* Takes a signal that is pending, so that it strikes nobody later. */
+/* Takes a signal that is pending, so that it has no effect later. */
 static void take(int number) {
     sigset_t set;
     int taken;
@@ -38,7 +38,7 @@ static int watch(int fd, int number) {
     EV_SET(&event, (uintptr_t)number, EVFILT_SIGNAL, EV_ADD, 0, 0, NULL);
     if (kevent(fd, &event, 1, NULL, 0, NULL) < 0)
         return -errno;
-    /* What came between the blocking and now is sent once more. */
+    /* A signal that came after it was blocked and before now is sent again. */
     if (is_pending(number)) {
         take(number);
         kill(getpid(), number);
@@ -60,8 +60,8 @@ int mw_signals_open(uint64_t signals) {
     return error ? error : fd;
 }
 
-/* Whether memwatch is in the foreground of a terminal: then what its keys send
-   goes to memwatch, too. */
+/* Returns whether memwatch is in the foreground of a terminal: then the
+   terminal's keys send signals to memwatch as well. */
 static int is_in_foreground(void) {
     int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
@@ -71,7 +71,7 @@ static int is_in_foreground(void) {
     return is;
 }
 
-/* What a terminal sends: so it most likely did. */
+/* Returns whether a signal came from the terminal, most likely. */
 static int is_from_terminal(int number) {
     return (number == SIGINT || number == SIGQUIT || number == SIGWINCH) &&
            is_in_foreground();

@@ -1,6 +1,7 @@
 /*
  * PROC_PIDUNIQIDENTIFIERINFO of proc_pidinfo(): xnu defines it in
- * bsd/sys/proc_info_private.h, which macOS does not ship. Same since 10.9.
+ * bsd/sys/proc_info_private.h, which macOS does not ship. It has not changed
+ * since 10.9.
  */
 #ifndef MW_DARWIN_UNIQUEID_H
 #define MW_DARWIN_UNIQUEID_H

@@ -1,3 +1,4 @@
+/* What a process holds and has used, and the kernel's clock. */
 #include "usage.h"
 
 #include <errno.h>
@@ -11,8 +12,8 @@
 
 static const uint64_t SECOND = 1000000000;
 
-/* Not by mach_timebase_info(): in a program that Rosetta translates that tells
-   of another clock than the kernel counts CPU time with. */
+/* Asks sysctl, since in a program that Rosetta translates mach_timebase_info()
+   describes another clock than the kernel counts CPU time with. */
 uint64_t mw_kernel_frequency(void) {
     uint64_t frequency = 0;
     size_t size = sizeof frequency;
@@ -32,7 +33,8 @@ int64_t mw_ticks_to_ns(uint64_t ticks, uint64_t frequency) {
 int mw_time_of_ticks(uint64_t ticks, uint64_t frequency, int64_t *time) {
     mach_timebase_info_data_t base;
     mach_timebase_info(&base);
-    /* One tick is numer/denom ns: of the same clock if that is 1/frequency. */
+    /* One tick is numer/denom ns. It is the same clock if that is
+       1/frequency. */
     uint64_t ours = base.numer ? SECOND * base.denom / base.numer : 0;
     uint64_t now = mach_absolute_time();
     if (!frequency || ours != frequency || ticks > now)

@@ -1,4 +1,4 @@
-/* The proc connector: every fork, exec and exit of the machine. */
+/* The event source proc connector: every fork, exec and exit on the machine. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "feed.h"
 #include "messages.h"
 #include "nlsocket.h"
@@ -24,26 +24,25 @@
 /* CN_IDX_PROC and CN_VAL_PROC; the multicast group's bit is the same number. */
 enum { GROUP = 1 };
 
-/* Room for about 40,000 events: what hundreds of processes a tick make while
-   the reader is stopped for a second or more. */
+/* Room for about 40,000 events: hundreds of processes a tick while the reader
+   is stopped for a second or more. */
 enum { ROOM = 32 << 20 };
 
-/* How often to ask again when the kernel does not answer: see listen_in(). */
+/* How often to ask again if the kernel does not answer: see subscribe(). */
 enum { MOST_TRIES = 8 };
 
 struct connector {
     mw_feed feed;
-    mw_netlink news;
-    mw_netlink bell;
+    mw_netlink events;
+    mw_netlink execs;
     int64_t to_boottime; /* from the messages' clock, CLOCK_MONOTONIC */
-    mw_news_list *out;   /* of the drain() under way */
+    mw_event_list *out;  /* of the current drain() */
 };
 
 /*
- * What the sockets let in. Loads are big-endian, and of a message that is in
- * the machine's order, hence htonl(). Offsets are from the netlink header, 16
- * bytes before the cn_msg; of two fields only whether they are the same is
- * asked.
+ * Offsets that the sockets' filters load, from the netlink header, 16 bytes
+ * before the cn_msg. Loads are big-endian while the message is in the machine's
+ * byte order, hence htonl(); pairs of fields are only compared with each other.
  */
 enum {
     WHAT = 36,
@@ -63,11 +62,11 @@ enum { EVENT_NONE = 0, EVENT_FORK = 1, EVENT_EXEC = 2 };
 #define KEEP BPF_STMT(BPF_MISC | BPF_TAX, 0)
 #define RETURN(length) BPF_STMT(BPF_RET | BPF_K, length)
 
-/* Processes' forks, execs and exits, and answers to requests. Of other threads
-   only an exit with a code: it may be the one that all of them end with, and
-   that of their process. */
-static int open_news(mw_netlink *news) {
-    /* A jump's numbers are how many lines to pass over. */
+/* Opens the socket that receives forks, execs and exits of processes, and
+   answers to requests. Of other threads it receives only an exit with a code,
+   which may be the code that the whole process ends with. */
+static int open_events(mw_netlink *events) {
+    /* The numbers of a jump are how many lines to skip. */
     const struct sock_filter filter[] = {
         /* 0 */ LOAD(WHAT),
         /* 1 */ IF(EVENT_EXEC, 13, 0),
@@ -87,24 +86,24 @@ static int open_news(mw_netlink *news) {
         /* 15 */ RETURN(UINT32_MAX),
         /* 16 */ RETURN(0),
     };
-    return mw_netlink_open(news, NETLINK_CONNECTOR, ROOM, GROUP, filter,
+    return mw_netlink_open(events, NETLINK_CONNECTOR, ROOM, GROUP, filter,
                            sizeof filter / sizeof *filter);
 }
 
-/* Execs only, and no more of them than it takes to be readable: what else
-   arrives is dropped, and nobody is told. */
-static int open_bell(mw_netlink *bell) {
+/* Opens the socket that becomes readable at an exec. It has room for little
+   more than one message; the rest is dropped, and that is no error. */
+static int open_execs(mw_netlink *execs) {
     const struct sock_filter filter[] = {
         LOAD(WHAT),
         IF(EVENT_EXEC, 0, 1),
         RETURN(UINT32_MAX),
         RETURN(0),
     };
-    int error = mw_netlink_open(bell, NETLINK_CONNECTOR, 0, GROUP, filter,
+    int error = mw_netlink_open(execs, NETLINK_CONNECTOR, 0, GROUP, filter,
                                 sizeof filter / sizeof *filter);
     int one = 1;
-    if (!error &&
-        setsockopt(bell->fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, &one, sizeof one))
+    if (!error && setsockopt(execs->fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, &one,
+                             sizeof one))
         error = -errno;
     return error;
 }
@@ -112,7 +111,7 @@ static int open_bell(mw_netlink *bell) {
 /* PROC_CN_MCAST_LISTEN and PROC_CN_MCAST_IGNORE */
 enum { LISTEN = 1, IGNORE = 2 };
 
-static int request(const mw_netlink *news, uint32_t what) {
+static int request(const mw_netlink *events, uint32_t what) {
     struct {
         struct nlmsghdr header;
         uint32_t idx, val, seq, ack;
@@ -123,10 +122,10 @@ static int request(const mw_netlink *news, uint32_t what) {
     message.header.nlmsg_len = sizeof message;
     message.header.nlmsg_type = NLMSG_DONE;
     message.idx = message.val = GROUP;
-    message.ack = news->port;
+    message.ack = events->port;
     message.length = sizeof message.what;
     message.what = what;
-    return send(news->fd, &message, sizeof message, 0) < 0 ? -errno : 0;
+    return send(events->fd, &message, sizeof message, 0) < 0 ? -errno : 0;
 }
 
 struct answer {
@@ -151,43 +150,38 @@ static int look_for_answer(void *context, const char *data, size_t length) {
 }
 
 /*
- * Asks for the news. The kernel answers before send() returns, to everybody in
- * the group, or not at all: when this process is not in its first namespaces,
- * or when it has counted fewer listeners than there are. That happens before
- * Linux 6.6 to programs that have said IGNORE without LISTEN; each LISTEN, from
- * a new socket to be sure, makes up for one of them.
+ * Asks the kernel for events. It answers before send() returns, to every socket
+ * of the group, or not at all: if this process is not in the first namespaces,
+ * or if the kernel has counted fewer listeners than there are. The latter
+ * happens before Linux 6.6 if a program has sent IGNORE without LISTEN; each
+ * LISTEN, from a new socket, makes up for one of those.
  */
-static int listen_in(struct connector *c) {
+static int subscribe(struct connector *c) {
     for (int i = 0; i < MOST_TRIES; i++) {
-        int error = open_news(&c->news);
+        int error = open_events(&c->events);
         if (!error)
-            error = request(&c->news, LISTEN);
-        struct answer answer = {.ack = c->news.port + 1};
+            error = request(&c->events, LISTEN);
+        struct answer answer = {.ack = c->events.port + 1};
         if (!error)
-            error = mw_netlink_drain(&c->news, &c->feed.lost, look_for_answer,
+            error = mw_netlink_drain(&c->events, &c->feed.lost, look_for_answer,
                                      &answer);
         if (error || answer.found)
             return error ? error : answer.error;
-        mw_netlink_close(&c->news);
+        mw_netlink_close(&c->events);
     }
     return mw_initial_namespaces() ? -EOPNOTSUPP : -ENXIO;
 }
 
-static int64_t nanoseconds(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-/* The two clocks part only while the machine is suspended. What else seems to
-   have moved them is an interruption between two readings. */
+/* Returns the difference between CLOCK_BOOTTIME and CLOCK_MONOTONIC, which
+   changes only while the machine is suspended. A small change is an
+   interruption between two readings: then it is `before`. */
 static int64_t follow_clocks(int64_t before) {
     static const int64_t NOISE = 1000000;
     int64_t best = INT64_MAX, offset = before;
     for (int i = 0; i < 5 && best > 1000; i++) {
-        int64_t from = nanoseconds(CLOCK_MONOTONIC);
-        int64_t boot = nanoseconds(CLOCK_BOOTTIME);
-        int64_t to = nanoseconds(CLOCK_MONOTONIC);
+        int64_t from = mw_read_clock(CLOCK_MONOTONIC);
+        int64_t boot = mw_read_clock(CLOCK_BOOTTIME);
+        int64_t to = mw_read_clock(CLOCK_MONOTONIC);
         if (to - from >= best)
             continue;
         best = to - from;
@@ -206,32 +200,32 @@ static int take(void *context, const char *data, size_t length) {
     while (!error && mw_parse_netlink(data, length, &offset, &part)) {
         if (mw_parse_connector(part.data, part.length, &message))
             continue;
-        message.news.time += c->to_boottime;
+        message.event.time += c->to_boottime;
         error = mw_message_add(&message, c->out);
     }
     return error;
 }
 
-static int drain(mw_feed *feed, mw_news_list *out) {
+static int drain(mw_feed *feed, mw_event_list *out) {
     struct connector *c = (struct connector *)feed;
     size_t from = out->count;
-    uint64_t unheard = 0;
+    uint64_t ignored = 0;
     c->out = out;
     c->to_boottime = follow_clocks(c->to_boottime);
-    int error = mw_netlink_drain(&c->bell, &unheard, NULL, NULL);
+    int error = mw_netlink_drain(&c->execs, &ignored, NULL, NULL);
     if (!error)
-        error = mw_netlink_drain(&c->news, &feed->lost, take, c);
-    mw_news_sort(out, from);
+        error = mw_netlink_drain(&c->events, &feed->lost, take, c);
+    mw_event_list_sort(out, from);
     return error;
 }
 
 static void close_feed(mw_feed *feed) {
     struct connector *c = (struct connector *)feed;
-    /* Else the kernel goes on to make messages for nobody. */
-    if (c->news.fd >= 0)
-        request(&c->news, IGNORE);
-    mw_netlink_close(&c->news);
-    mw_netlink_close(&c->bell);
+    /* Otherwise the kernel goes on to make messages that no program reads. */
+    if (c->events.fd >= 0)
+        request(&c->events, IGNORE);
+    mw_netlink_close(&c->events);
+    mw_netlink_close(&c->execs);
     free(c);
 }
 
@@ -240,18 +234,18 @@ int mw_connector_open(mw_feed **out) {
     struct connector *c = calloc(1, sizeof *c);
     if (!c)
         return -ENOMEM;
-    c->news.fd = c->bell.fd = -1;
+    c->events.fd = c->execs.fd = -1;
     c->feed.drain = drain;
     c->feed.close = close_feed;
-    int error = listen_in(c);
+    int error = subscribe(c);
     if (!error)
-        error = open_bell(&c->bell);
+        error = open_execs(&c->execs);
     if (error) {
         close_feed(&c->feed);
         return error == -EPROTONOSUPPORT ? -EOPNOTSUPP : error;
     }
-    c->feed.news_fd = c->news.fd;
-    c->feed.bell_fd = c->bell.fd;
+    c->feed.event_fd = c->events.fd;
+    c->feed.exec_fd = c->execs.fd;
     c->feed.lost = 0;
     *out = &c->feed;
     return 0;

@@ -1,3 +1,4 @@
+/* The program of the seccomp filter, and how it is set. */
 #include "exit_filter.h"
 
 #include <errno.h>
@@ -20,11 +21,11 @@
 #define AUDIT_ARCH_AARCH64 (183 | 0x80000000 | 0x40000000)
 #endif
 
-/* The calls of each ABI that the machine's kernel may run: its own programs',
-   32-bit ones', x32. From the kernel's syscall.tbl files and
-   asm-generic/unistd.h. Those of one architecture stand together. */
+/* The calls of each ABI that the machine's kernel may run: its own, that of
+   32-bit programs, x32. From the kernel's syscall.tbl files and
+   asm-generic/unistd.h. Calls of one architecture must stand together. */
 static const struct {
-    uint32_t architecture; /* 0: none is known */
+    uint32_t architecture; /* 0: an architecture that is not known */
     uint32_t number;
     enum mw_filter_call call;
 } calls[] = {
@@ -52,8 +53,8 @@ static const struct {
 
 enum { COUNT = sizeof calls / sizeof *calls };
 
-/* Two instructions for each call, four for each architecture, one at the end.
- */
+/* The program has two instructions for each call, four for each architecture,
+   one at the end. */
 enum { LARGEST_PROGRAM = 6 * COUNT + 1 };
 
 enum mw_filter_call mw_filter_call(uint32_t architecture, uint32_t number) {
@@ -73,12 +74,13 @@ static struct sock_filter skip_unless(uint32_t value, int count) {
                                         (uint8_t)count);
 }
 
-static struct sock_filter say(uint32_t action) {
+static struct sock_filter give(uint32_t action) {
     return (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
 }
 
-/* Only instructions that the kernel can emulate (Linux 5.11): it then knows in
-   advance which calls always pass, and does not run the program for those. */
+/* Writes the program. It has only instructions that the kernel can emulate
+   (Linux 5.11), which then knows in advance which calls always pass, and does
+   not run the program for those. */
 static size_t write_program(struct sock_filter *to) {
     size_t length = 0;
     for (int i = 0; i < COUNT;) {
@@ -91,16 +93,17 @@ static size_t write_program(struct sock_filter *to) {
         to[length++] = load(offsetof(struct seccomp_data, nr));
         for (; i < end; i++) {
             to[length++] = skip_unless(calls[i].number, 1);
-            to[length++] = say(SECCOMP_RET_USER_NOTIF);
+            to[length++] = give(SECCOMP_RET_USER_NOTIF);
         }
-        to[length++] = say(SECCOMP_RET_ALLOW);
+        to[length++] = give(SECCOMP_RET_ALLOW);
     }
-    to[length++] = say(SECCOMP_RET_ALLOW);
+    to[length++] = give(SECCOMP_RET_ALLOW);
     return length;
 }
 
-/* Linux 5.9 or later: before, a listener is not told that nobody is left to
-   listen to, and the guardian would never end. */
+/* Returns whether this is Linux 5.9 or later. Before that a listener does not
+   notice that no process is left under the filter, and the guardian would never
+   end. */
 static int is_recent(void) {
     struct utsname name;
     if (uname(&name))
@@ -121,17 +124,17 @@ static int set_filter(const struct sock_fprog *program, unsigned long flags) {
     return fd < 0 ? -errno : (int)fd;
 }
 
-/* With the best flags that the kernel knows. */
+/* Sets the filter with the best flags that the kernel knows. */
 static int set_filter_well(const struct sock_fprog *program) {
     /*
      * WAIT_KILLABLE_RECV (Linux 5.19): once the guardian has received a call,
-     * only what kills the process interrupts it. Before that, or without it, a
+     * only a fatal signal interrupts it. Before that, or without this flag, a
      * handler without SA_RESTART makes exit_group return EINTR. C libraries
      * then end the thread only: the guardian never sees the process exit, and
-     * if it has other threads they go on.
+     * its other threads go on.
      *
-     * SPEC_ALLOW: a filter is no reason to slow the job down with mitigations
-     * of speculation, as Linux before 5.16 would.
+     * SPEC_ALLOW: without it, Linux before 5.16 slows the job down with
+     * mitigations of speculation.
      */
     static const unsigned long flags[] = {
         SECCOMP_FILTER_FLAG_SPEC_ALLOW | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
@@ -150,7 +153,8 @@ int mw_filter_install(void) {
     struct sock_filter instructions[LARGEST_PROGRAM];
     struct sock_fprog program = {.filter = instructions};
     program.len = (unsigned short)write_program(instructions);
-    /* Without no_new_privs first: who has the privilege keeps sudo working. */
+    /* First without no_new_privs: with the privilege, sudo keeps working in the
+       job. */
     int result = set_filter_well(&program);
     if (result != -EACCES)
         return result;

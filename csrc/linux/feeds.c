@@ -1,45 +1,46 @@
+/* The feeds of one job: opened, drained, merged, given up. */
 #include "feeds.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-/* While events come they are fetched at least this often, so that the kernel's
+/* The longest time between two drains while events arrive, so that the kernel's
    buffers, 200 KiB for an ordinary user, do not overflow. */
 static const int64_t DRAIN_GAP = 10000000;
 
-/* Passes in which children are looked for after events were lost. */
-enum { PASSES_AFTER_LOSS = 3 };
+/* Ticks in which children are looked for after events were lost. */
+enum { TICKS_AFTER_LOSS = 3 };
 
-/* Of so many passes one looks for children all the same. */
-enum { PASSES_TO_CHECK = 16 };
+/* One tick in this many looks for children although events cover every fork. */
+enum { TICKS_PER_CHECK = 16 };
 
 /* -- Waking -- */
 
 static int set_wake(const mw_feeds *f, int operation, int fd, uint32_t events,
                     uint32_t event) {
     struct epoll_event when = {.events = events, .data.u32 = event};
-    return fd < 0 ? 0 : epoll_ctl(f->events_fd, operation, fd, &when);
+    return fd < 0 ? 0 : epoll_ctl(f->epoll_fd, operation, fd, &when);
 }
 
-/* The next event of any kind wakes, once: what follows is fetched every
-   DRAIN_GAP until there is nothing. Sleeping in quiet times costs nothing so,
-   and a busy time costs no wake-up for each event. */
-static void await_any(mw_feeds *f) {
+/* Makes the next event of any kind wake the thread, once. The events after it
+   are fetched every DRAIN_GAP until there are none: so quiet times cost
+   nothing, and busy times cost no wake-up for each event. */
+static void wake_on_any_event(mw_feeds *f) {
     f->next_drain = 0;
-    if (f->events->news_fd != f->events->bell_fd)
-        set_wake(f, EPOLL_CTL_MOD, f->events->news_fd, EPOLLIN | EPOLLONESHOT,
-                 f->event);
-    else if (!f->is_listening)
+    if (f->events->event_fd != f->events->exec_fd)
+        set_wake(f, EPOLL_CTL_MOD, f->events->event_fd, EPOLLIN | EPOLLONESHOT,
+                 f->wake_event);
+    else if (!f->wakes_on_exec)
         f->next_drain = mw_now() + DRAIN_GAP;
 }
 
-void mw_feeds_listen(mw_feeds *f, int listen) {
-    if (!f->events || listen == f->is_listening)
+void mw_feeds_wake_on_exec(mw_feeds *f, int wake) {
+    if (!f->events || wake == f->wakes_on_exec)
         return;
-    f->is_listening = listen;
-    set_wake(f, EPOLL_CTL_MOD, f->events->bell_fd, listen ? EPOLLIN : 0,
-             f->event);
+    f->wakes_on_exec = wake;
+    set_wake(f, EPOLL_CTL_MOD, f->events->exec_fd, wake ? EPOLLIN : 0,
+             f->wake_event);
 }
 
 /* -- Opening and closing -- */
@@ -57,17 +58,17 @@ static void open_events(mw_feeds *f, uint32_t wanted, mw_sampler_stats *stats) {
     }
     if (!f->events_source)
         return;
-    set_wake(f, EPOLL_CTL_ADD, f->events->bell_fd, 0, f->event);
-    if (f->events->news_fd != f->events->bell_fd)
-        set_wake(f, EPOLL_CTL_ADD, f->events->news_fd, 0, f->event);
-    f->is_listening = 0;
-    await_any(f);
+    set_wake(f, EPOLL_CTL_ADD, f->events->exec_fd, 0, f->wake_event);
+    if (f->events->event_fd != f->events->exec_fd)
+        set_wake(f, EPOLL_CTL_ADD, f->events->event_fd, 0, f->wake_event);
+    f->wakes_on_exec = 0;
+    wake_on_any_event(f);
 }
 
-void mw_feeds_open(mw_feeds *f, const mw_sampler_options *options,
-                   int events_fd, uint32_t event, mw_sampler_stats *stats) {
-    f->events_fd = events_fd;
-    f->event = event;
+void mw_feeds_open(mw_feeds *f, const mw_sampler_options *options, int epoll_fd,
+                   uint32_t wake_event, mw_sampler_stats *stats) {
+    f->epoll_fd = epoll_fd;
+    f->wake_event = wake_event;
     open_events(f, options->sources, stats);
     if (options->sources & MW_TASKSTATS)
         stats->taskstats_error = mw_taskstats_open(&f->records);
@@ -80,9 +81,9 @@ static void give_up(mw_feeds *f, mw_feed **feed) {
     if (!*feed)
         return;
     f->lost += (*feed)->lost;
-    set_wake(f, EPOLL_CTL_DEL, (*feed)->bell_fd, 0, 0);
-    if ((*feed)->news_fd != (*feed)->bell_fd)
-        set_wake(f, EPOLL_CTL_DEL, (*feed)->news_fd, 0, 0);
+    set_wake(f, EPOLL_CTL_DEL, (*feed)->exec_fd, 0, 0);
+    if ((*feed)->event_fd != (*feed)->exec_fd)
+        set_wake(f, EPOLL_CTL_DEL, (*feed)->event_fd, 0, 0);
     (*feed)->close(*feed);
     *feed = NULL;
 }
@@ -91,59 +92,61 @@ void mw_feeds_close(mw_feeds *f) {
     give_up(f, &f->events);
     give_up(f, &f->records);
     give_up(f, &f->hook);
-    mw_news_free(&f->heard);
-    mw_news_free(&f->hooked);
-    mw_news_free(&f->recorded);
-    mw_news_free(&f->held);
+    mw_event_list_free(&f->from_events);
+    mw_event_list_free(&f->from_hook);
+    mw_event_list_free(&f->from_records);
+    mw_event_list_free(&f->held_back);
 }
 
 /* -- Draining -- */
 
-static int pass_on(const mw_news_list *from, size_t index, mw_news_list *to) {
-    const mw_news *item = &from->items[index];
-    return mw_news_copy(to, item, from->text + item->text) ? 0 : -ENOMEM;
+static int append_from(const mw_event_list *from, size_t index,
+                       mw_event_list *to) {
+    const mw_event *item = &from->items[index];
+    return mw_event_copy(to, item, from->text + item->text) ? 0 : -ENOMEM;
 }
 
-/* Events and what the hook saw, in the order of time. */
-static int merge(const mw_news_list *a, const mw_news_list *b,
-                 mw_news_list *out) {
+/* Merges the events of two lists in the order of time. */
+static int merge(const mw_event_list *a, const mw_event_list *b,
+                 mw_event_list *out) {
     int error = 0;
     for (size_t i = 0, j = 0; !error && (i < a->count || j < b->count);) {
         if (j == b->count ||
             (i < a->count && a->items[i].time <= b->items[j].time))
-            error = pass_on(a, i++, out);
+            error = append_from(a, i++, out);
         else
-            error = pass_on(b, j++, out);
+            error = append_from(b, j++, out);
     }
     return error;
 }
 
-/* Takes what the hook saw, but for what may come before its events. */
+/* Takes the hook's events up to the time `until`, and holds back the later
+   ones. */
 static int drain_hook(mw_feeds *f, int64_t until) {
-    mw_news_list held = f->hooked;
-    f->hooked = f->held;
-    f->held = held;
-    mw_news_clear(&f->held);
-    /* What was held the last time is the oldest. */
-    int error = f->hook->drain(f->hook, &f->hooked);
+    mw_event_list emptied = f->from_hook;
+    f->from_hook = f->held_back;
+    f->held_back = emptied;
+    mw_event_list_clear(&f->held_back);
+    /* The events that were held back last time are the oldest. */
+    int error = f->hook->drain(f->hook, &f->from_hook);
     size_t kept = 0;
-    for (size_t i = 0; i < f->hooked.count; i++) {
-        if (f->hooked.items[i].time > until) {
-            if (pass_on(&f->hooked, i, &f->held))
+    for (size_t i = 0; i < f->from_hook.count; i++) {
+        if (f->from_hook.items[i].time > until) {
+            if (append_from(&f->from_hook, i, &f->held_back))
                 return -ENOMEM;
         } else {
-            f->hooked.items[kept++] = f->hooked.items[i];
+            f->from_hook.items[kept++] = f->from_hook.items[i];
         }
     }
-    f->hooked.count = kept;
+    f->from_hook.count = kept;
     return error;
 }
 
 static void drain_events(mw_feeds *f, mw_sampler_stats *stats) {
-    int error = f->events->drain(f->events, &f->heard);
+    int error = f->events->drain(f->events, &f->from_events);
     if (f->events->lost != f->events_lost) {
         f->events_lost = f->events->lost;
-        f->incomplete = PASSES_AFTER_LOSS;
+        f->incomplete_ticks = TICKS_AFTER_LOSS;
     }
     if (error) {
         if (f->events_source == MW_PERF)
@@ -151,29 +154,32 @@ static void drain_events(mw_feeds *f, mw_sampler_stats *stats) {
         else
             stats->connector_error = error;
         give_up(f, &f->events);
-    } else if (f->heard.count) {
+    } else if (f->from_events.count) {
         f->next_drain = mw_now() + DRAIN_GAP;
     } else {
-        await_any(f);
+        wake_on_any_event(f);
     }
 }
 
-int mw_feeds_drain(mw_feeds *f, int closing, mw_news_list *out,
+int mw_feeds_drain(mw_feeds *f, int closing, mw_event_list *out,
                    mw_sampler_stats *stats) {
-    /* An event comes before what the hook sees of its consequences, and a
-       record before the event of its process's end: so events are fetched
-       first, and what the hook saw since has to wait. */
+    /* The kernel's event of an exec comes before the hook's next event of that
+       process, and a record before the event of its process's exit. So the
+       kernel's events are fetched first, and later events of the hook have to
+       wait. */
     int64_t now = mw_now();
-    mw_news_clear(&f->heard);
-    mw_news_clear(&f->recorded);
+    mw_event_list_clear(&f->from_events);
+    mw_event_list_clear(&f->from_records);
     if (f->events)
         drain_events(f, stats);
     int error = 0;
     if (f->hook) {
-        /* Nor is it known what else happened after the last event. */
+        /* Nor is it known whether the kernel has more events after the last
+           one. */
         int64_t until = now;
-        if (f->heard.count && f->heard.items[f->heard.count - 1].time > until)
-            until = f->heard.items[f->heard.count - 1].time;
+        if (f->from_events.count &&
+            f->from_events.items[f->from_events.count - 1].time > until)
+            until = f->from_events.items[f->from_events.count - 1].time;
         error = drain_hook(f, f->events && !closing ? until : INT64_MAX);
         if (error == -EPIPE) {
             give_up(f, &f->hook);
@@ -181,17 +187,17 @@ int mw_feeds_drain(mw_feeds *f, int closing, mw_news_list *out,
         }
     }
     if (f->records) {
-        int failure = f->records->drain(f->records, &f->recorded);
+        int failure = f->records->drain(f->records, &f->from_records);
         if (failure) {
             stats->taskstats_error = failure;
             give_up(f, &f->records);
         }
     }
     if (!error)
-        error = merge(&f->heard, &f->hooked, out);
-    mw_news_clear(&f->hooked);
-    for (size_t i = 0; !error && i < f->recorded.count; i++)
-        error = pass_on(&f->recorded, i, out);
+        error = merge(&f->from_events, &f->from_hook, out);
+    mw_event_list_clear(&f->from_hook);
+    for (size_t i = 0; !error && i < f->from_records.count; i++)
+        error = append_from(&f->from_records, i, out);
     stats->lost = f->lost + (f->events ? f->events->lost : 0) +
                   (f->records ? f->records->lost : 0) +
                   (f->hook ? f->hook->lost : 0);
@@ -200,7 +206,7 @@ int mw_feeds_drain(mw_feeds *f, int closing, mw_news_list *out,
 
 uint32_t mw_feeds_sources(const mw_feeds *f) {
     uint32_t sources = 0;
-    if (f->events && !f->incomplete)
+    if (f->events && !f->incomplete_ticks)
         sources |= f->events_source;
     if (f->records)
         sources |= MW_TASKSTATS;
@@ -209,11 +215,11 @@ uint32_t mw_feeds_sources(const mw_feeds *f) {
     return sources;
 }
 
-int mw_feeds_tell_forks(mw_feeds *f) {
-    f->passes++;
-    if (f->incomplete) {
-        f->incomplete--;
+int mw_feeds_cover_forks(mw_feeds *f) {
+    f->ticks++;
+    if (f->incomplete_ticks) {
+        f->incomplete_ticks--;
         return 0;
     }
-    return f->events && f->passes % PASSES_TO_CHECK != 0;
+    return f->events && f->ticks % TICKS_PER_CHECK != 0;
 }

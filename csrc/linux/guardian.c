@@ -1,3 +1,4 @@
+/* The guardian, from its start to the last process of the job. */
 #include "guardian.h"
 
 #include <errno.h>
@@ -14,23 +15,23 @@
 #include "exit_filter.h"
 #include "notification.h"
 #include "parse.h"
+#include "short_slices.h"
 #include "snapshot.h"
-#include "turns.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436 /* the same number on every architecture */
 #endif
 
-/* Calls that wait to be answered. */
+/* The most calls that wait to be answered. */
 enum { MOST_WAITING = 64 };
 
-/* Room for the kernel's own structs, should they grow. */
+/* Room for the kernel's structs, should they grow. */
 enum { MOST_BYTES = 512 };
 
 /* PID_MAX_LIMIT of the kernel. */
 enum { MOST_PIDS = 4 << 20 };
 
-/* The only descriptors it has. */
+/* The only descriptors that the guardian has. */
 enum { SOCKET, PROC, LISTENER };
 
 typedef struct {
@@ -43,9 +44,9 @@ typedef struct {
 
 typedef struct {
     mw_guardian *shared;
-    bool watched;                     /* there is a memwatch to write for */
+    bool watched;                     /* memwatch is there to read records */
     bool ended;                       /* no process is left under the filter */
-    waiting_call calls[MOST_WAITING]; /* a ring, too */
+    waiting_call calls[MOST_WAITING]; /* a ring from `first` on */
     size_t first;
     size_t count;
     size_t notification_size;
@@ -54,13 +55,14 @@ typedef struct {
     unsigned char tried[MOST_PIDS / 8]; /* a bit for each process */
 } guardian;
 
-/* --- becoming one --- */
+/* --- becoming the guardian --- */
 
-/* Closes all but SOCKET, so that nobody's pipe stays open because of us. */
+/* Closes all descriptors but SOCKET, so that the guardian keeps no pipe of
+   another process open. */
 static void close_all(void) {
     if (!syscall(SYS_close_range, SOCKET + 1, ~0u, 0))
         return;
-    /* A sandbox that does not know it: close what /proc lists. */
+    /* In a sandbox that refuses close_range(2): close what /proc lists. */
     int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY);
     _Alignas(8) char entries[4096];
     long n, closed;
@@ -88,22 +90,24 @@ static bool is_own_proc(void) {
     return mw_parse_pid(target) == (int32_t)getpid();
 }
 
-/* A process apart: deaf to the terminal, in nobody's way. */
+/* Detaches from the terminal, the caller's descriptors and its folder. Returns
+   whether /proc could be opened. */
 static bool settle(int socket) {
     setsid();
     if (socket != SOCKET && dup2(socket, SOCKET) < 0)
         return false;
     close_all();
     prctl(PR_SET_NAME, "memwatch-guard");
-    mw_take_short_turns();
+    mw_take_short_slices();
     if (chdir("/"))
         return false;
-    /* Of this pid namespace: else its numbers are other processes'. */
+    /* /proc must be that of this pid namespace, or its numbers would be those
+       of other processes. */
     return open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC) == PROC &&
            is_own_proc();
 }
 
-/* Waits for the listener, and puts it in its place: whether it came. */
+/* Waits for the listener, which becomes LISTENER. Returns whether it came. */
 static bool take_listener(void) {
     union {
         struct cmsghdr header;
@@ -125,23 +129,23 @@ static bool take_listener(void) {
     if (header && header->cmsg_level == SOL_SOCKET &&
         header->cmsg_type == SCM_RIGHTS)
         memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    /* The lowest free number it is. */
+    /* A received descriptor gets the lowest free number. */
     return fd == LISTENER;
 }
 
 /* --- calls --- */
 
-/* ioctl(2), of whose second argument each C library has its own idea. */
+/* Calls ioctl(2), whose second argument has another type in each C library. */
 static bool control(unsigned long request, uintptr_t argument) {
     return !syscall(SYS_ioctl, LISTENER, request, argument);
 }
 
 static void receive(guardian *g) {
     mw_notification *n = (mw_notification *)(void *)g->bytes;
-    /* The kernel wants zeros. */
+    /* The kernel demands zeros. */
     memset(g->bytes, 0, g->notification_size);
-    /* One whose thread was killed, or had a signal to handle, since poll() is
-       there no more: ENOENT. */
+    /* ENOENT: since poll() the calling thread was killed, or had a signal to
+       handle. */
     if (!control(MW_NOTIFICATION_RECV, (uintptr_t)n))
         return;
     waiting_call *call = &g->calls[(g->first + g->count++) % MOST_WAITING];
@@ -152,8 +156,9 @@ static void receive(guardian *g) {
     call->call = mw_filter_call(n->architecture, (uint32_t)n->number);
 }
 
-/* Takes every call that has come. One that has been taken is not disturbed by
-   signals any more, so this is done often: see set_filter_well(). */
+/* Receives every call that has come. A call that has been received is not
+   interrupted by signals any more (see set_filter_well()), so this is done
+   often. */
 static void collect(guardian *g, int timeout) {
     while (g->count < MOST_WAITING) {
         struct pollfd fds[] = {
@@ -174,14 +179,14 @@ static void collect(guardian *g, int timeout) {
     }
 }
 
-/* Whether the caller was still there after it was read, and so all of that is
+/* Returns whether the caller still waits. If so, what was read before is
    true. */
 static bool still_waits(uint64_t id) {
     return !ioctl(LISTENER, MW_NOTIFICATION_ID_VALID, &id) ||
            !ioctl(LISTENER, MW_NOTIFICATION_ID_VALID_BEFORE, &id);
 }
 
-/* Lets the caller go on: whether it was still there. */
+/* Lets the caller go on. Returns whether it was still waiting. */
 static bool answer(uint64_t id) {
     mw_response response = {.id = id, .flags = MW_RESPONSE_CONTINUE};
     return control(MW_NOTIFICATION_SEND, (uintptr_t)&response);
@@ -189,9 +194,9 @@ static bool answer(uint64_t id) {
 
 /* --- serving them --- */
 
-/* Whether a process has tried to execute something. One that was killed leaves
-   its bit to the next with its number, which only makes that one be read with
-   more care than it needs. */
+/* Returns whether a process has tried to execute something. A process that was
+   killed leaves its bit to the next one with its number, which is then read
+   with more care than it needs. */
 static bool has_tried(const guardian *g, int32_t pid) {
     return g->tried[pid / 8] >> pid % 8 & 1;
 }
@@ -204,27 +209,27 @@ static void set_tried(guardian *g, int32_t pid, bool tried) {
         g->tried[pid / 8] &= (unsigned char)~bit;
 }
 
-/* Whether a thread's number is its process's, too. */
+/* Returns whether a thread's number is also that of its process. */
 static bool is_first_thread(int32_t tid) {
     return !syscall(SYS_tgkill, tid, tid, 0) || errno == EPERM;
 }
 
-/* Whether a process has executed nothing in all its life. */
+/* Returns whether a process has executed nothing in all its life. */
 static bool is_fresh(const guardian *g, const waiting_call *call) {
     return call->call == MW_CALL_EXEC && !has_tried(g, call->tid) &&
            is_first_thread(call->tid);
 }
 
-/* Writes down what is known of a process. */
-static void record(guardian *g, const waiting_call *call, mw_news *news) {
-    news->time = call->time;
-    news->kind = MW_NEWS_EXECUTING;
+/* Records what was read of a process. */
+static void record(guardian *g, const waiting_call *call, mw_event *event) {
+    event->time = call->time;
+    event->kind = MW_EVENT_EXECUTING;
     if (call->call == MW_CALL_EXIT) {
-        news->kind = MW_NEWS_LAST;
-        news->status = call->status;
-        news->valid |= MW_HAS_STATUS;
+        event->kind = MW_EVENT_EXITING;
+        event->status = call->status;
+        event->valid |= MW_HAS_STATUS;
     }
-    mw_ring_write(g->shared->ring, news, sizeof *news, g->snapshot.text,
+    mw_ring_write(g->shared->ring, event, sizeof *event, g->snapshot.text,
                   g->snapshot.text_length);
 }
 
@@ -232,38 +237,40 @@ static void serve(guardian *g) {
     const waiting_call call = g->calls[g->first];
     g->first = (g->first + 1) % MOST_WAITING;
     g->count--;
-    /* 0: a namespace that cannot be seen from here. */
+    /* tid 0: the caller is in a pid namespace that cannot be seen from here. */
     if (!g->watched || call.call == MW_CALL_OTHER || call.tid <= 0 ||
         call.tid >= MOST_PIDS) {
         answer(call.id);
         return;
     }
-    mw_news news = {0};
+    mw_event event = {0};
     g->snapshot.text_length = 0;
     bool fresh = is_fresh(g, &call);
-    bool known = fresh || mw_snapshot_numbers(&g->snapshot, call.tid,
-                                              call.call == MW_CALL_EXEC, &news);
+    bool known =
+        fresh || mw_snapshot_numbers(&g->snapshot, call.tid,
+                                     call.call == MW_CALL_EXEC, &event);
     collect(g, 0);
     if (!fresh)
-        mw_snapshot_image(&g->snapshot, &news);
+        mw_snapshot_image(&g->snapshot, &event);
     collect(g, 0);
-    /* Written down before it goes on: who learns of its end by other ways finds
-       this there already. */
+    /* Recorded before the process goes on, so that the record is there when
+       another source reports its exit. */
     if (!fresh && known && still_waits(call.id))
-        record(g, &call, &news);
+        record(g, &call, &event);
     else if (!fresh && !known)
         mw_ring_drop(g->shared->ring);
-    /* Where that fails, the process has been killed, or handles a signal and
-       will be back. */
+    /* If this fails, the process has been killed, or handles a signal and will
+       call again. */
     if (!answer(call.id))
         return;
-    /* The thread that executes something becomes the process's first. */
-    set_tried(g, known && !fresh ? news.pid : call.tid,
+    /* The thread that executes something becomes the first of its process. */
+    set_tried(g, known && !fresh ? event.pid : call.tid,
               call.call == MW_CALL_EXEC);
     if (fresh) {
-        /* It does not have to wait for this: it cannot end without us. */
-        mw_snapshot_identity(&g->snapshot, call.tid, &news);
-        record(g, &call, &news);
+        /* The process need not wait for this: it cannot exit without the
+           guardian. */
+        mw_snapshot_identity(&g->snapshot, call.tid, &event);
+        record(g, &call, &event);
     }
 }
 
@@ -290,8 +297,9 @@ _Noreturn void mw_guardian_run(mw_guardian *shared, int socket) {
         _exit(1);
     atomic_store(&shared->pid, (int32_t)getpid());
     if (send(SOCKET, "", 1, MSG_NOSIGNAL) == 1 && take_listener()) {
-        /* Linux 6.6: the caller sleeps while it waits, so its processor can
-           run us at once, and the other way round: 20 us instead of 75. */
+        /* Linux 6.6: the caller sleeps while it waits, so its processor can run
+           the guardian at once, and the other way round: 20 us instead of
+           75. */
         control(MW_NOTIFICATION_SET_FLAGS, MW_NOTIFICATION_SYNC_WAKE_UP);
         while (!g->ended) {
             collect(g, g->count ? 0 : -1);

@@ -1,6 +1,6 @@
 /*
- * The exit hook, memwatch's half: it starts the guardian, puts the command
- * under the filter, and reads what the guardian writes.
+ * The exit hook in memwatch's own process: it starts the guardian, puts the
+ * command under the filter, and reads what the guardian writes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,15 +21,16 @@
 #include "guardian.h"
 #include "platform.h"
 
-/* 10,000 processes, or 30 command lines of 128 KiB, between two ticks. */
+/* Room for 10,000 processes, or 30 command lines of 128 KiB, between two
+   ticks. */
 enum { RING_BYTES = 4 << 20 };
 
-/* What is shared: mw_guardian, then the ring. */
+/* The shared memory holds mw_guardian, then the ring. */
 static const size_t RING_OFFSET = 4096;
 static const size_t SHARED_BYTES = 4096 + sizeof(mw_ring) + RING_BYTES;
 
-/* How long the command waits for the guardian to be there. It takes well under
-   a millisecond; only a machine that is out of memory takes that long. */
+/* How long the command waits for the guardian to start, which takes well under
+   a millisecond unless the machine is out of memory. */
 enum { PATIENCE_MS = 10000 };
 
 struct mw_hook {
@@ -37,11 +38,11 @@ struct mw_hook {
     mw_guardian *shared;
     int socket;    /* its other end is the guardian's */
     bool adopted;  /* the guardian is the caller's child after all */
-    bool reported; /* that the guardian has ended too early */
+    bool reported; /* that the guardian has ended */
 };
 
-/* A child with every signal blocked, whoever of the caller's threads sees them:
-   the caller's handlers must not run in it. */
+/* Forks a child with every signal blocked, because the caller's handlers must
+   not run in it. */
 static pid_t fork_quietly(sigset_t *before) {
     sigset_t all;
     sigfillset(&all);
@@ -56,12 +57,12 @@ static pid_t fork_quietly(sigset_t *before) {
 }
 
 static void wait_for(pid_t pid) {
-    /* ECHILD where the caller ignores SIGCHLD: it has ended then. */
+    /* ECHILD if the caller ignores SIGCHLD: then it has ended. */
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
 }
 
-/* Starts the guardian as an orphan, so that nobody here has to reap it, unless
+/* Starts the guardian as an orphan, so that it need not be reaped here unless
    this process adopts orphans. */
 static int start_guardian(mw_guardian *shared, int socket) {
     sigset_t before;
@@ -93,35 +94,36 @@ static int map_shared(mw_guardian **out) {
     return 0;
 }
 
-/* Whether the guardian's end of the socket has been closed: by its death. */
-static bool is_alone(const mw_hook *hook) {
+/* Returns whether the guardian's end of the socket has been closed, which means
+   that the guardian has ended. */
+static bool has_guardian_ended(const mw_hook *hook) {
     struct pollfd fd = {.fd = hook->socket, .events = 0};
     return poll(&fd, 1, 0) > 0;
 }
 
-static int drain(mw_feed *feed, mw_news_list *out) {
+static int drain(mw_feed *feed, mw_event_list *out) {
     mw_hook *hook = (mw_hook *)(void *)feed;
     mw_ring *ring = hook->shared->ring;
-    /* Asked before the last record is read. */
-    bool alone = !hook->reported && is_alone(hook);
+    /* Checked before the last record is read, so that none is missed. */
+    bool has_ended = !hook->reported && has_guardian_ended(hook);
     const void *bytes;
     size_t length;
     while ((bytes = mw_ring_peek(ring, &length))) {
-        mw_news record;
+        mw_event record;
         memcpy(&record, bytes, sizeof record);
         record.text_length = length - sizeof record;
-        if (!mw_news_copy(out, &record, (const char *)bytes + sizeof record))
+        if (!mw_event_copy(out, &record, (const char *)bytes + sizeof record))
             return -ENOMEM;
         mw_ring_release(ring);
     }
     feed->lost = mw_ring_dropped(ring);
-    if (!alone)
+    if (!has_ended)
         return 0;
     hook->reported = true;
     return atomic_load(&hook->shared->ended) ? 0 : -EPIPE;
 }
 
-/* The hook's own; mw_hook_free() does it. */
+/* Does nothing: mw_hook_free() closes what the feed uses. */
 static void keep_open(mw_feed *feed) { (void)feed; }
 
 static void close_if_open(int fd) {
@@ -135,14 +137,14 @@ int mw_hook_new(mw_hook **out) {
     if (!hook)
         return -ENOMEM;
     hook->feed = (mw_feed){
-        .news_fd = -1, .bell_fd = -1, .drain = drain, .close = keep_open};
+        .event_fd = -1, .exec_fd = -1, .drain = drain, .close = keep_open};
     hook->socket = -1;
     int ends[2] = {-1, -1};
     int error = map_shared(&hook->shared);
     if (!error && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
         error = -errno;
-    /* Out of the way of the standard streams, which the command's child sets
-       up before it calls mw_hook_install(). */
+    /* Above the standard streams, which the command's child sets up before it
+       calls mw_hook_install(). */
     if (!error && (hook->socket = fcntl(ends[0], F_DUPFD_CLOEXEC, 3)) < 0)
         error = -errno;
     close_if_open(ends[0]);
@@ -183,7 +185,7 @@ int mw_hook_feed(mw_hook *hook, mw_feed **out) {
 
 /* --- in the command's child --- */
 
-/* Whether the guardian is ready to take the listener: 0 or -errno. */
+/* Waits until the guardian is ready to take the listener: 0 or -errno. */
 static int wait_for_guardian(const mw_hook *hook) {
     struct pollfd fd = {.fd = hook->socket, .events = POLLIN};
     char byte;
@@ -227,8 +229,8 @@ void mw_hook_install(mw_hook *hook) {
         int listener = mw_filter_install();
         /*
          * From here on this process cannot execute anything without the
-         * guardian. One that is killed within these few microseconds leaves a
-         * command that fails to start, with ENOSYS.
+         * guardian. If that is killed within these few microseconds, the
+         * command fails to start, with ENOSYS.
          */
         error = send_listener(hook, listener);
         if (listener >= 0)

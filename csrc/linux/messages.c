@@ -1,3 +1,4 @@
+/* Parsers of the kernel's binary messages. */
 #include "messages.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ static uint64_t u64(const char *at) {
     return value;
 }
 
-/* A time in `unit` ns. What does not fit is no time. */
+/* Reads a time in units of `unit` ns; 0 if it does not fit. */
 static int64_t nanoseconds(const char *at, uint64_t unit) {
     uint64_t value = u64(at);
     return value <= INT64_MAX / unit ? (int64_t)(value * unit) : 0;
@@ -44,8 +45,8 @@ static void set_name(mw_message *out, const char *name, size_t capacity) {
 
 /* -- Netlink, see netlink(7) ---------------------------------------------- */
 
-/* Both headers begin with a length that includes them, and what follows is
-   aligned to 4. */
+/* Finds the next message or attribute. Both have a header with a length that
+   includes it, and the next one is aligned to 4. */
 static int next_part(const char *data, size_t length, size_t *offset,
                      size_t header, size_t own, size_t type_at, mw_part *out) {
     if (*offset > length || length - *offset < header || own < header ||
@@ -95,14 +96,14 @@ int mw_parse_family(const char *payload, size_t length, uint16_t *family) {
 
 /* -- Proc connector, see linux/cn_proc.h ---------------------------------- */
 
-/* Where things are in a struct cn_msg with a struct proc_event in it. */
+/* Offsets in a struct cn_msg that holds a struct proc_event. */
 enum {
     CN_ID = 0,
     CN_ACK = 12,
     CN_WHAT = 20,
     CN_TIME = 28,
     CN_DATA = 36,
-    CN_NEEDED = 52 /* as far as anything is read; kernels send more */
+    CN_NEEDED = 52 /* nothing is read beyond; kernels send more */
 };
 
 enum {
@@ -124,25 +125,25 @@ int mw_parse_connector(const char *payload, size_t length, mw_message *out) {
         return -EINVAL;
     const char *data = payload + CN_DATA;
     uint32_t what = u32(payload + CN_WHAT);
-    mw_news *news = &out->news;
-    news->time = nanoseconds(payload + CN_TIME, 1);
+    mw_event *event = &out->event;
+    event->time = nanoseconds(payload + CN_TIME, 1);
     if (what == EVENT_FORK) {
         if (i32(data + 8) != i32(data + 12))
             return 0; /* a thread */
-        news->kind = MW_NEWS_FORK;
-        news->ppid = i32(data + 4);
-        news->pid = i32(data + 12);
+        event->kind = MW_EVENT_FORK;
+        event->ppid = i32(data + 4);
+        event->pid = i32(data + 12);
     } else if (what == EVENT_EXEC) {
-        news->kind = MW_NEWS_EXEC;
-        news->pid = i32(data + 4);
+        event->kind = MW_EVENT_EXEC;
+        event->pid = i32(data + 4);
     } else if (what == EVENT_EXIT) {
         if (i32(data) != i32(data + 4) && !i32(data + 8))
-            return 0; /* a thread, and its process may live on */
-        news->kind = MW_NEWS_EXIT;
-        news->tid = i32(data);
-        news->pid = i32(data + 4);
-        news->status = i32(data + 8);
-        news->valid = MW_HAS_STATUS;
+            return 0; /* a thread whose process may live on */
+        event->kind = MW_EVENT_EXIT;
+        event->tid = i32(data);
+        event->pid = i32(data + 4);
+        event->status = i32(data + 8);
+        event->valid = MW_HAS_STATUS;
     }
     return 0;
 }
@@ -159,9 +160,9 @@ int mw_parse_connector_ack(const char *payload, size_t length, uint32_t *ack,
 /* -- taskstats, see linux/taskstats.h ------------------------------------- */
 
 /*
- * Where fields are in a struct taskstats. Its version only ever grows it at the
- * end, but for one: that of Linux 6.14, undone in 6.15, has two more fields in
- * each of the delays.
+ * Offsets in a struct taskstats. New versions add fields at the end only,
+ * except that of Linux 6.14, undone in 6.15, which has two more fields in each
+ * of the delays.
  */
 enum {
     TS_VERSION = 0,
@@ -179,17 +180,17 @@ enum {
     TS_WRITE_BYTES = 256,
     TS_TGID = 368,
     TS_COMM_SIZE = 32,
-    TS_SHIFT_COMM = 48, /* of that one version, from TS_RUN_TIME on */
+    TS_SHIFT_COMM = 48, /* in that one version, from TS_RUN_TIME on */
     TS_SHIFT_TGID = 96
 };
 
 enum { VERSION_OF_TGID = 12, SHIFTED_VERSION = 15 };
 
-/* linux/acct.h: forked, and has executed nothing */
+/* linux/acct.h: the process was forked and has executed nothing. */
 enum { AFORK = 1 };
 
-/* How far its fields are from where they should be, as the pid tells: 0 or
-   TS_SHIFT_COMM, -1 when it is nowhere. */
+/* Returns by how much the fields are shifted, which is seen by the pid: 0 or
+   TS_SHIFT_COMM, or -1 if the pid is at neither place. */
 static int shift_of(const char *stats, size_t length, int32_t pid) {
     int first = u16(stats + TS_VERSION) == SHIFTED_VERSION ? TS_SHIFT_COMM : 0;
     for (int i = 0; i < 2; i++) {
@@ -202,12 +203,13 @@ static int shift_of(const char *stats, size_t length, int32_t pid) {
 }
 
 /*
- * ac_utime and ac_stime count clock ticks: nothing, mostly, of a process that
- * runs for a millisecond. With delay accounting (the default before Linux 5.14,
- * a sysctl since; else 0) it is known to the nanosecond how long it ran: that
- * is divided by the ticks then, as the kernel does for getrusage(2).
+ * Sets the CPU time. ac_utime and ac_stime count clock ticks, mostly 0 for a
+ * process that runs for a millisecond. With delay accounting (the default
+ * before Linux 5.14, a sysctl since; without it the field is 0) the run time is
+ * known to the nanosecond, and is split in the proportion of the ticks, as the
+ * kernel does for getrusage(2).
  */
-static void set_cpu(mw_news *news, const char *at) {
+static void set_cpu(mw_event *event, const char *at) {
     int64_t run = nanoseconds(at + TS_RUN_TIME, 1);
     int64_t user = nanoseconds(at + TS_UTIME, 1000);
     int64_t system = nanoseconds(at + TS_STIME, 1000);
@@ -220,9 +222,9 @@ static void set_cpu(mw_news *news, const char *at) {
         system = (int64_t)((double)run * part);
         user = run - system;
     }
-    news->user = user;
-    news->system = system;
-    news->valid |= MW_HAS_CPU;
+    event->user = user;
+    event->system = system;
+    event->valid |= MW_HAS_CPU;
 }
 
 static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
@@ -237,48 +239,51 @@ static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
     const char *at = stats + shift;
     size_t left = length - (size_t)shift;
     size_t tgid_at = shift ? TS_TGID + TS_SHIFT_TGID : TS_TGID;
-    mw_news *news = &out->news;
-    news->kind = MW_NEWS_RECORD;
+    mw_event *event = &out->event;
+    event->kind = MW_EVENT_RECORD;
     int version = u16(stats + TS_VERSION);
     if (version >= VERSION_OF_TGID && length >= tgid_at + 4) {
-        news->pid = i32(stats + tgid_at);
-        news->tid = tid;
+        event->pid = i32(stats + tgid_at);
+        event->tid = tid;
     } else if (group) {
-        news->pid = group;
-        news->tid = tid;
+        event->pid = group;
+        event->tid = tid;
     } else {
-        news->pid = tid; /* and tid 0: it may be a thread of another process */
+        event->pid =
+            tid; /* with tid 0: it may be a thread of another process */
     }
-    if (!news->tid || news->tid == news->pid || version >= VERSION_OF_TGID) {
-        /* Of other threads it is 0 before Linux 5.17, which is older. */
-        news->status = i32(stats + TS_EXITCODE);
-        news->valid |= MW_HAS_STATUS;
+    if (!event->tid || event->tid == event->pid || version >= VERSION_OF_TGID) {
+        /* Before Linux 5.17, which is older than that version, the code of
+           other threads is 0. */
+        event->status = i32(stats + TS_EXITCODE);
+        event->valid |= MW_HAS_STATUS;
     }
     if (stats[TS_FLAG] & AFORK)
-        news->valid |= MW_INHERITED;
+        event->valid |= MW_INHERITED;
     set_name(out, at + TS_COMM, TS_COMM_SIZE);
     if (left >= TS_PPID + 4)
-        news->ppid = i32(at + TS_PPID);
+        event->ppid = i32(at + TS_PPID);
     if (left >= TS_ETIME + 8)
-        news->elapsed = nanoseconds(at + TS_ETIME, 1000);
+        event->elapsed = nanoseconds(at + TS_ETIME, 1000);
     if (left >= TS_STIME + 8)
-        set_cpu(news, at);
-    /* 0 of what had no memory: a kernel thread, or a kernel that keeps no
-       account of it. */
+        set_cpu(event, at);
+    /* 0: a kernel thread, which has no memory; a kernel that does not count it;
+       or, since Linux 6.2, a process so small that its pages are all in the
+       kernel's per-CPU batches (2 of 75,000 forks of a static program). */
     if (left >= TS_HIWATER_RSS + 8 && u64(at + TS_HIWATER_RSS) &&
         u64(at + TS_HIWATER_RSS) <= UINT64_MAX / 1024) {
-        news->peak = u64(at + TS_HIWATER_RSS) * 1024;
-        news->valid |= MW_HAS_WATERMARK;
+        event->peak = u64(at + TS_HIWATER_RSS) * 1024;
+        event->valid |= MW_HAS_WATERMARK;
     }
     if (left >= TS_WRITE_BYTES + 8) {
-        news->read_bytes = u64(at + TS_READ_BYTES);
-        news->written_bytes = u64(at + TS_WRITE_BYTES);
-        news->valid |= MW_HAS_IO;
+        event->read_bytes = u64(at + TS_READ_BYTES);
+        event->written_bytes = u64(at + TS_WRITE_BYTES);
+        event->valid |= MW_HAS_IO;
     }
     return 0;
 }
 
-/* Numbers of attributes; each AGGR holds a PID or TGID and the STATS. */
+/* Types of attributes; each AGGR holds a PID or TGID and the STATS. */
 enum {
     TS_TYPE_PID = 1,
     TS_TYPE_TGID,
@@ -320,7 +325,8 @@ int mw_parse_taskstats(const char *payload, size_t length, mw_message *out) {
 enum { PERF_LOST = 2, PERF_COMM = 3, PERF_EXIT = 4, PERF_FORK = 7 };
 enum { PERF_MISC_COMM_EXEC = 1 << 13 };
 
-/* The header, and the sample_id that ends every record: pid, tid, time. */
+/* Sizes of the header, and of the sample_id that ends every record: pid, tid,
+   time. */
 enum { PERF_HEADER = 8, PERF_TAIL = 16 };
 
 int mw_parse_perf(const char *record, size_t length, mw_message *out) {
@@ -330,25 +336,26 @@ int mw_parse_perf(const char *record, size_t length, mw_message *out) {
     const char *data = record + PERF_HEADER;
     size_t left = length - PERF_HEADER - PERF_TAIL;
     uint32_t type = u32(record);
-    mw_news *news = &out->news;
-    news->time = nanoseconds(record + length - 8, 1);
+    mw_event *event = &out->event;
+    event->time = nanoseconds(record + length - 8, 1);
     if (type == PERF_FORK || type == PERF_EXIT) {
         if (left < 24)
             return -EINVAL;
         int32_t pid = i32(data), tid = i32(data + 8);
         if (pid != tid || pid <= 0)
-            return 0; /* a thread, or a process that has no pid for us */
-        news->kind = type == PERF_FORK ? MW_NEWS_FORK : MW_NEWS_EXIT;
-        news->pid = pid;
+            return 0; /* a thread, or a process without a pid in our namespace
+                       */
+        event->kind = type == PERF_FORK ? MW_EVENT_FORK : MW_EVENT_EXIT;
+        event->pid = pid;
         if (type == PERF_FORK)
-            news->ppid = i32(data + 4);
+            event->ppid = i32(data + 4);
     } else if (type == PERF_COMM) {
         if (left < 8)
             return -EINVAL;
         if (!(u16(record + 4) & PERF_MISC_COMM_EXEC) || i32(data) <= 0)
             return 0;
-        news->kind = MW_NEWS_EXEC;
-        news->pid = i32(data);
+        event->kind = MW_EVENT_EXEC;
+        event->pid = i32(data);
         set_name(out, data + 8, left - 8);
     } else if (type == PERF_LOST) {
         if (left < 16)
@@ -392,26 +399,28 @@ int mw_parse_cpus(const char *text, size_t length, size_t *offset, int *first,
     return 1;
 }
 
-/* -- News ----------------------------------------------------------------- */
+/* -- Events --------------------------------------------------------------- */
 
-int mw_message_add(const mw_message *message, mw_news_list *list) {
-    if (!message->news.kind)
+int mw_message_add(const mw_message *message, mw_event_list *list) {
+    if (!message->event.kind)
         return 0;
-    mw_news item = message->news;
+    mw_event item = message->event;
     item.text_length = message->name_length;
-    return mw_news_copy(list, &item, message->name) ? 0 : -ENOMEM;
+    return mw_event_copy(list, &item, message->name) ? 0 : -ENOMEM;
 }
 
-/* Where times are the same, the order of the kinds is that of a life. */
+/* Compares by time, and at the same time by kind, whose order is that of a
+   process's life. */
 static int compare(const void *a, const void *b) {
-    const mw_news *left = a, *right = b;
+    const mw_event *left = a, *right = b;
     if (left->time != right->time)
         return left->time < right->time ? -1 : 1;
     return (left->kind > right->kind) - (left->kind < right->kind);
 }
 
-void mw_news_sort(mw_news_list *list, size_t from) {
-    /* Nearly always it is in order: one processor's news, or few of them. */
+void mw_event_list_sort(mw_event_list *list, size_t from) {
+    /* Nearly always they are in order: few events, or those of one
+       processor. */
     for (size_t i = from + 1; i < list->count; i++)
         if (compare(&list->items[i - 1], &list->items[i]) > 0) {
             qsort(list->items + from, list->count - from, sizeof *list->items,

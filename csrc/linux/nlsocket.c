@@ -1,3 +1,4 @@
+/* Netlink sockets: opened, drained in batches, their losses counted. */
 #include "nlsocket.h"
 
 #include <errno.h>
@@ -15,8 +16,9 @@
 /* SK_MEMINFO_DROPS of linux/sock_diag.h, and how many numbers there are. */
 enum { MEMINFO_DROPS = 8, MEMINFO_COUNT = 9 };
 
-/* Messages taken per system call, and the longest that is expected: a taskstats
-   record with a second one of its process is below 1,300 bytes. */
+/* The most messages received per system call, and the longest that is expected:
+   a taskstats record with a second one of its process has less than 1,300
+   bytes. */
 enum { BATCH = 32, LONGEST = 2048 };
 
 struct mw_batch {
@@ -71,8 +73,8 @@ int mw_netlink_open(mw_netlink *s, int protocol, int room, uint32_t group,
     return s->batch ? 0 : -ENOMEM;
 }
 
-/* How many were dropped since the last call; where the kernel does not say, 1
-   for some. */
+/* Returns how many messages were dropped since the last call, or 1 if the
+   kernel does not say. */
 static uint64_t count_drops(mw_netlink *s) {
     uint32_t info[MEMINFO_COUNT] = {0};
     socklen_t length = sizeof info;
@@ -110,13 +112,13 @@ int mw_netlink_drain(mw_netlink *s, uint64_t *lost,
         if (n >= 0)
             error = take_batch(s->batch, n, lost, take, context);
         else if (errno == ENOBUFS)
-            overrun = 1; /* said once; what is there can still be read */
+            overrun = 1; /* reported once; what is there can still be read */
         else if (errno == EAGAIN)
             break;
         else if (errno != EINTR)
             error = -errno;
     }
-    /* Now that it is empty nothing more is dropped. */
+    /* The socket is empty now, so nothing more is dropped meanwhile. */
     if (overrun)
         *lost += count_drops(s);
     return error;

@@ -1,5 +1,5 @@
-/* Netlink sockets that many messages come in by. (The name is not netlink.h:
-   the compiler would take that for the kernel's <linux/netlink.h>.) */
+/* Netlink sockets that receive many messages. (The name is not netlink.h: the
+   compiler would take that for the kernel's <linux/netlink.h>.) */
 #ifndef MW_LINUX_NLSOCKET_H
 #define MW_LINUX_NLSOCKET_H
 
@@ -16,16 +16,16 @@ typedef struct mw_netlink {
     struct mw_batch *batch;
 } mw_netlink;
 
-/* Opens a socket that keeps up to `room` bytes, of the kernel's way to count,
-   or as much of it as this process may have. What `filter` (NULL: none) drops
-   never gets in. `group` is the multicast group to join, 0 for none. 0 or
-   -errno; close it in both cases. */
+/* Opens a socket that keeps up to `room` bytes, as the kernel counts them, or
+   as many as this process may have. What `filter` (NULL: none) drops takes no
+   room. `group` is the multicast group to join, 0 for none. 0 or -errno; close
+   the socket in both cases. */
 int mw_netlink_open(mw_netlink *socket, int protocol, int room, uint32_t group,
                     const struct sock_filter *filter, size_t filter_length);
 
-/* Hands every datagram of the kernel's to `take`, without waiting, while that
-   returns 0; `take` may be NULL. 0 or -errno. Adds to `*lost` those that came
-   while there was no room. */
+/* Passes every datagram from the kernel to `take`, without waiting, until that
+   returns an error; `take` may be NULL. 0 or -errno. Adds to `*lost` the number
+   of those that came while there was no room. */
 int mw_netlink_drain(mw_netlink *socket, uint64_t *lost,
                      int (*take)(void *context, const char *data,
                                  size_t length),

@@ -1,5 +1,5 @@
 /*
- * What <linux/seccomp.h> says, for headers that are older than the kernel:
+ * What <linux/seccomp.h> defines, for headers that are older than the kernel:
  * seccomp(2), seccomp_unotify(2).
  */
 #ifndef MW_LINUX_NOTIFICATION_H

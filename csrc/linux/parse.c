@@ -1,11 +1,12 @@
+/* Parsers of the text in /proc. */
 #include "parse.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 
-/* Reads decimal digits at `*at`, before `end`: how many there were. A number
-   too large for 64 bits stays at the largest. */
+/* Reads decimal digits at `*at`, before `end`. Returns how many there were. A
+   number too large for 64 bits becomes the largest. */
 static size_t digits(const char **at, const char *end, uint64_t *value) {
     const char *from = *at;
     uint64_t sum = 0;
@@ -20,8 +21,8 @@ static size_t digits(const char **at, const char *end, uint64_t *value) {
     return (size_t)(*at - from);
 }
 
-/* One field that is a number, and the space before it. Signed fields are
-   never used here, only passed. */
+/* Reads one field that is a number, and the space before it. The sign of a
+   field is skipped: no signed field is used. */
 static int field(const char **at, const char *end, uint64_t *value) {
     if (*at < end && **at == ' ')
         ++*at;
@@ -42,7 +43,7 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
         return -EINVAL;
     out->pid = as_pid(value);
 
-    /* The name may contain anything, ")" too: it ends at the last one. */
+    /* The name may contain anything, even ")": it ends at the last one. */
     const char *open = memchr(at, '(', (size_t)(end - at));
     const char *close = end;
     while (close > at && close[-1] != ')')
@@ -79,10 +80,11 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
     return out->threads ? 0 : -ESRCH;
 }
 
-uint64_t mw_image_mark(const mw_stat *stat) {
-    /* Both are random, and unrelated, unless that is switched off: then the
-       stack still begins below arguments of another length. In the middle of
-       execve the stack is there before the code, and not yet in its place. */
+uint64_t mw_exec_id(const mw_stat *stat) {
+    /* Both addresses are random and independent, unless that is switched off:
+       then the stack still begins below arguments of another length. In the
+       middle of execve there is a stack before there is code, and not yet in
+       its final place. */
     if (!stat->start_stack || !stat->start_code)
         return 0;
     return stat->start_stack ^ stat->start_code << 16;
@@ -98,9 +100,9 @@ int mw_parse_statm(const char *text, size_t length, mw_statm *out) {
     return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
 }
 
-/* The number behind `key`, which begins with the newline before it: 1, or 0
-   when it is not there. What follows the digits must be: else they may be cut.
- */
+/* Finds the number behind `key`, which begins with the newline before it: 1, or
+   0 if it is not there. A character must follow the digits, or they may have
+   been cut. */
 static int number_of(const char *text, size_t length, const char *key,
                      uint64_t *value) {
     const size_t key_length = strlen(key);
@@ -119,7 +121,7 @@ static int number_of(const char *text, size_t length, const char *key,
     return 0;
 }
 
-/* The same in KiB, to bytes. */
+/* Does the same for a number of KiB, and returns bytes. */
 static int kib_behind(const char *text, size_t length, const char *key,
                       uint64_t *bytes) {
     uint64_t kib;

@@ -1,7 +1,7 @@
 /*
  * Parsers of the text in /proc: buffer in, struct out, no system call. A buffer
  * need not end in NUL. Each returns 0, or -EINVAL for text that is not what
- * proc_pid_stat(5) and its sisters describe, cut short for example.
+ * proc_pid_stat(5) and its sisters describe, for example because it was cut.
  */
 #ifndef MW_LINUX_PARSE_H
 #define MW_LINUX_PARSE_H
@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* mw_stat.flags: on its way out; and forked, with nothing executed since. */
+/* Bits of mw_stat.flags: the process is exiting; it was forked and has executed
+   nothing since. */
 #define PF_EXITING 0x4u
 #define PF_FORKNOEXEC 0x40u
 
@@ -29,12 +30,12 @@ typedef struct mw_stat {
     uint64_t start_stack;  /* 28; 0 when the reader may not know */
 } mw_stat;
 
-/* -ESRCH: it was released while it was read, and most of that is zero. */
+/* Parses `stat`. -ESRCH: the process was released while it was read, and most
+   fields are zero. */
 int mw_parse_stat(const char *text, size_t length, mw_stat *out);
 
-/* Another number for each image, but for a fork that of its parent; 0: not
-   known. */
-uint64_t mw_image_mark(const mw_stat *stat);
+/* Returns the exec id: see mw_image. */
+uint64_t mw_exec_id(const mw_stat *stat);
 
 typedef struct mw_statm {
     uint64_t size; /* pages, as all of these */
@@ -44,22 +45,24 @@ typedef struct mw_statm {
 
 int mw_parse_statm(const char *text, size_t length, mw_statm *out);
 
-/* VmHWM of `status`, in bytes: 1 when it is there, 0 when it is not. */
+/* Finds VmHWM in `status`, in bytes: 1, or 0 if it is not there. */
 int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes);
 
-/* Tgid of `status`: the process that a thread belongs to, or 0. */
+/* Returns Tgid of `status`, the process that a thread belongs to, or 0. */
 int32_t mw_parse_tgid(const char *text, size_t length);
-/* Pss of `smaps_rollup`, in bytes: 1 when it is there, 0 when it is not. */
+
+/* Finds Pss in `smaps_rollup`, in bytes: 1, or 0 if it is not there. */
 int mw_parse_pss(const char *text, size_t length, uint64_t *bytes);
 
 /*
- * The next pid of a `children` list from `*offset` on: 1 and *pid, or 0 at the
- * end. A number cut off by the end of the buffer is not taken unless `last`.
+ * Parses the next pid of a `children` list from `*offset` on: 1 and `*pid`, or
+ * 0 at the end. A number that the end of the buffer may have cut is not taken
+ * unless `last`.
  */
 int mw_parse_child(const char *text, size_t length, int last, size_t *offset,
                    int32_t *pid);
 
-/* A directory entry's name as a pid, or 0 when it is none. */
+/* Returns the name of a directory entry as a pid, or 0 if it is none. */
 int32_t mw_parse_pid(const char *name);
 
 #endif

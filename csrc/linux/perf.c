@@ -1,4 +1,5 @@
-/* perf's side-band: forks, execs and exits of one thread's descendants. */
+/* The event source perf: side-band records of the forks, execs and exits of one
+   thread's descendants. */
 #include <errno.h>
 #include <linux/perf_event.h>
 #include <stdlib.h>
@@ -13,19 +14,19 @@
 #include "messages.h"
 #include "procfs.h"
 
-/* Bytes of records each processor has room for: those of about 900 processes.
-   An ordinary user may have 512 KiB for each of them (perf_event_mlock_kb). */
+/* Bytes of records that each processor has room for, about 900 processes. An
+   ordinary user may have 512 KiB per processor (perf_event_mlock_kb). */
 enum { ROOM = 128 << 10 };
 
 /* Longest record: its size has 16 bits. */
 enum { LONGEST = 1 << 16 };
 
-/* No record that comes here is longer: where less is free, some may have been
-   lost. */
+/* No record that is expected here is longer: if less is free, some may have
+   been lost. */
 enum { USUAL = 128 };
 
-/* How often drain() looks for what came meanwhile. */
-enum { MOST_ROUNDS = 8 };
+/* How often drain() reads all rings at most. */
+enum { MOST_READS = 8 };
 
 struct ring {
     int fd;
@@ -42,8 +43,8 @@ struct perf {
     char record[LONGEST];
 };
 
-/* struct perf_event_attr, up to what is needed of it: that of the headers at
-   hand may be older. The kernel knows it by its size. */
+/* struct perf_event_attr, as far as it is needed: that of the system's headers
+   may be older. The kernel knows the version by the size. */
 struct attributes {
     uint32_t type;
     uint32_t size;
@@ -74,8 +75,8 @@ _Static_assert(sizeof(struct attributes) == 104, "PERF_ATTR_SIZE_VER4");
    PERF_FLAG_FD_CLOEXEC */
 enum { SOFTWARE = 1, DUMMY = 9, SAMPLE_TID = 2, SAMPLE_TIME = 4, CLOEXEC = 8 };
 
-/* An event of the calling thread and all that descends from it, while they run
-   on processor `cpu`. */
+/* Opens an event for the calling thread and its descendants while they run on
+   processor `cpu`. Returns the descriptor or -errno. */
 static int open_event(int cpu) {
     const struct attributes attributes = {
         .type = SOFTWARE,
@@ -83,7 +84,7 @@ static int open_event(int cpu) {
         .config = DUMMY,
         .sample_type = SAMPLE_TID | SAMPLE_TIME,
         .inherit = 1,
-        .exclude_kernel = 1, /* else perf_event_paranoid 2 forbids it */
+        .exclude_kernel = 1, /* perf_event_paranoid 2 demands it */
         .exclude_hv = 1,
         .comm = 1,
         .comm_exec = 1,
@@ -99,7 +100,7 @@ static int open_event(int cpu) {
     return fd < 0 ? -errno : fd;
 }
 
-/* As large a ring as may be. */
+/* Maps the ring, as large as this user may have it. */
 static int map_ring(struct perf *p, struct ring *ring) {
     for (ring->room = ROOM;; ring->room /= 2) {
         void *page = mmap(NULL, p->page_size + ring->room,
@@ -121,14 +122,14 @@ static int add_ring(struct perf *p, int cpu) {
     p->rings = rings;
     int fd = open_event(cpu);
     if (fd == -ENODEV)
-        return 0; /* a processor that is not there */
+        return 0; /* this processor is not there */
     if (fd < 0)
         return fd;
     struct ring *ring = &p->rings[p->count++];
     *ring = (struct ring){.fd = fd};
     int error = map_ring(p, ring);
     struct epoll_event when = {.events = EPOLLIN, .data.fd = fd};
-    if (!error && epoll_ctl(p->feed.news_fd, EPOLL_CTL_ADD, fd, &when))
+    if (!error && epoll_ctl(p->feed.event_fd, EPOLL_CTL_ADD, fd, &when))
         error = -errno;
     return error;
 }
@@ -144,23 +145,23 @@ static int add_rings(struct perf *p) {
     return !error && !p->count ? -ENODEV : error;
 }
 
-/* Makes epoll forget the records that drain() will take: a ring is ready until
-   somebody asks whether it is. */
+/* Makes epoll forget the records that drain() will take: a ring counts as ready
+   until it is asked for. */
 static void forget_wakeups(struct perf *p) {
     struct epoll_event seen[16];
     int n, most = sizeof seen / sizeof *seen;
     size_t asked = 0;
     do {
-        n = epoll_wait(p->feed.news_fd, seen, most, 0);
+        n = epoll_wait(p->feed.event_fd, seen, most, 0);
         for (int i = 0; i < n; i++)
-            if (seen[i].events & EPOLLHUP) /* would be ready for ever */
-                epoll_ctl(p->feed.news_fd, EPOLL_CTL_DEL, seen[i].data.fd,
+            if (seen[i].events & EPOLLHUP) /* would stay ready for ever */
+                epoll_ctl(p->feed.event_fd, EPOLL_CTL_DEL, seen[i].data.fd,
                           NULL);
         asked += (size_t)(n > 0 ? n : 0);
     } while (n == most && asked < p->count);
 }
 
-/* Copies `length` bytes of the ring, which may go round its end. */
+/* Copies `length` bytes of the ring, which may wrap at its end. */
 static void copy(const struct perf *p, const struct ring *ring, uint64_t from,
                  char *to, size_t length) {
     const char *data = (const char *)ring->page + p->page_size;
@@ -170,15 +171,15 @@ static void copy(const struct perf *p, const struct ring *ring, uint64_t from,
     memcpy(to + first, data, length - first);
 }
 
-/* Takes the records up to the time `until`; `*left` is set if there are later
+/* Takes the records up to the time `until`. Sets `*left` if there are later
    ones. */
 static int take(struct perf *p, struct ring *ring, int64_t until,
-                mw_news_list *out, int *left) {
+                mw_event_list *out, int *left) {
     uint64_t head = __atomic_load_n(&ring->page->data_head, __ATOMIC_ACQUIRE);
     uint64_t tail = ring->page->data_tail;
     int error = 0;
-    /* The kernel's word of a loss is the next record that there is room for:
-       after the last one, none comes. */
+    /* The kernel reports a loss in the next record that there is room for: if
+       no record follows, the loss is not reported. */
     if (ring->room - (head - tail) < USUAL)
         p->feed.lost++;
     while (tail != head && !error) {
@@ -191,12 +192,12 @@ static int take(struct perf *p, struct ring *ring, int64_t until,
         }
         copy(p, ring, tail, p->record, header.size);
         if (!mw_parse_perf(p->record, header.size, &message)) {
-            if (message.news.time > until) {
+            if (message.event.time > until) {
                 *left = 1;
                 break;
             }
             p->feed.lost += message.lost;
-            if (message.news.pid != p->pid)
+            if (message.event.pid != p->pid)
                 error = mw_message_add(&message, out);
         }
         tail += header.size;
@@ -206,23 +207,23 @@ static int take(struct perf *p, struct ring *ring, int64_t until,
 }
 
 /*
- * Each processor has its ring, and they are read one after the other: a fork
- * may come into one just after it was read, and what the child does next into
- * another just before. So nothing later than the beginning of the reading is
- * taken, but in another round.
+ * Each processor has its own ring, and they are read one after the other: a
+ * fork may come into one ring just after it was read, and the child's next
+ * event into another one just before that is read. So events later than the
+ * beginning of the reading are left for the next reading.
  */
-static int drain(mw_feed *feed, mw_news_list *out) {
+static int drain(mw_feed *feed, mw_event_list *out) {
     struct perf *p = (struct perf *)feed;
     size_t from = out->count;
     int error = 0, left = 1;
     forget_wakeups(p);
-    for (int round = 0; left && !error && round < MOST_ROUNDS; round++) {
+    for (int i = 0; left && !error && i < MOST_READS; i++) {
         int64_t now = mw_now();
         left = 0;
-        for (size_t i = 0; i < p->count && !error; i++)
-            error = take(p, &p->rings[i], now, out, &left);
+        for (size_t j = 0; j < p->count && !error; j++)
+            error = take(p, &p->rings[j], now, out, &left);
     }
-    mw_news_sort(out, from);
+    mw_event_list_sort(out, from);
     return error;
 }
 
@@ -233,8 +234,8 @@ static void close_feed(mw_feed *feed) {
             munmap(p->rings[i].page, p->page_size + p->rings[i].room);
         close(p->rings[i].fd);
     }
-    if (p->feed.news_fd >= 0)
-        close(p->feed.news_fd);
+    if (p->feed.event_fd >= 0)
+        close(p->feed.event_fd);
     free(p->rings);
     free(p);
 }
@@ -248,8 +249,8 @@ int mw_perf_open(mw_feed **out) {
     p->feed.close = close_feed;
     p->pid = (int32_t)getpid();
     p->page_size = (size_t)sysconf(_SC_PAGESIZE);
-    p->feed.news_fd = p->feed.bell_fd = epoll_create1(EPOLL_CLOEXEC);
-    int error = p->feed.news_fd < 0 ? -errno : add_rings(p);
+    p->feed.event_fd = p->feed.exec_fd = epoll_create1(EPOLL_CLOEXEC);
+    int error = p->feed.event_fd < 0 ? -errno : add_rings(p);
     if (error) {
         close_feed(&p->feed);
         return error;

@@ -1,4 +1,5 @@
-/* The job as a whole: its end, its orphans, and the scan of last resort. */
+/* The job as a whole: its end, its orphans, its events, and the scan where the
+   kernel has no lists of children. */
 #include "platform.h"
 
 #include <errno.h>
@@ -13,75 +14,53 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "parse.h"
+#include "pidfd.h"
 #include "procfs.h"
-#include "turns.h"
+#include "scan.h"
+#include "short_slices.h"
+#include "state.h"
 
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441 /* the same number on every architecture */
 #endif
-#ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434 /* that one, too */
-#endif
-
-/* Without a pidfd (Linux < 5.3) the root's end is looked for this often. */
+/* Without a pidfd (Linux < 5.3) the root's end is checked this often. */
 static const int64_t ROOT_CHECK = 10000000;
 
 static const int64_t SECOND = 1000000000;
 
-int64_t mw_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * SECOND + now.tv_nsec;
-}
-
 static int scan_machine(mw_platform *p, size_t *count) {
-    return mw_procfs_scan_all(p->proc_fd, &p->scan, &p->scan_capacity, count);
+    return mw_scan_all(p->proc_fd, &p->scan, &p->scan_capacity, count);
 }
 
-/* Without lists of children. */
+/* Does what note_other_children() does without lists of children. */
 static int note_scanned_children(mw_platform *p) {
     size_t count;
     int error = scan_machine(p, &count);
     for (size_t i = 0; !error && i < count; i++)
         if (p->scan[i].ppid == p->adopter_pid)
-            error = mw_pids_add(&p->not_ours, p->scan[i].pid);
+            error = mw_pids_add(&p->other_children, p->scan[i].pid);
     return error;
 }
 
-/* Remembers the adopter's children that were there before the job. Those of all
+/* Remembers the adopter's children that were there before the job, those of all
    its threads: when one ends, its children go to another. */
 static int note_other_children(mw_platform *p) {
     char path[MW_PATH];
-    snprintf(path, sizeof path, "%d/task", p->adopter_pid);
-    DIR *dir = mw_procfs_opendir(p->proc_fd, path);
-    int error = 0;
-    for (struct dirent *entry; dir && !error && (entry = readdir(dir));) {
-        int32_t tid = mw_parse_pid(entry->d_name);
-        snprintf(path, sizeof path, "%d/task/%d/children", p->adopter_pid, tid);
-        int fd = tid ? openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC) : -1;
-        if (fd < 0)
-            continue;
-        error = mw_procfs_children(fd, &p->not_ours);
-        if (tid == p->adopter_pid)
-            p->adopter_children_fd = fd;
-        else
-            close(fd);
-    }
-    if (dir)
-        closedir(dir);
-    if (!error && p->adopter_children_fd < 0)
-        error = note_scanned_children(p);
-    return error;
+    snprintf(path, sizeof path, "%d/task/%d/children", p->adopter_pid,
+             p->adopter_pid);
+    p->adopter_children_fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
+    if (p->adopter_children_fd < 0)
+        return note_scanned_children(p);
+    return mw_procfs_children_of_all(p->proc_fd, p->adopter_pid,
+                                     &p->other_children);
 }
 
-/* Makes `event` happen while `fd` is readable. */
-static int watch(mw_platform *p, int fd, uint32_t event) {
-    struct epoll_event when = {.events = EPOLLIN, .data.u32 = event};
-    return epoll_ctl(p->events_fd, EPOLL_CTL_ADD, fd, &when) ? -errno : 0;
+/* Makes mw_platform_wait() return `waited` while `fd` is readable. */
+static int watch(mw_platform *p, int fd, uint32_t waited) {
+    struct epoll_event when = {.events = EPOLLIN, .data.u32 = waited};
+    return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &when) ? -errno : 0;
 }
 
 int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
@@ -89,15 +68,14 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
     mw_platform *p = calloc(1, sizeof *p);
     if (!p)
         return -ENOMEM;
-    p->stop_fd = p->events_fd = p->root_pidfd = p->adopter_children_fd = -1;
+    p->stop_fd = p->epoll_fd = p->root_pidfd = p->adopter_children_fd = -1;
     p->adopter_pid = options->adopter_pid;
     p->has_other_children = options->has_other_children;
     p->descriptors_left = options->max_descriptors;
     p->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
     p->tick_ns = (uint64_t)(SECOND / sysconf(_SC_CLK_TCK));
-    /* Since Linux 6.2 each CPU may hold back so many pages
-       (percpu_counter_batch) of the counts, of which two matter, anonymous
-       pages and those of files. */
+    /* Since Linux 6.2 each CPU may hold back up to percpu_counter_batch pages
+       of each count. Two counts matter: anonymous pages and those of files. */
     uint64_t cpus = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t batch = 2 * cpus > 32 ? 2 * cpus : 32;
     p->roughness = 2 * cpus * batch * p->page_size;
@@ -108,16 +86,16 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
         error = -errno;
     if (!error) {
         p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        p->events_fd = epoll_create1(EPOLL_CLOEXEC);
-        if (p->stop_fd < 0 || p->events_fd < 0)
+        p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (p->stop_fd < 0 || p->epoll_fd < 0)
             error = -errno;
     }
     if (!error)
-        error = watch(p, p->stop_fd, MW_EVENT_STOP);
+        error = watch(p, p->stop_fd, MW_WAITED_STOP);
     if (!error && p->adopter_pid)
         error = note_other_children(p);
     if (!error && p->real)
-        mw_feeds_open(&p->feeds, options, p->events_fd, MW_EVENT_NEWS,
+        mw_feeds_open(&p->feeds, options, p->epoll_fd, MW_WAITED_EVENTS,
                       &p->stats);
     if (error) {
         mw_platform_close(p);
@@ -129,12 +107,12 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
 
 void mw_platform_close(mw_platform *p) {
     mw_feeds_close(&p->feeds);
-    int fds[] = {p->proc_fd, p->stop_fd, p->events_fd, p->root_pidfd,
+    int fds[] = {p->proc_fd, p->stop_fd, p->epoll_fd, p->root_pidfd,
                  p->adopter_children_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    free(p->not_ours.pid);
+    free(p->other_children.pid);
     free(p->scan);
     free(p);
 }
@@ -144,9 +122,9 @@ int mw_platform_enter_thread(mw_platform *p, int32_t root_pid) {
     prctl(PR_SET_NAME, "memwatch-tick");
     /* The default slack of 50 us is 5 % of a millisecond. This thread only. */
     prctl(PR_SET_TIMERSLACK, 1ul);
-    mw_take_short_turns();
-    p->root_pidfd = (int)syscall(SYS_pidfd_open, root_pid, 0);
-    return p->root_pidfd < 0 ? 0 : watch(p, p->root_pidfd, MW_EVENT_ROOT_EXIT);
+    mw_take_short_slices();
+    p->root_pidfd = mw_pidfd_open(root_pid);
+    return p->root_pidfd < 0 ? 0 : watch(p, p->root_pidfd, MW_WAITED_ROOT_EXIT);
 }
 
 static int root_has_ended(const mw_platform *p) {
@@ -156,26 +134,25 @@ static int root_has_ended(const mw_platform *p) {
     return kill(p->root_pid, 0) && errno == ESRCH;
 }
 
-/* The events that are there, after sleeping for `timeout` ns at most: as one or
-   of mw_event, 0 for none. */
-static int next_events(mw_platform *p, int64_t timeout) {
+/* Sleeps for `timeout` ns at most. Returns an or of mw_waited, 0 for none. */
+static int sleep_for(mw_platform *p, int64_t timeout) {
     struct epoll_event seen[4];
     struct timespec left = {.tv_sec = timeout / SECOND,
                             .tv_nsec = timeout % SECOND};
-    /* Wakes an idle core cheaper than ppoll() on two descriptors does, by 4 us
-       of 50. Linux 5.11 and later. */
-    int n = (int)syscall(SYS_epoll_pwait2, p->events_fd, seen, 4, &left, NULL,
+    /* Linux 5.11 and later: wakes an idle core in 46 us, where ppoll() on two
+       descriptors takes 50. */
+    int n = (int)syscall(SYS_epoll_pwait2, p->epoll_fd, seen, 4, &left, NULL,
                          (size_t)0);
     if (n < 0 && errno == ENOSYS) {
-        struct pollfd fd = {.fd = p->events_fd, .events = POLLIN};
+        struct pollfd fd = {.fd = p->epoll_fd, .events = POLLIN};
         n = ppoll(&fd, 1, &left, NULL);
         if (n > 0)
-            n = epoll_wait(p->events_fd, seen, 4, 0);
+            n = epoll_wait(p->epoll_fd, seen, 4, 0);
     }
-    int events = 0;
+    int waited = 0;
     for (int i = 0; i < n; i++)
-        events |= (int)seen[i].data.u32;
-    return events;
+        waited |= (int)seen[i].data.u32;
+    return waited;
 }
 
 int mw_platform_wait(mw_platform *p, int64_t deadline) {
@@ -185,14 +162,14 @@ int mw_platform_wait(mw_platform *p, int64_t deadline) {
             until = p->feeds.next_drain;
         if (p->root_pidfd < 0 && now + ROOT_CHECK < until)
             until = now + ROOT_CHECK;
-        int events = next_events(p, until > now ? until - now : 0);
-        if (!events && p->root_pidfd < 0 && root_has_ended(p))
-            events = MW_EVENT_ROOT_EXIT;
+        int waited = sleep_for(p, until > now ? until - now : 0);
+        if (!waited && p->root_pidfd < 0 && root_has_ended(p))
+            waited = MW_WAITED_ROOT_EXIT;
         now = mw_now();
-        if (!events && p->feeds.next_drain && now >= p->feeds.next_drain)
-            events = MW_EVENT_NEWS;
-        if (events || now >= deadline)
-            return events;
+        if (!waited && p->feeds.next_drain && now >= p->feeds.next_drain)
+            waited = MW_WAITED_EVENTS;
+        if (waited || now >= deadline)
+            return waited;
     }
 }
 
@@ -202,16 +179,10 @@ void mw_platform_stop(mw_platform *p) {
         ;
 }
 
-uint64_t mw_platform_roughness(const mw_platform *p) { return p->roughness; }
-
-int mw_is_other_child(const mw_platform *p, int32_t pid) {
-    return mw_pids_have(&p->not_ours, pid);
-}
-
 static int discover_orphans(mw_platform *p, mw_pids *found) {
     size_t before = found->count;
     int error = mw_procfs_children(p->adopter_children_fd, found);
-    if (error || !p->not_ours.count)
+    if (error || !p->other_children.count)
         return error;
     size_t kept = before;
     for (size_t i = before; i < found->count; i++)
@@ -221,14 +192,16 @@ static int discover_orphans(mw_platform *p, mw_pids *found) {
     return 0;
 }
 
-/* For kernels without lists of children (CONFIG_PROC_CHILDREN). */
+/* Finds processes on kernels without lists of children
+   (CONFIG_PROC_CHILDREN). */
 static int discover_by_scan(mw_platform *p,
                             int (*is_member)(const void *, int32_t),
                             const void *members, mw_pids *found) {
     size_t count, before;
     int error = scan_machine(p, &count);
     do {
-        /* Once more while it finds something: a grandchild may come first. */
+        /* Repeats while something is found: a grandchild may be listed before
+           its parent. */
         before = found->count;
         for (size_t i = 0; !error && i < count; i++) {
             int32_t pid = p->scan[i].pid, ppid = p->scan[i].ppid;
@@ -246,9 +219,10 @@ static int discover_by_scan(mw_platform *p,
 int mw_platform_discover(mw_platform *p,
                          int (*is_member)(const void *, int32_t),
                          const void *members, mw_pids *found) {
-    p->skip_children = mw_feeds_tell_forks(&p->feeds);
-    /* Unknown among many, an orphan may be a child that the caller started;
-       with events, which know all of the job's, it is one for sure. */
+    p->skip_children = mw_feeds_cover_forks(&p->feeds);
+    /* An unknown child of the adopter may be an orphan of the job or a child
+       that the caller started. Events cover all processes of the job, so with
+       them it is the caller's. */
     if (p->skip_children && p->has_other_children)
         return 0;
     if (p->stats.scanning)
@@ -260,11 +234,11 @@ int mw_platform_discover(mw_platform *p,
     return 0;
 }
 
-void mw_platform_listen(mw_platform *p, int listen) {
-    mw_feeds_listen(&p->feeds, listen);
+void mw_platform_wake_on_events(mw_platform *p, int wake) {
+    mw_feeds_wake_on_exec(&p->feeds, wake);
 }
 
-int mw_platform_news(mw_platform *p, int closing, mw_news_list *out) {
+int mw_platform_events(mw_platform *p, int closing, mw_event_list *out) {
     return mw_feeds_drain(&p->feeds, closing, out, &p->stats);
 }
 

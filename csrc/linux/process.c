@@ -3,9 +3,9 @@
  *
  * `statm` and `children` are read through descriptors that stay open, because
  * opening is most of the cost of a small /proc file. Such a descriptor belongs
- * to one process for good: when that process is reaped, it says ESRCH, even if
- * the pid is in use again. Without a descriptor to spare a process is read by
- * path, and told from a later one with its pid by the start time.
+ * to one process for good: when that process is reaped, reading gives ESRCH,
+ * even if the pid has been reused. If no descriptor is left, a process is read
+ * by path, and its start time tells it from a later process with the same pid.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,21 +18,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "parse.h"
-#include "platform.h"
 #include "procfs.h"
+#include "state.h"
 
-/* mw_handle.text_pages: in the middle of execve when last looked at. */
+/* mw_handle.text_pages: the last reading was in the middle of an execve. */
 static const uint64_t UNDECIDED = UINT64_MAX;
 
-/* How often at most a process is asked how many threads it has (2 us), and how
-   often one that has several must list them anew (20 us and more): one may have
-   ended and another begun. */
+/* The shortest time between two checks of how many threads a process has (2 us
+   each), and the longest between two listings of them if it has several (20 us
+   and more): one may have ended and another begun. */
 static const int64_t THREAD_CHECK = 16000000;
 static const int64_t THREAD_LISTING = 128000000;
 
-/* At most so many lists of children per process and tick: with more threads
-   than that they take turns, so that a tick stays short. */
+/* The most lists of children that are read per process and tick. With more
+   threads than that they take turns, so that a tick stays short. */
 static const size_t MOST_LISTS = 32;
 
 typedef struct {
@@ -41,14 +40,14 @@ typedef struct {
 } mw_thread;
 
 struct mw_handle {
-    /* What every tick needs: one line of cache, since all is cold by then. */
+    /* What every tick needs, in one cache line, since all is cold by then. */
     _Alignas(64) int32_t pid;
     int statm_fd;        /* -1: read by path */
     int children_fd;     /* of the first thread; -1: read by path */
-    bool forked;         /* PF_FORKNOEXEC at the last look */
+    bool forked;         /* PF_FORKNOEXEC at the last reading */
     bool had_threads;    /* besides the first, at some time */
     bool check_threads;  /* their number may have changed */
-    uint64_t text_pages; /* marks an image, free with every `statm`; 0: the
+    uint64_t text_pages; /* tells images apart, free with every `statm`; 0: the
                             first is not complete yet */
     uint64_t size; /* pages of address space: a new thread's stack adds some */
     size_t thread_count;
@@ -58,7 +57,7 @@ struct mw_handle {
     mw_thread *threads; /* all but the first, when there are others */
     size_t next_thread;
     uint64_t start_ticks; /* 0: unreadable */
-    uint64_t start_stack; /* marks an image, read by the inspection */
+    uint64_t start_stack; /* tells images apart, read by the inspection */
     char first_name[16];  /* until its first image has been read */
 };
 
@@ -66,11 +65,12 @@ static void path_of(char *path, int32_t pid, const char *file) {
     snprintf(path, MW_PATH, "%d/%s", pid, file);
 }
 
-/* Whether a process that /proc does not show is really gone: one of another
-   user may be hidden (proc(5), hidepid), be it one that we may signal. */
+/* Returns whether a process that /proc does not show has really gone. A process
+   of another user may be hidden (proc(5), hidepid), also one that we may
+   signal. */
 static int is_gone(const mw_platform *p, int32_t pid, ssize_t error) {
-    /* ESRCH is said of a file that could be opened, or of a pid that is
-       another's by now. */
+    /* ESRCH comes from a file that could be opened, or from a pid that has been
+       reused. */
     if (error != -ENOENT)
         return error == -ESRCH;
     return !p->real || (kill(pid, 0) && errno == ESRCH);
@@ -94,30 +94,23 @@ static void close_kept(mw_platform *p, int *fd) {
     *fd = -1;
 }
 
-static int read_stat_once(const mw_platform *p, const char *path,
-                          mw_stat *out) {
-    char text[MW_FILE_TEXT];
-    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
-    return n < 0 ? (int)n : mw_parse_stat(text, (size_t)n, out);
-}
-
-/* `stat` by path, of this very process: 0, or -ESRCH when the pid is another's
-   by now, or what reading it gave. */
+/* Reads `stat` by path: 0; -ESRCH if the pid has been reused; or why it could
+   not be read. */
 static int read_stat(const mw_platform *p, const mw_handle *h, mw_stat *out) {
     char path[MW_PATH];
     path_of(path, h->pid, "stat");
-    int error = read_stat_once(p, path, out);
-    /* What was released may have been the first thread alone, in the execve of
-       another that takes its place. */
+    int error = mw_procfs_stat(p->proc_fd, path, out);
+    /* Perhaps only the first thread was released, in the execve of another
+       thread that takes its place. */
     if (error == -ESRCH)
-        error = read_stat_once(p, path, out);
+        error = mw_procfs_stat(p->proc_fd, path, out);
     if (error)
         return error;
     return h->start_ticks && out->start_ticks != h->start_ticks ? -ESRCH : 0;
 }
 
-/* Whether `stat` shows another image than last time. Without code it shows
-   none: the process is on its way out, or in the middle of execve, where the
+/* Returns whether `stat` shows another image than last time. Without code it
+   shows none: the process is exiting, or in the middle of execve, where the
    stack moves twice. */
 static int has_new_image(mw_handle *h, const mw_stat *stat) {
     if (!stat->start_code)
@@ -137,20 +130,20 @@ static int read_kept_statm(const mw_handle *h, mw_statm *out) {
     return n < 0 ? (int)n : mw_parse_statm(text, (size_t)n, out);
 }
 
-/* Marks the image by its pages of text. What else marks it is not known yet. */
-static void set_mark(mw_handle *h, uint64_t text_pages) {
+/* Notes the size of the image's text, and that nothing else is known of it. */
+static void set_text_pages(mw_handle *h, uint64_t text_pages) {
     h->text_pages = text_pages;
     h->start_stack = 0;
     h->forked = 0;
 }
 
-/* Marks the image as the one that runs now. Returns whether it was another. */
-static int mark_image(mw_handle *h) {
+/* Notes the image that runs now. Returns whether another one ran before. */
+static int note_image(mw_handle *h) {
     mw_statm statm;
     if (h->statm_fd < 0 || read_kept_statm(h, &statm) || !statm.text ||
         statm.text == h->text_pages)
         return 0;
-    set_mark(h, statm.text);
+    set_text_pages(h, statm.text);
     return 1;
 }
 
@@ -162,7 +155,7 @@ static void keep_descriptors(mw_platform *p, mw_handle *h) {
         return;
     snprintf(path, sizeof path, "%d/task/%d/children", h->pid, h->pid);
     h->children_fd = open_kept(p, path);
-    mark_image(h);
+    note_image(h);
 }
 
 int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
@@ -178,8 +171,8 @@ int mw_platform_attach(mw_platform *p, int32_t pid, mw_handle **out,
 
     mw_stat stat;
     int error = read_stat(p, h, &stat);
-    /* What cannot be read for another reason, for want of a descriptor say, is
-       there nevertheless: the next tick may tell more. */
+    /* If it cannot be read for another reason, for want of a descriptor say,
+       the process is there nevertheless: the next tick may show more. */
     if (error == -EINVAL || is_gone(p, pid, error)) {
         mw_platform_detach(p, h);
         return 0;
@@ -213,13 +206,6 @@ void mw_platform_detach(mw_platform *p, mw_handle *h) {
     free(h);
 }
 
-/* `task` of a process, or NULL. */
-static DIR *open_threads(const mw_platform *p, const mw_handle *h) {
-    char path[MW_PATH];
-    path_of(path, h->pid, "task");
-    return mw_procfs_opendir(p->proc_fd, path);
-}
-
 static int same_threads(const mw_handle *h, const mw_pids *tids) {
     if (tids->count != h->thread_count)
         return 0;
@@ -229,19 +215,23 @@ static int same_threads(const mw_handle *h, const mw_pids *tids) {
     return 1;
 }
 
-/* Lists the threads anew. */
-static int list_threads(mw_platform *p, mw_handle *h) {
-    DIR *dir = open_threads(p, h);
-    if (!dir)
-        return 0;
+/* Lists the threads of a process, without the first. */
+static int list_other_threads(const mw_platform *p, const mw_handle *h,
+                              mw_pids *tids) {
+    int error = mw_procfs_threads(p->proc_fd, h->pid, tids);
+    size_t kept = 0;
+    for (size_t i = 0; i < tids->count; i++)
+        if (tids->pid[i] != h->pid)
+            tids->pid[kept++] = tids->pid[i];
+    tids->count = kept;
+    return error;
+}
+
+/* Lists the threads again, and keeps a descriptor for each as far as there are
+   any left. */
+static int relist_threads(mw_platform *p, mw_handle *h) {
     mw_pids tids = {0};
-    int error = 0;
-    for (struct dirent *entry; !error && (entry = readdir(dir));) {
-        int32_t tid = mw_parse_pid(entry->d_name);
-        if (tid && tid != h->pid)
-            error = mw_pids_add(&tids, tid);
-    }
-    closedir(dir);
+    int error = list_other_threads(p, h, &tids);
     if (error || same_threads(h, &tids)) {
         free(tids.pid);
         return error;
@@ -277,32 +267,26 @@ static int check_threads(mw_platform *p, mw_handle *h, int64_t now) {
         path_of(path, h->pid, "task");
         if (fstatat(p->proc_fd, path, &task, 0))
             return 0;
-        /* A link for itself, one for its parent, one for each thread. */
+        /* The folder has a link for itself, one for its parent, and one for
+           each thread. */
         size_t others = task.st_nlink > 3 ? (size_t)task.st_nlink - 3 : 0;
         if (others == h->thread_count)
             return 0;
     }
     h->next_thread_listing = now + THREAD_LISTING;
-    return list_threads(p, h);
+    return relist_threads(p, h);
 }
 
-/* The children of one thread. */
-static int children_of(mw_platform *p, const mw_handle *h, int32_t tid, int fd,
-                       mw_pids *found) {
+/* Adds the children of one thread, through its descriptor if that was kept. */
+static int add_children(mw_platform *p, const mw_handle *h, int32_t tid, int fd,
+                        mw_pids *found) {
     if (fd >= 0)
         return mw_procfs_children(fd, found);
-    char path[MW_PATH];
-    snprintf(path, sizeof path, "%d/task/%d/children", h->pid, tid);
-    fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int error = mw_procfs_children(fd, found);
-    close(fd);
-    return error;
+    return mw_procfs_children_of_thread(p->proc_fd, h->pid, tid, found);
 }
 
-/* Whether a process is there but its list of children is not: a kernel without
-   such lists. */
+/* Returns whether a process is there but its list of children is not: the
+   kernel has no such lists. */
 static int has_no_lists(const mw_platform *p, const mw_handle *h) {
     char path[MW_PATH];
     path_of(path, h->pid, "statm");
@@ -313,7 +297,7 @@ static int poll_children(mw_platform *p, mw_handle *h, int64_t now,
                          mw_pids *found) {
     if (p->stats.scanning || p->skip_children)
         return 0;
-    int error = children_of(p, h, h->pid, h->children_fd, found);
+    int error = add_children(p, h, h->pid, h->children_fd, found);
     if (error == -ENOENT && has_no_lists(p, h))
         p->stats.scanning = 1;
     if (error == -ENOMEM)
@@ -325,31 +309,26 @@ static int poll_children(mw_platform *p, mw_handle *h, int64_t now,
     for (size_t i = 0; i < turns; i++) {
         mw_thread *thread = &h->threads[h->next_thread];
         h->next_thread = (h->next_thread + 1) % h->thread_count;
-        error = children_of(p, h, thread->tid, thread->children_fd, found);
+        error = add_children(p, h, thread->tid, thread->children_fd, found);
         if (error == -ENOMEM)
             return error;
     }
     return 0;
 }
 
-/* The memory of a process whose first thread has ended before the others: any
-   of them can tell. */
-static int read_other_thread(const mw_platform *p, const mw_handle *h,
-                             mw_statm *out) {
-    char path[MW_PATH], text[MW_FILE_TEXT];
-    DIR *dir = open_threads(p, h);
-    int found = 0;
-    for (struct dirent *entry; dir && !found && (entry = readdir(dir));) {
-        int32_t tid = mw_parse_pid(entry->d_name);
-        if (!tid || tid == h->pid)
-            continue;
-        snprintf(path, sizeof path, "%d/task/%d/statm", h->pid, tid);
-        ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
-        found = n > 0 && !mw_parse_statm(text, (size_t)n, out) && out->size;
+/* Reads the memory of a process whose first thread has ended before the others
+   from any of those. Without one that has memory, `*out` stays as it is or has
+   only zeros. */
+static void read_other_thread(const mw_platform *p, const mw_handle *h,
+                              mw_statm *out) {
+    char path[MW_PATH];
+    mw_pids tids = {0};
+    int error = list_other_threads(p, h, &tids), found = 0;
+    for (size_t i = 0; !error && !found && i < tids.count; i++) {
+        snprintf(path, sizeof path, "%d/task/%d/statm", h->pid, tids.pid[i]);
+        found = !mw_procfs_statm(p->proc_fd, path, out) && out->size;
     }
-    if (dir)
-        closedir(dir);
-    return found;
+    free(tids.pid);
 }
 
 static void note_threads(mw_handle *h, const mw_stat *stat) {
@@ -360,16 +339,16 @@ static void note_threads(mw_handle *h, const mw_stat *stat) {
 static int read_statm(const mw_platform *p, const mw_handle *h, mw_statm *out) {
     if (h->statm_fd >= 0)
         return read_kept_statm(h, out);
-    char path[MW_PATH], text[MW_FILE_TEXT];
+    char path[MW_PATH];
     path_of(path, h->pid, "statm");
-    ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
-    return n < 0 ? (int)n : mw_parse_statm(text, (size_t)n, out);
+    return mw_procfs_statm(p->proc_fd, path, out);
 }
 
-/* What `stat` says of a process, when `statm` does not tell enough. Its own
-   resident size is left alone: since Linux 6.2 it leaves out what each CPU has
-   not added up yet, and says 0 of a process that is small or young. */
-static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
+/* Reads a process with the help of `stat`, where `statm` does not say enough.
+   The resident size in `stat` is not used: since Linux 6.2 it leaves out what
+   each CPU has not added up yet, and is 0 for a process that is small or
+   young. */
+static void read_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
     mw_stat stat;
     mw_statm statm = {0};
     int error = read_stat(p, h, &stat);
@@ -378,8 +357,8 @@ static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
         out->life = MW_ENDED;
         return;
     }
-    /* With the leader gone and no thread to ask, the last are on their way out
-       and hold nothing any more. */
+    /* If the leader has ended and no other thread can be read, the last of them
+       are exiting and hold nothing any more. */
     if (leader_ended)
         read_other_thread(p, h, &statm);
     else if (!error)
@@ -397,10 +376,10 @@ static void look_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
         out->new_image = has_new_image(h, &stat);
 }
 
-static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
+static void read_process(const mw_platform *p, mw_handle *h, mw_reading *out) {
     out->life = MW_ALIVE;
     if (h->statm_fd < 0) {
-        look_by_stat(p, h, out);
+        read_by_stat(p, h, out);
         return;
     }
     mw_statm statm;
@@ -410,8 +389,9 @@ static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
         return;
     }
     if (!statm.size) {
-        /* No memory any more: exiting, ended, or only its first thread is. */
-        look_by_stat(p, h, out);
+        /* It has no memory any more: it is exiting, has ended, or only its
+           first thread has. */
+        read_by_stat(p, h, out);
         return;
     }
     out->rss = statm.resident * p->page_size;
@@ -421,18 +401,19 @@ static void look(const mw_platform *p, mw_handle *h, mw_reading *out) {
         h->check_threads = 1;
     }
     if (!statm.text) {
-        /* In the middle of execve: the image is new when it has a text. */
+        /* It is in the middle of execve: once it has a text again, the image is
+           new. */
         if (h->text_pages)
             h->text_pages = UNDECIDED;
     } else if (statm.text != h->text_pages) {
         out->new_image = h->text_pages != 0;
-        set_mark(h, statm.text);
+        set_text_pages(h, statm.text);
     }
 }
 
 int mw_platform_poll(mw_platform *p, mw_handle *h, int64_t now, mw_reading *out,
                      mw_pids *found) {
-    look(p, h, out);
+    read_process(p, h, out);
     if (out->life != MW_ALIVE)
         return 0;
     return poll_children(p, h, now, found);
@@ -442,7 +423,8 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
     char path[MW_PATH], text[MW_FILE_TEXT];
     path_of(path, h->pid, "status");
     ssize_t n = mw_procfs_read(p->proc_fd, path, text, sizeof text);
-    /* Read after it, and of the same process: so that was, too. */
+    /* `stat` is read after `status`: if it is still of this process, then
+       `status` was of it as well. */
     mw_stat stat;
     if (n < 0 || read_stat(p, h, &stat))
         return 0;
@@ -453,9 +435,9 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
     return 0;
 }
 
-static uint64_t mark_now(const mw_platform *p, const mw_handle *h) {
+static uint64_t exec_id_now(const mw_platform *p, const mw_handle *h) {
     mw_stat stat;
-    return read_stat(p, h, &stat) ? 0 : mw_image_mark(&stat);
+    return read_stat(p, h, &stat) ? 0 : mw_exec_id(&stat);
 }
 
 static void read_image(const mw_platform *p, mw_handle *h, char *text,
@@ -464,7 +446,7 @@ static void read_image(const mw_platform *p, mw_handle *h, char *text,
     *out = (mw_image){0};
     if (read_stat(p, h, &stat))
         return;
-    /* What is read now is not new at the next inspection. */
+    /* So that the next inspection does not take this image for a new one. */
     has_new_image(h, &stat);
     if (stat.flags & PF_FORKNOEXEC)
         out->valid |= MW_INHERITED;
@@ -472,7 +454,7 @@ static void read_image(const mw_platform *p, mw_handle *h, char *text,
     path_of(exe, h->pid, "exe");
     path_of(cwd, h->pid, "cwd");
     path_of(cmdline, h->pid, "cmdline");
-    out->mark = mw_image_mark(&stat);
+    out->exec_id = mw_exec_id(&stat);
     out->length = mw_procfs_image(p->proc_fd, stat.comm,
                                   &(mw_image_paths){exe, cwd, cmdline}, text,
                                   capacity, &out->valid);
@@ -481,12 +463,12 @@ static void read_image(const mw_platform *p, mw_handle *h, char *text,
 void mw_platform_image(mw_platform *p, mw_handle *h, char *text,
                        size_t capacity, mw_image *out) {
     read_image(p, h, text, capacity, out);
-    /* Another one by now? Then the text may be half of each, and the mark is
-       that of an image that nobody will see. */
-    if (mark_image(h) || mark_now(p, h) != out->mark)
+    /* If another image runs by now, the text may be half of each, and the exec
+       id that of an image that will never be read. */
+    if (note_image(h) || exec_id_now(p, h) != out->exec_id)
         read_image(p, h, text, capacity, out);
     if (!out->length && h->first_name[0]) {
-        /* Gone since it was attached: its name is all that is left. */
+        /* It has gone since it was attached: only its name is left. */
         out->length = strlen(h->first_name) + 2;
         memcpy(text, h->first_name, out->length - 1);
         text[out->length - 1] = '\0';
@@ -496,8 +478,8 @@ void mw_platform_image(mw_platform *p, mw_handle *h, char *text,
 
 int mw_platform_reap(mw_platform *p, mw_handle *h, int *status,
                      uint64_t *peak) {
-    *peak = 0; /* ru_maxrss begins at that of whoever started it */
-    /* Only where the job's orphans and its root are our children; for any other
-       process waitpid says ECHILD. */
+    *peak = 0; /* ru_maxrss begins at that of the process that started it */
+    /* Only with an adopter are the job's root and orphans our children; for any
+       other process waitpid gives ECHILD. */
     return p->adopter_pid && waitpid(h->pid, status, WNOHANG) == h->pid;
 }

@@ -1,13 +1,15 @@
+/* Reading small files and folders of /proc. */
 #include "procfs.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "parse.h"
+#include "memwatch.h"
 
 ssize_t mw_procfs_reread(int fd, char *text, size_t capacity) {
     ssize_t n;
@@ -36,7 +38,19 @@ ssize_t mw_procfs_read(int dir_fd, const char *path, char *text,
     return result;
 }
 
-/* Adds where a link of /proc leads: whether it could be read. */
+int mw_procfs_stat(int dir_fd, const char *path, mw_stat *out) {
+    char text[MW_FILE_TEXT];
+    ssize_t n = mw_procfs_read(dir_fd, path, text, sizeof text);
+    return n < 0 ? (int)n : mw_parse_stat(text, (size_t)n, out);
+}
+
+int mw_procfs_statm(int dir_fd, const char *path, mw_statm *out) {
+    char text[MW_FILE_TEXT];
+    ssize_t n = mw_procfs_read(dir_fd, path, text, sizeof text);
+    return n < 0 ? (int)n : mw_parse_statm(text, (size_t)n, out);
+}
+
+/* Adds the target of a link of /proc. Returns whether it could be read. */
 static int add_link(int dir_fd, const char *path, char *text, size_t *length) {
     /* readlink never writes more than a page of path. */
     ssize_t n = readlinkat(dir_fd, path, text + *length, 4095);
@@ -69,15 +83,31 @@ size_t mw_procfs_image(int dir_fd, const char *comm,
     return length;
 }
 
-DIR *mw_procfs_opendir(int dir_fd, const char *path) {
+int mw_procfs_numbers(int dir_fd, const char *path, mw_pids *found) {
     int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir && fd >= 0) {
-        int error = errno;
+    if (fd < 0)
+        return -errno;
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        int error = -errno;
         close(fd);
-        errno = error;
+        return error;
     }
-    return dir;
+    int error = 0;
+    for (struct dirent *entry; !error && (entry = readdir(dir));) {
+        int32_t number = mw_parse_pid(entry->d_name);
+        if (number)
+            error = mw_pids_add(found, number);
+    }
+    closedir(dir);
+    return error;
+}
+
+int mw_procfs_threads(int proc_fd, int32_t pid, mw_pids *tids) {
+    char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/task", pid);
+    int error = mw_procfs_numbers(proc_fd, path, tids);
+    return error == -ENOMEM ? error : 0;
 }
 
 int mw_procfs_children(int fd, mw_pids *found) {
@@ -105,67 +135,27 @@ int mw_procfs_children(int fd, mw_pids *found) {
     }
 }
 
-static int scan_one(int proc_fd, int32_t pid, const char *name,
-                    uint64_t tick_ns, mw_process *out) {
-    char path[MW_PATH], text[MW_FILE_TEXT];
-    size_t length = strlen(name);
-    memcpy(path, name, length);
-    memcpy(path + length, "/stat", sizeof "/stat");
-    ssize_t n = mw_procfs_read(proc_fd, path, text, sizeof text);
-    mw_stat stat;
-    if (n < 0 || mw_parse_stat(text, (size_t)n, &stat))
-        return 0;
-    memset(out, 0, sizeof *out);
-    out->pid = pid;
-    out->ppid = stat.ppid;
-    out->state = stat.state;
-    out->start = (int64_t)(stat.start_ticks * tick_ns);
-    out->valid = MW_HAS_PARENT | MW_HAS_START;
-    memcpy(out->name, stat.comm, sizeof out->name - 1);
-    return 1;
-}
-
-int mw_procfs_scan(int proc_fd, mw_process *out, size_t capacity,
-                   size_t *count) {
-    uint64_t tick_ns = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
-    *count = 0;
-    DIR *dir = mw_procfs_opendir(proc_fd, ".");
-    if (!dir)
+int mw_procfs_children_of_thread(int proc_fd, int32_t pid, int32_t tid,
+                                 mw_pids *found) {
+    char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/task/%d/children", pid, tid);
+    int fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return -errno;
-    struct dirent *entry;
-    while ((entry = readdir(dir))) {
-        int32_t pid = mw_parse_pid(entry->d_name);
-        if (!pid)
-            continue;
-        mw_process none, *to = *count < capacity ? &out[*count] : &none;
-        if (scan_one(proc_fd, pid, entry->d_name, tick_ns, to))
-            ++*count;
-    }
-    closedir(dir);
-    return *count > capacity ? -ENOBUFS : 0;
-}
-
-int mw_procfs_scan_all(int proc_fd, mw_process **out, size_t *capacity,
-                       size_t *count) {
-    int error;
-    while ((error = mw_procfs_scan(proc_fd, *out, *capacity, count)) ==
-           -ENOBUFS) {
-        size_t wanted = *count + *count / 2 + 64;
-        mw_process *grown = realloc(*out, wanted * sizeof *grown);
-        if (!grown)
-            return -ENOMEM;
-        *out = grown;
-        *capacity = wanted;
-    }
+    int error = mw_procfs_children(fd, found);
+    close(fd);
     return error;
 }
 
-int mw_scan(const char *proc_root, mw_process *out, size_t capacity,
-            size_t *count) {
-    int fd = open(proc_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int error = mw_procfs_scan(fd, out, capacity, count);
-    close(fd);
+int mw_procfs_children_of_all(int proc_fd, int32_t pid, mw_pids *found) {
+    mw_pids tids = {0};
+    int error = mw_procfs_threads(proc_fd, pid, &tids);
+    for (size_t i = 0; !error && i < tids.count; i++) {
+        /* A thread that has ended meanwhile has left its children to others. */
+        int result =
+            mw_procfs_children_of_thread(proc_fd, pid, tids.pid[i], found);
+        error = result == -ENOMEM ? result : 0;
+    }
+    free(tids.pid);
     return error;
 }

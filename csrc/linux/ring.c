@@ -1,11 +1,12 @@
+/* The ring of records in shared memory. */
 #include "ring.h"
 
 #include <string.h>
 
 /*
- * A record is its length, padding, its bytes, padding. It lies in one piece:
- * where it does not fit before the end of the ring, SKIP says that the next one
- * is at the beginning.
+ * A record is its length, padding, its bytes, padding, in one piece. If it does
+ * not fit before the end of the ring, SKIP stands there instead of a length,
+ * and the record is at the beginning.
  */
 enum { ALIGNMENT = 16 };
 
@@ -44,7 +45,7 @@ static int drop(mw_ring *ring) {
 
 int mw_ring_write(mw_ring *ring, const void *first, size_t first_length,
                   const void *second, size_t second_length) {
-    /* Each on its own first: their sum must not overflow. */
+    /* Each length is checked first, so that their sum cannot overflow. */
     if (first_length >= ring->capacity || second_length >= ring->capacity)
         return drop(ring);
     size_t length = first_length + second_length;
@@ -78,7 +79,7 @@ const void *mw_ring_peek(mw_ring *ring, size_t *length) {
         return NULL;
     uint32_t at = tail & (ring->capacity - 1);
     if (length_at(ring, at) == SKIP) {
-        /* The record it makes way for was published together with it. */
+        /* The record at the beginning was published together with the SKIP. */
         atomic_store_explicit(&ring->tail, tail + ring->capacity - at,
                               memory_order_release);
         at = 0;

@@ -1,3 +1,4 @@
+/* Reading a process that stands still, by system calls only. */
 #include "snapshot.h"
 
 #include <fcntl.h>
@@ -6,7 +7,7 @@
 
 #include "parse.h"
 
-/* "PID" or "PID/name". Not snprintf, which may take a lock. */
+/* Writes "PID" or "PID/name". snprintf() might take a lock. */
 static void path_of(char *path, int32_t pid, const char *name) {
     char digits[12];
     size_t count = 0, length = 0;
@@ -20,7 +21,8 @@ static void path_of(char *path, int32_t pid, const char *name) {
     memcpy(path + length, name, strlen(name) + 1);
 }
 
-/* Reads s->file: `stat` and `status` come as a whole. */
+/* Reads a file into s->file in one go: the kernel gives `stat` and `status` as
+   a whole. Returns the length, 0 if it cannot be read. */
 static size_t read_file(mw_snapshot *s, int dir, const char *path) {
     int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -42,14 +44,14 @@ static bool read_stat_of(mw_snapshot *s, int32_t pid, mw_stat *out) {
 }
 
 static void identify(const mw_snapshot *s, int32_t pid, const mw_stat *stat,
-                     mw_news *out) {
+                     mw_event *out) {
     out->pid = pid;
     out->ppid = stat->ppid;
     out->start = (int64_t)(stat->start_ticks * s->tick_ns);
     out->valid |= MW_HAS_START;
 }
 
-void mw_snapshot_identity(mw_snapshot *s, int32_t pid, mw_news *out) {
+void mw_snapshot_identity(mw_snapshot *s, int32_t pid, mw_event *out) {
     mw_stat stat;
     out->pid = pid;
     out->valid |= MW_INHERITED;
@@ -64,12 +66,13 @@ static void close_dir(mw_snapshot *s) {
 }
 
 static bool read_numbers(mw_snapshot *s, int32_t tid, bool executing,
-                         mw_news *out) {
+                         mw_event *out) {
     mw_stat stat;
     if (!read_stat(s, s->dir, "stat", &stat))
         return false;
-    /* Where there is but one thread, the process has its number. All threads
-       but the first are PF_FORKNOEXEC in any process. */
+    /* With one thread only, its number is the process's. All threads but the
+       first are PF_FORKNOEXEC in any process, so that flag says nothing with
+       more. */
     if (executing && stat.threads <= 1 && stat.flags & PF_FORKNOEXEC) {
         identify(s, tid, &stat, out);
         out->valid |= MW_INHERITED;
@@ -80,9 +83,9 @@ static bool read_numbers(mw_snapshot *s, int32_t tid, bool executing,
     if (mw_parse_watermark(s->file, length, &out->peak))
         out->valid |= MW_HAS_WATERMARK;
     int32_t pid = stat.threads > 1 ? mw_parse_tgid(s->file, length) : tid;
-    /* The image is the same for all threads; the rest is the first one's. That
-       one may have ended already, and shows no image then. */
-    uint64_t mark = mw_image_mark(&stat);
+    /* The image is the same for all threads, and the first may have ended
+       already and show none; everything else is the first thread's. */
+    uint64_t exec_id = mw_exec_id(&stat);
     if (pid != tid && (!pid || !read_stat_of(s, pid, &stat)))
         return false;
     identify(s, pid, &stat, out);
@@ -91,13 +94,13 @@ static bool read_numbers(mw_snapshot *s, int32_t tid, bool executing,
     out->user = (int64_t)(stat.user_ticks * s->tick_ns);
     out->system = (int64_t)(stat.system_ticks * s->tick_ns);
     out->valid |= MW_HAS_CPU;
-    out->mark = mark;
+    out->exec_id = exec_id;
     memcpy(s->name, stat.comm, sizeof s->name);
     return true;
 }
 
 bool mw_snapshot_numbers(mw_snapshot *s, int32_t tid, bool executing,
-                         mw_news *out) {
+                         mw_event *out) {
     char path[MW_PATH];
     path_of(path, tid, "");
     s->text_length = 0;
@@ -111,8 +114,7 @@ bool mw_snapshot_numbers(mw_snapshot *s, int32_t tid, bool executing,
     return known;
 }
 
-/* As mw_platform_image() has it. */
-void mw_snapshot_image(mw_snapshot *s, mw_news *out) {
+void mw_snapshot_image(mw_snapshot *s, mw_event *out) {
     if (s->dir < 0)
         return;
     static const mw_image_paths paths = {"exe", "cwd", "cmdline"};

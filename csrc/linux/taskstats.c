@@ -1,4 +1,4 @@
-/* taskstats: the kernel's record of every thread that ends. */
+/* The event source taskstats: the kernel's record of every thread that ends. */
 #include <errno.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
@@ -20,16 +20,16 @@ struct taskstats {
     mw_feed feed;
     mw_netlink socket;
     uint16_t family;
-    uint32_t unknown; /* bits of mw_valid that this kernel always has as 0 */
-    char cpus[MW_FILE_TEXT]; /* those whose records we asked for */
-    mw_news_list *out;       /* of the drain() under way */
+    uint32_t unknown; /* bits of mw_valid whose values this kernel leaves 0 */
+    char cpus[MW_FILE_TEXT]; /* processors whose records we asked for */
+    mw_event_list *out;      /* of the current drain() */
 };
 
-/* TASKSTATS_CMD_GET, and what it is asked for. */
+/* TASKSTATS_CMD_GET and its attributes. */
 enum { COMMAND_GET = 1, REGISTER_CPUMASK = 3, DEREGISTER_CPUMASK = 4 };
 
-/* Sends a generic netlink request with a text as its one attribute, and asks
-   for an answer in any case. */
+/* Sends a generic netlink request with a text as its only attribute. The kernel
+   answers in any case. */
 static int request(const mw_netlink *s, uint16_t family, uint8_t command,
                    uint16_t attribute, const char *text) {
     struct {
@@ -78,8 +78,9 @@ static int look_for_answer(void *context, const char *data, size_t length) {
     return 0;
 }
 
-/* The kernel answers before send() returns. Records that have come already are
-   passed over: nothing is promised before open() is done. */
+/* Sends a request and reads the answer, which the kernel gives before send()
+   returns. Drops records that have come already, since none are promised before
+   open() is done. */
 static int ask(struct taskstats *t, uint16_t family, uint8_t command,
                uint16_t attribute, const char *text, struct answer *answer) {
     memset(answer, 0, sizeof *answer);
@@ -94,9 +95,10 @@ static int ask(struct taskstats *t, uint16_t family, uint8_t command,
 
 static void *end_at_once(void *nothing) { return nothing; }
 
-/* In another network namespace than the first one the kernel accepts the
-   request, and sends the records to whoever has our port in that one. So see
-   whether a thread's end is told: it is before pthread_join() returns. */
+/* Checks that records arrive, by ending a thread: its record comes before
+   pthread_join() returns. In another network namespace than the first one the
+   kernel accepts the request, but sends the records to the socket that has our
+   port in the first one. */
 static int try_it(struct taskstats *t) {
     pthread_t thread;
     int error = pthread_create(&thread, NULL, end_at_once, NULL);
@@ -120,7 +122,7 @@ static int start(struct taskstats *t) {
     if (error)
         return error;
     uint16_t family = answer.family;
-    /* Those that are not there yet, too. */
+    /* Also processors that are not there yet. */
     mw_possible_cpus(t->cpus, sizeof t->cpus);
     error = ask(t, family, COMMAND_GET, REGISTER_CPUMASK, t->cpus, &answer);
     if (error == -EINVAL && !mw_initial_namespaces())
@@ -137,21 +139,22 @@ static int take(void *context, const char *data, size_t length) {
     mw_part part;
     mw_message message;
     int error = 0;
-    /* After it was received, by however little: before it, this thread may have
-       waited for its turn, and the process would seem to be an earlier one. */
+    /* The time after the message was received: before that this thread may have
+       waited for a processor, and the process would seem to have started
+       earlier. */
     int64_t now = mw_now();
     while (!error && mw_parse_netlink(data, length, &offset, &part)) {
         if (part.type != t->family ||
             mw_parse_taskstats(part.data, part.length, &message))
             continue;
-        message.news.time = now;
-        message.news.valid &= ~t->unknown;
+        message.event.time = now;
+        message.event.valid &= ~t->unknown;
         error = mw_message_add(&message, t->out);
     }
     return error;
 }
 
-static int drain(mw_feed *feed, mw_news_list *out) {
+static int drain(mw_feed *feed, mw_event_list *out) {
     struct taskstats *t = (struct taskstats *)feed;
     t->out = out;
     return mw_netlink_drain(&t->socket, &feed->lost, take, t);
@@ -159,7 +162,8 @@ static int drain(mw_feed *feed, mw_news_list *out) {
 
 static void close_feed(mw_feed *feed) {
     struct taskstats *t = (struct taskstats *)feed;
-    /* Else records are sent to this port until one of them meets nobody. */
+    /* Otherwise the kernel goes on sending records to this port until one of
+       them cannot be delivered. */
     if (t->family)
         request(&t->socket, t->family, COMMAND_GET, DEREGISTER_CPUMASK,
                 t->cpus);
@@ -172,7 +176,7 @@ int mw_taskstats_open(mw_feed **out) {
     struct taskstats *t = calloc(1, sizeof *t);
     if (!t)
         return -ENOMEM;
-    t->socket.fd = t->feed.news_fd = t->feed.bell_fd = -1;
+    t->socket.fd = t->feed.event_fd = t->feed.exec_fd = -1;
     t->feed.drain = drain;
     t->feed.close = close_feed;
     /* Both need CONFIG_TASK_IO_ACCOUNTING; without it a record has zeros. */

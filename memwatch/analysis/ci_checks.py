@@ -1,7 +1,7 @@
-"""Whether a job stayed within its limits, and near its baseline: what a CI job wants to know.
+"""Checks for a CI job: whether a run stayed within its limits, and near its baseline.
 
-What is proven, whichever way, is said so: a lower bound above a limit exceeds it, one below it
-passes as the lower bound it is, and of a job that was not watched to its end no limit is kept.
+A check states what is proven. A lower bound above a limit exceeds it. A lower bound below passes,
+named as a lower bound, but not if the job was not followed to its end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from memwatch.units import count, cut, format_size, printable
 PASSED = "passed"
 FAILED = "failed"
 UNPROVEN = "unproven"
-"""It cannot be said: the memory is unknown, or known in part only."""
+"""It cannot be decided, because the memory is unknown, or known only in part."""
 SKIPPED = "skipped"
 
 OK = "ok"
@@ -32,37 +32,44 @@ REGRESSION = "regression"
 INCONCLUSIVE = "inconclusive"
 
 RESULT_EXIT_CODES = {TOTAL_LIMIT: 10, PROCESS_LIMIT: 11, REGRESSION: 1, INCONCLUSIVE: 1, OK: 0}
-"""By result, the one that decides first."""
+"""Exit codes by result. If several results apply, the first of them counts."""
 
-# Who is named on one line.
-HOLDERS = 3
-LARGEST = 3
+MOST_NAMED_GROUPS = 3
+"""Groups that are named in one finding."""
+
+MOST_NAMED_PROCESSES = 3
+"""Processes that are named in one finding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
+    """One check and its outcome."""
+
     subject: str
-    """What was looked at: "max total RSS", "group rustc"."""
+    """What was checked: "max total RSS", "group rustc"."""
     outcome: str
     """PASSED, FAILED, UNPROVEN or SKIPPED."""
     finding: str
-    """What was found, on one line that goes on from the subject."""
+    """What was found, as a line that continues the subject."""
     breach: str
-    """The result when it fails: TOTAL_LIMIT, PROCESS_LIMIT or REGRESSION."""
+    """The result if it fails: TOTAL_LIMIT, PROCESS_LIMIT or REGRESSION."""
 
     @property
     def name(self) -> str:
-        """The same from run to run, and no other check has it: CI servers follow a check by it."""
+        """A unique name, the same from run to run: CI servers follow a check by its name."""
         against = "the baseline" if self.breach == REGRESSION else "its limit"
         return f"{self.subject} against {against}"
 
     @property
     def sentence(self) -> str:
+        """The subject and the finding."""
         return f"{name_of(self.subject)} {printable(self.finding)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgment:
+    """All checks of a run."""
+
     profile: Profile
     checks: tuple[Check, ...]
     comparison: Comparison | None
@@ -77,10 +84,12 @@ class Judgment:
 
     @property
     def exit_code(self) -> int:
+        """The exit code of the result."""
         return RESULT_EXIT_CODES[self.result]
 
     def of(self, *outcomes: str) -> list[Check]:
-        """The checks that came out like that, in this order, and those that decide first."""
+        """Returns the checks with these outcomes, in the order of the outcomes, and then of
+        RESULT_EXIT_CODES."""
         return [
             check
             for outcome in outcomes
@@ -91,7 +100,7 @@ class Judgment:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the figures may be wrong by, although they were measured right."""
+        """Reasons why correct figures may mislead: a failed run, another command."""
         found = []
         if why := failed(self.profile):
             found.append(why)
@@ -104,12 +113,12 @@ class Judgment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How far all this holds."""
+        """How far the result holds, as sentences."""
         return self.comparison.notes if self.comparison else self.warnings
 
 
 def check_limits(profile: Profile, limits: Limits) -> Iterator[Check]:
-    """One check for each limit."""
+    """Yields one check for each limit."""
     if limits.total_rss is not None:
         yield Check("max total RSS", *_total_rss(profile, limits.total_rss), TOTAL_LIMIT)
     if limits.total_pss is not None:
@@ -124,16 +133,17 @@ def _total_rss(profile: Profile, limit: int) -> tuple[str, str]:
     if figure.size is None:
         return UNPROVEN, f"unknown ({_why_unknown(profile)}), limit {format_size(limit)}"
     if figure.why is Why.SAMPLED:
-        how, who = wording.sampled_every(profile), _at_peak(profile)
+        how, holders = wording.sampled_every(profile), _at_peak(profile)
     else:
-        how = who = wording.ONE_PROCESS
+        how = holders = wording.ONE_PROCESS
     if figure.size > limit:
-        return FAILED, f"{_over(figure.size, limit)} ({who})"
+        return FAILED, f"{_over(figure.size, limit)} ({holders})"
     return _within(profile, f"{wording.bounded(figure)} ({how})", limit)
 
 
 def _total_pss(profile: Profile, limit: int) -> tuple[str, str]:
-    """A sum of PSS is never more than the sum of RSS at that time, so RSS can prove it small."""
+    """Returns the outcome and the finding. A sum of PSS is never more than the sum of RSS at the
+    same time, so a small RSS proves a small PSS."""
     figure, rss, pss = profile.total_pss, profile.total_rss.size, profile.max_total_pss
     if pss and figure.size is not None and figure.size > limit:
         if figure.bound is Bound.AT_MOST:
@@ -173,8 +183,8 @@ def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
         return _within(profile, f"{wording.bounded(figure)} (exact)", limit)
     reasons = []
     if bounds := number - peaks[EXACT] - peaks[UNKNOWN]:
-        what = "is a lower bound" if bounds == 1 else "are lower bounds"
-        reasons.append(f"{bounds:,} of {count(number, 'peak')} {what}")
+        are = "is a lower bound" if bounds == 1 else "are lower bounds"
+        reasons.append(f"{bounds:,} of {count(number, 'peak')} {are}")
     if unknown := peaks[UNKNOWN]:
         reasons.append(f"{unknown:,} of {count(number, 'peak')} {_are(unknown)} unknown")
     if not profile.complete:
@@ -183,7 +193,7 @@ def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
 
 
 def _within(profile: Profile, held: str, limit: int) -> tuple[str, str]:
-    """Nothing speaks against it; but nothing speaks for it when the end was not seen."""
+    """Returns PASSED, or UNPROVEN when the job was not followed to its end, and the finding."""
     text = f"{held}, limit {format_size(limit)}"
     if why := unfinished(profile):
         return UNPROVEN, f"{text}, but only a part of the job was seen: {why}"
@@ -199,28 +209,24 @@ def _over(held: int, limit: int) -> str:
 
 
 def _why_unknown(profile: Profile) -> str:
-    if profile.sampling.error:
-        return profile.sampling.error
-    if profile.sampling.unreadable:
-        return "it could not be read"
-    return "no sample saw the job"
+    return profile.sampling.error or wording.unseen(profile.sampling.unreadable > 0)
 
 
 def _at_peak(profile: Profile) -> str:
-    """When it was highest, and who held most of it."""
+    """Returns when the total was highest, and what the largest groups held then."""
     held = by_group(profile.at_peak)
     names = [
         f"{name_of(group)}{f' × {processes}' if processes > 1 else ''} {format_size(rss)}"
-        for group, processes, rss in held[:HOLDERS]
+        for group, processes, rss in held[:MOST_NAMED_GROUPS]
     ]
-    if (rest := len(held) - HOLDERS) > 0:
+    if (rest := len(held) - MOST_NAMED_GROUPS) > 0:
         names.append(count(rest, "other program"))
     at = f"at {profile.elapsed(profile.max_total_time):.2f} s"
     return f"{at}: {', '.join(names)}" if names else at
 
 
 def check_changes(comparison: Comparison) -> Iterator[Check]:
-    """One check for the total, and one for each group with a threshold of its own."""
+    """Yields one check for the total, and one for each group with its own threshold."""
     yield Check("total RSS", *_compared(comparison.total, comparison), REGRESSION)
     for change in comparison.groups:
         if change.gates:
@@ -264,20 +270,20 @@ def _change(change: Change) -> str:
 
 
 def without_baseline(profile: Profile, path: str) -> Check:
-    """For a run that has nothing to be compared with, as the first one."""
+    """Returns the check of a run that has no baseline yet, as the first one."""
     held = wording.value(profile.total_rss)
     return Check("total RSS", SKIPPED, f"{held}, not compared: no baseline {path!r}", REGRESSION)
 
 
 def _names(processes: Sequence[Process]) -> str:
-    """The first few of them, with what they held."""
+    """Returns the first few processes, with what they held."""
     names = [
-        f"pid {process.pid} {name_of(process.peak_program.text.name)} {how}"
-        for process in processes[:LARGEST]
-        if (how := f"{format_size(process.peak.rss)}, {process.peak.source}")
+        f"pid {process.pid} {name_of(process.peak_program.text.name)} "
+        f"{format_size(process.peak.rss)}, {process.peak.source}"
+        for process in processes[:MOST_NAMED_PROCESSES]
     ]
-    if len(processes) > LARGEST:
-        names.append(f"{len(processes) - LARGEST:,} more")
+    if len(processes) > MOST_NAMED_PROCESSES:
+        names.append(f"{len(processes) - MOST_NAMED_PROCESSES:,} more")
     return "; ".join(names)
 
 
@@ -286,5 +292,5 @@ def _are(number: int) -> str:
 
 
 def name_of(text: str, longest: int = 60) -> str:
-    """A program's name on a line with other things."""
+    """Returns a program's name, short enough for a line with other things."""
     return cut(printable(text), longest)

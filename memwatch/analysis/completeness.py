@@ -1,4 +1,4 @@
-"""Why a job may not have done all that it would have done, in words."""
+"""Reasons why a run may be incomplete."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from memwatch.units import format_size
 
 
 def stopped(profile: Profile) -> str | None:
-    """By memwatch."""
+    """Returns how memwatch ended the job; None when it did not."""
     outcome = profile.limit_outcome
-    if outcome and outcome.struck:
+    if outcome and outcome.signalled:
         return f"memwatch ended it at its limit of {format_size(outcome.breaches[0].allowed)}"
     return None
 
 
 def unfinished(profile: Profile) -> str | None:
-    """Why the job might have held more than was seen; None when it came to its own end in sight."""
+    """Returns why the job might have held more than was seen; None when it was followed until it
+    ended by itself."""
     return stopped(profile) or profile.sampling.error
 
 
 def failed(profile: Profile) -> str | None:
-    """By itself, or stopped; None where it came to a good end, and where that is not known."""
+    """Returns why the job may not have done all its work: it was stopped, or the command failed.
+    None when the command succeeded, or its exit code is unknown."""
     if why := stopped(profile):
         return why
     code = profile.exit_code

@@ -1,16 +1,17 @@
-"""How far a difference of two medians can be trusted, from a few runs each.
+"""Confidence intervals for the difference of two medians, from a few runs each.
 
-The interval is the hull of two:
+The interval covers two others:
 
 - the percentile interval of the bootstrap of the difference of the medians. It follows the
-  spread of each side by itself, but with some five runs it is too narrow as often as not;
+  spread of each side separately, but with about five runs it is often too narrow;
 - the interval that belongs to the Mann-Whitney test, between order statistics of all pairwise
-  differences. Where both sides come from one distribution, whatever that is, the chance that it
-  leaves zero out is at most what is claimed: it is counted, not approximated.
+  differences. If both sides come from the same distribution, of any kind, the chance that the
+  interval does not contain zero is at most what the level claims. That chance is counted, not
+  approximated.
 
-Nothing is drawn at random: the median of a resample is one of the values, each with a probability
-that can be written down, so the bootstrap is computed as if there had been infinitely many
-resamples. The same values always give the same interval.
+Nothing is drawn at random. The median of a resample is one of the values, with a probability that
+can be computed, so the bootstrap is exact, as with infinitely many resamples. The same values
+always give the same interval.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
+    """A confidence interval."""
+
     low: float
     high: float
     level: float
-    """Confidence that the difference lies between them: LEVEL, or what so few values can give."""
+    """Confidence that the difference lies within: LEVEL, or less where there are too few values for
+    that."""
 
 
 def difference(base: Sequence[int], candidate: Sequence[int]) -> Interval | None:
-    """Where median(candidate) - median(base) lies; None for single values, which tell nothing.
+    """Returns the interval of median(candidate) - median(base); None with one value on each side.
 
-    Takes half a second for 100 values on either side, and grows with the fourth power.
+    It takes half a second for 100 values on either side, and grows with the fourth power.
     """
     if not base or not candidate or len(base) + len(candidate) < 3:
         return None
@@ -48,10 +52,8 @@ def difference(base: Sequence[int], candidate: Sequence[int]) -> Interval | None
 
 @lru_cache(maxsize=16)
 def _rank(one: int, other: int) -> tuple[int, float]:
-    """Which of the pairwise differences, counted from either end, bounds the interval; its level.
-
-    The level is LEVEL where that can be had.
-    """
+    """Returns which of the pairwise differences, counted from either end, bounds the interval, and
+    its level: LEVEL, or the highest level that is possible."""
     total = comb(one + other, one)
     tail = 0
     rank = 0
@@ -66,9 +68,11 @@ def _rank(one: int, other: int) -> tuple[int, float]:
 
 
 def _rank_sums(one: int, other: int) -> list[int]:
-    """In how many orders of all values U of Mann and Whitney is 0, 1, 2, ..., as far as the middle.
+    """Returns in how many orders of all values the U of Mann and Whitney is 0, 1, 2, ..., up to the
+    middle.
 
-    Coefficients of the Gaussian binomial: the product of (1 - q^(other + i)) / (1 - q^i).
+    These are coefficients of the Gaussian binomial: the product of
+    (1 - q^(other + i)) / (1 - q^i).
     """
     size = one * other // 2 + 1
     ways = [1] + [0] * (size - 1)
@@ -81,16 +85,17 @@ def _rank_sums(one: int, other: int) -> list[int]:
 
 
 def _bootstrap(base: Sequence[int], candidate: Sequence[int], tail: float) -> tuple[int, int]:
-    """What is left of the differences of resampled medians without a `tail` at each end."""
+    """Returns the range of the differences of resampled medians without a `tail` at each end."""
     chances = sorted(
         (after - before, before_chance * after_chance)
         for before, before_chance in _resampled_median(base)
         for after, after_chance in _resampled_median(candidate)
     )
-    return _cut(chances, tail), _cut(chances[::-1], tail)
+    return _quantile(chances, tail), _quantile(chances[::-1], tail)
 
 
-def _cut(chances: list[tuple[int, float]], tail: float) -> int:
+def _quantile(chances: list[tuple[int, float]], tail: float) -> int:
+    """Returns the first value at which the chances add up to more than `tail`."""
     seen = 0.0
     for value, chance in chances:
         seen += chance
@@ -100,21 +105,23 @@ def _cut(chances: list[tuple[int, float]], tail: float) -> int:
 
 
 def _resampled_median(values: Sequence[int]) -> list[tuple[int, float]]:
-    """Each value, and the chance that it is the median of values drawn with replacement."""
+    """Returns each value with the chance that it is the median of values drawn with replacement."""
     return list(zip(sorted(values), _chances(len(values)), strict=True))
 
 
 @lru_cache(maxsize=16)
 def _chances(number: int) -> tuple[float, ...]:
-    """Of each of so many values, by size, to be the median of as many that are drawn from them.
+    """Returns for each of `number` values, in order of size, the chance that it is the median of as
+    many values drawn from them.
 
-    Of an even number one less is drawn, so that the median is one of them; that makes the
-    interval a little wider, not narrower.
+    If the number is even, one value less is drawn, so that the median is one of the values. That
+    makes the interval a little wider, never narrower.
     """
     drawn = number - 1 + number % 2
 
     def at_most(place: int) -> int:
-        """In how many ways more than half of the drawn are among the `place` smallest."""
+        """Returns in how many ways more than half of the drawn values are among the `place`
+        smallest."""
         return sum(
             comb(drawn, many) * place**many * (number - place) ** (drawn - many)
             for many in range(drawn // 2 + 1, drawn + 1)

@@ -1,11 +1,11 @@
-"""Who held the memory at one moment, added up by group."""
+"""Adds up by group what each process held at one moment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from memwatch.model.job import Holder
+from memwatch.model.totals import Holder
 
 
 class Holding(NamedTuple):
@@ -18,7 +18,7 @@ class Holding(NamedTuple):
 
 
 def by_group(holders: Iterable[Holder]) -> list[Holding]:
-    """Returns the groups, largest first."""
+    """Returns what each group held, largest first."""
     sizes: dict[str, list[int]] = {}
     for holder in holders:
         sizes.setdefault(holder.group, []).append(holder.rss)

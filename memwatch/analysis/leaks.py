@@ -1,14 +1,14 @@
-"""Looks for processes that seem to leak: a heuristic, on the resident sizes that were sampled.
+"""Searches for processes that seem to leak: a heuristic, on the resident sizes that were sampled.
 
-Fed with observations as they come or from a recording, with the same result. A process takes 2 KiB
-however long it runs, and nothing once it has ended.
+Observations may come from a running job or from a recording, with the same result. A process takes
+2 KiB, for any length of its run, and nothing once it has ended.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from memwatch.analysis.trend import FEWEST, Lows, steady_growth
+from memwatch.analysis.trend import FEWEST_STRETCHES, Lows, steady_growth
 from memwatch.model.observations import (
     EXITED,
     HAS_RSS,
@@ -25,36 +25,36 @@ from memwatch.model.processes import UNREADABLE
 HOUR = 3_600_000_000_000
 
 FEWEST_SAMPLES = 20
-"""What was sampled less often is not judged: chance may draw a line through a few points."""
+"""A process with fewer samples is not judged: a few points may be on a line by chance."""
 
-SMALLEST_GROWTH = 1 << 20
-"""Bytes. Less is no matter, and Linux counts a process's memory to some 100 KiB only."""
+LEAST_GROWTH = 1 << 20
+"""Bytes. Less does not matter, and Linux counts a process's memory only to some 100 KiB."""
 
 
-class Subject(NamedTuple):
+class GrowingProcess(NamedTuple):
     """The process that grew."""
 
     serial: int
     pid: int
     program: ProgramText
-    """What it ran then."""
+    """The program that it ran meanwhile."""
 
 
 class Leak(NamedTuple):
     """Steady growth of memory that was never given back. Times are nanoseconds since boot."""
 
-    process: Subject | None
-    """None: no single process, but the job's total."""
+    process: GrowingProcess | None
+    """None for the job's total."""
     start: int
-    """From here, after its warm-up,"""
+    """When the warm-up was over, where the straight line begins."""
     end: int
-    """to here."""
+    """Where the straight line ends."""
     low: int
-    """Bytes at the start of the straight line through what it kept."""
+    """Bytes at the start of the straight line through what was kept."""
     high: int
-    """At its end."""
+    """Bytes at the end of that line."""
     fit: float
-    """The part of the variation that this line explains, 1 at most."""
+    """The part of the variation that the line explains, 1 at most."""
 
     @property
     def rate(self) -> float:
@@ -63,25 +63,27 @@ class Leak(NamedTuple):
 
     @property
     def growth(self) -> float:
-        """In parts of what it kept at the start: 0.5 is 50 %."""
+        """Growth as a part of what was kept at the start: 0.5 is 50 %."""
         return (self.high - self.low) / self.low
 
 
 class Leaks(NamedTuple):
-    """What was looked for, and found."""
+    """The result of a search."""
 
     min_growth: float
+    """Growth that was asked for, as a part of what was kept at the start."""
     min_duration: int
+    """Time that a process had to run one program to be judged, in nanoseconds."""
     judged: int
-    """Processes that ran so long, one program without a break, and were sampled often enough."""
+    """Number of processes that ran one program for that long and had enough samples."""
     total_judged: bool
-    """So was the job's total. It is only judged when no process was found."""
+    """Whether the job's total was judged, which is done only when no process was found."""
     found: tuple[Leak, ...]
-    """The fastest first."""
+    """The leaks, fastest first."""
 
 
-class _Watched:
-    """A live process."""
+class _LiveProcess:
+    """A live process, and the least that its program held over time."""
 
     __slots__ = ("lows", "pid", "text", "ticks", "valid")
 
@@ -91,16 +93,18 @@ class _Watched:
         self.valid = 0
         self.lows: Lows | None = None
         self.ticks = 0
-        """How many there had been when its program was first sampled."""
+        """How many ticks there had been when its program was first sampled."""
 
 
 class LeakSearch:
+    """Searches for leaks in the observations of a job."""
+
     def __init__(self, min_growth: float, min_duration: int) -> None:
-        """`min_growth` is in parts (0.5 is 50 %), `min_duration` in nanoseconds."""
+        """`min_growth` is a part (0.5 is 50 %), `min_duration` is in nanoseconds."""
         self._min_growth = min_growth
         self._min_duration = min_duration
-        self._width = max(1, min_duration // FEWEST)
-        self._live: dict[int, _Watched] = {}
+        self._width = max(1, min_duration // FEWEST_STRETCHES)
+        self._live: dict[int, _LiveProcess] = {}
         self._total: Lows | None = None
         self._ticks = 0
         self._last_tick = 0
@@ -108,6 +112,7 @@ class LeakSearch:
         self._found: list[Leak] = []
 
     def apply(self, batch: Batch) -> None:
+        """Adds the observations of a batch."""
         live = self._live
         for time, serial, value, second, kind, valid, pid, _ppid in batch.records:
             if kind == MEMORY:
@@ -116,7 +121,7 @@ class LeakSearch:
             elif kind == TICK:
                 self._ticks += 1
                 self._last_tick = time
-                # It is 0 before the first process is seen, and when all have ended.
+                # The total is 0 before the first process is seen, and when all have ended.
                 if value and self._total:
                     self._total.add(time, value)
                 elif value:
@@ -124,57 +129,59 @@ class LeakSearch:
             elif kind == IMAGE:
                 if second:
                     self._program(serial, pid, batch.text[value : value + second], valid)
-            elif kind == EXITED and (watched := live.pop(serial, None)):
-                self._judge(serial, watched)
+            elif kind == EXITED and (process := live.pop(serial, None)):
+                self._end_program(serial, process)
 
     def finish(self) -> Leaks:
-        """The job is over."""
-        for serial, watched in self._live.items():
-            self._judge(serial, watched)
+        """Returns the result, when the job is over."""
+        for serial, process in self._live.items():
+            self._end_program(serial, process)
         self._live.clear()
         total_judged = False
         if self._total and not self._found:
-            total_judged = self._look_at(self._total, self._ticks, None)
+            total_judged = self._judge(self._total, self._ticks, None)
         found = tuple(sorted(self._found, key=lambda leak: -leak.rate))
         return Leaks(self._min_growth, self._min_duration, self._judged, total_judged, found)
 
     def _memory(self, serial: int, pid: int, time: int, value: int) -> None:
-        watched = self._live.get(serial)
-        if watched is None:
-            watched = self._live[serial] = _Watched(pid)
+        process = self._process(serial, pid)
         if not value:  # it has given up all memory, and is about to end
-            self._judge(serial, watched)
-        elif watched.lows:
-            watched.lows.add(time, value)
+            self._end_program(serial, process)
+        elif process.lows:
+            process.lows.add(time, value)
         else:
-            watched.lows = Lows(time, value, self._width)
-            watched.ticks = self._ticks
+            process.lows = Lows(time, value, self._width)
+            process.ticks = self._ticks
 
     def _program(self, serial: int, pid: int, text: bytes, valid: int) -> None:
-        watched = self._live.get(serial)
-        if watched is None:
-            watched = self._live[serial] = _Watched(pid)
+        process = self._process(serial, pid)
         if not valid & SAME_IMAGE:
-            self._judge(serial, watched)
-        watched.text = text
-        watched.valid = valid
+            self._end_program(serial, process)
+        process.text = text
+        process.valid = valid
 
-    def _judge(self, serial: int, watched: _Watched) -> None:
-        """Its program has ended."""
-        lows, watched.lows = watched.lows, None
+    def _process(self, serial: int, pid: int) -> _LiveProcess:
+        process = self._live.get(serial)
+        if process is None:
+            process = self._live[serial] = _LiveProcess(pid)
+        return process
+
+    def _end_program(self, serial: int, process: _LiveProcess) -> None:
+        """Judges the program that has ended."""
+        lows, process.lows = process.lows, None
         if not lows or self._last_tick - lows.start < self._min_duration:
             return
-        program = decode_program(watched.text, watched.valid) if watched.text else UNREADABLE
-        process = Subject(serial, watched.pid, program)
-        self._judged += self._look_at(lows, self._ticks - watched.ticks, process)
+        program = decode_program(process.text, process.valid) if process.text else UNREADABLE
+        growing = GrowingProcess(serial, process.pid, program)
+        self._judged += self._judge(lows, self._ticks - process.ticks, growing)
 
-    def _look_at(self, lows: Lows, samples: int, process: Subject | None) -> bool:
-        """Whether it could be judged."""
+    def _judge(self, lows: Lows, samples: int, process: GrowingProcess | None) -> bool:
+        """Notes a leak if there is steady growth. Returns whether that could be judged."""
         if self._last_tick - lows.start < self._min_duration or samples < FEWEST_SAMPLES:
             return False
         lows.hold(self._last_tick)
         trend = steady_growth(lows.values, self._min_growth)
-        if trend and trend.high - trend.low >= SMALLEST_GROWTH:
+        if trend and trend.high - trend.low >= LEAST_GROWTH:
             start, end = (lows.start + place * lows.width for place in (trend.first, trend.last))
             low, high = round(trend.low), round(trend.high)
             self._found.append(Leak(process, start, end, low, high, trend.fit))

@@ -1,4 +1,4 @@
-"""What a job would need with another number of slots: its recorded tasks, replayed."""
+"""Forecasts what a job would need with another number of slots, by a replay of its tasks."""
 
 from __future__ import annotations
 
@@ -12,38 +12,44 @@ from typing import NamedTuple
 from memwatch.analysis.workload import Workload
 
 MARGIN = 0.1
-"""Part of the memory that a plan leaves free: for what is not in the recording, such as the page
-cache, other programs, and a band that is too narrow."""
+"""Part of the memory that a plan leaves free, for what is not in the recording: the page cache,
+other programs, and the error of a band that is too narrow."""
 
 BAND = 0.95
+"""Part of the replays whose peak is within the band of a forecast."""
+
 MOST_ORDERS = 300
 FEWEST_ORDERS = 20
 
 # Changes of memory to replay for one band: about a second. FEWEST_ORDERS may take more.
 EFFORT = 600_000
 
-# The same orders each time.
+# A fixed seed, so that the orders are the same each time.
 SEED = 1
 
 MOST_WORKERS = 256
-"""How many workers that run side by side are tried, to find the most that fit."""
+"""Highest number of workers, running side by side, that is tried to find the most that fit."""
 
 
 class Forecast(NamedTuple):
+    """What the job is expected to need with one number of slots."""
+
     jobs: int
     peak: int
-    """Expected, in bytes: with the recorded order."""
+    """Expected peak with the recorded order of tasks, in bytes."""
     low: int
+    """Lower end of the band that holds `peak` and the part BAND of the peaks in random orders."""
     high: int
-    """Where BAND of the random orders end up, and `peak`, too."""
+    """Upper end of that band."""
     orders: int
+    """Number of random orders that were replayed."""
     duration: int | None
-    """Nanoseconds, expected; None for workers of a pool: how they would share the work is not in
-    a recording."""
+    """Expected time in nanoseconds; None for workers of a pool, because a recording does not show
+    how they would share the work."""
 
 
 class Plan:
-    """Replays a workload. Remembers what it has found."""
+    """Forecasts from the replay of a workload. It keeps the forecasts that it has made."""
 
     def __init__(self, work: Workload) -> None:
         self._work = work
@@ -57,22 +63,23 @@ class Plan:
         self._orders = max(FEWEST_ORDERS, min(MOST_ORDERS, EFFORT // max(effort, 1)))
 
     def forecast(self, jobs: int) -> Forecast:
-        """With so many slots, or so many workers side by side."""
+        """Returns the forecast for a number of slots, or of workers side by side."""
         if jobs not in self._forecasts:
             self._forecasts[jobs] = self._forecast(jobs)
         return self._forecasts[jobs]
 
     def most_jobs(self) -> int:
-        """More than so many are not tried, or change nothing."""
+        """Returns the highest number of jobs that is tried: more would make no difference, or take
+        too long."""
         return MOST_WORKERS if self._work.side_by_side else len(self._work.tasks)
 
     def fits(self, jobs: int, memory: int) -> bool:
-        """With MARGIN of the memory left free, at the upper end of the band."""
+        """Returns whether the upper end of the band leaves MARGIN of the memory free."""
         size = (1 - MARGIN) * memory
         return self._at_most(jobs) <= size or self.forecast(jobs).high <= size
 
     def most_that_fit(self, memory: int) -> int:
-        """The largest number of jobs that fits; 0 when not even one does."""
+        """Returns the largest number of jobs that fits; 0 when not even one does."""
         low, high = 0, 1
         while high < self.most_jobs() and self.fits(high, memory):
             low, high = high, min(2 * high, self.most_jobs())
@@ -87,49 +94,55 @@ class Plan:
         return low
 
     def _at_most(self, jobs: int) -> int:
-        """Were the largest to reach their peaks together: more than that is not possible."""
+        """Returns an upper bound: the largest tasks reach their peaks at the same time."""
         work = self._work
         peaks = sorted((task.peak for task in work.tasks), reverse=True)
         if work.side_by_side and jobs > len(peaks):
-            # Then each is drawn anew, and all may be the largest.
+            # Workers are then drawn with replacement, and all may be the largest.
             peaks = peaks[:1] * jobs
         return sum(peaks[:jobs]) + max(work.rest.sizes, default=0)
 
     def _forecast(self, jobs: int) -> Forecast:
-        work = self._work
         pick = random.Random(SEED)
-        number = len(work.tasks)
+        number = len(self._work.tasks)
         orders = self._orders
         duration = None
-        if work.side_by_side:
+        if self._work.side_by_side:
             peak = self._side_by_side([each % number for each in range(jobs)])
             peaks = [self._side_by_side(self._draw(pick, jobs)) for _ in range(orders)]
         else:
             starts = self._starts(range(number), jobs)
             peak = self._peak(range(number), starts)
-            last = max(start + task.length for start, task in zip(starts, work.tasks, strict=True))
-            busy_until = max(task.begin + task.length for task in work.tasks)
-            before, after = work.tasks[0].begin - work.begin, work.end - busy_until
-            duration = before + last + max(after, 0)
+            duration = self._duration(starts)
             peaks = [self._replay(self._shuffled(pick), jobs) for _ in range(orders)]
         peaks.sort()
         aside = round((1 - BAND) / 2 * (orders - 1))
         low, high = min(peaks[aside], peak), max(peaks[-1 - aside], peak)
         return Forecast(jobs, peak, low, high, orders, duration)
 
+    def _duration(self, starts: Sequence[int]) -> int:
+        """Returns the time of the whole job, whose tasks start at these times in their order."""
+        work = self._work
+        last = max(start + task.length for start, task in zip(starts, work.tasks, strict=True))
+        busy_until = max(task.begin + task.length for task in work.tasks)
+        before, after = work.tasks[0].begin - work.begin, work.end - busy_until
+        return before + last + max(after, 0)
+
     def _replay(self, order: Sequence[int], jobs: int) -> int:
+        """Returns the peak with the tasks in this order."""
         return self._peak(order, self._starts(order, jobs))
 
     def _shuffled(self, pick: random.Random) -> list[int]:
-        """Tasks that waited stay behind those that they may have waited for."""
+        """Returns a random order, in which a task that waited stays behind those for which it may
+        have waited."""
         order: list[int] = []
         for stretch in self._stretches:
             order += pick.sample(stretch, len(stretch))
         return order
 
     def _starts(self, order: Sequence[int], jobs: int) -> list[int]:
-        """When each task begins: in this order, as soon as a slot is free. Nanoseconds from the
-        first begin."""
+        """Returns when each task begins: in this order, as soon as a slot is free. Times are
+        nanoseconds from the first begin."""
         work = self._work
         starts = []
         slots = [(-work.delay, -1)] * min(jobs, len(order))
@@ -148,6 +161,7 @@ class Plan:
         return starts
 
     def _peak(self, order: Sequence[int], starts: Sequence[int]) -> int:
+        """Returns the peak with the tasks started at these times."""
         times, changes = [*starts], [*self._levels]
         for start, number in zip(starts, order, strict=True):
             times.extend(map(start.__add__, self._work.tasks[number].memory.times))
@@ -155,14 +169,15 @@ class Plan:
         return self._highest(times, changes)
 
     def _highest(self, times: Sequence[int], changes: Sequence[int]) -> int:
-        """The highest sum of tasks, each from its start on, and the rest."""
-        # Of those at one time what becomes less comes first: then the last is the sum.
+        """Returns the highest sum of all changes, and at least what the rest held alone."""
+        # Changes at the same time are ordered from the most negative, so that no partial sum is
+        # higher than the sum before or after them.
         ordered = sorted(zip(times, changes, strict=True))
         return max((self._work.rest_alone, *accumulate(change for _, change in ordered)))
 
     def _rest_during(self) -> list[int]:
-        """The most that the rest held in the recording from each begin to the next, while any
-        task ran."""
+        """Returns the most that the rest held in the recording from each begin to the next, while
+        any task ran."""
         tasks = self._work.tasks
         levels = []
         busy = 0
@@ -172,16 +187,16 @@ class Plan:
             levels.append(self._work.rest.most(task.begin, max(until, task.begin + 1)))
         return levels
 
-    # Workers side by side: all as they were recorded, some of them more than once
-
     def _draw(self, pick: random.Random, jobs: int) -> list[int]:
+        """Returns random workers, with repetitions if more are wanted than were recorded."""
         numbers = range(len(self._work.tasks))
         return pick.sample(numbers, jobs) if jobs <= len(numbers) else pick.choices(numbers, k=jobs)
 
     def _side_by_side(self, workers: Sequence[int]) -> int:
+        """Returns the peak with these workers, each at its recorded time."""
         work = self._work
         times, changes = [*work.rest.times], _differences(work.rest.sizes)
-        # Copies of a worker do the same at the same time: thousands take no longer than one.
+        # Copies of a worker change at the same times, so thousands take no longer than one.
         for number, copies in Counter(workers).items():
             task = work.tasks[number]
             times.extend(map(task.begin.__add__, task.memory.times))
@@ -190,5 +205,5 @@ class Plan:
 
 
 def _differences(sizes: Sequence[int]) -> list[int]:
-    """Of each from the one before; of the first, from 0."""
+    """Returns the difference of each size from the one before; for the first, from 0."""
     return [size - before for before, size in pairwise((0, *sizes))]

@@ -1,4 +1,4 @@
-"""One command, run several times: the figures of each run, and how they spread."""
+"""The figures of a command that was run several times, and their spread."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ from memwatch.model.profile import Profile
 
 
 class RepeatedRun(NamedTuple):
-    """Sizes are bytes; None is unknown."""
+    """The figures of one run. Sizes are bytes; None means unknown."""
 
     number: int
     exit_code: int
-    """As memwatch itself gives it for such a run."""
+    """The exit code that memwatch itself gives for such a run."""
     total_rss: int | None
-    """What the job held at least, at some time: Profile.total_rss."""
+    """Profile.total_rss."""
     total_pss: int | None
-    """Profile.total_pss."""
+    """Profile.total_pss, where it can be compared."""
     largest: int | None
-    """The peak of the largest process."""
+    """The highest peak of a single process."""
     processes: int
     duration: float
     """Seconds."""
     is_exact: bool
-    """All peaks of single processes are exact."""
+    """Whether the peaks of all processes are exact."""
     recording: str | None
-    """Its path."""
+    """Path of the recording; None when none was asked for."""
 
 
 class Spread(NamedTuple):
+    """How one figure differs from run to run."""
+
     median: float
     least: float
     most: float
     known: int
-    """In how many runs it is known."""
+    """Number of runs in which the figure is known."""
 
     @property
-    def apart(self) -> float | None:
-        """From least to most, as a part of the median."""
+    def relative(self) -> float | None:
+        """The range from least to most, as a part of the median; None where the median is 0."""
         return (self.most - self.least) / self.median if self.median else None
 
 
 def run_of(number: int, profile: Profile, exit_code: int, recording: str | None) -> RepeatedRun:
+    """Returns the figures of a run."""
     return RepeatedRun(
         number,
         exit_code,
@@ -60,38 +63,43 @@ def run_of(number: int, profile: Profile, exit_code: int, recording: str | None)
 
 @dataclass(frozen=True, slots=True)
 class Series:
+    """All runs of one command."""
+
     command: tuple[str, ...]
     interval: int
     """Nanoseconds from tick to tick, as asked for."""
     wanted: int
+    """Number of runs that were asked for."""
     runs: tuple[RepeatedRun, ...]
-    """Those that were made, in their order."""
+    """The runs that were made, in order."""
     signal: int
-    """What ended the series, and its last run with it; 0: nothing did."""
+    """The signal that ended the series, and its last run with it; 0 when none did."""
     left_behind: tuple[int, ...]
-    """Numbers of the runs of which processes were still there when the next one began. What those
-    do may be in later runs."""
+    """Numbers of the runs that left processes behind when the next run began. The figures of later
+    runs may contain what those processes do."""
 
     @property
     def counted(self) -> tuple[RepeatedRun, ...]:
-        """Those that came to a good end. One that failed or was ended may not have done all."""
-        whole = self.runs[:-1] if self.signal else self.runs
-        return tuple(run for run in whole if run.exit_code == 0)
+        """The runs that succeeded. A run that failed or was ended may not have done all its
+        work."""
+        complete = self.runs[:-1] if self.signal else self.runs
+        return tuple(run for run in complete if run.exit_code == 0)
 
     @property
     def failed(self) -> RepeatedRun | None:
-        """With it the series ended."""
+        """The run that failed, which ended the series; None when none failed."""
         return next((run for run in self.runs if run.exit_code != 0), None)
 
     @property
     def exit_code(self) -> int:
-        """Of the run that failed; 128 + N where signal N ended the series and no run failed."""
+        """The exit code of the run that failed; 128 + N where signal N ended the series and no run
+        failed; 0 otherwise."""
         if self.failed:
             return self.failed.exit_code
         return 128 + self.signal if self.signal else 0
 
     def spread(self, read: Callable[[RepeatedRun], float | None]) -> Spread | None:
-        """Over the runs that count; None when none of them knows."""
+        """Returns the spread of a figure over the runs that count; None when no run knows it."""
         values = [value for run in self.counted if (value := read(run)) is not None]
         if not values:
             return None

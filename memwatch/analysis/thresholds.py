@@ -1,4 +1,4 @@
-"""How much more memory is too much: "5%", "50M", and for one group "rustc=10%"."""
+"""Thresholds: how much more memory is allowed: "5%", "50M", and for one group "rustc=10%"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PERCENT = re.compile(r"(\d{1,6}(?:\.\d*)?|\.\d+)\s*%", re.ASCII)
 
 
 class Threshold(NamedTuple):
-    """What is allowed. Where both are set, the larger of the two is."""
+    """The allowed change. Where both parts are set, the larger one counts."""
 
     relative: float | None = None
     """Part of the base: 0.05 for 5 %."""
@@ -21,15 +21,15 @@ class Threshold(NamedTuple):
     """Bytes."""
 
     def allowed(self, base: int) -> float:
-        """The largest change of `base` that does not count. Both in bytes."""
+        """Returns the largest change of `base` that is allowed, both in bytes."""
         return max((self.relative or 0) * base, self.absolute or 0)
 
     def is_exceeded(self, base: int, difference: int) -> bool:
-        """Whether it counts, as an increase or as a decrease, that `base` changed so much."""
+        """Returns whether a change of `base`, up or down, is larger than allowed."""
         return abs(difference) > self.allowed(base)
 
     def __str__(self) -> str:
-        """As "5 %", "50.0 MiB" or "5 %, at least 1.0 MiB"."""
+        """Returns "5 %", "50.0 MiB" or "5 %, at least 1.0 MiB"."""
         parts = []
         if self.relative is not None:
             parts.append(f"{self.relative * 100:.6g} %")
@@ -39,29 +39,32 @@ class Threshold(NamedTuple):
 
 
 DEFAULT = Threshold(0.05, 1 << 20)
-"""The second part because small jobs differ by some 100 KiB from run to run, of which 5 % is
-nothing: where libraries lie in memory, how the kernel counts."""
+"""It has an absolute part because the memory of any job differs by some 100 KiB from run to run
+(where libraries lie in memory, how the kernel counts). That can be over 5 % of a small job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
+    """The threshold of each quantity of a comparison."""
+
     default: Threshold = DEFAULT
     groups: Mapping[str, Threshold] = field(default_factory=dict)
-    """For groups that have one of their own, by name."""
+    """Thresholds of single groups, by name."""
 
     def of_group(self, name: str) -> Threshold:
+        """Returns the threshold of a group."""
         return self.groups.get(name, self.default)
 
 
 def parse_threshold(text: str) -> Threshold:
-    """From "5%", "0.5 %" or a size as units.parse_size() takes it. Raises ValueError."""
+    """Parses "5%", "0.5 %" or a size as units.parse_size() takes it. Raises ValueError."""
     if match := _PERCENT.fullmatch(text.strip()):
         return Threshold(relative=float(match[1]) / 100)
     return Threshold(absolute=parse_size(text))
 
 
 def parse_thresholds(texts: Iterable[str]) -> Thresholds:
-    """From "5%" for all that has none of its own, and "NAME=5%" for a group.
+    """Parses "5%", the default threshold, and "NAME=5%", the threshold of a group.
 
     Raises ValueError with the reason and the remedy.
     """
@@ -72,14 +75,14 @@ def parse_thresholds(texts: Iterable[str]) -> Thresholds:
             threshold = parse_threshold(value)
         except ValueError:
             raise ValueError(
-                f"{text!r} is no threshold: write 5%, 50M, or for one group rustc=10%"
+                f"{text!r} is not a threshold: give 5%, 50M, or for one group rustc=10%"
             ) from None
         if equals and not name:
-            raise ValueError(f"{text!r} names no group: write 5% or, for one group, rustc=10%")
+            raise ValueError(f"{text!r} names no group: give 5% or, for one group, rustc=10%")
         key = name if equals else None
         if key in found:
-            what = f"the threshold of {name!r}" if equals else "the threshold for all"
-            raise ValueError(f"{text!r}: {what} is there already: give one")
+            subject = f"for {name!r}" if equals else "for everything"
+            raise ValueError(f"{text!r} is a second threshold {subject}: give only one")
         found[key] = threshold
     groups = {name: each for name, each in found.items() if name is not None}
     return Thresholds(found.get(None, DEFAULT), groups)

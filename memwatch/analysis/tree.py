@@ -1,4 +1,4 @@
-"""The process tree: what each process held, and with all below it; alike siblings folded."""
+"""Builds the process tree of a report, in which siblings that are alike share one line."""
 
 from __future__ import annotations
 
@@ -8,122 +8,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from memwatch.model.observations import EXITED, HAS_PARENT, HAS_RSS, MEMORY, STARTED, TICK, Batch
-from memwatch.model.processes import UNKNOWN, Process
-
-# Serial numbers are given one by one; in a damaged recording one could name any amount of memory.
-_FAR = 1 << 20
-
-
-class Subtrees:
-    """What each process held at one time together with all below it: the highest of all ticks.
-
-    32 bytes a process. A tick takes time in proportion to the processes that changed and those
-    above them, however deep.
-    """
-
-    def __init__(self) -> None:
-        # By serial number; of 0 there is none.
-        self._parents = array("q", (0,))
-        self._own = array("q", (0,))
-        self._sums = array("q", (0,))
-        self._changes: dict[int, int] = {}
-        self._peaks = array("q", (0,))
-        self._has_younger_parents = False
-
-    def peak(self, serial: int) -> int:
-        """Bytes; 0 where nothing was seen."""
-        return self._peaks[serial] if serial < len(self._peaks) else 0
-
-    def apply(self, batch: Batch) -> None:
-        for _time, serial, value, _second, kind, valid, _pid, _ppid in batch.records:
-            if kind == MEMORY:
-                if valid & HAS_RSS:
-                    self._hold(serial, value)
-            elif kind == TICK:
-                self._tick()
-            elif kind == STARTED:
-                self._started(serial, value if valid & HAS_PARENT else 0)
-            elif kind == EXITED:
-                self._hold(serial, 0)
-
-    def _hold(self, serial: int, rss: int) -> None:
-        change = rss - self._own[serial]
-        if change:
-            self._own[serial] = rss
-            self._changes[serial] = self._changes.get(serial, 0) + change
-
-    def _started(self, serial: int, parent: int) -> None:
-        missing = max(serial, parent) + 1 - len(self._parents)
-        if missing > _FAR or serial <= 0 or parent < 0:
-            raise IndexError(f"no serial numbers: {serial}, {parent}")
-        if missing > 0:
-            for column in (self._parents, self._own, self._sums, self._peaks):
-                column.extend(array("q", bytes(8 * missing)))
-        if not parent or self._parents[serial] or self._is_above(serial, parent):
-            return
-        # Who the parent is may be heard of when there is something to add to it.
-        self._parents[serial] = parent
-        self._has_younger_parents |= parent > serial
-        held = self._sums[serial]
-        if held:
-            self._changes[parent] = self._changes.get(parent, 0) + held
-
-    def _is_above(self, serial: int, other: int) -> bool:
-        """Whether `other` is itself below; never so where all parents are older."""
-        if not self._has_younger_parents and other < serial:
-            return False
-        while other and other != serial:
-            other = self._parents[other]
-        return other == serial
-
-    def _tick(self) -> None:
-        for serial in self._spread():
-            self._peaks[serial] = max(self._peaks[serial], self._sums[serial])
-
-    def _spread(self) -> set[int]:
-        """Adds what has changed to the sums of all above. Returns the processes concerned."""
-        changes = self._changes
-        # Children mostly have higher numbers than their parents: so each sum changes once.
-        waiting = [-serial for serial in changes]
-        heapq.heapify(waiting)
-        concerned = set()
-        while waiting:
-            serial = -heapq.heappop(waiting)
-            change = changes.pop(serial, 0)
-            if not change:
-                continue
-            concerned.add(serial)
-            self._sums[serial] += change
-            parent = self._parents[serial]
-            if parent:
-                if parent not in changes:
-                    heapq.heappush(waiting, -parent)
-                changes[parent] = changes.get(parent, 0) + change
-        return concerned
+from memwatch.analysis.subtrees import Subtrees
+from memwatch.model.processes import Process
 
 
 @dataclass(slots=True)
 class Branch:
-    """A line of the tree: a process, or siblings that are alike, with all below them."""
+    """A line of the tree: a process, or siblings that are alike, with all processes below them."""
 
     members: list[int]
-    """Their places in the list of processes."""
+    """The places of these processes in the list of all."""
     programs: tuple[str, ...]
-    """What each of them ran, one after the other."""
+    """What each member ran, one program after the other."""
     own: int | None
-    """Highest peak of one of them, in bytes; None: unknown."""
+    """Highest peak of a single member, in bytes; None when unknown."""
     sum_of_peaks: int
-    """Of themselves, without what is below."""
+    """Sum of the peaks of the members, without the processes below them."""
     subtree: int | None
-    """Highest peak at one time of one of them with all below it; a sum of peaks, of all of them
-    and all below, where there were no samples to add up. None: unknown."""
+    """Highest sum at one time of a member and all processes below it. Where there were no samples
+    to add up, it is the sum of the peaks of all members and all processes below them. None when
+    unknown."""
     below: int
-    """Processes below them."""
+    """Number of processes below the members."""
     children: list[Branch] = field(default_factory=list)
-    """The highest subtree first."""
+    """The lines below, highest subtree first."""
     hidden: int = 0
-    """Processes of further children, and of those below them, for which there was no room."""
+    """Number of processes in further children, and below them, for which there was no room."""
 
 
 def grow(
@@ -133,15 +43,16 @@ def grow(
     shows: Callable[[Process], bool] | None = None,
     most: int | None = None,
 ) -> Branch:
-    """A branch without members that holds the roots as children.
+    """Returns a branch without members, which has the roots as children.
 
-    There are `most` lines at most: those of the largest subtrees. `shows` leaves out processes
-    that have nothing to show below them either; figures cover all. Siblings are folded that ran
-    the same programs and have the same below them, whatever memory they took.
+    It has at most `most` lines: those of the largest subtrees. `shows` decides which processes are
+    shown; one above a shown process is shown as well, and the figures cover all processes. Siblings
+    share a line if they ran the same programs and have the same below them, whatever memory they
+    took.
     """
     forest = _Forest(processes, subtrees, shows)
     top = Branch([], (), None, 0, None, len(forest.order))
-    number = count()  # so that equals keep their order
+    number = count()  # keeps the order of branches of the same size
     waiting: list[tuple[int, int, Branch, Branch]] = []
 
     def wait(parent: Branch, branches: Iterator[Branch]) -> None:
@@ -161,14 +72,13 @@ def grow(
 
 
 def program_names(process: Process) -> tuple[str, ...]:
-    """What it ran, one after the other; not what it was forked as, unless that is all."""
-    names = [program.text.name for program in process.programs if not program.inherited]
-    names = names or [process.command]
+    """Returns the names of the programs that a process executed, without immediate repetitions."""
+    names = [program.text.name for program in process.own_programs]
     return tuple(name for place, name in enumerate(names) if not place or name != names[place - 1])
 
 
 class _Forest:
-    """Columns of numbers, for there may be half a million processes."""
+    """All processes with their children, as columns of numbers: there may be half a million."""
 
     def __init__(
         self,
@@ -180,7 +90,7 @@ class _Forest:
         names: dict[tuple[str, ...], int] = {}
         self.name = array("q")
         self.own = array("q")
-        """Peaks; -1 where unknown."""
+        """Peaks in bytes; -1 where unknown."""
         self.subtree = array("q")
         self.serial = array("q")
         self._parent = array("q")
@@ -188,7 +98,7 @@ class _Forest:
         for process in processes:
             peak = process.peak
             self.name.append(names.setdefault(program_names(process), len(names)))
-            self.own.append(-1 if peak.source == UNKNOWN else peak.rss)
+            self.own.append(peak.rss if peak.known else -1)
             self.subtree.append(subtrees.peak(process.serial) if subtrees else 0)
             self.serial.append(process.serial)
             self._parent.append(process.parent or 0)
@@ -201,6 +111,7 @@ class _Forest:
         self._add_up()
 
     def _related(self) -> tuple[list[int], dict[int, list[int]]]:
+        """Returns the places of the roots, and the places of the children of each process."""
         places = {serial: place for place, serial in enumerate(self.serial)}
         roots: list[int] = []
         children: dict[int, list[int]] = {}
@@ -211,7 +122,8 @@ class _Forest:
         return roots, children
 
     def _from_the_top(self) -> array[int]:
-        """Parents before their children. Not by recursion: shells can be nested ever so deep."""
+        """Returns all places, parents before their children. It does not recurse, because shells
+        can be nested to any depth."""
         order = array("q")
         todo = list(self.roots)
         while todo:
@@ -221,6 +133,7 @@ class _Forest:
         return order
 
     def _add_up(self) -> None:
+        """Computes what is below each process, and which processes are alike (`shape`)."""
         shapes: dict[tuple[int, ...], int] = {}
         for place in reversed(self.order):
             below = self.children.get(place, [])
@@ -243,10 +156,12 @@ class _Forest:
         self.roots = [place for place in self.roots if self._is_shown[place]]
 
     def fold_below(self, members: Sequence[int]) -> Iterator[Branch]:
+        """Yields the lines of the children of some processes."""
         below = [each for place in members for each in self.children.get(place, ())]
         return self.fold(below)
 
     def fold(self, siblings: Sequence[int]) -> Iterator[Branch]:
+        """Yields one line for the siblings of each shape."""
         alike: dict[int, list[int]] = {}
         for place in siblings:
             alike.setdefault(self.shape[place], []).append(place)

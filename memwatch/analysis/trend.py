@@ -1,8 +1,8 @@
-"""Whether a series only ever grows, and how fast: the arithmetic of the leak check.
+"""Finds steady growth in a series of sizes: the arithmetic of the leak check.
 
-What a process frees and takes again, as a garbage collector or a cache does, says nothing of a
-leak. So what is looked at is not what it held, but what it *kept*: at each time, the least that it
-held from then on.
+Memory that a process frees and takes again, as a garbage collector or a cache does, is no sign of a
+leak. So the check does not use what the process held, but what it *kept*: at each time, the least
+that it held from then on.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from itertools import pairwise, zip_longest
 from statistics import fmean, median
 from typing import NamedTuple
 
-FEWEST = 64
+FEWEST_STRETCHES = 64
 """Stretches that a series of the shortest time of interest has."""
 
-MOST = 4 * FEWEST
+MOST_STRETCHES = 4 * FEWEST_STRETCHES
 
-# Of the whole time: programs fill their tables first, and free memory last. What is kept at one
-# time is known only later, so the end of the rest is looked at, but not judged.
+# Parts of the whole time. Programs fill their tables first, and free memory last. What is kept at
+# one time is known only later, so what follows JUDGED_TO, up to SEEN_TO, is used for that alone.
 WARM_UP = 0.15
 JUDGED_TO = 0.9
 SEEN_TO = 0.95
 
-# What tells steady growth from all else, see steady_growth(). Chosen so that of a thousand series
-# of each kind in tests/leak_series.py nearly none is judged wrong.
+# What separates steady growth from everything else, see steady_growth(). Chosen so that of a
+# thousand series of each kind in benchmarks/leak_check.py nearly none is judged wrong.
 PARTS = 16
 LARGEST_PART = 0.3
 SMALLEST_QUARTER = 0.06
@@ -34,10 +34,10 @@ WORST_FIT = 0.9
 
 
 class Lows:
-    """The least of a value in each of many stretches of time, which all have the same length.
+    """The lowest size in each of many stretches of time, which all have the same length.
 
-    However long it goes on, there are no more than MOST: then each two become one. The first
-    stretches are of `width`, in the units of the times.
+    At first a stretch has the length `width`, in the unit of the times. When there would be more
+    than MOST_STRETCHES, each two become one of twice the length.
     """
 
     __slots__ = ("_held", "start", "values", "width")
@@ -49,16 +49,16 @@ class Lows:
         self._held = value
 
     def add(self, time: int, value: int) -> None:
-        """It is `value` from now on."""
+        """Notes that the size is `value` from now on."""
         self.hold(time)
         self.values[-1] = min(self.values[-1], value)
         self._held = value
 
     def hold(self, time: int) -> None:
-        """It is until now what it was."""
+        """Notes that the size has not changed until now."""
         place = (time - self.start) // self.width
-        while place >= MOST:
-            # The last of an odd number goes on being filled.
+        while place >= MOST_STRETCHES:
+            # If the number is odd, the last stretch is not full yet.
             pairs = zip_longest(self.values[::2], self.values[1::2], fillvalue=self._held)
             self.values = array("q", map(min, pairs))
             self.width *= 2
@@ -69,26 +69,27 @@ class Lows:
 
 
 class Trend(NamedTuple):
-    """Steady growth: the straight line of Theil and Sen through it."""
+    """Steady growth, as the straight line of Theil and Sen through the series."""
 
     first: int
     """The place in the series at which the line begins."""
     last: int
+    """The place at which it ends."""
     low: float
     """The line's value at the first place."""
     high: float
-    """At the last."""
+    """The line's value at the last place."""
     fit: float
     """The part of the variation that the line explains, 1 at most."""
 
 
 def steady_growth(lows: Sequence[int], least: float) -> Trend | None:
-    """The trend of a series that keeps more and more: `least` of what it kept at first (0.5 is
-    50 %), or more than that. None when it does not, or not steadily, which is when
+    """Returns the trend of a series that grows steadily, by the part `least` of what was kept at
+    first (0.5 is 50 %) or more; None when it does not. Growth is not steady when
 
-    - a quarter of the time has next to no part in the growth: a plateau,
-    - the later half has much less of it than the first: a cache that fills,
-    - a short time has much of it: one step, or a few.
+    - a quarter of the time contributes next to nothing: a plateau,
+    - the later half contributes much less than the first: a cache that fills,
+    - a short time contributes much: one step, or a few.
     """
     first = round(len(lows) * WARM_UP)
     last = round(len(lows) * JUDGED_TO) - 1
@@ -114,7 +115,7 @@ def steady_growth(lows: Sequence[int], least: float) -> Trend | None:
 
 
 def least_from_then_on(values: Sequence[int]) -> array[int]:
-    """Of each value and all that follow it, the least."""
+    """Returns for each value the least of it and all values that follow."""
     kept = array("q", values)
     for place in range(len(kept) - 2, -1, -1):
         kept[place] = min(kept[place], kept[place + 1])
@@ -122,10 +123,10 @@ def least_from_then_on(values: Sequence[int]) -> array[int]:
 
 
 def theil_sen(values: Sequence[float]) -> tuple[float, float]:
-    """Slope, and value at the first place, of the line through evenly spaced values.
+    """Returns the slope of the line through evenly spaced values, and its value at the first place.
 
-    The slope is the median of those between all pairs of points, so that 29 % of the points may be
-    anything and do not carry it away (Sen 1968, doi:10.1080/01621459.1968.10480934). Half of the
+    The slope is the median of the slopes between all pairs of points, so up to 29 % of the points
+    may be outliers without much effect (Sen 1968, doi:10.1080/01621459.1968.10480934). Half of the
     points are above the line. The time taken grows with the square of their number.
     """
     slopes = [
@@ -138,7 +139,7 @@ def theil_sen(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _fit(values: Sequence[float], slope: float, low: float) -> float:
-    """How much of the variation around the mean the line takes away: R squared."""
+    """Returns the part of the variation around the mean that the line explains: R squared."""
     mean = fmean(values)
     around = sum((value - mean) ** 2 for value in values)
     missed = sum((value - low - slope * place) ** 2 for place, value in enumerate(values))

@@ -1,9 +1,9 @@
-"""The words for each total: one place, so that the summary, the page and the CI gate agree."""
+"""Words for each total, in one place so that the summary, the page and the CI check agree."""
 
 from __future__ import annotations
 
 from memwatch.model.figure import Bound, Figure, Why
-from memwatch.model.profile import Profile
+from memwatch.model.profile import CUT_SHORT, Profile
 from memwatch.model.sources import DARWIN
 from memwatch.units import count, format_interval, format_size
 
@@ -12,37 +12,41 @@ ONE_PROCESS = "one process alone reached this between samples"
 
 
 def value(figure: Figure) -> str:
-    """Returns the size as a headline has it: "at least 3.0 MiB". The highest of the samples stands
-    for itself, since the headline says that it is that."""
+    """Returns the size for a headline, as "at least 3.0 MiB". The highest of the samples has no
+    bound in words, since the headline names it so."""
     if figure.why is Why.SAMPLED and figure.size is not None:
         return format_size(figure.size)
     return bounded(figure)
 
 
 def bounded(figure: Figure) -> str:
-    """Returns the size with its bound, whatever the reason."""
-    if figure.size is None:
-        return "unknown"
-    size = format_size(figure.size)
-    return size if figure.bound is Bound.EXACT else f"{figure.bound.value} {size}"
+    """Returns the size with its bound, as "at least 3.0 MiB"."""
+    if figure.size is None or figure.bound is Bound.EXACT:
+        return size(figure.size)
+    return f"{figure.bound.value} {format_size(figure.size)}"
+
+
+def size(known: int | None) -> str:
+    """Returns a size, as "3.0 MiB", or "unknown"."""
+    return "unknown" if known is None else format_size(known)
 
 
 def total_rss(profile: Profile) -> str:
-    """Says when the total RSS was highest in a sample, or why that is unknown."""
+    """Returns when the total RSS was highest in a sample, or why that is unknown."""
     if profile.max_total_rss is None:
-        return _unseen(profile.sampling.unreadable > 0)
+        return unseen(profile.sampling.unreadable > 0)
     alive = count(profile.max_total_processes, "process", "processes")
     return f"at {profile.elapsed(profile.max_total_time):.2f} s, {alive} alive"
 
 
 def total_pss(profile: Profile) -> str:
-    """Says when and how the total PSS was measured, or why it is unknown."""
+    """Returns when and how the total PSS was measured, or why it is unknown."""
     figure, pss = profile.total_pss, profile.max_total_pss
     if not pss:
         return not_measured(profile) if figure.why is Why.NOT_MEASURED else _unseen_as(figure.why)
     if figure.size is None:
         return f"measured only when RSS was {format_size(pss.rss)}"
-    # A sum takes time, and a job that grows meanwhile may hold more than at the sample.
+    # Summing takes time, and a job that grows meanwhile may hold more than at the sample.
     after = "just after" if pss.total > pss.rss else "at"
     when = f"{after} {profile.elapsed(pss.time):.2f} s"
     if figure.why is Why.ELSEWHERE:
@@ -53,19 +57,19 @@ def total_pss(profile: Profile) -> str:
 
 
 def with_rss(number: int) -> str:
-    """Names the processes whose PSS could not be read in time."""
+    """Returns how many processes are counted with their RSS, because their PSS was not read."""
     return f"{count(number, 'process', 'processes')} counted with RSS"
 
 
 def not_measured(profile: Profile) -> str:
-    """Says why there is no total PSS although memory was seen."""
+    """Returns why there is no total PSS although memory was seen."""
     if profile.backend == DARWIN:
         return "macOS does not report it"
     return "not measured: record with --pss peaks"
 
 
 def total_footprint(profile: Profile) -> str:
-    """Says when the total footprint was highest, or why it is unknown."""
+    """Returns when the total footprint was highest, or why it is unknown."""
     footprint = profile.max_total_footprint
     if not footprint:
         return _unseen_as(profile.total_footprint.why)
@@ -75,15 +79,27 @@ def total_footprint(profile: Profile) -> str:
     return how
 
 
+def stopped_early(profile: Profile) -> str | None:
+    """Returns why the job was not sampled to its end; None when it was."""
+    sampling = profile.sampling
+    if sampling.error is None:
+        return None
+    if sampling.error == CUT_SHORT:
+        return f"The recording stops early: {sampling.error}"
+    when = "ended before the job did" if sampling.ticks else "could not begin"
+    return f"Sampling {when}: {sampling.error}"
+
+
 def sampled_every(profile: Profile) -> str:
-    """Says how often samples were taken."""
+    """Returns how often samples were taken."""
     sampling = profile.sampling
     return f"sampled every {format_interval((sampling.achieved or sampling.interval) / 1e9)}"
 
 
 def _unseen_as(why: Why) -> str:
-    return _unseen(why is Why.UNREADABLE)
+    return unseen(why is Why.UNREADABLE)
 
 
-def _unseen(unreadable: bool) -> str:
+def unseen(unreadable: bool) -> str:
+    """Returns why no memory was seen."""
     return "it could not be read" if unreadable else "the job was in no sample"

@@ -1,1 +1,1 @@
-"""One module per subcommand, imported when that subcommand runs."""
+"""One module per subcommand. Each is imported only when its subcommand runs."""

@@ -1,4 +1,4 @@
-"""`memwatch ci-check`: limits and a baseline, for a job of a CI server."""
+"""`memwatch ci-check`: checks results against limits and a baseline, for a CI job."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from memwatch.commands.shared.files import (
     load_results,
     open_output,
 )
-from memwatch.messages import complain, write_stdout
+from memwatch.messages import complain, print_lines
 from memwatch.model.limits import Limits
 from memwatch.reports.verdict import line
 from memwatch.storage.outputs import OutputFile
 
 
 class Annotated(click.Command):
-    """Tells GitHub of options that are wrong, too."""
+    """A command that also reports wrong options to GitHub."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -42,52 +42,23 @@ class Annotated(click.Command):
 
 
 @click.command("ci-check", cls=Annotated)
-@click.option(
+@options.size_option(
     "--max-total-rss",
-    callback=options.size,
-    metavar="SIZE",
-    help="What all processes together may hold at one time: 512M, 1.5GiB, 8GB.",
+    help="The most that all processes together may hold at one time: 512M, 1.5GiB, 8GB.",
 )
-@click.option(
-    "--max-per-proc-rss",
-    callback=options.size,
-    metavar="SIZE",
-    help="What each process may hold.",
+@options.size_option("--max-per-proc-rss", help="The most that each process may hold.")
+@options.size_option(
+    "--max-total-pss", help="Like --max-total-rss, but with shared pages counted once."
 )
-@click.option(
-    "--max-total-pss",
-    callback=options.size,
-    metavar="SIZE",
-    help="As --max-total-rss, with shared pages counted once.",
-)
-@click.option(
-    "--baseline",
-    shell_complete=options.files,
-    metavar="FILE",
-    help="Results of a run to compare with.",
-)
+@options.file("--baseline", help="Results of a run to compare with.")
 @click.option(
     "--allow-missing-baseline",
     is_flag=True,
-    help="Let --baseline name a file that is not there yet: the verdict says so.",
+    help="Accept a --baseline that does not exist yet; the verdict mentions it.",
 )
-@click.option(
-    "--threshold",
-    "thresholds",
-    callback=options.thresholds,
-    multiple=True,
-    metavar="[GROUP=]5%|50M",
-    help="What may be more than in the baseline: of the total, or of one group, which is then "
-    "checked, too. Can be given several times.  [default: 5 %, at least 1 MiB]",
-)
-@click.option(
-    "--junit",
-    "junit_path",
-    shell_complete=options.files,
-    metavar="FILE",
-    help="Write the checks as JUnit XML, a case each.",
-)
-@click.argument("path", metavar="FILE", shell_complete=options.files)
+@options.threshold("of the total, or of one group, which is then also checked.")
+@options.file("--junit", "junit_path", help="Write each check as a test case of JUnit XML.")
+@options.FILE
 def command(
     max_total_rss: int | None,
     max_per_proc_rss: int | None,
@@ -100,11 +71,11 @@ def command(
 ) -> int:
     """Judge FILE, a recording (`memwatch run -o FILE`) or the JSON of a run, for CI.
 
-    Prints the verdict in one line. In GitHub Actions there are annotations, a
-    job summary and outputs of the step, too. The exit code is 0 if all is
-    well, 10 if a total limit was exceeded, 11 for the per-process limit, and 1
-    for a regression, for memory that is not known, or for an error: the
-    message tells them apart. Of several the first of these counts.
+    Prints the verdict in one line; in GitHub Actions also annotations, a job
+    summary and outputs of the step. The exit code is 0 if all is well, 10 if a
+    total limit was exceeded, 11 if the per-process limit was, and 1 for a
+    regression, unknown memory, or an error: the message names it. If several
+    apply, the first of these counts.
 
     \b
     Examples:
@@ -113,40 +84,47 @@ def command(
       memwatch ci-check build.jsonl --max-total-rss 2G --junit memory.xml
     """
     limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
-    github = _is_github()
     junit: OutputFile | None = None
     try:
         if baseline is None:
             _refuse_nothing(limits)
-        if junit_path is not None:
-            for each in (path, baseline):
-                if each is not None and are_one_file(junit_path, each):
-                    raise is_input(each)
-        junit = open_output(junit_path)
+        junit = _open_junit(junit_path, inputs=(path, baseline))
         judgment = _judge(path, limits, baseline, allow_missing_baseline, thresholds)
     except click.ClickException as error:
         if junit:
             junit.abandon()
-        if github:
+        if _is_github():
             _annotate(error.format_message())
         raise
-    code = judgment.exit_code
-    _print(judgment, github)
-    if github:
-        _tell_github(judgment, (baseline, path))
-    if junit:
-        from memwatch.reports.junit import write
+    _print(judgment)
+    if _is_github():
+        _append_to_github_files(judgment, (baseline, path))
+    is_written = _write_junit(junit, judgment) if junit else True
+    return judgment.exit_code or (0 if is_written else 1)
 
-        try:
-            junit.write(partial(write, judgment))
-        except OSError as error:
-            complain(str(cannot_write(junit.path, error)))
-            code = code or 1
-    return code
+
+def _open_junit(path: str | None, *, inputs: tuple[str | None, ...]) -> OutputFile | None:
+    """Raises ClickException, also for a file that is one of the inputs."""
+    for each in inputs:
+        if path is not None and each is not None and are_one_file(path, each):
+            raise is_input(each)
+    return open_output(path)
+
+
+def _write_junit(file: OutputFile, judgment: Judgment) -> bool:
+    """Returns whether the file could be written; complains if not."""
+    from memwatch.reports.junit import write
+
+    try:
+        file.write(partial(write, judgment))
+    except OSError as error:
+        complain(str(cannot_write(file.path, error)))
+        return False
+    return True
 
 
 def _refuse_nothing(limits: Limits) -> None:
-    """A check of nothing would always pass."""
+    """Raises UsageError when there is nothing to check, which would always pass."""
     # Settings are for all the checks of a project, and some of them have no baseline.
     if options.is_typed("thresholds") or options.is_typed("allow_missing_baseline"):
         raise click.UsageError("--threshold and --allow-missing-baseline need --baseline FILE")
@@ -168,8 +146,8 @@ def _judge(
     if not os.path.lexists(baseline):
         if not allow_missing:
             raise click.ClickException(
-                f"no baseline {baseline!r}: on the first run there is none, which "
-                "--allow-missing-baseline lets pass"
+                f"no baseline {baseline!r}: expected on a first run; pass --allow-missing-baseline "
+                "to accept it"
             )
         checks.append(without_baseline(profile, baseline))
         return Judgment(profile, tuple(checks), None)
@@ -184,32 +162,27 @@ def _is_github() -> bool:
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
-def _print(judgment: Judgment, github: bool) -> None:
-    """The verdict, and for GitHub the annotations below it."""
+def _print(judgment: Judgment) -> None:
+    """Prints the verdict, and for GitHub the annotations below it.
+
+    A failure changes nothing: the exit code still has the verdict.
+    """
     lines = [f"memwatch: {line(judgment)}"]
-    if github:
+    if _is_github():
         from memwatch.reports.github import annotate, log_line
 
         lines = [log_line(lines[0]), *annotate(judgment)]
-    _write_lines(lines)
+    print_lines(lines)
 
 
 def _annotate(message: str) -> None:
-    from memwatch.reports.github import command
+    from memwatch.reports.github import workflow_command
 
-    _write_lines([command("error", "memwatch: error", " ".join(message.split()))])
-
-
-def _write_lines(lines: list[str]) -> None:
-    try:
-        write_stdout(lambda out: out.writelines(f"{each}\n" for each in lines))
-    except OSError as error:
-        # The exit code says it, too.
-        complain(f"cannot write to standard output: {error.strerror}")
+    print_lines([workflow_command("error", "memwatch: error", " ".join(message.split()))])
 
 
-def _tell_github(judgment: Judgment, files: tuple[str | None, str]) -> None:
-    """Appends to the files that GitHub names; a run of its own names none."""
+def _append_to_github_files(judgment: Judgment, files: tuple[str | None, str]) -> None:
+    """Appends to the files that GitHub names in the environment."""
     from memwatch.reports.github import job_summary, outputs
 
     texts = {

@@ -1,4 +1,4 @@
-"""`memwatch compare`: did the memory grow from one set of runs to another?"""
+"""`memwatch compare`: compares the memory of one set of runs with that of another."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from memwatch.commands.shared import options, terminal
-from memwatch.commands.shared.files import load_results, print_lines
-from memwatch.messages import complain
+from memwatch.commands.shared.files import load_results
+from memwatch.messages import complain, print_json, print_lines
 
 if TYPE_CHECKING:
     from memwatch.analysis.comparison import Comparison
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 _SIDES = ("--base", "--candidate")
 
 MOST_RUNS = 100
-"""Of a side: more do not tell more, and the confidence interval takes its time."""
+"""Most runs of one side: more prove nothing more, and the confidence interval takes its time."""
 
 
 class FilesAfterOption(click.Command):
-    """`--base` and `--candidate` take all words up to the next option, as a shell's glob gives."""
+    """A command whose `--base` and `--candidate` take all words up to the next option, as a shell's
+    glob gives them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words: list[str] = []
@@ -51,31 +52,11 @@ class FilesAfterOption(click.Command):
 
 
 @click.command("compare", cls=FilesAfterOption)
-@click.option(
-    "--base",
-    multiple=True,
-    shell_complete=options.files,
-    metavar="FILE...",
-    help="Repeats of the run before.",
-)
-@click.option(
-    "--candidate",
-    multiple=True,
-    shell_complete=options.files,
-    metavar="FILE...",
-    help="Repeats of the run after.",
-)
-@click.option(
-    "--threshold",
-    "thresholds",
-    callback=options.thresholds,
-    multiple=True,
-    metavar="[GROUP=]5%|50M",
-    help="What may be more without being a regression: of the total, or of one group, which "
-    "then counts, too. Can be given several times.  [default: 5 %, at least 1 MiB]",
-)
+@options.file("--base", multiple=True, metavar="FILE...", help="Repeats of the run before.")
+@options.file("--candidate", multiple=True, metavar="FILE...", help="Repeats of the run after.")
+@options.threshold("of the total, or of one group, which then also decides.")
 @options.GROUP_BY
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@options.JSON
 @click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown.")
 @click.argument("files", metavar="[BASE CANDIDATE]", nargs=-1, shell_complete=options.files)
 def command(
@@ -89,12 +70,12 @@ def command(
 ) -> int:
     """Compare the memory of CANDIDATE with that of BASE, recordings or JSON of runs.
 
-    With repeats (--base, --candidate) it says how sure that is: a regression is
-    more than what is allowed, and more than how the runs differ by themselves.
-    Total RSS decides, and each group that has a threshold of its own.
+    With repeats (--base, --candidate) the result has a confidence interval: a
+    regression is more than the allowed increase, and more than the noise between
+    the runs. Total RSS decides, and each group that has a threshold of its own.
 
-    The exit code is 0 when there is no regression. It is 1 when there is one, as
-    the verdict then says, and for an error, which is told in one line on stderr.
+    The exit code is 0 when there is no regression. It is 1 when there is one, and
+    for an error, which is one line on stderr.
 
     \b
     Examples:
@@ -103,20 +84,21 @@ def command(
       memwatch compare --base before.*.jsonl --candidate after.*.jsonl
     """
     if as_json and as_markdown:
-        # What was typed wins over a setting.
+        # An option that was typed wins over a setting.
         as_json, as_markdown = options.is_typed("as_json"), options.is_typed("as_markdown")
         if as_json == as_markdown:
             raise click.UsageError("--json and --markdown both go to stdout: choose one")
     sides = _sides(base, candidate, files)
     comparison = _compare(sides, thresholds, group_by)
-    _write(comparison, sides, as_json=as_json, as_markdown=as_markdown)
-    return _exit_code(comparison, is_told=not (as_json or as_markdown))
+    if not _print(comparison, sides, as_json=as_json, as_markdown=as_markdown):
+        return 1
+    return _exit_code(comparison, is_reported=not (as_json or as_markdown))
 
 
 def _sides(
     base: tuple[str, ...], candidate: tuple[str, ...], files: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The files of either side."""
+    """Returns the files of the base and of the candidate."""
     if files and (base or candidate):
         raise click.UsageError(
             f"{files[0]!r} belongs to neither side: write it after --base or --candidate"
@@ -159,41 +141,42 @@ def _compare(
         )
     if keys[0] == PARENT:
         raise click.UsageError(
-            f"groups by {PARENT} are of one run, as its pids are: choose another with --group-by"
+            f"groups by {PARENT} belong to one run, like its pids: choose another --group-by"
         )
     return compare(base, candidate, thresholds)
 
 
-def _write(
+def _print(
     comparison: Comparison,
     sides: tuple[Sequence[str], Sequence[str]],
     *,
     as_json: bool,
     as_markdown: bool,
-) -> None:
-    from memwatch.reports import comparison_report as report
-
+) -> bool:
+    """Returns whether the report could be written."""
     if as_json:
-        import json
+        from memwatch.reports.comparison_json import document
 
-        print_lines([json.dumps(report.document(comparison, sides), indent=2)])
-    elif as_markdown:
-        print_lines(report.markdown(comparison, sides))
-    else:
-        bold, dim = terminal.styles(1)
-        width = terminal.width(1)
-        print_lines(report.lines(comparison, sides, width=width, bold=bold, dim=dim))
+        return print_json(document(comparison, sides))
+    if as_markdown:
+        from memwatch.reports.comparison_markdown import markdown
+
+        return print_lines(markdown(comparison, sides))
+    from memwatch.reports.comparison_report import lines
+
+    bold, dim = terminal.styles(1)
+    return print_lines(lines(comparison, sides, width=terminal.width(1), bold=bold, dim=dim))
 
 
-def _exit_code(comparison: Comparison, *, is_told: bool) -> int:
-    """`is_told`: a person has read the verdict already."""
+def _exit_code(comparison: Comparison, *, is_reported: bool) -> int:
+    """`is_reported`: the report shows the verdict to a person, so stderr need not."""
     from memwatch.analysis.comparison import Verdict
-    from memwatch.reports.comparison_report import verdict_line
+    from memwatch.reports.comparison_rows import verdict_line
 
     if comparison.verdict is Verdict.UNKNOWN:
         raise click.ClickException(f"no verdict: {verdict_line(comparison)}")
     if not comparison.regressions:
         return 0
-    if not is_told:
+    if not is_reported:
         complain(f"regression: {verdict_line(comparison)}")
     return 1

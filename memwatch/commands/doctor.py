@@ -1,4 +1,4 @@
-"""`memwatch doctor`: what works here, and what to do to get more."""
+"""`memwatch doctor`: shows what works here, and what to do to get more."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import suppress
 
 import click
 
-from memwatch.commands.shared import terminal
-from memwatch.commands.shared.files import print_lines
+from memwatch.commands.shared import options, terminal
+from memwatch.messages import print_json, print_lines
 from memwatch.model.sources import DARWIN, SAMPLING, Facts, of_backend
-from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
+from memwatch.reports.checkup import Checkup, Memory, System
 from memwatch.runner import cgroup, native
 from memwatch.runner.kernel_files import parse_entry, read_text
 from memwatch.runner.system_facts import parse_hidepid, read_facts
@@ -19,11 +19,11 @@ from memwatch.version import __version__
 
 
 @click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@options.JSON
 def command(as_json: bool) -> int:
     """Show what memwatch can find out here, and what to do to get more.
 
-    Tries each way to see processes and their peaks, and looks at what bears on
+    Tries each way to see processes and their peaks, and reads what matters for
     a run: privileges, limits on memory and open files. Changes nothing.
     The exit code is 0 whatever it finds.
 
@@ -35,16 +35,18 @@ def command(as_json: bool) -> int:
     """
     checkup = examine()
     if as_json:
-        import json
+        from memwatch.reports.doctor_json import document
 
-        print_lines([json.dumps(document(checkup), indent=2)])
-    else:
-        bold, dim = terminal.styles(1)
-        print_lines(lines(checkup, width=terminal.width(1), bold=bold, dim=dim))
-    return 0
+        return 0 if print_json(document(checkup)) else 1
+    from memwatch.reports.doctor_report import lines
+
+    bold, dim = terminal.styles(1)
+    report = lines(checkup, width=terminal.width(1), bold=bold, dim=dim)
+    return 0 if print_lines(report) else 1
 
 
 def examine() -> Checkup:
+    """Tries every source of this platform, and reads the properties of the system."""
     facts = read_facts()
     return Checkup(
         version=__version__,
@@ -108,7 +110,7 @@ def _product() -> str | None:
 
 
 def _has_pidfd(facts: Facts) -> bool:
-    # Python may lack it, built with older headers than those of Linux 5.3; memwatch does not.
+    # A Python built with headers older than Linux 5.3 lacks it; memwatch itself does not need it.
     if not hasattr(os, "pidfd_open"):
         return facts.kernel is not None and facts.kernel >= (5, 3)
     with suppress(OSError):

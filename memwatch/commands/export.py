@@ -1,4 +1,4 @@
-"""`memwatch export`: results as files of other tools."""
+"""`memwatch export`: writes results in the formats of other tools."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import click
 
@@ -19,6 +20,7 @@ from memwatch.commands.shared.files import (
     load_results,
 )
 from memwatch.exports.formats import FORMATS
+from memwatch.messages import try_write, write_stdout_bytes
 from memwatch.storage.load import Results
 
 
@@ -32,21 +34,20 @@ from memwatch.storage.load import Results
     "every sample of every process; openmetrics: for Prometheus' node_exporter; otlp: "
     "OpenTelemetry metrics; gha: github-action-benchmark; bmf: Bencher.",
 )
-@click.option(
+@options.file(
     "-o",
     "--output",
-    shell_complete=options.files,
     metavar="OUT",
     default="-",
-    help="Where to write; - is standard output, the default for all but perfetto.",
+    help="Where to write; - is standard output, the default for all formats except perfetto.",
 )
-@click.option("--force", is_flag=True, help="Let --output overwrite a file.")
-@click.argument("path", metavar="FILE", shell_complete=options.files)
-def command(format_name: str, output: str, force: bool, path: str) -> None:
-    """Write FILE, a recording or the JSON of a run, as another tool reads it.
+@options.force("--output")
+@options.FILE
+def command(format_name: str, output: str, force: bool, path: str) -> int:
+    """Write FILE, a recording or the JSON of a run, in the format of another tool.
 
     A recording (`memwatch run -o FILE`) has the memory of each process over
-    time; the JSON of a run only its peak. OUT appears when it is whole.
+    time; the JSON of a run has only its peak. OUT appears when it is complete.
 
     \b
     Examples:
@@ -57,9 +58,9 @@ def command(format_name: str, output: str, force: bool, path: str) -> None:
     chosen = FORMATS[format_name]
     if output == "-":
         if not chosen.is_text:
-            raise click.UsageError(f"{format_name} is no text: name a file with -o OUT")
-        write_stdout(chosen.export(_load(path, format_name)))
-        return
+            raise click.UsageError(f"{format_name} output is binary: give a file with -o OUT")
+        pieces = chosen.export(_load(path, format_name))
+        return 0 if try_write(partial(write_stdout_bytes, pieces)) else 1
     if are_one_file(output, path):
         raise is_input(path)
     if not force and is_file(output):
@@ -73,6 +74,7 @@ def command(format_name: str, output: str, force: bool, path: str) -> None:
         raise exists(output) from None
     except OSError as error:
         raise cannot_write(output, error) from None
+    return 0
 
 
 def _load(path: str, format_name: str) -> Results:
@@ -88,7 +90,7 @@ def _load(path: str, format_name: str) -> Results:
 
 
 def is_file(path: str) -> bool:
-    """There is something there that would be lost: not a pipe, a terminal or another device."""
+    """Whether something is there that would be lost: not a pipe, a terminal or another device."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
@@ -96,21 +98,17 @@ def is_file(path: str) -> bool:
 
 
 def gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Compresses a file piece by piece."""
     gzip = zlib.compressobj(level=1, wbits=31)
     yield from map(gzip.compress, pieces)
     yield gzip.flush()
 
 
-def write_stdout(pieces: Iterable[bytes]) -> None:
-    with open(os.dup(1), "wb") as out:
-        out.writelines(pieces)
-
-
 def write_whole(path: str, pieces: Iterable[bytes], *, overwrite: bool) -> None:
-    """Makes the file beside its place, and moves it there when it is whole.
+    """Writes a file beside its place, and moves it there when it is complete.
 
-    A reader, like node_exporter, never sees a part of it. A device is written to as it is. Raises
-    OSError, FileExistsError when there is a file and it is not to be overwritten.
+    So a reader like node_exporter never sees a part of it. A device is written to directly. Raises
+    OSError, and FileExistsError when there is a file that is not to be overwritten.
     """
     target = os.path.realpath(path)
     if os.path.exists(target) and not os.path.isfile(target):

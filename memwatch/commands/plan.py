@@ -1,4 +1,4 @@
-"""`memwatch plan`: what a job would need with another number of jobs at once."""
+"""`memwatch plan`: forecasts what a job needs with other numbers of jobs at once."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import click
 from memwatch.analysis.plan import Plan
 from memwatch.analysis.workload import NoTasks, Workload, workload
 from memwatch.commands.shared import options, terminal
-from memwatch.commands.shared.files import load_results, print_lines
+from memwatch.commands.shared.files import load_results
+from memwatch.messages import print_json, print_lines
 from memwatch.model.memory_limit import MACHINE, MemoryLimit
-from memwatch.reports.plan_report import HERE, OPTION, RECORDING, Memory, Planned, document, lines
+from memwatch.reports.plan_report import HERE, OPTION, RECORDING, Budget, Planned, document, lines
 from memwatch.storage.load import Results
 from memwatch.units import format_size, printable
 
@@ -23,14 +24,14 @@ USUAL_JOBS = (1, 2, 4, 8, 16)
 def numbers(
     _ctx: click.Context, _param: click.Parameter, value: str | None
 ) -> tuple[int, ...] | None:
-    """Those of "4,8,16", in order."""
+    """Returns the numbers of "4,8,16" in ascending order."""
     if value is None:
         return None
     found = set()
     for word in value.split(","):
         text = word.strip()
         if not text.isascii() or not text.isdigit() or len(text) > 18:
-            raise click.BadParameter(f"{value!r} is no list of numbers: write 4 or 4,8,16.")
+            raise click.BadParameter(f"{value!r} is not a list of numbers: write 4 or 4,8,16.")
         number = int(text)
         if not 1 <= number <= MOST_JOBS:
             raise click.BadParameter(f"{text} is out of range: write 1 to {MOST_JOBS}.")
@@ -45,12 +46,10 @@ def numbers(
     metavar="N,...",
     help="Numbers of jobs at once.  [default: 1,2,4,8,16 and as recorded]",
 )
-@click.option(
+@options.size_option(
     "--memory",
-    callback=options.size,
-    metavar="SIZE",
-    help="Memory that it must fit in: 32G, 1.5GiB, 8GB.  [default: the recorded limit, or that of "
-    "this machine]",
+    help="Memory that the job must fit in: 32G, 1.5GiB, 8GB.  [default: the recorded limit, or "
+    "that of this machine]",
 )
 @click.option(
     "--worker",
@@ -59,8 +58,8 @@ def numbers(
     help="Tasks are the processes that match (name or command line), each with all it starts.  "
     "[default: those of the widest fan-out]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-@click.argument("path", metavar="FILE", shell_complete=options.files)
+@options.JSON
+@options.FILE
 def command(
     jobs: tuple[int, ...] | None,
     memory: int | None,
@@ -68,12 +67,12 @@ def command(
     as_json: bool,
     path: str,
 ) -> int:
-    """Tell how much memory FILE's job is expected to need with other numbers of jobs at once.
+    """Forecast how much memory FILE's job needs with other numbers of jobs at once.
 
     FILE is a recording (`memwatch run -o FILE`), or the JSON of a run. Its
     tasks (compilers that make started, workers of a pool) are replayed, N at a
-    time: expected peak, with a 95 % band, expected duration, and the largest N
-    that fits the memory with 10 % left free.
+    time. Shows the expected peak with a 95 % band, the expected duration, and
+    the largest N that fits the memory with 10 % left free.
 
     \b
     Examples:
@@ -89,18 +88,15 @@ def command(
         raise click.ClickException(f"{path!r}: {error}") from None
     if not any(task.peak for task in work.tasks):
         raise click.ClickException(
-            f"{path!r}: the memory of its tasks is not known; record with --exact, or at a "
+            f"{path!r}: the memory of its tasks is unknown; record with --exact, or at a "
             "shorter interval"
         )
     planned = _plan(results, work, worker, jobs, _memory(results, memory))
     if as_json:
-        import json
-
-        print_lines([json.dumps(document(planned), indent=2)])
-    else:
-        bold, dim = terminal.styles(1)
-        print_lines(lines(planned, width=terminal.width(1), bold=bold, dim=dim))
-    return 0
+        return 0 if print_json(document(planned)) else 1
+    bold, dim = terminal.styles(1)
+    report = lines(planned, width=terminal.width(1), bold=bold, dim=dim)
+    return 0 if print_lines(report) else 1
 
 
 def _plan(
@@ -108,7 +104,7 @@ def _plan(
     work: Workload,
     worker: re.Pattern[str] | None,
     jobs: tuple[int, ...] | None,
-    memory: Memory | None,
+    memory: Budget | None,
 ) -> Planned:
     plan = Plan(work)
     chosen = jobs or tuple(sorted({*USUAL_JOBS, work.at_once}))
@@ -127,33 +123,34 @@ def _plan(
     )
 
 
-def _memory(results: Results, given: int | None) -> Memory | None:
-    """The first of: what was asked for, what the job had where it ran, what there is here."""
+def _memory(results: Results, given: int | None) -> Budget | None:
+    """Returns the first there is: the given size, the recorded limit, the limit of this machine."""
     if given is not None:
-        return Memory(given, OPTION, "--memory")
+        return Budget(given, OPTION, "--memory")
     recorded = results.profile.memory_limit
     if recorded.limit_bytes is not None:
         return _limit(recorded, recorded.limit_bytes, RECORDING)
     from memwatch.runner import cgroup
 
-    here = cgroup.Watch().end()
+    here = cgroup.LimitWatch().end()
     return None if here.limit_bytes is None else _limit(here, here.limit_bytes, HERE)
 
 
-def _limit(limit: MemoryLimit, size: int, origin: str) -> Memory:
+def _limit(limit: MemoryLimit, size: int, origin: str) -> Budget:
     if limit.source != MACHINE:
         where = "where it was recorded" if origin == RECORDING else "here"
         path = f" {printable(limit.path)}" if limit.path else ""
-        return Memory(size, origin, f"limit of {limit.source}{path} {where}")
-    # What others hold there cannot be had. In a control group most of it is page cache, and can.
+        return Budget(size, origin, f"limit of {limit.source}{path} {where}")
+    # Memory that others use on a machine is not available. In a control group most of the usage is
+    # page cache, which is.
     used = limit.usage_bytes or 0
     what = "the machine it was recorded on" if origin == RECORDING else "this machine"
     less = f", less {format_size(used)} in use before it" if used else ""
-    return Memory(max(size - used, 1), origin, f"{what} has {format_size(size)}{less}")
+    return Budget(max(size - used, 1), origin, f"{what} has {format_size(size)}{less}")
 
 
 def _cpus() -> int | None:
-    """Those that this process may use."""
+    """Returns how many CPUs this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

@@ -1,4 +1,4 @@
-"""`memwatch report`: every report of a run again, from its recording."""
+"""`memwatch report`: makes the reports of a run again, from its recording."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from memwatch.commands.shared.reporting import Reports, report_options
 
 @click.command("report")
 @report_options
-@click.argument("path", metavar="FILE", shell_complete=options.files)
+@options.FILE
 def command(path: str, **wanted: Any) -> int:
     """Report from FILE, a recording (`memwatch run -o FILE`) or the JSON of a run.
 
-    The reports are those that `run` itself gives, with the same options. A
-    recording that ends early, because memwatch was killed, is reported as far
-    as it goes. The summary goes to stdout.
+    The reports are those that `run` itself makes, with the same options. A
+    recording that stops early, because memwatch was killed, is reported up to
+    there. The summary goes to stdout.
 
     \b
     Examples:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,8 @@ import click
 
 from memwatch import settings
 from memwatch.commands.shared import options
-from memwatch.commands.shared.files import cannot_write, exists
 from memwatch.commands.shared.reporting import Reports, report_options
-from memwatch.messages import complain
+from memwatch.messages import complain, print_lines
 from memwatch.model.groups import COMMAND
 from memwatch.model.limits import Limits
 from memwatch.model.sources import DARWIN
@@ -29,10 +27,57 @@ if TYPE_CHECKING:
     from memwatch.storage.recording import Recorder
 
 
-@click.command(
-    "run",
-    context_settings={"allow_interspersed_args": False},
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The command line of `run`, except for the options of its reports.
+
+    The names are those of click's parameters. Times are seconds, sizes are bytes.
+    """
+
+    words: tuple[str, ...]
+    """The command."""
+    interval: float
+    exact: bool
+    burst: float
+    pss: str
+    sources: tuple[str, ...]
+    output: str | None
+    """The template for the names of recordings."""
+    force: bool
+    repeat: int
+    live: bool
+    max_total_rss: int | None
+    max_per_proc_rss: int | None
+    max_total_pss: int | None
+    on_limit: str
+    kill_after: float
+    silent: bool
+    post_run_cmd: str | None
+    post_run_strict: bool
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_total_rss, self.max_per_proc_rss, self.max_total_pss)
+
+    def run_options(self, reports: Reports) -> RunOptions:
+        """Returns how each run is to be made."""
+        stdout, stderr = _streams(silent=self.silent, stdout_is_ours=reports.as_json)
+        return RunOptions(
+            interval=self.interval,
+            exact=self.exact,
+            burst=self.burst,
+            pss=self.pss,
+            sources=self.sources,
+            timeline=reports.needs_timeline,
+            group_by=reports.group_by or COMMAND,
+            limits=self.limits,
+            kill_after=self.kill_after if self.on_limit == "kill" else None,
+            stdout=stdout,
+            stderr=stderr,
+        )
+
+
+@click.command("run", context_settings={"allow_interspersed_args": False})
 @click.option(
     "-i",
     "--interval",
@@ -68,18 +113,16 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     metavar="auto|none|NAME,...",
-    help="What to learn from besides samples: connector, perf, taskstats; on macOS kqueue.",
+    help="Event sources to use besides samples: connector, perf, taskstats; on macOS kqueue.",
 )
-@click.option(
+@options.file(
     "-o",
     "--output",
-    shell_complete=options.files,
-    metavar="FILE",
     help="Record everything in FILE as it happens, for `memwatch report` and `view`. "
     "%h, %r, %p, %j, %t, %n stand for host, rank, process id, job id, start time, number of "
     "the run. Gzipped when the name ends in .gz.",
 )
-@click.option("--force", is_flag=True, help="Let --output overwrite a file.")
+@options.force("--output")
 @click.option(
     "--repeat",
     type=click.IntRange(1, 100),
@@ -90,25 +133,16 @@ if TYPE_CHECKING:
 @click.option(
     "--live",
     is_flag=True,
-    help="Show on stderr, while the command runs, how much it holds. Not with --quiet.",
+    help="Show on stderr how much memory the command holds while it runs. Not with --quiet.",
 )
-@click.option(
+@options.size_option(
     "--max-total-rss",
-    callback=options.size,
-    metavar="SIZE",
     help="End the job when all processes together hold more: bytes, 512M or 1.5GiB (of 1024), "
     "8GB (of 1000).",
 )
-@click.option(
-    "--max-per-proc-rss",
-    callback=options.size,
-    metavar="SIZE",
-    help="The same when one process holds more.",
-)
-@click.option(
+@options.size_option("--max-per-proc-rss", help="The same when one process holds more.")
+@options.size_option(
     "--max-total-pss",
-    callback=options.size,
-    metavar="SIZE",
     help="The same for the total with shared pages counted once, each time that --pss measures it "
     "(Linux).",
 )
@@ -125,7 +159,7 @@ if TYPE_CHECKING:
     default="5s",
     show_default=True,
     metavar="TIME",
-    help="How long a job that is ended has between SIGTERM and SIGKILL.",
+    help="Time between SIGTERM and SIGKILL when a limit ends the job.",
 )
 @report_options
 @click.option("--silent", is_flag=True, help="Discard the command's own output.")
@@ -141,7 +175,7 @@ if TYPE_CHECKING:
 @click.option(
     "--show-settings",
     is_flag=True,
-    help="Show the value of each option and where it comes from, and run nothing.",
+    help="Show the value of each option and where it comes from; run nothing.",
 )
 @click.argument(
     "words",
@@ -150,28 +184,7 @@ if TYPE_CHECKING:
     type=click.UNPROCESSED,
     shell_complete=options.another_command,
 )
-def command(
-    interval: float,
-    exact: bool,
-    burst: float,
-    pss: str,
-    sources: tuple[str, ...],
-    output: str | None,
-    force: bool,
-    repeat: int,
-    live: bool,
-    max_total_rss: int | None,
-    max_per_proc_rss: int | None,
-    max_total_pss: int | None,
-    on_limit: str,
-    kill_after: float,
-    silent: bool,
-    post_run_cmd: str | None,
-    post_run_strict: bool,
-    show_settings: bool,
-    words: tuple[str, ...],
-    **wanted: Any,
-) -> int:
+def command(show_settings: bool, **given: Any) -> int:
     """Run COMMAND and report the memory of all processes it starts.
 
     The summary goes to stderr. With --json the result goes to stdout, and the
@@ -188,111 +201,139 @@ def command(
       memwatch run --json -- pytest > memory.json
       memwatch run --repeat 5 -o 'before.%n.jsonl' -- ./job.sh
     """
+    context = click.get_current_context()
     if show_settings:
-        click.echo("\n".join(settings.lines(click.get_current_context())))
-        return 0
-    if not words:
-        raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
-    if max_total_pss and pss == "off":
-        origins = settings.origins(click.get_current_context(), "max_total_pss", "pss")
-        raise click.UsageError(f"--max-total-pss needs the sums that --pss off leaves out{origins}")
-    if native.backend() == DARWIN:
-        _look_for_linux_options(max_total_pss, pss)
-    if post_run_cmd is None and options.is_typed("post_run_strict"):
-        raise click.UsageError("--post-run-strict needs --post-run-cmd CMD")
-    limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
-    if repeat > 1:
-        from memwatch.commands.shared.repeats import refuse_reports_of_one_run, run_series
+        return 0 if print_lines(settings.lines(context)) else 1
+    own = {field.name for field in fields(Arguments)}
+    arguments = Arguments(**{name: value for name, value in given.items() if name in own})
+    wanted = {name: value for name, value in given.items() if name not in own}
+    _refuse_contradictions(arguments, context)
+    if arguments.repeat > 1:
+        from memwatch.commands.shared.repeats import refuse_reports_of_one_run
 
-        refuse_reports_of_one_run(click.get_current_context(), {*wanted, "post_run_cmd"})
+        refuse_reports_of_one_run(context, {*wanted, "post_run_cmd"})
     reports = Reports(**wanted)
     try:
-        recorders = _recorders(output, reports, repeat, overwrite=force)
+        recorders = _open_recorders(arguments, reports)
     except click.ClickException:
         reports.abandon()
         raise
-    stdout, stderr = _streams(silent=silent, stdout_is_ours=reports.as_json)
+    with Launcher() as launcher:
+        job = _Job(launcher, arguments, reports)
+        if arguments.repeat > 1:
+            return _run_series(job, recorders)
+        return _run_once(job, recorders[0])
 
-    run_options = RunOptions(
-        interval=interval,
-        exact=exact,
-        burst=burst,
-        pss=pss,
-        sources=sources,
-        timeline=reports.needs_timeline,
-        group_by=reports.group_by or COMMAND,
-        limits=limits,
-        kill_after=kill_after if on_limit == "kill" else None,
-        stdout=stdout,
-        stderr=stderr,
+
+def _open_recorders(arguments: Arguments, reports: Reports) -> list[Recorder | None]:
+    """Returns a recorder for each run; None for each without --output. Raises ClickException."""
+    if arguments.output is None:
+        return [None] * arguments.repeat
+    from memwatch.commands.shared.recorders import open_recorders
+
+    return open_recorders(
+        arguments.output,
+        arguments.repeat,
+        overwrite=arguments.force,
+        is_taken=reports.writes,
     )
 
-    def once(recorder: Recorder | None, has_other_children: bool = False) -> Profile:
-        line = _live_line() if live and not reports.quiet else None
+
+def _refuse_contradictions(arguments: Arguments, context: click.Context) -> None:
+    """Raises UsageError for arguments that are right one by one, but not together or not here."""
+    if not arguments.words:
+        raise click.UsageError("no command to run: write it after the options, as in 'run -- make'")
+    if arguments.max_total_pss and arguments.pss == "off":
+        origins = settings.origins(context, "max_total_pss", "pss")
+        raise click.UsageError(f"--max-total-pss needs the sums that --pss off leaves out{origins}")
+    if native.backend() == DARWIN:
+        _refuse_linux_options(arguments, context)
+    if arguments.post_run_cmd is None and options.is_typed("post_run_strict"):
+        raise click.UsageError("--post-run-strict needs --post-run-cmd CMD")
+
+
+def _refuse_linux_options(arguments: Arguments, context: click.Context) -> None:
+    """Refuses a limit that macOS cannot keep; an option that only has no effect is a warning."""
+    if arguments.max_total_pss:
+        origins = settings.origins(context, "max_total_pss")
+        raise click.UsageError(
+            f"--max-total-pss{origins} is for Linux: macOS does not report which pages are shared. "
+            "Use --max-total-rss"
+        )
+    if arguments.pss == "always":
+        complain("--pss always has no effect: macOS does not report which pages are shared")
+
+
+class _Job:
+    """The command, which is run as often as run() is called."""
+
+    def __init__(self, launcher: Launcher, arguments: Arguments, reports: Reports) -> None:
+        self.launcher = launcher
+        self.arguments = arguments
+        self.reports = reports
+        self._options = arguments.run_options(reports)
+
+    def run(self, recorder: Recorder | None, has_other_children: bool = False) -> Profile:
+        """Runs the command to its end. Raises ClickException when it cannot be started."""
+        words = self.arguments.words
+        line = _live_line() if self.arguments.live and not self.reports.quiet else None
         try:
             return profile_command(
-                launcher,
+                self.launcher,
                 words,
-                replace(run_options, has_other_children=has_other_children),
+                replace(self._options, has_other_children=has_other_children),
                 recorder=recorder,
-                observers=reports.observers,
+                observers=self.reports.observers,
                 on_progress=line.show if line else None,
             )
         except OSError as error:
-            reports.abandon()
+            self.reports.abandon()
             if recorder:
                 recorder.abandon()
             raise click.ClickException(_cannot_run(words[0], error)) from None
         finally:
             if line:
-                line.close(wait=not reports.as_json)
+                line.close(wait=not self.reports.as_json)
             if recorder and recorder.error:
                 why = recorder.error.strerror
                 complain(f"the recording {recorder.path!r} is incomplete: {why}")
 
-    with Launcher() as launcher:
-        if repeat > 1:
-            return run_series(
-                launcher,
-                once,
-                recorders,
-                partial(_exit_code, leaks=0, went_well=True),
-                has_limits=limits.any,
-                as_json=reports.as_json,
-                quiet=reports.quiet,
-            )
-        profile = once(recorders[0])
-        # Still inside: a late signal to memwatch must not cost the user the report.
-        if post_run_cmd is None:
-            went_well = reports.write(profile)
-        else:
-            went_well = _write_and_run(post_run_cmd, post_run_strict, reports, profile, launcher)
-    return _exit_code(profile, leaks=reports.leak_code, went_well=went_well)
+
+def _run_series(job: _Job, recorders: list[Recorder | None]) -> int:
+    from memwatch.commands.shared.repeats import run_series
+
+    return run_series(
+        job.launcher,
+        job.run,
+        recorders,
+        partial(_exit_code, leaks=0, went_well=True),
+        has_limits=job.arguments.limits.any,
+        as_json=job.reports.as_json,
+        quiet=job.reports.quiet,
+    )
 
 
-def _look_for_linux_options(max_total_pss: int | None, pss: str) -> None:
-    """A limit that cannot be held must not seem to be; else nothing is lost."""
-    if max_total_pss:
-        origins = settings.origins(click.get_current_context(), "max_total_pss")
-        raise click.UsageError(
-            f"--max-total-pss{origins} is for Linux: macOS does not tell which pages are shared. "
-            "Use --max-total-rss"
-        )
-    if pss == "always":
-        complain("--pss always does nothing here: macOS does not tell which pages are shared")
+def _run_once(job: _Job, recorder: Recorder | None) -> int:
+    """Runs the command and reports. The launcher still takes signals: a late one to memwatch must
+    not cost the user the report."""
+    profile = job.run(recorder)
+    if job.arguments.post_run_cmd is None:
+        went_well = job.reports.write(profile)
+    else:
+        went_well = _write_and_run(job.arguments.post_run_cmd, job, profile)
+    return _exit_code(profile, leaks=job.reports.leak_code, went_well=went_well)
 
 
-def _write_and_run(
-    command: str, strict: bool, reports: Reports, profile: Profile, launcher: Launcher
-) -> bool:
-    """The reports, then the user's command. Whether all that counts went well."""
+def _write_and_run(command: str, job: _Job, profile: Profile) -> bool:
+    """Writes the reports and runs the user's command. Returns whether all that counts went well."""
     from memwatch.commands.shared.post_run import PostRun
 
+    reports = job.reports
     with PostRun(command) as hook:
         is_written = reports.write(profile, hook.keep)
         stdout = 2 if reports.as_json else -1
-        succeeded = hook.run(launcher, profile, reports.leaks, stdout=stdout)
-    return is_written and (succeeded or not strict)
+        succeeded = hook.run(job.launcher, profile, reports.leaks, stdout=stdout)
+    return is_written and (succeeded or not job.arguments.post_run_strict)
 
 
 def _exit_code(profile: Profile, *, leaks: int, went_well: bool) -> int:
@@ -300,62 +341,12 @@ def _exit_code(profile: Profile, *, leaks: int, went_well: bool) -> int:
     exceeded = outcome.exit_code if outcome else 0
     if outcome and outcome.kill and exceeded:
         return exceeded
-    # What leaks is often ended from outside, so that this says more than how it ended.
+    # A program that leaks is often ended from outside: the leak matters more than how it ended.
     if leaks:
         return leaks
     # A command that failed by itself keeps its code.
     code = profile.exit_code
     return (1 if code is None else code) or exceeded or int(not went_well)
-
-
-def _recorders(
-    template: str | None, reports: Reports, repeat: int, *, overwrite: bool
-) -> list[Recorder | None]:
-    """One for each run, all opened before the first: what cannot be written is found at once."""
-    if template is None:
-        return [None] * repeat
-    if repeat > 1 and "%n" not in template.replace("%%", ""):
-        raise click.UsageError(
-            "--repeat makes a recording of each run: write %n for its number, as in "
-            f"{_numbered(template)!r}"
-        )
-    recorders: list[Recorder | None] = []
-    try:
-        for number in range(1, repeat + 1):
-            recorders.append(_recorder(template, reports, number, overwrite=overwrite))
-    except click.ClickException:
-        for recorder in recorders:
-            if recorder:
-                recorder.abandon()
-        raise
-    return recorders
-
-
-def _numbered(template: str) -> str:
-    if "%%n" in template:
-        return template.replace("%%n", "%n")
-    folder, slash, name = template.rpartition("/")
-    start, dot, end = name.partition(".")
-    return f"{folder}{slash}{start}.%n{dot}{end}"
-
-
-def _recorder(template: str, reports: Reports, number: int, *, overwrite: bool) -> Recorder:
-    from memwatch.storage.name_templates import Place, expand
-    from memwatch.storage.recording import Recorder
-
-    place = Place(os.uname().nodename, os.getpid(), time.time(), os.environ, number)
-    try:
-        path = expand(template, place)
-    except ValueError as error:
-        raise click.BadParameter(f"{template!r}: {error}.", param_hint="--output") from None
-    if reports.writes(path):
-        raise click.UsageError(f"--output and a report both name {path!r}: choose two files")
-    try:
-        return Recorder(path, overwrite=overwrite)
-    except FileExistsError:
-        raise exists(path) from None
-    except OSError as error:
-        raise cannot_write(path, error) from None
 
 
 def _live_line() -> LiveLine:
@@ -365,7 +356,7 @@ def _live_line() -> LiveLine:
 
 
 def _streams(*, silent: bool, stdout_is_ours: bool) -> tuple[int, int]:
-    """Where the command's stdout and stderr go: descriptors, -1 for memwatch's own."""
+    """Returns descriptors for the command's stdout and stderr; -1 stands for memwatch's own."""
     if silent:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         return nowhere, nowhere
@@ -376,7 +367,7 @@ def _cannot_run(name: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         remedy = "no such command; check the spelling and PATH"
     elif isinstance(error, PermissionError) and "/" not in name:
-        # So it is too when PATH names a folder that may not be looked into.
+        # Also the error when PATH names a folder that may not be searched.
         remedy = "no such command, or not executable; check the spelling and PATH"
     elif isinstance(error, PermissionError):
         remedy = "it is a directory" if os.path.isdir(name) else "it is not executable"

@@ -1,4 +1,4 @@
-"""`memwatch view`: results as one HTML page, in the browser."""
+"""`memwatch view`: makes one HTML page of results and opens it in the browser."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ from contextlib import suppress
 import click
 
 from memwatch.commands.shared import options
-from memwatch.commands.shared.files import are_one_file, exists, load_results
-from memwatch.messages import complain
+from memwatch.commands.shared.files import are_one_file, exists, is_input, load_results
+from memwatch.messages import complain, print_lines
 from memwatch.storage.load import Results
 
 
 @click.command("view")
-@click.option(
-    "--html",
-    "out",
-    shell_complete=options.files,
-    metavar="OUT",
-    help="Write the page to OUT, not to a temporary file.",
+@options.file(
+    "--html", "out", metavar="OUT", help="Write the page to OUT, not to a temporary file."
 )
 @click.option("--no-open", is_flag=True, help="Only write the page: do not open the browser.")
 @options.GROUP_BY
-@click.option("--force", is_flag=True, help="Let --html overwrite a file.")
+@options.force("--html")
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, shell_complete=options.files)
 def command(
     out: str | None, no_open: bool, group_by: str | None, force: bool, paths: tuple[str, ...]
@@ -33,9 +29,9 @@ def command(
     """Show FILE, a recording (`memwatch run -o FILE`) or the JSON of a run, in the browser.
 
     Makes one HTML file that needs nothing else: the total over time by group,
-    each process along its life, tables to sort and search. Several files are
-    put on one time axis, each from the start of its command. Prints the path of
-    the page.
+    each process over its life, tables to sort and search. Several files share
+    one time axis, each from the start of its command. Prints the path of the
+    page.
 
     \b
     Examples:
@@ -55,18 +51,16 @@ def command(
         raise click.ClickException(
             f"cannot write {where}: {error.strerror}; choose another with --html"
         ) from None
-    click.echo(written)
+    is_printed = print_lines([written])
     if not no_open:
         _open(written)
-    return 0
+    return 0 if is_printed else 1
 
 
 def _check(out: str, paths: tuple[str, ...], *, overwrite: bool) -> None:
-    """Before the work, not after it."""
+    """Refuses a bad output before the work. Raises ClickException."""
     if any(are_one_file(out, path) for path in paths):
-        raise click.ClickException(
-            f"{out!r} is what is to be shown: choose another name for the page"
-        )
+        raise is_input(out)
     if os.path.lexists(out) and not overwrite:
         raise exists(out)
     folder = os.path.dirname(out) or "."
@@ -87,7 +81,7 @@ def _render(results: list[Results]) -> str:
 
 
 def _write(path: str, html: bytes, overwrite: bool) -> str:
-    """Raises OSError; a file that was not there before is not there after that."""
+    """Writes the page and returns its path. Raises OSError; a new file is removed then."""
     is_new = not os.path.lexists(path)
     how = os.O_TRUNC if overwrite else os.O_EXCL
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o666)
@@ -102,7 +96,7 @@ def _write(path: str, html: bytes, overwrite: bool) -> str:
 
 
 def _write_temporary(html: bytes, source: str) -> str:
-    """A new file each time, named after what it shows."""
+    """Writes the page to a new file, named after its source. Returns the path. Raises OSError."""
     stem = os.path.basename(source).split(".")[0]
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:60]
     fd, path = tempfile.mkstemp(prefix=f"memwatch-{stem}-", suffix=".html")

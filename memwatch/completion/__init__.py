@@ -1,17 +1,17 @@
-"""What a shell completes after `memwatch`, and the scripts that let bash, zsh and fish ask for it.
+"""Shell completion: what can follow `memwatch ...`, and the scripts for bash, zsh and fish.
 
-`_MEMWATCH_COMPLETE=bash_source memwatch` prints the script. That calls, at each TAB,
+`_MEMWATCH_COMPLETE=bash_source memwatch` prints the script. At each TAB the script calls
 `_MEMWATCH_COMPLETE=bash_complete memwatch WORD...` with the words up to the cursor, of which the
-last may be empty, and gets a line for each possibility: "KIND\tVALUE\tHELP". KIND is
+last may be empty. The answer has a line for each possibility: "KIND\tVALUE\tHELP". KIND is
 
-    plain    VALUE can stand there; HELP tells about it, or is empty
-    file     the name of a file, of which there is VALUE so far
-    dir      the same of a folder
-    command  another command begins with word VALUE, where `memwatch` itself is word 0
+    plain    VALUE can stand there; HELP describes it, or is empty
+    file     the name of a file, which begins with VALUE
+    dir      the name of a folder, which begins with VALUE
+    command  another command begins at word VALUE, where `memwatch` itself is word 0
 
-These are our own, and not click's, since those know no commands within commands, nor
-`--option=value` in all shells, and change from release to release beside scripts that are
-installed.
+The scripts are our own because click's do not complete a command within a command, nor
+`--option=value` in all shells, and because their protocol changes between releases of click, while
+an installed script stays.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def answer(cli: click.Group, instruction: str, words: Sequence[str]) -> int:
     shell, _, what = instruction.partition("_")
     if shell not in SCRIPTS or what not in ("source", "complete"):
         known = ", ".join(f"{each}_source" for each in SCRIPTS)
-        complain(f"{VARIABLE}={instruction!r} asks for nothing known: write one of {known}")
+        complain(f"unknown {VARIABLE}={instruction!r}: write one of {known}")
         return 1
     if what == "source":
         text = [files("memwatch.completion").joinpath(SCRIPTS[shell]).read_text("utf-8")]
     else:
-        # In the middle of a line that somebody is typing nothing may be said but the answer.
+        # While the user is typing a line, nothing except the answer may be printed.
         os.environ.pop(VARIABLE)
         try:
             text = list(lines(cli, words, splits_equals=shell == "bash"))
@@ -57,7 +57,7 @@ def answer(cli: click.Group, instruction: str, words: Sequence[str]) -> int:
 
 
 def lines(cli: click.Group, words: Sequence[str], *, splits_equals: bool) -> Iterator[str]:
-    """The answer. Bash makes `--option`, `=`, `value` of `--option=value`."""
+    """Yields the answer. Bash splits `--option=value` into `--option`, `=`, `value`."""
     args, places = _joined(words) if splits_equals else (list(words), list(range(len(words))))
     incomplete = args.pop() if args else ""
     start = _command_start(cli, args)
@@ -70,7 +70,7 @@ def lines(cli: click.Group, words: Sequence[str], *, splits_equals: bool) -> Ite
 
 
 def _joined(words: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The words with options and their values in one again, and where each began."""
+    """Joins options with their values again. Returns the words, and where each began."""
     args: list[str] = []
     places: list[int] = []
     for place, word in enumerate(words):
@@ -84,7 +84,7 @@ def _joined(words: Sequence[str]) -> tuple[list[str], list[int]]:
 
 
 def _command_start(cli: click.Group, args: Sequence[str]) -> int | None:
-    """Where among the words the command of `memwatch run` begins; None: not among them."""
+    """Returns where among the words the command of `memwatch run` begins; None if it does not."""
     if args[:1] != ["run"]:
         return None
     command = cli.get_command(click.Context(cli), "run")

@@ -1,1 +1,1 @@
-"""Results in the formats of other tools: a module each, and formats.py that lists them."""
+"""Exports: a module for each format of another tool, and formats.py, which lists them."""

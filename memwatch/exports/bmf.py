@@ -10,7 +10,7 @@ from memwatch.storage.load import Results
 
 
 def export(results: Results) -> Iterator[bytes]:
-    """What is unknown is left out."""
+    """Yields the file. Unknown values are left out."""
     profile = results.profile
     values = {
         "peak-rss": profile.total_rss.size,

@@ -1,4 +1,4 @@
-"""Every sample of every process as CSV, a row each: for pandas, DuckDB, R."""
+"""CSV with a row for every sample of every process: for pandas, DuckDB, R."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ COLUMNS = ("elapsed_seconds", "pid", "serial", "command", "rss_kib")
 
 
 class _Line:
-    """Gives back what is written to it."""
+    """A file that returns what is written to it."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def export(results: Results) -> Iterator[bytes]:
-    """Process by process; `command` is the program that it ran at that time.
+    """Yields the file, process by process; `command` is the program that ran at that time.
 
     The results must have samples.
     """

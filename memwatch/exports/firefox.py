@@ -1,11 +1,12 @@
 """A profile for profiler.firefox.com: its "processed profile" format, as JSON.
 
-github.com/firefox-devtools/profiler: src/types/profile.ts says what there is, and
-docs-developer/CHANGELOG-formats.md what changed with each version. Later ones of the profiler
-bring older files up to date.
+github.com/firefox-devtools/profiler: src/types/profile.ts defines the format, and
+docs-developer/CHANGELOG-formats.md lists the changes of each version. Newer profilers upgrade older
+files.
 
-Its memory tracks hold differences. The first value of each is ignored there, so it is a 0 here. It
-draws a line from one value to the next: a value that stayed for a while is said twice.
+Memory tracks hold differences. The profiler ignores the first value of each, so it is 0 here. It
+draws a line from one value to the next, so a value that stayed the same for a while is written
+twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from heapq import nlargest
 from typing import Any
 
+from memwatch.analysis import wording
 from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.processes import UNKNOWN, Process, Program
@@ -25,10 +27,10 @@ from memwatch.units import count, unicode_text
 VERSION = 66
 _GECKO_VERSION = 30
 
-# Each is a track on the page. With more of them it is slow, and nobody looks at them.
+# Each is a track on the page. More tracks would be slow, and too many to read.
 MOST_PROCESSES = 200
 
-# The job itself has a process, so to speak: of its totals.
+# The totals of the job are shown as those of a process with this pid.
 _JOB_PID = "0"
 
 _INSTANT, _INTERVAL = 0, 1
@@ -74,7 +76,7 @@ _SCHEMAS = [
 
 
 class _Strings:
-    """The table that markers point into."""
+    """The table of strings that markers point into."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
@@ -84,6 +86,7 @@ class _Strings:
 
 
 def export(results: Results) -> Iterator[bytes]:
+    """Yields the file."""
     return utf8(_pieces(results))
 
 
@@ -171,9 +174,9 @@ def _job_thread(profile: Profile, strings: _Strings) -> dict[str, Any]:
         peak = {"type": "Peak", "size": profile.max_total_rss, "what": what}
         markers.append(("Highest total RSS", profile.max_total_time, profile.max_total_time, peak))
     if pss := profile.max_total_pss:
-        what = "shared pages counted once"
+        what = wording.SHARED_ONCE
         if pss.unread:
-            what += f"; at most: {count(pss.unread, 'process', 'processes')} by RSS"
+            what += f"; at most, because of {wording.with_rss(pss.unread)}"
         peak = {"type": "Peak", "size": pss.total, "what": what}
         markers.append(("Highest total PSS", pss.time, pss.time, peak))
     whole = Life(profile.start, profile.end, True)
@@ -265,7 +268,7 @@ def _counters(results: Results, lives: list[tuple[Process, Life]]) -> Iterator[d
 
 
 class _Series:
-    """Values over time, as a track of the profiler takes them."""
+    """Values over time, in the form of a track of the profiler."""
 
     def __init__(self, profile: Profile, begin: int) -> None:
         self._profile = profile
@@ -317,7 +320,7 @@ def _counter(series: _Series, name: str, what: str, pid: str, thread: int) -> di
 
 
 def _pid(process: Process, used: set[str]) -> str:
-    """Of two processes with one pid the second gets a name of its own."""
+    """Returns an id for a process: its pid, or a longer one if an earlier process had that pid."""
     pid = str(process.pid)
     if pid in used:
         pid = f"{pid} ({process.serial})"
@@ -326,7 +329,7 @@ def _pid(process: Process, used: set[str]) -> str:
 
 
 def _ms(profile: Profile, time: int) -> float:
-    """Milliseconds since the start of the command, to the microsecond."""
+    """Returns milliseconds since the start of the command, to the microsecond."""
     return max(0, round((time - profile.start) / 1000)) / 1000
 
 

@@ -1,4 +1,4 @@
-"""The formats there are, by the name that the command line has for them."""
+"""All formats, by their names on the command line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from memwatch.storage.load import Results
 
 
 class Format(NamedTuple):
+    """A format, and what it needs of the results."""
+
     export: Callable[[Results], Iterator[bytes]]
-    """The file, piece by piece."""
+    """Yields the file piece by piece."""
     is_text: bool = True
     uses_samples: bool = False
-    """It shows values over time, so load() should bring them."""
+    """Whether it shows values over time, which load() must then read."""
     needs_samples: bool = False
-    """It shows nothing else."""
+    """Whether it shows nothing else."""
 
 
 FORMATS = {

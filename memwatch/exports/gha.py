@@ -1,4 +1,4 @@
-"""For github-action-benchmark: an array of its tool "customSmallerIsBetter"."""
+"""github-action-benchmark: an array for its tool "customSmallerIsBetter"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memwatch.units import count
 
 
 def export(results: Results) -> Iterator[bytes]:
-    """What is unknown is left out."""
+    """Yields the file. Unknown values are left out."""
     profile = results.profile
     name = job_name(profile.command)
     values: list[dict[str, Any]] = []
@@ -28,14 +28,14 @@ def export(results: Results) -> Iterator[bytes]:
 
 
 def _rss(profile: Profile) -> str:
-    """How it is known."""
+    """Returns how the peak RSS is known, in words."""
     if profile.largest and profile.total_rss.why is Why.ONE_PROCESS:
         return f"at least: the peak ({profile.largest.peak.source}) of one process"
     samples = count(profile.sampling.ticks, "sample")
-    said = f"highest sum of {count(profile.max_total_processes, 'process', 'processes')}"
+    highest = f"highest sum of {count(profile.max_total_processes, 'process', 'processes')}"
     if error := profile.sampling.error:
-        return f"at least: {said}, {samples}; {error}"
-    return f"{said} at one time, {samples}"
+        return f"at least: {highest}, {samples}; {error}"
+    return f"{highest} at one time, {samples}"
 
 
 def _size(name: str, size: int, extra: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Lives of processes, as drawings of them over time need them. Times are nanoseconds since boot."""
+"""Lives of processes, for exports that draw them over time. Times are nanoseconds since boot."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 from memwatch.model.processes import SAMPLED, Process, Program
 from memwatch.storage.load import Results
 
-"""Serial of the job's first process."""
-
 
 class Life(NamedTuple):
+    """The time in which a process existed."""
+
     begin: int
     end: int
     is_over: bool
-    """It ended within the job."""
+    """Whether it ended within the job."""
 
 
 class ProgramSpan(NamedTuple):
@@ -27,7 +27,7 @@ class ProgramSpan(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """A value holds from its time to that of the next, the last one to the process's end."""
+    """Samples of one process. A value holds until the next one, the last until the process ends."""
 
     times: Sequence[int]
     rss: Sequence[int]
@@ -38,9 +38,10 @@ NO_SAMPLES = Samples((), ())
 
 
 def life(results: Results, process: Process) -> Life:
-    """From its start to its end, as far as they are known, else from the first to the last look.
+    """Returns when a process lived: from its start to its end where they are known, otherwise from
+    the first to the last sample.
 
-    Never before the job: a start time is rounded down, to hundredths of a second mostly.
+    Never begins before the job: a start time is rounded down, mostly to hundredths of a second.
     """
     profile = results.profile
     begin = process.first_seen if process.start is None else process.start
@@ -54,7 +55,7 @@ def life(results: Results, process: Process) -> Life:
 
 
 def program_spans(process: Process, whole: Life) -> Iterator[ProgramSpan]:
-    """One after the other, without gaps, from the beginning of its life to the end."""
+    """Yields the programs in order, without gaps, from the beginning of the life to its end."""
     begin = whole.begin
     for number, program in enumerate(process.programs):
         end = whole.end
@@ -65,8 +66,7 @@ def program_spans(process: Process, whole: Life) -> Iterator[ProgramSpan]:
 
 
 def samples(results: Results, process: Process) -> Samples:
-    """Every one that there is of it: where the file has no series, the highest, if its peak is
-    one."""
+    """Returns all samples of a process. Without tracks: its peak, if that is a sample."""
     if results.tracks:
         return Samples(*results.tracks.by_serial.get(process.serial, NO_SAMPLES))
     peak = process.peak

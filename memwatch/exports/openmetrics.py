@@ -1,7 +1,7 @@
-"""OpenMetrics text, which is Prometheus' own text format at the same time.
+"""OpenMetrics text, which is also valid in the text format of Prometheus.
 
-All are gauges without a time, as the textfile collector of node_exporter wants them. What is
-unknown is left out.
+All metrics are gauges without a time, as the textfile collector of node_exporter requires. Unknown
+values are left out.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
+from memwatch.analysis import wording
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.groups import Group
 from memwatch.model.profile import Profile
@@ -16,13 +17,15 @@ from memwatch.storage.load import Results
 from memwatch.units import unicode_text
 from memwatch.version import __version__
 
-# Each value of a label is a series of its own in the database.
+# Each value of a label becomes a series of its own in the database.
 MOST_PROGRAMS = 20
 
 Labels: TypeAlias = dict[str, str]
 
 
 class Metric(NamedTuple):
+    """A metric and its values, each with its labels."""
+
     name: str
     """Ends in the unit, if there is one."""
     unit: str
@@ -31,6 +34,7 @@ class Metric(NamedTuple):
 
 
 def export(results: Results) -> Iterator[bytes]:
+    """Yields the file."""
     return utf8(_lines(results))
 
 
@@ -45,8 +49,8 @@ def _lines(results: Results) -> Iterator[str]:
         if metric.unit:
             yield f"# UNIT {name} {metric.unit}\n"
         for labels, value in known:
-            said = ",".join(f'{key}="{_escape(text)}"' for key, text in {**job, **labels}.items())
-            yield f"{name}{{{said}}} {value}\n"
+            pairs = ",".join(f'{key}="{_escape(text)}"' for key, text in {**job, **labels}.items())
+            yield f"{name}{{{pairs}}} {value}\n"
     yield "# EOF\n"
 
 
@@ -57,7 +61,7 @@ def _job(results: Results) -> Iterator[Metric]:
     about = {"version": __version__}
     if results.host is not None:
         about["host"] = unicode_text(results.host)
-    yield Metric("job_info", "", "A job that memwatch has watched.", [(about, 1)])
+    yield Metric("job_info", "", "A job that memwatch has recorded.", [(about, 1)])
     for name, unit, what, value in (
         (
             "job_rss_max_bytes",
@@ -68,25 +72,25 @@ def _job(results: Results) -> Iterator[Metric]:
         (
             "job_pss_max_bytes",
             "bytes",
-            "Highest sum of proportional set sizes: shared pages counted once.",
+            f"Highest sum of proportional set sizes: {wording.SHARED_ONCE}.",
             pss.total if pss else None,
         ),
         (
             "job_pss_unread_processes",
             "",
-            "Processes that are in memwatch_job_pss_max_bytes with their RSS, which is more.",
+            "Processes counted in memwatch_job_pss_max_bytes with their RSS, which is more.",
             pss.unread if pss else None,
         ),
         (
             "job_phys_footprint_max_bytes",
             "bytes",
-            "Highest sum of the physical footprints at one sample: what macOS charges them for.",
+            "Highest sum of physical footprints at one sample: the memory that macOS charges for.",
             footprint.total if footprint else None,
         ),
         (
             "job_phys_footprint_unread_processes",
             "",
-            "Processes that are not in memwatch_job_phys_footprint_max_bytes.",
+            "Processes not counted in memwatch_job_phys_footprint_max_bytes.",
             footprint.unread if footprint else None,
         ),
         (
@@ -98,7 +102,7 @@ def _job(results: Results) -> Iterator[Metric]:
         (
             "job_oom_kills",
             "",
-            "Processes that the OOM killer ended in the job's control group meanwhile.",
+            "Processes in the job's control group that the OOM killer ended during the run.",
             limit.oom_kills,
         ),
         (
@@ -116,7 +120,7 @@ def _job(results: Results) -> Iterator[Metric]:
         (
             "job_exit_code",
             "",
-            "The command's, 128 + N if signal N killed it.",
+            "Exit code of the command; 128 + N if signal N killed it.",
             profile.exit_code,
         ),
     ):
@@ -146,8 +150,8 @@ def _processes(profile: Profile) -> Iterator[Metric]:
         "job_program_rss_max_bytes",
         "bytes",
         "Highest sum over the processes of one program at one sample, or the highest peak of one "
-        f"of them where that is more; the {MOST_PROGRAMS} programs with the most. "
-        "The times differ, so these add up to nothing.",
+        f"of them if that is higher; for the {MOST_PROGRAMS} programs with the most. "
+        "The times differ, so the sum of these means nothing.",
         [_program(group) for group in profile.groups[:MOST_PROGRAMS]],
     )
 
@@ -161,19 +165,19 @@ def _accuracy(profile: Profile) -> Iterator[Metric]:
     yield Metric(
         "job_peaks",
         "",
-        "Processes by how their peak is known; all but exact are lower bounds.",
+        "Processes by how their peak is known; all except exact are lower bounds.",
         [({"source": source}, many) for source, many in profile.accuracy.peaks.items()],
     )
     yield Metric(
         "job_processes_found",
         "",
-        "Processes by what told of them first.",
+        "Processes by the source that reported them first.",
         [({"by": way}, many) for way, many in profile.accuracy.found_by.items()],
     )
     yield Metric(
         "job_complete",
         "",
-        "1 when the kernel told of every process to the end, else some may be missing.",
+        "1 if the kernel reported every process to the end; 0 if some may be missing.",
         [({}, int(profile.complete))],
     )
     yield Metric("job_samples", "", "Samples taken.", [({}, profile.sampling.ticks)])

@@ -1,7 +1,7 @@
 """OTLP/JSON: one ExportMetricsServiceRequest on one line, as OpenTelemetry collectors read it.
 
-opentelemetry.io/docs/specs/otlp (JSON Protobuf Encoding: 64-bit numbers are strings), and the names
-of its semantic conventions where they have one.
+opentelemetry.io/docs/specs/otlp (JSON Protobuf Encoding: 64-bit numbers are strings). Names are
+those of its semantic conventions where there are any.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from memwatch.analysis import wording
 from memwatch.exports.lives import life
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.processes import UNKNOWN, Process
@@ -21,6 +22,7 @@ from memwatch.version import __version__
 
 
 def export(results: Results) -> Iterator[bytes]:
+    """Yields the file."""
     return utf8(_pieces(results))
 
 
@@ -33,12 +35,12 @@ def _pieces(results: Results) -> Iterator[str]:
     separator = ""
     for name, unit, what, points in (
         ("memwatch.job.rss", "By", "Sum of resident set sizes at each sample", _rss(profile)),
-        ("memwatch.job.processes", "{process}", "Alive at each sample", _alive(profile)),
+        ("memwatch.job.processes", "{process}", "Processes alive at each sample", _alive(profile)),
         (
             "memwatch.job.pss",
             "By",
-            "Sum of proportional set sizes (shared pages counted once), measured now and then; "
-            "the attribute is the number of processes that went in with their RSS",
+            f"Sum of proportional set sizes ({wording.SHARED_ONCE}), measured now and then; "
+            "the attribute is the number of processes counted with their RSS",
             _pss(results),
         ),
         ("memwatch.job.rss_max", "By", "Highest sum of RSS at one sample", _rss_max(profile)),
@@ -47,7 +49,7 @@ def _pieces(results: Results) -> Iterator[str]:
             "memwatch.program.rss_max",
             "By",
             "Highest sum of RSS over the processes of a program at one sample, or the highest peak "
-            "of one of them where that is more",
+            "of one of them if that is higher",
             _programs(profile),
         ),
         (
@@ -94,7 +96,7 @@ def _alive(profile: Profile) -> Iterator[dict[str, Any]]:
 
 
 def _pss(results: Results) -> Iterator[dict[str, Any]]:
-    """Where the file has no series, the highest one."""
+    """Yields every sum of PSS; without tracks, only the highest."""
     profile = results.profile
     peak = profile.max_total_pss
     if results.tracks:
@@ -149,7 +151,7 @@ def _about(profile: Profile, process: Process) -> dict[str, Any]:
         "process.creation.time": (
             None if started is None else format_date(profile.clock.realtime_at(started))
         ),
-        # One that a signal killed has none.
+        # A process that a signal killed has no exit code.
         "process.exit.code": code if code is None or code >= 0 else None,
         "memwatch.serial": process.serial,
         "memwatch.peak_source": process.peak.source,
@@ -167,7 +169,7 @@ def _point(
 
 
 def _attributes(attributes: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those that are None are left out."""
+    """Returns attributes as OTLP has them. Those that are None are left out."""
     return [
         {"key": key, "value": _value(value)}
         for key, value in attributes.items()

@@ -1,7 +1,7 @@
 """A trace for ui.perfetto.dev and its trace_processor, in Perfetto's own format.
 
-Numbers of fields are those of protos/perfetto/trace/ in github.com/google/perfetto. Packets need
-not come in the order of time: the reader sorts them, and leaves those of one time as they came.
+Field numbers are those of protos/perfetto/trace/ in github.com/google/perfetto. Packets need not be
+in the order of time: the reader sorts them, and keeps the order of those with the same time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from memwatch.units import kib, unicode_text
 # Linux has no pid of this or more (PID_MAX_LIMIT).
 FIRST_FREE_PID = 1 << 22
 
-# Tracks of processes have their serials.
+# Tracks of processes have their serial numbers.
 JOB, TOTAL_RSS, TOTAL_PSS, PROCESSES, LIMIT = range(1 << 40, (1 << 40) + 5)
 
 _BEGIN, _END, _INSTANT, _COUNTER = 1, 2, 3, 4
@@ -30,16 +30,17 @@ _RSS_KB, _HWM_KB = 3, 9
 
 
 def export(results: Results) -> Iterator[bytes]:
+    """Yields the file."""
     yield _clocks(results.profile)
     yield from _job(results)
     yield from _totals(results)
-    again = _pids_used_again(results.profile)
+    ids = _ids_of_reused_pids(results.profile)
     for process in results.profile.processes:
-        yield from _process(results, process, again)
+        yield from _process(results, process, ids)
 
 
 def _clocks(profile: Profile) -> bytes:
-    """One moment by both clocks: other times are of the second, CLOCK_BOOTTIME."""
+    """Gives one moment by both clocks. All other times are by the second, CLOCK_BOOTTIME."""
     time = profile.start
     clocks = ((_REALTIME, profile.clock.realtime_at(time)), (_BOOTTIME, time))
     parts = [message(1, integer(1, clock), integer(2, reading)) for clock, reading in clocks]
@@ -76,7 +77,7 @@ def _totals(results: Results) -> Iterator[bytes]:
     start = profile.start
     if profile.timeline and profile.max_total_rss is not None:
         yield _counter(start, TOTAL_RSS, "Total RSS", "Sum over all processes at each sample")
-        yield _counter(start, PROCESSES, "Processes", "Alive at each sample", unit=_COUNT)
+        yield _counter(start, PROCESSES, "Processes", "Processes alive at each sample", unit=_COUNT)
         for time, total, alive in zip(*profile.timeline, strict=True):
             yield _value(time, TOTAL_RSS, total)
             yield _value(time, PROCESSES, alive)
@@ -92,8 +93,9 @@ def _totals(results: Results) -> Iterator[bytes]:
         yield _value(profile.end, LIMIT, limit)
 
 
-def _pids_used_again(profile: Profile) -> dict[int, int]:
-    """Ids in their place, by serial: Perfetto would take two processes of one pid for one."""
+def _ids_of_reused_pids(profile: Profile) -> dict[int, int]:
+    """Returns ids for processes whose pid an earlier process had, by serial number: Perfetto would
+    take both for one process."""
     first: dict[int, int] = {}
     for process in profile.processes:
         first[process.pid] = min(process.serial, first.get(process.pid, process.serial))
@@ -105,13 +107,13 @@ def _pids_used_again(profile: Profile) -> dict[int, int]:
     }
 
 
-def _process(results: Results, process: Process, again: dict[int, int]) -> Iterator[bytes]:
-    pid = again.get(process.serial, process.pid)
-    parent = again.get(process.parent or 0, process.ppid)
+def _process(results: Results, process: Process, ids: dict[int, int]) -> Iterator[bytes]:
+    pid = ids.get(process.serial, process.pid)
+    parent = ids.get(process.parent or 0, process.ppid)
     whole = life(results, process)
     name = process.command
     if pid != process.pid:
-        name += f" (pid {process.pid} again)"
+        name += f" (pid {process.pid} reused)"
     words = process.argv
     command_line = [text(3, word) for word in words or (process.command,)]
     tree = [integer(1, pid), integer(2, parent), *command_line, integer(7, whole.begin)]
@@ -142,7 +144,7 @@ def _facts(process: Process, program: Program) -> dict[str, str | int | None]:
 
 def _sizes(results: Results, process: Process, whole: Life, pid: int) -> Iterator[bytes]:
     times, sizes = samples(results, process)
-    # By hand: of these packets there are as many as samples.
+    # Encoded by hand, for speed: there are as many of these packets as samples.
     start = integer(1, pid) + varint(_RSS_KB << 3)
     packets = []
     for time, size in zip(times, sizes, strict=True):
@@ -157,15 +159,15 @@ def _sizes(results: Results, process: Process, whole: Life, pid: int) -> Iterato
     end = whole.end
     if times:
         end = max(end, times[-1])
-    marked = process.peak.source in (EXACT, WATERMARK)
-    if marked:
+    has_watermark = process.peak.source in (EXACT, WATERMARK)
+    if has_watermark:
         yield _size(process.peak.time, pid, _HWM_KB, kib(process.peak.rss))
         end = max(end, process.peak.time)
     if whole.is_over:
-        # Else the last values would be drawn on to the end of the trace.
+        # Without these, the last values would be drawn to the end of the trace.
         if times:
             yield _size(end, pid, _RSS_KB, 0)
-        if marked:
+        if has_watermark:
             yield _size(end, pid, _HWM_KB, 0)
 
 
@@ -192,14 +194,14 @@ def _event(
     name: str | None = None,
     facts: dict[str, str | int | None] | None = None,
 ) -> bytes:
-    """Facts that are None are left out."""
+    """Returns a packet with an event. Facts that are None are left out."""
     parts = [integer(9, kind), integer(11, track)]
     if name is not None:
         parts.append(text(23, name))
     for key, value in (facts or {}).items():
         if value is not None:
-            said = integer(4, value) if isinstance(value, int) else text(6, value)
-            parts.append(message(4, text(10, key), said))
+            encoded = integer(4, value) if isinstance(value, int) else text(6, value)
+            parts.append(message(4, text(10, key), encoded))
     return _packet(time, message(11, *parts))
 
 

@@ -1,4 +1,4 @@
-"""Text of exports: what a job is called in them, and how it becomes bytes."""
+"""Text in exports: the name of a job, and the encoding."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from itertools import islice
 
 from memwatch.units import command_text, cut
 
-# Names of benchmarks and label values are shown in lists, and repeated in every line.
+# Names of benchmarks and values of labels are shown in lists, and repeated in every line.
 LONGEST_NAME = 100
 
-# Of the pieces that are encoded and written together.
+# How many pieces are encoded and written together.
 _PIECES = 1000
 
 
 def job_name(command: tuple[str, ...]) -> str:
-    """The command line, on one line, without the folder of the program: the same on each machine
-    that runs the same command."""
+    """Returns the command on one line, without the folder of the program, so that it is the same on
+    each machine."""
     program, *arguments = command
     words = (program.rpartition("/")[2] or program, *arguments)
     return cut(command_text(words), LONGEST_NAME)

@@ -1,7 +1,7 @@
-"""Which source file a compiler compiles, as its command line tells.
+"""Finds the source file that a compiler compiles, from its command line.
 
-Only what is certain: a driver that has the work done by another process (gcc, g++, a clang with
-several inputs) is no compiler here, nor is a wrapper (ccache, distcc).
+Only what is certain is returned: a driver that has the work done by another process (gcc, g++, a
+clang with several inputs) is not a compiler here, and a wrapper (ccache, distcc) is not either.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from memwatch.model.observations import ProgramText
 
 _WRAPPERS = {"ccache", "sccache", "distcc", "icecc", "buildcache"}
 
-# https://gcc.gnu.org/onlinedocs/gccint/: the compilers proper that gcc, g++ and gfortran start.
+# The compilers proper that gcc, g++ and gfortran start: https://gcc.gnu.org/onlinedocs/gccint/
 _GCC = {"cc1", "cc1plus", "cc1obj", "cc1objplus", "f951", "gnat1"}
+# The options of each compiler that take the next word as their value.
 _GCC_VALUES = {
     *("-o", "-D", "-U", "-A", "-I", "-J", "-F", "-G", "-include", "-imacros", "-isystem"),
     *("-iquote", "-idirafter", "-iprefix", "-iwithprefix", "-iwithprefixbefore", "-isysroot"),
@@ -34,7 +35,8 @@ _CLANG_VALUES = {
     *("-working-directory", "--param", "-framework", "-gcc-toolchain", "-dumpdir", "--config"),
     *("--serialize-diagnostics", "-serialize-diagnostics", "-current_version", "-install_name"),
 }
-# One step from source to result, which clang takes itself; and what makes it several.
+# With one of these clang takes one step from source to result, itself; with one of the others it
+# starts processes for several steps.
 _CLANG_ONE_STEP = {"-c", "-S", "-E", "-fsyntax-only"}
 _CLANG_SEVERAL = ("-fno-integrated-", "-no-integrated-", "-save-temps", "--save-temps", "-arch")
 
@@ -54,17 +56,18 @@ class Unit(NamedTuple):
     """What a compiler compiles."""
 
     path: str | None
-    """Of the source file, as the command line has it. None where it is not to be told: it is in a
-    response file, say."""
+    """Path of the source file, as the command line has it. None where it cannot be found there: it
+    is in a response file, for example."""
     name: str | None = None
-    """Of what is compiled as a whole: "crate serde", "package fmt"."""
+    """Name of a whole that is compiled at once: "crate serde", "package fmt"."""
 
 
 Parser: TypeAlias = Callable[[Sequence[str]], Unit | None]
 
 
 def unit_of(program: ProgramText) -> Unit | None:
-    """What the program compiles; None when it is no compiler, or another process does the work."""
+    """Returns what the program compiles; None when it is not a compiler, or another process does
+    the work."""
     argv = program.argv
     if not argv:
         return None
@@ -84,14 +87,14 @@ def _parser(names: Collection[str], argv: Sequence[str]) -> Parser | None:
 
 def _gcc(argv: Sequence[str]) -> Unit:
     sources = list(_operands(argv, _GCC_VALUES))
-    # The name that the driver gives to what comes of it is that of the source.
+    # The driver names the result after the source.
     name = basename(_value(argv, "-dumpbase") or "")
     named = [path for path in sources if basename(path) == name]
     return Unit(next(iter(named or sources), None))
 
 
 def _clang_front_end(argv: Sequence[str]) -> Unit:
-    """Its input is what follows the language."""
+    """Returns what clang -cc1 compiles: its input follows the language."""
     if "-x" in argv:
         after = argv[len(argv) - 1 - argv[::-1].index("-x") + 2 :]
         if after and (after[0] == "-" or not after[0].startswith("-")):
@@ -100,7 +103,8 @@ def _clang_front_end(argv: Sequence[str]) -> Unit:
 
 
 def _clang_driver(argv: Sequence[str]) -> Unit | None:
-    """It compiles by itself where that is one step: one source, nothing to link or to assemble."""
+    """Returns what a clang driver compiles itself, which it does where that is one step: one
+    source, nothing to link or to assemble."""
     if not _CLANG_ONE_STEP.intersection(argv) or any(map(_is_several, argv)):
         return None
     sources = list(_operands(argv, _CLANG_VALUES))
@@ -117,7 +121,7 @@ def _rustc(argv: Sequence[str]) -> Unit | None:
     crate = _value(argv, "--crate-name")
     sources = [path for path in _operands(argv, _RUSTC_VALUES) if path == "-" or _is_rust(path)]
     if _value(argv, "--print") is not None or not (crate or sources):
-        return None  # it is asked about itself
+        return None  # it only prints something about itself
     return Unit(sources[0] if sources else None, crate and f"crate {crate}")
 
 
@@ -126,7 +130,7 @@ def _is_rust(path: str) -> bool:
 
 
 def _cuda(argv: Sequence[str]) -> Unit:
-    """What nvcc starts says what the file was before it was preprocessed."""
+    """Returns the file before it was preprocessed, which nvcc passes to the programs it starts."""
     for option in ("--orig_src_path_name", "--orig_src_file_name"):
         path = _value(argv, option)
         if path:
@@ -135,7 +139,8 @@ def _cuda(argv: Sequence[str]) -> Unit:
 
 
 def _link_time(_argv: Sequence[str]) -> Unit:
-    """Optimises what was compiled before, from any number of files."""
+    """Returns a unit without a path: it optimises what was compiled before, from any number of
+    files."""
     return Unit(None)
 
 
@@ -145,7 +150,7 @@ def _go(argv: Sequence[str]) -> Unit | None:
 
 
 def _value(argv: Sequence[str], option: str) -> str | None:
-    """The value of an option: the next word, or what follows a "="."""
+    """Returns the value of an option: the next word, or what follows a "="."""
     for number, word in enumerate(argv):
         if word == option:
             return argv[number + 1] if number + 1 < len(argv) else None
@@ -155,7 +160,7 @@ def _value(argv: Sequence[str], option: str) -> str | None:
 
 
 def _operands(argv: Sequence[str], with_value: Collection[str]) -> Iterator[str]:
-    """Words that are neither options nor their values, nor response files; "-" is one."""
+    """Yields the words that are not options, their values or response files; "-" is an operand."""
     words = iter(argv[1:])
     for word in words:
         if word == "--":

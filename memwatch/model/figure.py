@@ -1,4 +1,4 @@
-"""A size and how far it is known: the one type for the totals of a job."""
+"""A size, its bound and the reason for it: the one type for the totals of a job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Bound(Enum):
-    """How a figure's size relates to the truth."""
+    """How the size of a figure relates to the true one."""
 
     EXACT = "exact"
     AT_LEAST = "at least"
@@ -16,13 +16,13 @@ class Bound(Enum):
 
 
 class Why(Enum):
-    """Why a figure is no more, and no less, than it is."""
+    """Why a figure has its bound, or why it is unknown."""
 
-    SAMPLED = "the highest of the samples: there may have been more between two of them"
+    SAMPLED = "the highest of the samples: the job may have held more between two samples"
     ONE_PROCESS = "the peak of one process, which is more than any sample of the whole job"
     ALL_EXACT = "every process is in the report, each with its exact peak"
     LOWER_BOUNDS = "some peaks are lower bounds, or some processes may be missing"
-    WITH_RSS = "measured at the peak, some processes counted with their RSS, which is more"
+    WITH_RSS = "measured at the peak, with the RSS of some processes in place of their PSS"
     ELSEWHERE = "measured, but not when the job held most"
     UNREADABLE = "the memory could not be read"
     NOT_SEEN = "the job was in no sample"
@@ -37,7 +37,8 @@ class Figure(NamedTuple):
     bound: Bound
     why: Why
     time: int | None = None
-    """Nanoseconds since boot, of the sample or the peak; None when the bound is UNKNOWN."""
+    """When the sample was taken or the peak reached, in nanoseconds since boot; None when the
+    bound is UNKNOWN."""
 
     @property
     def at_peak(self) -> bool:
@@ -46,10 +47,11 @@ class Figure(NamedTuple):
 
     @property
     def comparable(self) -> int | None:
-        """The size, where it can stand beside that of another run: measured when the job held most,
-        and of nothing but what its name says. None elsewhere."""
+        """The size, where it may be compared with that of another run: measured when the job held
+        most, and without a stand-in for what could not be read. None otherwise."""
         return self.size if self.at_peak and self.why is not Why.WITH_RSS else None
 
 
 def unknown(why: Why) -> Figure:
+    """Returns a figure without a size."""
     return Figure(None, Bound.UNKNOWN, why)

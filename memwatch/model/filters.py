@@ -1,4 +1,4 @@
-"""Which processes a report shows. Totals always cover all of them."""
+"""Filters that decide which processes a report shows. Totals always cover all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from memwatch.model.processes import Process, ProcessTable
+from memwatch.model.observations import ProgramText
+from memwatch.model.process_table import ProcessTable
+from memwatch.model.processes import Process
 
 _DIGIT = (1 << 64) - 1
 _HIGHEST = 1 << 63
@@ -16,7 +18,7 @@ _HIGHEST = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Patterns are searched for in a process's name and in its command line."""
+    """Patterns that are searched for in a process's name and in its command line."""
 
     include: re.Pattern[str] | None = None
     exclude: re.Pattern[str] | None = None
@@ -25,13 +27,15 @@ class Filter:
         return bool(self.include or self.exclude)
 
     def shows(self, process: Process) -> bool:
-        if self.include and not _matches(self.include, process):
+        """Returns whether the process passes the filter."""
+        program = process.programs[-1].text
+        if self.include and not matches(self.include, program):
             return False
-        return not (self.exclude and _matches(self.exclude, process))
+        return not (self.exclude and matches(self.exclude, program))
 
 
 class Ranked(Sequence[Process]):
-    """Processes of a table, highest peak first; they are decoded as they are read."""
+    """Processes of a table, highest peak first. A row is decoded each time that it is read."""
 
     def __init__(self, table: ProcessTable, places: Sequence[int]) -> None:
         self._table = table
@@ -52,18 +56,20 @@ class Ranked(Sequence[Process]):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The processes that pass a filter, and what it took away."""
+    """The processes that pass a filter, and a sum over those that do not."""
 
     processes: Ranked
     filter: Filter
     hidden: int
+    """Number of processes that do not pass."""
     hidden_rss: int
-    """Sum of the peaks of those hidden, in bytes."""
+    """Sum of their peaks, in bytes."""
 
 
 def apply(processes: ProcessTable, chosen: Filter) -> Shown:
-    # One number each, for what is to be sorted is in memory: the peak, the serial number and the
-    # place in the table, as digits of 64 bits.
+    """Returns the processes that pass `chosen`, highest peak first."""
+    # Sorting needs all of them in memory, so each is one number: the peak, the serial number and
+    # the place in the table, as digits of 64 bits.
     keys = []
     hidden = hidden_rss = 0
     for place, process in enumerate(processes):
@@ -77,7 +83,8 @@ def apply(processes: ProcessTable, chosen: Filter) -> Shown:
     return Shown(Ranked(processes, places), chosen, hidden, hidden_rss)
 
 
-def _matches(pattern: re.Pattern[str], process: Process) -> bool:
-    if pattern.search(process.command):
+def matches(pattern: re.Pattern[str], program: ProgramText) -> bool:
+    """Returns whether the pattern is found in the program's name or command line."""
+    if pattern.search(program.name):
         return True
-    return bool(process.argv and pattern.search(" ".join(process.argv)))
+    return bool(program.argv and pattern.search(" ".join(program.argv)))

@@ -8,17 +8,18 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from memwatch.model.observations import ProgramText
+from memwatch.units import suggestion
 
 GroupKey: TypeAlias = Callable[[ProgramText, int | None], str]
-"""The name of the group of a process, from its program and the serial number of its parent."""
+"""Returns the name of a process's group, from its program and the serial number of its parent."""
 
 COMMAND = "command"
 PARENT = "ppid"
-SOURCE = "source"
+SOURCE_FILE = "source"
 
 NO_PARENT = "(no parent in the job)"
 NOT_A_COMPILER = "(not a compiler)"
-UNKNOWN_SOURCE = "(unknown source)"
+UNKNOWN_SOURCE_FILE = "(unknown source)"
 NO_MATCH = "(no match)"
 EMPTY = "(empty)"
 
@@ -28,37 +29,39 @@ _UNREADABLE = {
     "regex": "(command line unknown)",
 }
 
-RESTS = frozenset((NO_PARENT, NOT_A_COMPILER, UNKNOWN_SOURCE, NO_MATCH, *_UNREADABLE.values()))
-"""Names of groups of what has no key of its own."""
+KEYLESS_GROUPS = frozenset(
+    (NO_PARENT, NOT_A_COMPILER, UNKNOWN_SOURCE_FILE, NO_MATCH, *_UNREADABLE.values())
+)
+"""Names of the groups of processes for which the key gives nothing."""
 
 
 def by_command(program: ProgramText, _parent: int | None) -> str:
-    """The program's name."""
+    """Returns the program's name."""
     return program.name
 
 
 def by_exe(program: ProgramText, _parent: int | None) -> str:
-    """The path of its executable."""
+    """Returns the path of the program's executable."""
     return program.exe or _UNREADABLE["exe"]
 
 
 def by_cwd(program: ProgramText, _parent: int | None) -> str:
-    """Its working directory when it was looked at."""
+    """Returns the program's working directory when it was read."""
     return program.cwd or _UNREADABLE["cwd"]
 
 
 def by_parent(_program: ProgramText, parent: int | None) -> str:
-    """The serial number of the process that started it; parent_name() has more to say."""
+    """Returns the serial number of the parent; parent_name() makes a readable name."""
     return NO_PARENT if parent is None else str(parent)
 
 
 def parent_name(program: str, pid: int) -> str:
-    """What the group of a process's children is called."""
+    """Returns the name of the group of a process's children."""
     return f"{program} (pid {pid})"
 
 
 class ByRegex:
-    """The first group of a pattern, or all of the match, searched for in the command line."""
+    """Groups by what a pattern matches in the command line: its first group, or the whole match."""
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self._pattern = pattern
@@ -73,12 +76,12 @@ class ByRegex:
         return (match[0] if first is None else first) or EMPTY
 
 
-class BySource:
-    """The source file that a compiler compiles, from the directory in which the job was started."""
+class BySourceFile:
+    """Groups by the source file that a compiler compiles."""
 
     def __init__(self) -> None:
         self.base: str | None = None
-        """That directory; paths below it become relative to it."""
+        """The directory in which the job was started; paths below it become relative to it."""
 
     def __call__(self, program: ProgramText, _parent: int | None) -> str:
         from memwatch.model.compilers import unit_of
@@ -87,7 +90,7 @@ class BySource:
         if unit is None:
             return NOT_A_COMPILER
         if unit.path is None:
-            return unit.name or UNKNOWN_SOURCE
+            return unit.name or UNKNOWN_SOURCE_FILE
         path = "(standard input)" if unit.path == "-" else self._path(unit.path, program.cwd)
         return f"{path} ({unit.name})" if unit.name else path
 
@@ -105,38 +108,40 @@ _KEYS: dict[str, GroupKey] = {
     PARENT: by_parent,
     "cwd": by_cwd,
 }
-KINDS = (*_KEYS, SOURCE)
+KINDS = (*_KEYS, SOURCE_FILE)
 
-# A word without any of them is a keyword that was misspelt.
+# A word without any of these characters is taken for a misspelt keyword.
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
 def group_key(by: str) -> GroupKey:
-    """What `--group-by` names: one of KINDS, or a regular expression.
+    """Returns the key that `--group-by` names: one of KINDS, or a regular expression.
 
-    A new one for each job: it may remember things. Raises ValueError with the reason for what is
-    neither.
+    Call it once for each job, since a key may have state. Raises ValueError, with the reason, for
+    anything else.
     """
     if by in _KEYS:
         return _KEYS[by]
-    if by == SOURCE:
-        return BySource()
+    if by == SOURCE_FILE:
+        return BySourceFile()
     if not _SPECIAL.search(by):
-        kinds = ", ".join(KINDS)
-        raise ValueError(f"none of {kinds}, and no regular expression: for one, write '({by})'")
+        raise ValueError(
+            f"unknown key {by!r} ({suggestion(by, KINDS)}); to use it as a regex write '({by})'"
+        )
     try:
         return ByRegex(re.compile(by))
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+        raise ValueError(f"{by!r} is not a regular expression: {error}") from None
 
 
 def described(by: str) -> str:
-    """The key in words: "by exe"."""
+    """Returns the key in words: "by exe"."""
     return f"by {by}" if by in KINDS else f"by regex {by}"
 
 
 class Group(NamedTuple):
-    """All processes that ran a program. One that ran two, one after the other, is in both."""
+    """The processes of one group. A process that ran the programs of two groups, one after the
+    other, is in both."""
 
     name: str
     processes: int
@@ -145,20 +150,20 @@ class Group(NamedTuple):
     where that is more."""
     peak_time: int
     sum_of_peaks: int
-    """Sum of the processes' own peaks in this program, which need not have come at one time:
+    """Sum of the peaks that the processes had in this group, which need not have come at one time:
     never less than `peak_rss`."""
     added_up: bool = True
-    """False where there were no samples to add up: `peak_rss` is that of a single process then,
-    and no more than a lower bound."""
+    """False where there were no samples to add up: `peak_rss` is then the peak of a single process,
+    and only a lower bound."""
 
     @property
     def known(self) -> bool:
-        """Some memory of it was seen; else its sizes are 0 and mean nothing."""
+        """Whether some memory of the group was seen; if not, its sizes are 0 and mean nothing."""
         return self.sum_of_peaks > 0
 
     @property
     def peak_known(self) -> bool:
-        """`peak_rss` is the highest of the samples."""
+        """Whether `peak_rss` is the highest of the samples."""
         return self.known and self.added_up
 
 
@@ -166,7 +171,7 @@ NO_LARGEST = (0, 0)
 
 
 class RunningGroup:
-    """A group while the job runs. `Job` updates its fields directly."""
+    """A group while the job runs. `Job` and `LiveGroups` update its fields directly."""
 
     __slots__ = ("largest", "name", "peak", "peak_time", "processes", "rss", "sum_of_peaks")
 
@@ -180,12 +185,13 @@ class RunningGroup:
         self.largest = NO_LARGEST
 
     def add(self, peak: int, time: int) -> None:
-        """A process of it has ended, or has executed something else."""
+        """Adds a process that has ended, or has executed a program of another group."""
         self.processes += 1
         self.sum_of_peaks += peak
         self.largest = max(self.largest, (peak, -time))
 
     def end(self) -> Group:
+        """Returns the group as it stays on record."""
         # Some kernels round the size and its high-water mark differently, by a few pages.
         sum_of_peaks = max(self.sum_of_peaks, self.peak)
         peak, time = self.peak, self.peak_time

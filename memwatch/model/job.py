@@ -1,7 +1,7 @@
-"""Applies observations: identity, ancestry, programs, peaks, totals, timeline.
+"""Applies observations to the state of a job: identity, ancestry, programs, peaks, totals.
 
-Does no I/O and never asks the time, so the same observations always give the
-same result, whether they come from a running job, a recording or a test.
+Does no I/O and reads no clock, so the same observations always give the same
+result, whether they come from a running job, a recording or a test.
 
 The work per batch is in proportion to what changed: a process whose memory
 stands still costs nothing here, and a tick costs one record.
@@ -10,19 +10,9 @@ stands still costs nothing here, and a tick costs one record.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
 
-from memwatch.model.groups import (
-    COMMAND,
-    NO_PARENT,
-    PARENT,
-    BySource,
-    Group,
-    RunningGroup,
-    group_key,
-    parent_name,
-)
+from memwatch.model.groups import COMMAND, Group, RunningGroup
+from memwatch.model.live_groups import LiveGroups
 from memwatch.model.observations import (
     BY_EVENT,
     BY_HOOK,
@@ -47,129 +37,58 @@ from memwatch.model.observations import (
     SAME_IMAGE,
     STARTED,
     TICK,
-    TICK_EXTRA,
-    TICK_LATE,
     TICK_PARTIAL,
     Batch,
     ProgramText,
     decode_program,
 )
+from memwatch.model.process_table import ProcessTable
 from memwatch.model.processes import (
-    EVENTS,
-    HOOK,
-    RECORD,
+    FOUND_BY_EVENT,
+    FOUND_BY_HOOK,
+    FOUND_BY_RECORD,
+    FOUND_BY_SAMPLING,
     SAMPLED,
-    SAMPLING,
     UNREADABLE,
     LiveProcess,
     Process,
-    ProcessTable,
 )
 from memwatch.model.spill import Numbers
+from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Ticks, Timeline
 
-
-class Holder(NamedTuple):
-    """What one process held at one time."""
-
-    serial: int
-    pid: int
-    group: str
-    rss: int
-
-
-class Timeline(NamedTuple):
-    """One entry a tick in each."""
-
-    times: Sequence[int]
-    """Nanoseconds since boot."""
-    totals: Sequence[int]
-    """Bytes."""
-    counts: Sequence[int]
-    """Live processes."""
-
-
-class PssPeak(NamedTuple):
-    """The highest sum of proportional set sizes: each page of memory counted once."""
-
-    total: int
-    """Bytes."""
-    time: int
-    """Of the tick that prompted it."""
-    rss: int
-    """Sum of the resident sizes of the same processes at that tick, in bytes."""
-    unread: int
-    """Processes of which the resident size was taken, which is more."""
-
-
-class FootprintPeak(NamedTuple):
-    """The highest sum of physical footprints at one tick."""
-
-    total: int
-    """Bytes."""
-    time: int
-    unread: int
-    """Processes that are not in it: theirs could not be read."""
-
-
-class Ticks:
-    """How the sampling itself went."""
-
-    __slots__ = ("_last_regular", "count", "late", "regular", "regular_time", "skipped")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.late = 0
-        """Regular ticks that began more than half an interval after their time."""
-        self.skipped = 0
-        """Regular ticks that could not be made at all."""
-        self.regular = 0
-        """Steps from one regular tick to the next, extra ticks left out."""
-        self.regular_time = 0
-        """Nanoseconds that those took together."""
-        self._last_regular: int | None = None
-
-    def add(self, time: int, skipped: int, valid: int) -> None:
-        self.count += 1
-        self.skipped += skipped
-        if valid & TICK_EXTRA:
-            return
-        if valid & TICK_LATE:
-            self.late += 1
-        if self._last_regular is not None:
-            self.regular += 1
-            self.regular_time += time - self._last_regular
-        self._last_regular = time
-
-    @property
-    def achieved(self) -> float | None:
-        """Mean nanoseconds from one regular tick to the next; None with fewer than two."""
-        return self.regular_time / self.regular if self.regular else None
+_FOUND_BY_FLAGS = (
+    (BY_EVENT, FOUND_BY_EVENT),
+    (BY_RECORD, FOUND_BY_RECORD),
+    (BY_HOOK, FOUND_BY_HOOK),
+)
 
 
 class Job:
     """The state of one job, and what is known of it so far."""
 
     def __init__(self, *, timeline: bool = False, group_by: str = COMMAND) -> None:
-        """`group_by` is as groups.group_key() takes it; raises ValueError, too."""
+        """`group_by` is as groups.group_key() takes it, which raises ValueError."""
         self.processes = ProcessTable()
+        """The processes that have ended."""
         self.live: dict[int, LiveProcess] = {}
         self.ticks = Ticks()
         self.max_total = 0
         self.max_total_time = 0
         self.max_total_processes = 0
         self.partial = False
-        """Some process's memory was unreadable: totals are lower bounds."""
+        """Whether the memory of some process was unreadable: totals are then lower bounds."""
         self.pss_peak: PssPeak | None = None
-        """The highest sum in which all were read."""
+        """The highest sum for which the PSS of every process was read."""
         self.pss_bound: PssPeak | None = None
-        """Of the sums in which some were not, that of the highest RSS: an upper bound."""
+        """An upper bound: the sum at the highest RSS among those in which some PSS was not
+        read."""
         self.has_footprints = False
-        """The system keeps them, and some could be read."""
+        """Whether the system keeps physical footprints, and some could be read."""
         self.footprint_peak: FootprintPeak | None = None
         self.footprints: Counter[str] = Counter()
-        """Ended processes by how their highest footprint is known; where there are any."""
+        """Ended processes by how their highest footprint is known; empty without footprints."""
         self.largest_footprint: Process | None = None
-        """The ended process with the highest of its own."""
+        """The ended process with the highest footprint."""
         self.found_by: Counter[str] = Counter()
         """Processes by how they were found."""
         self.peaks: Counter[str] = Counter()
@@ -177,36 +96,27 @@ class Job:
         self.never_sampled = 0
         """Processes whose memory was in no sample."""
         self.largest: Process | None = None
-        """The ended process with the highest peak of its own."""
+        """The ended process with the highest peak."""
         self.executables: set[str] = set()
-        """Paths of all programs that ran, as far as they could be read."""
+        """Paths of all programs that ran, where they could be read."""
         self.root_status: int | None = None
-        self._ticked = (Numbers(), Numbers(), Numbers()) if timeline else None
         self.group_by = group_by
-        self._key = group_key(group_by)
-        self._by_command = group_by == COMMAND
-        self._by_parent = group_by == PARENT
-        self._by_source = self._key if isinstance(self._key, BySource) else None
-        self._parents: dict[int, str] = {}
-        """Names for the groups of children of ended processes; where groups are by parent."""
-        self._groups: dict[str, RunningGroup] = {}
+        self._columns = (Numbers(), Numbers(), Numbers()) if timeline else None
+        self._groups = LiveGroups(group_by, self.live)
         self._last_tick = 0
         self._largest_peak = 0
-        # Kept in step by what changed, not by walking all processes at each new peak.
+        # Updated from what changed, rather than by a walk over all processes at each new peak.
         self._at_peak: dict[int, tuple[int, RunningGroup, int]] = {}
         self._changed: set[int] = set()
-        self._changed_groups: set[RunningGroup] = set()
-        self._forks: list[LiveProcess] = []
-        self._older_forks: list[LiveProcess] = []
-        self._nameless = self._group_of(UNREADABLE, None)
 
     def apply(self, batch: Batch) -> None:
-        live, changed, groups = self.live, self._changed, self._changed_groups
+        """Applies the observations of a batch, in order."""
+        live, changed, groups = self.live, self._changed, self._groups.changed
         for time, serial, value, second, kind, valid, pid, ppid in batch.records:
             if kind == MEMORY:
                 process = live[serial]
                 if valid & HAS_RSS:
-                    if process.settled:
+                    if process.counted:
                         group = process.group
                         group.rss += value - process.rss
                         groups.add(group)
@@ -219,6 +129,7 @@ class Job:
                         process.peak_time = time
                         process.peak_source = SAMPLED
                 if valid & HAS_WATERMARK:
+                    # FINAL comes without HAS_RSS: then value is by how much it may be too low.
                     process.note_watermark(second, time, value if valid & FINAL else None)
             elif kind == TICK:
                 self._tick(time, serial, value, second, valid)
@@ -233,11 +144,12 @@ class Job:
                     time if valid & BY_EVENT else None,
                 )
             else:
-                self._sum(kind, serial, time, value, second, valid)
+                self._other(kind, serial, time, value, second, valid)
 
-    def _sum(self, kind: int, serial: int, time: int, value: int, second: int, valid: int) -> None:
-        """What a process used in all its life, footprints, the job's memory with shared pages
-        once."""
+    def _other(
+        self, kind: int, serial: int, time: int, value: int, second: int, valid: int
+    ) -> None:
+        """Applies an observation of CPU, I/O, footprint or PSS."""
         if kind == FOOTPRINT:
             self._footprint(serial, time, value, second, valid)
         elif kind == PSS:
@@ -254,7 +166,7 @@ class Job:
                 process.usage = process.usage._replace(read=value, written=second)
 
     def _footprint(self, serial: int, time: int, value: int, second: int, valid: int) -> None:
-        """Of a process, or of all of them at a tick."""
+        """Applies the footprint of a process, or with serial 0 the sum over all of them."""
         self.has_footprints = True
         if serial:
             self.live[serial].note_footprint(
@@ -270,18 +182,18 @@ class Job:
     ) -> None:
         known = self.live.get(serial)
         if known:
-            # It was looked at before word of its fork came.
+            # It was sampled before the event of its fork was received.
             known.first_seen = min(known.first_seen, time)
             known.ppid = ppid
             if valid & HAS_PARENT:
                 known.parent = parent
             if valid & HAS_START:
                 known.start = start
-            if self._by_parent and known.program:
-                self._regroup(known, known.program)
+            self._groups.parent_found(known)
+            self._changed.add(serial)
             return
-        found_by = SAMPLING
-        for flag, name in ((BY_EVENT, EVENTS), (BY_RECORD, RECORD), (BY_HOOK, HOOK)):
+        found_by = FOUND_BY_SAMPLING
+        for flag, name in _FOUND_BY_FLAGS:
             if valid & flag:
                 found_by = name
         self.found_by[found_by] += 1
@@ -293,33 +205,27 @@ class Job:
             known_parent,
             start if valid & HAS_START else None,
             time,
-            self._group_of(UNREADABLE, known_parent) if self._by_parent else self._nameless,
+            self._groups.initial(known_parent),
             found_by,
         )
 
     def _tick(self, time: int, skipped: int, total: int, count: int, valid: int) -> None:
-        if self._forks or self._older_forks:
-            self._settle_forks()
         self.ticks.add(time, skipped, valid)
         self._last_tick = time
         if valid & TICK_PARTIAL:
             self.partial = True
-        for group in self._changed_groups:
-            if group.rss > group.peak:
-                group.peak = group.rss
-                group.peak_time = time
-        self._changed_groups.clear()
+        self._groups.tick(time)
         if total > self.max_total:
             self.max_total = total
             self.max_total_time = time
             self.max_total_processes = count
             self._note_holders()
-        if self._ticked:
-            for column, value in zip(self._ticked, (time, total, count), strict=True):
+        if self._columns:
+            for column, value in zip(self._columns, (time, total, count), strict=True):
                 column.append(value)
 
     def _note_holders(self) -> None:
-        """Brings "who held what at the peak" up to this tick."""
+        """Updates what each process held at the peak, which is this tick."""
         for serial in self._changed:
             process = self.live.get(serial)
             if process:
@@ -328,120 +234,43 @@ class Job:
                 self._at_peak.pop(serial, None)
         self._changed.clear()
 
-    def _settle_forks(self) -> None:
-        """Counts a process that was forked before the last tick and has not executed anything.
-
-        Until then it is most likely on its way to another program, and would show for a moment
-        as a second make or a second 100 MiB Python.
-        """
-        for process in self._older_forks:
-            if process.inherited and process.serial in self.live:
-                self._settle(process)
-        self._older_forks = self._forks
-        self._forks = []
-
-    def _settle(self, process: LiveProcess) -> None:
-        """From now on the process counts in the group of the program it runs."""
-        if not process.settled:
-            process.settled = True
-            process.settled_at = self.ticks.count
-            process.group.rss += process.rss
-            self._changed_groups.add(process.group)
-
-    def _unsettle(self, process: LiveProcess) -> None:
-        if process.settled:
-            process.settled = False
-            process.group.rss -= process.rss
-            self._changed_groups.add(process.group)
-
     def _program(self, process: LiveProcess, time: int, text: bytes, valid: int) -> None:
         if not text:
             process.since = time
             return
+        self._changed.add(process.serial)
         program = decode_program(text, valid)
         if program.exe is not None:
             self.executables.add(program.exe)
         elif program.argv is None:
             program = self._unseen(process, program, valid)
-        counted = process.settled
-        if valid & SAME_IMAGE and counted and process.settled_at < self.ticks.count:
-            # It stays in the group in which a tick has counted it, whatever its name is now.
+        inherited = bool(valid & INHERITED)
+        if valid & SAME_IMAGE and self._groups.has_counted(process):
             process.program = program
-            if not self._by_command:
-                # Where it belongs may be known only now: its command line had not been there yet.
-                self._regroup(process, program)
+            self._groups.program_read(process)
             return
-        self._unsettle(process)
-        if self._by_source and process.is_root and not self._by_source.base:
-            self._by_source.base = program.cwd
+        counted = process.counted
+        self._groups.remove(process)
         if valid & SAME_IMAGE:
             process.program = program
-            process.inherited = bool(valid & INHERITED)
+            process.inherited = inherited
         else:
             if process.program is not None:
-                self._end_program(process, counted)
-            process.begin_program(program, time, inherited=bool(valid & INHERITED))
-        group = self._group_of(program, process.parent)
-        if group is not process.group:
-            self._move(process, group)
-        self._changed.add(process.serial)
-        if process.inherited:
-            self._forks.append(process)
-        else:
-            self._settle(process)
-
-    def _group_of(self, program: ProgramText, parent: int | None) -> RunningGroup:
-        key = self._key(program, parent)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = RunningGroup(key)
-            if self._by_parent and parent:
-                self._name_after_parent(group, parent)
-        return group
-
-    def _name_after_parent(self, group: RunningGroup, serial: int) -> None:
-        parent = self.live.get(serial)
-        if parent:
-            group.name = parent_name((parent.program or UNREADABLE).name, parent.pid)
-        else:
-            group.name = self._parents.get(serial, NO_PARENT)
-
-    def _move(self, process: LiveProcess, group: RunningGroup) -> None:
-        """It belongs to that group from now on. Programs that it ran in the other, one after the
-        other, count there as one."""
-        if process.highest:
-            process.group.add(*process.highest)
-            process.highest = None
-        process.group = group
-
-    def _regroup(self, process: LiveProcess, program: ProgramText) -> None:
-        """More is known of a process than when it was put into a group."""
-        group = self._group_of(program, process.parent)
-        if group is process.group:
-            return
-        settled = process.settled
-        self._unsettle(process)
-        self._move(process, group)
-        self._changed.add(process.serial)
-        if settled:
-            self._settle(process)
+                self._groups.end_program(process, counted=counted)
+            process.begin_program(program, time, inherited=inherited)
+        self._groups.join(process)
 
     def _unseen(self, process: LiveProcess, program: ProgramText, valid: int) -> ProgramText:
-        """The program of a process that was gone before more than its name could be read."""
+        """Returns the program of a process that ended before more than its name could be read."""
         parent = self.live.get(process.parent) if valid & INHERITED and process.parent else None
         if parent:
-            # The parent may run something else by now: when it forked tells, and the name.
+            # The parent may run another program by now, so take the one of the time of the fork,
+            # if its name agrees.
             forked = process.first_seen if process.start is None else process.start
             text = parent.program_at(forked)
             if text and text.name.startswith(program.name):
                 return text
         return program if program.name else UNREADABLE
-
-    def _end_program(self, process: LiveProcess, counted: bool) -> None:
-        peak = process.end_program()
-        before = process.highest
-        if counted and (before is None or peak.rss > before[0]):
-            process.highest = (peak.rss, peak.time)
 
     def _exited(
         self,
@@ -451,11 +280,10 @@ class Job:
         *,
         alive: bool = False,
     ) -> None:
-        self._unsettle(process)
         self._changed.add(process.serial)
-        self._end_program(process, counted=True)
-        if process.highest:
-            process.group.add(*process.highest)
+        self._groups.remove(process)
+        self._groups.end_program(process, counted=True)
+        self._groups.end(process)
         ended = process.end(
             self._last_tick if end is None else end,
             status,
@@ -463,11 +291,6 @@ class Job:
             end_known=end is not None,
         )
         self.processes.add(ended)
-        if self._by_parent:
-            name = self._parents[process.serial] = parent_name(ended.command, ended.pid)
-            children = self._groups.get(str(process.serial))
-            if children:
-                children.name = name
         peak = ended.peak
         self.peaks[peak.source] += 1
         if peak.rss > self._largest_peak:
@@ -487,9 +310,9 @@ class Job:
             self.largest_footprint = ended
 
     def finish(self, root_status: int | None = None) -> None:
-        """The job is over: whatever is alive now is reported as such.
+        """Ends the job: the processes that are alive now are reported as such.
 
-        `root_status` is for a first process whose end was seen only by who waited for it.
+        `root_status` is the wait status of a root whose end was in no observation.
         """
         for process in self.live.values():
             ended = process.is_root and root_status is not None
@@ -497,20 +320,19 @@ class Job:
         self.live.clear()
 
     def groups(self) -> tuple[Group, ...]:
-        """Groups with at least one process, largest first."""
-        ended = [group.end() for group in self._groups.values() if group.processes]
-        return tuple(sorted(ended, key=lambda group: (-group.peak_rss, group.name)))
+        """Returns the groups with at least one process, largest first."""
+        return self._groups.finish()
 
     @property
     def timeline(self) -> Timeline | None:
-        """None when it was not asked for."""
-        return Timeline(*self._ticked) if self._ticked else None
+        """The totals of all ticks; None when they were not asked for."""
+        return Timeline(*self._columns) if self._columns else None
 
     def at_peak(self) -> tuple[Holder, ...]:
-        """Who held what at the highest total, largest first."""
+        """Returns what each process held at the highest total, largest first."""
         holders = (
             Holder(serial, pid, group.name, rss)
             for serial, (pid, group, rss) in self._at_peak.items()
-            if rss  # else it held nothing of its own yet, or what it held is unknown
+            if rss  # with 0 it held nothing of its own yet, or what it held is unknown
         )
         return tuple(sorted(holders, key=lambda h: (-h.rss, h.serial)))

@@ -1,4 +1,4 @@
-"""Limits on what a job may hold: the moment when one is exceeded, and who held what then."""
+"""Limits on a job's memory: when one is exceeded, and what each process held then."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from memwatch.model.job import Holder, Job
+from memwatch.model.job import Job
 from memwatch.model.observations import HAS_RSS, HAS_WATERMARK, MEMORY, PSS, TICK, Batch
+from memwatch.model.totals import Holder
 
 TOTAL_RSS = "max_total_rss"
 PROCESS_RSS = "max_per_proc_rss"
@@ -19,17 +20,18 @@ _NO_LIMIT = 1 << 64
 
 
 class Limits(NamedTuple):
-    """Bytes; None for no limit."""
+    """The limits of one run, in bytes; None for no limit."""
 
     total_rss: int | None = None
-    """Of the sum of resident sizes, and so of what one process holds."""
+    """Limit on the sum of resident sizes, and so on what one process holds."""
     process_rss: int | None = None
-    """Of the resident size of each process."""
+    """Limit on the resident size of each process."""
     total_pss: int | None = None
-    """Of the sum of proportional set sizes."""
+    """Limit on the sum of proportional set sizes."""
 
     @property
     def any(self) -> bool:
+        """Whether there is a limit at all."""
         return any(limit is not None for limit in self)
 
 
@@ -38,25 +40,25 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A limit was exceeded, for the first time."""
+    """The first time that a limit was exceeded."""
 
     limit: str
     """TOTAL_RSS, PROCESS_RSS or TOTAL_PSS."""
     allowed: int
-    """Bytes."""
+    """The limit, in bytes."""
     size: int
-    """Bytes when it was noticed. What was held a moment later may be more."""
+    """Bytes held when it was noticed. What was held a moment later may be more."""
     time: int
     """Nanoseconds since boot."""
     processes: int
-    """How many were alive."""
+    """Number of processes alive then."""
     serial: int | None
-    """The process that held `size`; None where it was all of them."""
+    """The process that held `size`; None where all processes together held it."""
     pid: int | None
     command: str | None
-    """The name of the program it ran."""
+    """The name of the program that the process ran."""
     holders: tuple[Holder, ...]
-    """Who held what at that time, largest first."""
+    """What each process held at that time, largest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +67,26 @@ class LimitOutcome:
 
     limits: Limits
     kill: bool
-    """Whether the job was to be ended when one was exceeded."""
+    """Whether the job was to be ended when a limit was exceeded."""
     breaches: tuple[Breach, ...]
-    """In order of time, one for each limit at most."""
-    struck: bool = False
-    """Whether some process was still there for SIGTERM: else the job had ended by itself."""
+    """Ordered by time, at most one for each limit."""
+    signalled: bool = False
+    """Whether SIGTERM reached a process; False when the job had ended by itself, or was left
+    alone."""
     killed: tuple[int, ...] = ()
-    """Processes (pids) that SIGTERM did not end in time, so that they got SIGKILL."""
+    """Pids of the processes that got SIGKILL, because SIGTERM did not end them in time."""
     survivors: tuple[int, ...] = ()
-    """Processes (pids) that even that did not end."""
+    """Pids of the processes that SIGKILL did not end."""
 
     @property
     def exit_code(self) -> int:
-        """Of memwatch itself; 0 when no limit was exceeded."""
+        """The exit code of memwatch itself; 0 when no limit was exceeded."""
         return BREACH_EXIT_CODES[self.breaches[0].limit] if self.breaches else 0
 
 
-class Guard:
-    """Applies observations to a job, and calls `on_breach` at the very one that breaks a limit."""
+class LimitChecker:
+    """Applies observations to a job, and calls `on_breach` at the very observation that breaks a
+    limit."""
 
     def __init__(self, job: Job, limits: Limits, on_breach: Callable[[Breach], None]) -> None:
         self._job = job
@@ -93,31 +97,34 @@ class Guard:
         }
 
     def apply(self, batch: Batch) -> None:
-        """Job.apply()."""
+        """Applies a batch, as Job.apply() does."""
         records, text = batch.records, batch.text
-        begun = 0
+        applied = 0
         for index, (time, serial, value, second, kind, valid, _pid, _ppid) in enumerate(records):
             if kind == MEMORY:
                 size, broken = self._process(value, second, valid)
             elif kind == TICK:
                 size, broken = value, self._more_than(value, TOTAL_RSS)
-            elif kind == PSS and not second:  # with resident sizes among them it proves nothing
+            elif kind == PSS and not second:  # a sum that contains resident sizes proves nothing
                 size, broken = value, self._more_than(value, TOTAL_PSS)
             else:
                 continue
             if broken:
-                self._job.apply(Batch(records[begun : index + 1], text))
-                begun = index + 1
+                self._job.apply(Batch(records[applied : index + 1], text))
+                applied = index + 1
                 for name in broken:
                     self._breach(name, size, time, serial if kind == MEMORY else None)
-        self._job.apply(Batch(records[begun:], text) if begun else batch)
+        self._job.apply(Batch(records[applied:], text) if applied else batch)
 
     def _more_than(self, size: int, *names: str) -> list[str]:
         return [name for name in names if size > self._allowed[name]]
 
     def _process(self, value: int, second: int, valid: int) -> tuple[int, list[str]]:
-        """Its size or its peak, whichever is more, and what that breaks. Of the total the tick that
-        follows tells, unless it was as much between two ticks only."""
+        """Returns the process's size or peak, whichever is more, and the limits that it breaks.
+
+        A size that breaks the limit on the total is found at the tick that follows; a peak may
+        have been reached between two ticks only, so it is compared here.
+        """
         peak = second if valid & HAS_WATERMARK else 0
         size = max(value, peak) if valid & HAS_RSS else peak
         broken = self._more_than(size, PROCESS_RSS)
@@ -126,7 +133,7 @@ class Guard:
     def _breach(self, name: str, size: int, time: int, serial: int | None) -> None:
         live = self._job.live
         process = None if serial is None else live[serial]
-        held = (Holder(p.serial, p.pid, p.group.name, p.rss) for p in live.values() if p.rss)
+        holders = (Holder(p.serial, p.pid, p.group.name, p.rss) for p in live.values() if p.rss)
         allowed, self._allowed[name] = self._allowed[name], _NO_LIMIT
         self._on_breach(
             Breach(
@@ -138,6 +145,6 @@ class Guard:
                 serial,
                 process.pid if process else None,
                 process.program.name if process and process.program else None,
-                tuple(sorted(held, key=lambda holder: (-holder.rss, holder.serial))),
+                tuple(sorted(holders, key=lambda holder: (-holder.rss, holder.serial))),
             )
         )

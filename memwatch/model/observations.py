@@ -1,10 +1,12 @@
-"""What a source of facts about a job says: one record type for all of them.
+"""Observations: the one record type for everything that is learned about a job.
 
 An observation is a plain tuple `(time, process, value, second, kind, valid,
-pid, ppid)`, the fields of `mw_observation` in csrc/api.h, where the meaning of
-each kind is written down. Times are nanoseconds since boot, sizes are bytes.
-Observations come in batches because at 1,000 ticks a second one call each would
-cost more than everything else.
+pid, ppid)`, the fields of `mw_observation` in csrc/api.h, whose table says what
+each field means for each kind and which bits of `valid` come with it. The kinds
+and bits below have the names they have there and in recordings: an IMAGE is a
+program. Times are nanoseconds since boot, sizes are bytes. Observations come in
+batches because at 1,000 ticks a second one call each would cost more than
+everything else.
 """
 
 from __future__ import annotations
@@ -56,33 +58,34 @@ class Batch(NamedTuple):
 
 
 Observer: TypeAlias = Callable[[Batch], None]
-"""What takes all that is observed, batch after batch."""
+"""Receives every batch, in order."""
 
 
 class ProgramText(NamedTuple):
-    """The program that a process runs, as the system tells it."""
+    """The program that a process runs, as the system reports it."""
 
     name: str
     """The kernel's name for it, completed where the kernel cut it (15 bytes on Linux)."""
     exe: str | None
     """Path of the executable; None when it may not be read."""
     argv: tuple[str, ...] | None
-    """The command line; None when it was not there to be read (a zombie)."""
+    """The command line; None when there was none to read (a zombie)."""
     argv_cut: bool
-    """The command line goes on, but only its beginning was read."""
+    """Whether the command line is longer: only its beginning was read."""
     cwd: str | None = None
-    """Its working directory when it was looked at: it may have changed it since. None when that
-    may not be read."""
+    """The working directory when the program was read: the process may have changed it since.
+    None when it may not be read."""
 
 
 # Length at which Linux cuts a process's name (TASK_COMM_LEN, less the NUL).
 _KERNEL_NAME = 15
 
 
-# A process that was forked comes with the text of its parent: all of these share it.
+# A forked process comes with the text of its parent: all such processes share one decoded text.
 @lru_cache(maxsize=64)
 def decode_program(text: bytes, valid: int) -> ProgramText:
-    """Takes an image's text apart. Bytes that are not UTF-8 become backslash escapes."""
+    """Decodes the text of an IMAGE observation. Bytes that are not UTF-8 become backslash
+    escapes."""
     name_bytes, exe_bytes, argv_bytes = text.split(b"\0", 2)
     name = _decode(name_bytes)
     exe = _decode(exe_bytes) if valid & HAS_EXE else None
@@ -95,8 +98,8 @@ def decode_program(text: bytes, valid: int) -> ProgramText:
         # Titles set by programs (setproctitle) end in any number of NULs, or none.
         argv = tuple(_decode(argv_bytes.rstrip(b"\0")).split("\0"))
     if len(name_bytes) == _KERNEL_NAME:
-        # As bytes: the kernel may have cut it within a character.
-        # A script's name is that of an argument: /usr/bin/env bash SCRIPT.
+        # Compared as bytes, because the kernel may have cut the name within a character.
+        # A script's name is that of one of its first arguments: /usr/bin/env bash SCRIPT.
         for path in (*argv_bytes.split(b"\0", 3)[:3], exe_bytes):
             base = path.rsplit(b"/", 1)[-1]
             if base.startswith(name_bytes):

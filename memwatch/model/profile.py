@@ -1,4 +1,4 @@
-"""The result of watching one job: immutable, and all that reports need."""
+"""The profile of one job: immutable, and all that reports need."""
 
 from __future__ import annotations
 
@@ -8,34 +8,42 @@ from dataclasses import dataclass
 
 from memwatch.model.figure import Bound, Figure, Why, unknown
 from memwatch.model.groups import COMMAND, Group
-from memwatch.model.job import FootprintPeak, Holder, Job, PssPeak, Timeline
+from memwatch.model.job import Job
 from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import MemoryLimit
-from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process, ProcessTable
+from memwatch.model.process_table import ProcessTable
+from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process
 from memwatch.model.sources import COMPLETE_SOURCES, LINUX
+from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Timeline
 
-# Below this part of the highest total a sum of proportional set sizes says nothing of that peak.
 NEAR_PEAK = 0.95
+"""A sum of proportional set sizes belongs to the peak if the RSS of the same processes was at least
+this part of the highest total."""
+
+CUT_SHORT = "memwatch was killed, could not keep writing, or the file is damaged"
+"""Value of Sampling.error for a recording that stops before the job ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Two readings of one moment, so that times since boot become dates."""
+    """Two readings of one moment, from which times since boot become dates."""
 
     realtime: int
     """Nanoseconds since 1970."""
     boottime: int
+    """Nanoseconds since boot."""
 
     def realtime_at(self, time: int) -> int:
+        """Returns nanoseconds since 1970 for a time since boot."""
         return self.realtime + time - self.boottime
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the sampling went: what a report needs to say how far its numbers hold."""
+    """How the sampling went: what a report needs to state how far its numbers hold."""
 
     interval: int
-    """Asked for, in nanoseconds."""
+    """Nanoseconds from tick to tick, as asked for."""
     achieved: float | None
     """Mean from one regular tick to the next, in nanoseconds; None with fewer than two."""
     ticks: int
@@ -48,17 +56,17 @@ class Sampling:
     unreadable: int
     """Processes whose memory could not be read: totals are then lower bounds."""
     scanning: bool
-    """No lists of children on this kernel: /proc was scanned at each tick."""
+    """Whether /proc was scanned at each tick, because this kernel has no lists of children."""
     error: str | None
-    """What ended the sampling before the job did."""
+    """What ended the sampling before the job ended; None when nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOutcome:
-    """A way to learn what samples cannot tell, and what became of it."""
+    """Whether one source was used, and why not."""
 
     id: str
-    """Of a tier in sources.py."""
+    """Id of a source in sources.py."""
     used: bool
     reason: str | None
     """Why it was not used, or not to the end."""
@@ -69,91 +77,95 @@ class Accuracy:
     """How the processes and their peaks are known."""
 
     sources: tuple[SourceOutcome, ...]
-    """Those that were wanted."""
+    """The sources that were wanted."""
     found_by: Mapping[str, int]
-    """Processes, by what told of them first: of processes.FOUND_BY."""
+    """Number of processes by how they were found, with a key for each of processes.FOUND_BY."""
     peaks: Mapping[str, int]
-    """Processes, by how their peak is known: of processes.PEAK_SOURCES."""
+    """Number of processes by how their peak is known, with a key for each of
+    processes.PEAK_SOURCES."""
     never_sampled: int
     """Processes whose memory was in no sample."""
     lost: int
     """Messages of the sources that were lost."""
     held_back: tuple[str, ...]
-    """Set-user-ID programs, like sudo, that could not change user because of the exit hook."""
+    """Paths of set-user-ID programs, like sudo, that could not change user because of the exit
+    hook."""
     advice: str | None
     """What to do for exact peaks; None where nothing helps or is needed."""
     footprints: Mapping[str, int] | None = None
-    """Processes, by how their highest physical footprint is known, as `peaks`. None where the
-    system keeps none."""
+    """Number of processes by how their highest physical footprint is known, with the keys of
+    `peaks`. None where the system keeps no footprints."""
 
     @property
     def complete(self) -> bool:
-        """The kernel told of each fork or exit.
+        """Whether the kernel reported every fork or every exit.
 
-        The exit hook alone does not see processes that are killed, and kqueue does not say who was
-        forked.
+        Processes that are killed do not pass the exit hook, and kqueue does not report the pid of
+        a forked process.
         """
         return not self.lost and any(
             each.used and each.id in COMPLETE_SOURCES for each in self.sources
         )
 
     def uses(self, source: str) -> bool:
-        """Whether that one was used, by its id."""
+        """Returns whether the source with that id was used."""
         return any(each.used and each.id == source for each in self.sources)
 
     @property
     def all_exact(self) -> bool:
-        """Every process has an exact peak."""
+        """Whether every process has an exact peak."""
         return sum(self.peaks.values()) == self.peaks[EXACT]
 
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What memwatch's own process used."""
+    """What memwatch's own process used. None means unknown."""
 
     cpu: int | None
-    """Nanoseconds."""
+    """CPU time in nanoseconds."""
     rss_peak: int | None
-    """Bytes."""
+    """Highest RSS in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Times are nanoseconds since boot (see `clock`), sizes are bytes."""
+    """All that is known of one job that is over. Times are nanoseconds since boot (see `clock`),
+    sizes are bytes."""
 
     command: tuple[str, ...]
     clock: Clock
     start: int
     end: int
     exit_status: int | None
-    """The root's, as wait(2) gives it; None when it was not to be had."""
+    """Wait status of the root, as wait(2) gives it; None when it could not be had."""
     sampling: Sampling
     accuracy: Accuracy
     max_total_rss: int | None
     """Highest sum of resident sizes at one tick; None when no memory was seen."""
     max_total_time: int
     max_total_processes: int
-    """How many were alive at that tick."""
+    """Number of processes alive at that tick."""
     max_total_pss: PssPeak | None
     """Highest sum of proportional set sizes; None when none was made."""
     at_peak: tuple[Holder, ...]
+    """What each process held at that tick, largest first."""
     processes: ProcessTable
     largest: Process | None
-    """The process with the highest peak of its own."""
+    """The process with the highest peak; None when no peak is known."""
     groups: tuple[Group, ...]
     timeline: Timeline | None
     memory_limit: MemoryLimit
     overhead: Overhead
     group_by: str = COMMAND
-    """What `groups`, and the groups of `at_peak`, are made by: see groups.group_key()."""
+    """The key of `groups` and of the groups in `at_peak`: see groups.group_key()."""
     limit_outcome: LimitOutcome | None = None
-    """Those that were set for this run; None where there were none."""
+    """What became of the limits of this run; None where it had none."""
     backend: str = LINUX
-    """The platform that it ran on, as sources.py names it."""
+    """The platform that the job ran on, as sources.py names it."""
     max_total_footprint: FootprintPeak | None = None
     """Highest sum of physical footprints at one tick; None where the system keeps none."""
     largest_footprint: Process | None = None
-    """The process with the highest footprint of its own."""
+    """The process with the highest footprint; None when none is known."""
 
     @property
     def duration(self) -> float:
@@ -162,7 +174,7 @@ class Profile:
 
     @property
     def exit_code(self) -> int | None:
-        """As a shell gives it: 128 + N for a command killed by signal N."""
+        """The exit code as a shell gives it: 128 + N for a command killed by signal N."""
         if self.exit_status is None:
             return None
         code = os.waitstatus_to_exitcode(self.exit_status)
@@ -170,20 +182,20 @@ class Profile:
 
     @property
     def signal(self) -> int | None:
-        """The signal that killed the command."""
+        """The signal that killed the command; None when none did."""
         if self.exit_status is None or not os.WIFSIGNALED(self.exit_status):
             return None
         return os.WTERMSIG(self.exit_status)
 
     @property
     def complete(self) -> bool:
-        """Every process of the job is in the profile."""
+        """Whether every process of the job is in the profile."""
         return self.accuracy.complete and not self.sampling.error
 
     @property
     def total_rss(self) -> Figure:
-        """The highest sum of resident sizes: that of a sample, or the peak of one process where
-        that is more."""
+        """The highest sum of resident sizes at one tick, or the peak of one process where that is
+        more."""
         largest, total = self.largest, self.max_total_rss
         if largest and largest.peak.rss > (total or 0):
             return Figure(largest.peak.rss, Bound.AT_LEAST, Why.ONE_PROCESS, largest.peak.time)
@@ -230,19 +242,20 @@ class Profile:
 
     @property
     def was_seen(self) -> bool:
-        """Something is known of its memory."""
+        """Whether anything is known of the job's memory."""
         return bool(self.max_total_rss is not None or self.largest or self.largest_footprint)
 
     @property
     def headroom(self) -> int | None:
-        """How much more the job could have held: by the sum with shared pages counted once, where
-        that was made at the peak. None when no limit is known, or no memory was seen."""
+        """How many more bytes the job could have held: from the total PSS where that was measured
+        at the peak, from the total RSS otherwise. None when no limit is known, or no memory was
+        seen."""
         pss = self.total_pss
         peak = pss.size if pss.at_peak else self.total_rss.size
         return None if peak is None else self.memory_limit.headroom(peak)
 
     def elapsed(self, time: int) -> float:
-        """Seconds from the start of the command to `time`."""
+        """Returns the seconds from the start of the command to `time`."""
         return (time - self.start) / 1e9
 
 
@@ -257,17 +270,17 @@ class Beginning:
     interval: int
     """Nanoseconds from tick to tick, as asked for."""
     backend: str = LINUX
-    """The platform it runs on, as sources.py names it."""
+    """The platform that the job runs on, as sources.py names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is known of a job when it is over, beside what was observed of it."""
+    """What is known only when a job is over, beside the observations. The fields are explained
+    where a profile has them: in Profile, Sampling and Accuracy."""
 
     end: int
     """Nanoseconds since boot."""
     exit_status: int | None
-    """The root's, as wait(2) gives it."""
     overhead: Overhead
     memory_limit: MemoryLimit
     sources: tuple[SourceOutcome, ...] = ()
@@ -282,10 +295,11 @@ class Ending:
 
 
 def _pss(job: Job) -> PssPeak | None:
-    """The sum that says most of the peak: a whole one near it, a bound near it, another."""
+    """Returns the best sum of PSS: a whole one near the peak, an upper bound near the peak, or
+    one from another time, in this order."""
     whole, bound = job.pss_peak, job.pss_bound
-    most = max(job.max_total, job.largest.peak.rss if job.largest else 0)
-    if bound and bound.rss >= NEAR_PEAK * most and (not whole or whole.rss < NEAR_PEAK * most):
+    near = NEAR_PEAK * max(job.max_total, job.largest.peak.rss if job.largest else 0)
+    if bound and bound.rss >= near and (not whole or whole.rss < near):
         return bound
     return whole or bound
 
@@ -298,7 +312,7 @@ def _footprints(job: Job) -> dict[str, int] | None:
 
 
 def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
-    """The profile of a job that is over."""
+    """Ends the job and returns its profile."""
     job.finish(ending.exit_status)
     ticks = job.ticks
     return Profile(

@@ -1,7 +1,7 @@
-"""The ways to learn of processes and their peaks: what each gives, why it fails, what to do then.
+"""The sources of facts about processes: what each gives, why it fails, and what to do then.
 
-Knowledge only. Whether a way works here is found out by trying it (native.probe), which gives 0 or
-an errno; runner/system_facts.py brings what turns that number into a reason.
+This is knowledge only. Whether a source works here is found out by trying it (native.probe), which
+gives 0 or an errno; with the facts of runner/system_facts.py that number becomes a reason.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ KQUEUE = 16
 
 SAMPLING = 0
 
-# Platforms, by the name of the code for them (native.backend()).
+# Platforms, by the name of their code (native.backend()).
 LINUX = "linux"
 DARWIN = "darwin"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What decides on this system whether a way works. None is unknown."""
+    """What decides on this system whether a source works. None means unknown."""
 
     euid: int
     capabilities: frozenset[str] | None
-    """Those in effect, of CAPABILITIES."""
+    """Names of the CAPABILITIES in effect."""
     kernel: tuple[int, int] | None
     """(6, 18) for Linux 6.18.44; None also for another system."""
     perf_event_paranoid: int | None
     initial_pid_namespace: bool | None
-    """False in a container, as a rule."""
+    """Whether this is the machine's own pid namespace; False in most containers."""
     initial_user_namespace: bool | None
-    """False where root is root of a container only."""
+    """Whether this is the machine's own user namespace; False where root is root of a container
+    only."""
 
 
 # Capabilities that matter here, and their numbers: capabilities(7).
@@ -53,16 +54,17 @@ CAPABILITIES = {
 
 
 class Source(NamedTuple):
-    """A way to learn of processes and their peaks."""
+    """A way to learn about processes and their peaks."""
 
     number: int
-    """Of mw_source in csrc/api.h; SAMPLING for samples."""
+    """Its value in mw_source of csrc/api.h; SAMPLING for samples."""
     id: str
-    """For programs."""
+    """Its name in files and options."""
     name: str
+    """Its name for people."""
     gives: str
     by_itself: bool
-    """`memwatch run` uses it unasked where it works."""
+    """Whether `memwatch run` uses it automatically where it works."""
 
 
 LINUX_SOURCES = (
@@ -70,7 +72,7 @@ LINUX_SOURCES = (
         SAMPLING,
         "sampling",
         "sampling (/proc)",
-        "what runs at each look, its peak so far",
+        "what runs at each tick, its peak so far",
         True,
     ),
     Source(
@@ -107,36 +109,37 @@ DARWIN_SOURCES = (
         SAMPLING,
         "sampling",
         "sampling (libproc)",
-        "what runs at each look, its RSS then, its peak footprint so far",
+        "what runs at each tick, its RSS then, its peak footprint so far",
         True,
     ),
     Source(
         KQUEUE,
         "kqueue",
         "process events (kqueue)",
-        "that a process forks, executes, ends: a look at once, its exact peak footprint",
+        "each fork, exec and end: a sample at once, its exact peak footprint",
         True,
     ),
 )
 
 COMPLETE_SOURCES = frozenset({"connector", "perf", "taskstats"})
-"""Ids of those that tell of every process, however short. The exit hook does not pass those that
-are killed; kqueue tells that a process has forked, not whom."""
+"""Ids of the sources that report every process, however short. Processes that are killed do not
+pass the exit hook; kqueue reports that a process has forked, not the child's pid."""
 
 
 IDS = {source.number: source.id for source in (*LINUX_SOURCES, *DARWIN_SOURCES)}
 
 
 def of_backend(backend: str) -> tuple[Source, ...]:
-    """The ways there are on a platform."""
+    """Returns the sources of a platform."""
     return DARWIN_SOURCES if backend == DARWIN else LINUX_SOURCES
 
 
 class Refusal(NamedTuple):
-    """Why a way does not work here, and what would make it work; None: nothing would."""
+    """Why a source does not work here."""
 
     reason: str
     remedy: str | None
+    """What would make it work; None when nothing would."""
 
 
 _AS_ROOT = "run as root"
@@ -145,7 +148,7 @@ _ON_THE_HOST = "run memwatch on the host instead"
 
 
 def why_not(source: int, error: int, facts: Facts) -> Refusal | None:
-    """What an errno of a probe means; None for 0."""
+    """Returns what an errno of a probe means; None for 0."""
     if error == 0:
         return None
     if error == errno.ENOTSUP and not facts.kernel:
@@ -158,7 +161,7 @@ def why_not(source: int, error: int, facts: Facts) -> Refusal | None:
         HOOK: _hook,
         KQUEUE: _kqueue,
     }[source]
-    # An errno that nobody expects still has a name.
+    # An errno without an entry here still has a name.
     return known(error, facts) or Refusal(f"it failed: {os.strerror(error)}", None)
 
 
@@ -242,15 +245,20 @@ def _kqueue(error: int, _facts: Facts) -> Refusal | None:
 
 
 def _namespaces(error: int, facts: Facts) -> Refusal | None:
-    """Netlink tells only the machine's own namespaces of processes, whatever the privilege. Most
-    often that shows as ENXIO; but in a container any other errno stands for it, too."""
+    """Returns the refusal if this process is not in the machine's own namespaces.
+
+    The kernel sends netlink events about processes to those only, whatever the privilege. The
+    usual errno for that is ENXIO, but in a container it may be any other.
+    """
     if facts.initial_pid_namespace is False:
-        return Refusal("the kernel does not tell it to a pid namespace (a container)", _ON_THE_HOST)
+        return Refusal(
+            "the kernel does not report it in a pid namespace (a container)", _ON_THE_HOST
+        )
     if facts.initial_user_namespace is False:
-        return Refusal("the kernel does not tell it to a user namespace", _ON_THE_HOST)
+        return Refusal("the kernel does not report it in a user namespace", _ON_THE_HOST)
     if error in (errno.ENXIO, errno.ECONNREFUSED):
         return Refusal(
-            "the kernel does not tell it to a network namespace",
+            "the kernel does not report it in a network namespace",
             "use the host's network (docker run --network=host)",
         )
     return None
@@ -265,7 +273,7 @@ def _has(facts: Facts, *capabilities: str) -> bool:
 
 
 def caveat(source: int, facts: Facts) -> str | None:
-    """What is to be said of a way although it works."""
+    """Returns the drawback of a source that works; None when it has none."""
     if source == HOOK and not _has(facts, "SYS_ADMIN"):
         # It takes no_new_privs then: seccomp(2).
         return "sudo and other set-user-ID programs fail in the command without CAP_SYS_ADMIN"
@@ -273,7 +281,8 @@ def caveat(source: int, facts: Facts) -> str | None:
 
 
 def instead_of(source: int, errors: Mapping[int, int]) -> str | None:
-    """The name of a way that works and gives the same or more, so that this one is not needed."""
+    """Returns the name of a source that works and gives the same or more, so that this one is not
+    needed."""
     for others in ((CONNECTOR, PERF), (PERF, CONNECTOR), (HOOK, TASKSTATS)):
         if others[0] == source and errors.get(others[1]) == 0:
             return next(source.name for source in LINUX_SOURCES if source.number == others[1])
@@ -281,17 +290,19 @@ def instead_of(source: int, errors: Mapping[int, int]) -> str | None:
 
 
 class Outlook(NamedTuple):
-    """What `memwatch run` finds out with the ways that work."""
+    """What `memwatch run` finds out with the sources that work."""
 
     every_process: bool
     exact_peaks: bool
     text: str
+    """Both in words."""
     more: str | None
-    """What to do to get more; None: there is no more, or nothing would help."""
+    """What to do to get more; None when there is no more, or nothing would help."""
 
 
 def outlook(errors: Mapping[int, int], facts: Facts) -> Outlook:
-    """From the errno of each probe; a source that is not in `errors` was not tried."""
+    """Returns the outlook from the errno of each probe; a source that is not in `errors` was not
+    tried."""
 
     def works(source: int) -> bool:
         return errors.get(source) == 0
@@ -312,7 +323,8 @@ def outlook(errors: Mapping[int, int], facts: Facts) -> Outlook:
 
 
 def _outlook_on_darwin(errors: Mapping[int, int], facts: Facts) -> Outlook:
-    """There is no peak RSS to be had, and no word of who was forked."""
+    """Returns the outlook on macOS, which keeps no peak RSS and does not report the pid of a
+    forked process."""
     refusal = why_not(KQUEUE, errors[KQUEUE], facts)
     if refusal:
         return Outlook(
@@ -329,7 +341,8 @@ def _outlook_on_darwin(errors: Mapping[int, int], facts: Facts) -> Outlook:
 
 
 def exact_peaks(errors: Mapping[int, int], facts: Facts) -> str | None:
-    """What to do for exact peaks where there are no exit records; None: nothing would help."""
+    """Returns what to do for exact peaks where there are no exit records; None when nothing would
+    help."""
     if errors.get(HOOK) == 0:
         return "memwatch run --exact"
     for source in (TASKSTATS, HOOK):

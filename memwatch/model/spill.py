@@ -1,7 +1,7 @@
 """Lists that only grow, and take little memory however long they get.
 
-The newest part is in memory, the rest in a temporary file that has no name and is gone with this
-process. Where no file can be made, or the disk is full, what follows stays in memory.
+The newest part is in memory, the rest in a temporary file without a name, which the system removes
+when this process ends. Where no file can be made, or the disk is full, the list stays in memory.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from contextlib import suppress
 from typing import IO, overload
 
 MOST_IN_MEMORY = 1 << 21
-"""Bytes of one list: a job of some thousand processes needs no file."""
+"""Bytes of one list that stay in memory: a job of some thousand processes needs no file."""
 
-# How much is read from the file at once where everything is.
+# Bytes per read from the file, when the whole list is read.
 _CHUNK = 1 << 16
 
 _NUMBER = struct.Struct("=q")
 
 
 class Bytes:
-    """Bytes to which more are appended."""
+    """A byte string that grows at its end."""
 
     def __init__(self, most_in_memory: int = MOST_IN_MEMORY) -> None:
         self._most_in_memory = most_in_memory
@@ -35,12 +35,13 @@ class Bytes:
         return self._in_file + len(self._newest)
 
     def append(self, data: bytes) -> None:
+        """Adds bytes at the end."""
         self._newest += data
         if len(self._newest) > self._most_in_memory:
             self._spill()
 
     def read(self, start: int, end: int) -> bytes:
-        """What is from `start` to `end`. Raises OSError when the file cannot be read."""
+        """Returns the bytes from `start` to `end`. Raises OSError when the file cannot be read."""
         data = b""
         while self._file and start + len(data) < min(end, self._in_file):
             at = start + len(data)
@@ -62,7 +63,7 @@ class Bytes:
                 view = view[written:]
                 at += written
         except OSError:
-            # Whatever was written of it is not read: it is all here.
+            # What was written of it so far is never read: all of it is still in memory.
             self._most_in_memory = 1 << 62
             return
         self._in_file = at
@@ -70,12 +71,13 @@ class Bytes:
 
 
 class Numbers(Sequence[int]):
-    """64-bit numbers to which more are appended."""
+    """A list of 64-bit numbers that grows at its end."""
 
     def __init__(self) -> None:
         self._bytes = Bytes()
 
     def append(self, number: int) -> None:
+        """Adds a number at the end."""
         self._bytes.append(_NUMBER.pack(number))
 
     def __len__(self) -> int:
@@ -101,7 +103,7 @@ def _temporary_file() -> IO[bytes]:
     import tempfile
 
     if not os.environ.get("TMPDIR"):
-        # /tmp is in memory on many systems: file-hierarchy(7) has this one for what is large.
+        # /tmp is in memory on many systems; file-hierarchy(7) names /var/tmp for large files.
         with suppress(OSError):
             return tempfile.TemporaryFile(buffering=0, prefix="memwatch-", dir="/var/tmp")
     return tempfile.TemporaryFile(buffering=0, prefix="memwatch-")

@@ -1,4 +1,4 @@
-"""What each process held over time: every sample of it, for drawings and for other programs."""
+"""Every memory sample of each process, for charts and for export."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ from memwatch.model.observations import HAS_RSS, MEMORY, PSS, Batch
 
 
 class Track(NamedTuple):
-    """A value holds from its time to that of the next, the last one to the process's end."""
+    """The samples of one process. Each value holds until the time of the next, the last one until
+    the process's end."""
 
     times: array[int]
-    """Nanoseconds since boot, never falling."""
+    """Nanoseconds since boot, in ascending order; two may be equal."""
     rss: array[int]
     """Bytes."""
 
 
 class PssSum(NamedTuple):
+    """One sum of the proportional set sizes of all processes."""
+
     time: int
     total: int
-    """Bytes: the proportional set sizes of all processes added up."""
+    """Bytes."""
     unread: int
-    """Processes of which the resident size was taken, which is more."""
+    """Number of processes counted with their resident size instead, which is larger."""
 
 
 class Tracks:
-    """Collects them: 16 bytes for each time that the memory of a process was seen to change."""
+    """Collects the samples: 16 bytes for each change of a process's memory."""
 
     def __init__(self) -> None:
         self.by_serial: dict[int, Track] = {}
         self.pss: list[PssSum] = []
-        """One for each time that it was summed up."""
+        """Every sum that was made, in order."""
 
     def apply(self, batch: Batch) -> None:
+        """Collects the samples of a batch."""
         for time, serial, value, second, kind, valid, _pid, _ppid in batch.records:
             if kind == MEMORY and valid & HAS_RSS:
                 track = self.by_serial.get(serial)

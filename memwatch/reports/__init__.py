@@ -1,1 +1,1 @@
-"""A Profile as a person or a program reads it: summary, JSON, CSV."""
+"""Reports for people and programs: summary, CSV, comparison, plan, repeats, doctor, CI."""

@@ -1,4 +1,4 @@
-"""A Profile as CSV: one file of processes, one of totals over time."""
+"""A Profile as CSV: a file of processes, and a file of totals over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memwatch.units import format_date, kib, printable
 
 
 def write_processes(profile: Profile, shown: Shown, out: TextIO) -> None:
-    """One row a process, highest peak first; an unknown peak is an empty field.
+    """Writes one row a process, highest peak first; an unknown peak is an empty field.
 
     A row is one line: a control character in a command line is written as an escape. (The csv
     module of Python 3.12 and older would not even quote a carriage return.)
@@ -37,7 +37,7 @@ def write_processes(profile: Profile, shown: Shown, out: TextIO) -> None:
 
 
 def write_timeline(profile: Profile, out: TextIO) -> None:
-    """One row a tick. The profile must have been made with its timeline."""
+    """Writes one row a tick. The profile must have been made with its timeline."""
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(
         ("timestamp", "elapsed_seconds", "total_rss_kib", "total_rss_mib", "process_count")

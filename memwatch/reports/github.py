@@ -15,36 +15,37 @@ from memwatch.analysis.ci_checks import (
     Judgment,
 )
 from memwatch.model.filters import Filter, apply
-from memwatch.reports import comparison_report, summary
+from memwatch.reports import summary
+from memwatch.reports.comparison_markdown import markdown as markdown_comparison
 from memwatch.reports.verdict import HEADLINES
 from memwatch.units import command_text, cut, kib, printable
 
-# GitHub shows so many annotations of each level from one step.
+# GitHub shows this many annotations of each level from one step.
 ANNOTATIONS = 10
 
-# Of the whole report in the job summary, in characters and processes.
+# Size of the whole report in the job summary, in characters and processes.
 WIDTH = 100
 TOP = 10
 
-_MARKS = {PASSED: "✅", FAILED: "❌", UNPROVEN: "❓", SKIPPED: "➖"}
+_ICONS = {PASSED: "✅", FAILED: "❌", UNPROVEN: "❓", SKIPPED: "➖"}
 
 
 def annotate(judgment: Judgment) -> Iterator[str]:
-    """Workflow commands, a line each: what failed, how far that holds, what was left out."""
+    """Yields workflow commands, a line each: what failed, what limits that, what was skipped."""
     failed = judgment.of(FAILED, UNPROVEN)
     for check in failed[: ANNOTATIONS - 1]:
         result = check.breach if check.outcome == FAILED else INCONCLUSIVE
-        yield command("error", f"memwatch: {HEADLINES[result]}", check.sentence)
+        yield workflow_command("error", f"memwatch: {HEADLINES[result]}", check.sentence)
     if more := failed[ANNOTATIONS - 1 :]:
-        yield command("error", "memwatch", f"{len(more)} more: see the job summary")
+        yield workflow_command("error", "memwatch", f"{len(more)} more: see the job summary")
     for warning in judgment.warnings:
-        yield command("warning", "memwatch", warning)
+        yield workflow_command("warning", "memwatch", warning)
     for check in judgment.of(SKIPPED):
-        yield command("notice", "memwatch", check.sentence)
+        yield workflow_command("notice", "memwatch", check.sentence)
 
 
-def command(level: str, title: str, message: str) -> str:
-    """A workflow command, https://docs.github.com/actions/reference/workflow-commands.
+def workflow_command(level: str, title: str, message: str) -> str:
+    """Returns a workflow command, https://docs.github.com/actions/reference/workflow-commands.
 
     The runner undoes these escapes, and no others.
     """
@@ -53,13 +54,13 @@ def command(level: str, title: str, message: str) -> str:
 
 
 def log_line(text: str) -> str:
-    """A line that the runner does not take for a command: it looks for `##[` anywhere in it, and
-    for `::` at its start."""
+    """Returns a line that the runner does not take for a command: it searches for `##[` anywhere in
+    it, and for `::` at its start."""
     return text.replace("##[", "## [")
 
 
 def outputs(judgment: Judgment) -> Mapping[str, str]:
-    """Of the step, empty where unknown."""
+    """Returns the outputs of the step; an unknown size is empty."""
     profile = judgment.profile
     sizes = {
         "max-total-rss-kib": profile.max_total_rss,
@@ -71,7 +72,7 @@ def outputs(judgment: Judgment) -> Mapping[str, str]:
 
 
 def job_summary(judgment: Judgment, files: tuple[str | None, str]) -> str:
-    """Markdown: the checks, what changed, and the whole report folded away.
+    """Returns Markdown: the checks, what changed, and the whole report folded away.
 
     `files` are the names of the baseline and of the results.
     """
@@ -86,11 +87,11 @@ def job_summary(judgment: Judgment, files: tuple[str | None, str]) -> str:
             "| | check | found |",
             "|---|---|---|",
             *(
-                f"| {_MARKS[check.outcome]} | {markdown(check.name)} | {markdown(check.finding)} |"
+                f"| {_ICONS[check.outcome]} | {markdown(check.name)} | {markdown(check.finding)} |"
                 for check in judgment.of(FAILED, UNPROVEN, PASSED, SKIPPED)
             ),
             "",
-            *_how_far(judgment, files),
+            *_changes(judgment, files),
             "",
             f"<details{opened}><summary>The whole report</summary>",
             "",
@@ -103,14 +104,14 @@ def job_summary(judgment: Judgment, files: tuple[str | None, str]) -> str:
     )
 
 
-def _how_far(judgment: Judgment, files: tuple[str | None, str]) -> Iterator[str]:
-    """What changed, with all that there is to say of it; else how far the checks hold."""
+def _changes(judgment: Judgment, files: tuple[str | None, str]) -> Iterator[str]:
+    """Yields the comparison with the baseline; without one, what limits the checks."""
     if judgment.comparison is None:
         yield from (f"- {markdown(note)}" for note in judgment.notes)
         return
     baseline, results = files
     sides = ((baseline or "",), (results,))
-    yield from comparison_report.markdown(judgment.comparison, sides)
+    yield from markdown_comparison(judgment.comparison, sides)
 
 
 def _report(judgment: Judgment) -> Iterator[str]:
@@ -122,13 +123,13 @@ def _report(judgment: Judgment) -> Iterator[str]:
 
 
 def _code(text: str) -> str:
-    """A code block that its text cannot end."""
+    """Returns a code block that its text cannot end."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
 
 
 def markdown(text: str) -> str:
-    """Text as it is: no markup, no HTML, no end of a table's cell."""
+    """Escapes text so that it has no markup, no HTML, and no end of a table's cell."""
     text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", text)

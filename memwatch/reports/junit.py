@@ -1,4 +1,4 @@
-"""A Judgment as JUnit XML, one test case a check: by the schema of Jenkins' xUnit plugin.
+"""A Judgment as JUnit XML, one test case a check, by the schema of Jenkins' xUnit plugin.
 
 GitLab shows the text of a failure, not its message, and takes a case's class for its suite.
 """
@@ -12,14 +12,14 @@ from memwatch.analysis.ci_checks import FAILED, SKIPPED, UNPROVEN, Check, Judgme
 from memwatch.model.profile import Profile
 from memwatch.units import command_text, format_date, kib, printable
 
-# Of the class that the cases are listed under.
+# Characters of the class that the cases are listed under.
 LONGEST_COMMAND = 100
 
 _ELEMENTS = {FAILED: "failure", UNPROVEN: "error", SKIPPED: "skipped"}
 
 
 def write(judgment: Judgment, out: TextIO) -> None:
-    """Unknown properties are left out."""
+    """Writes the document. Unknown properties are left out."""
     profile = judgment.profile
     command = command_text(profile.command)[:LONGEST_COMMAND]
     counts = {

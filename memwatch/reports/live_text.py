@@ -1,4 +1,4 @@
-"""A running job in one line: how long, how much, how many, and who holds the most."""
+"""A running job in one line: time, memory, number of processes, and the largest of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from memwatch.model.observations import TICK, Batch
 from memwatch.model.processes import LiveProcess
 from memwatch.units import count, format_size, printable
 
-# A name that is cut shorter says nothing.
+# A name that is cut shorter means nothing.
 SHORTEST_NAME = 4
 
 ELLIPSIS = "…"
 
 
 class Tick(NamedTuple):
-    """What one look at all processes of a job said."""
+    """The totals of one tick."""
 
     total: int
     """Bytes."""
@@ -26,6 +26,7 @@ class Tick(NamedTuple):
 
 
 def last_tick(batch: Batch) -> Tick | None:
+    """Returns the last tick of a batch; None where it has none."""
     for _time, _process, value, second, kind, *_rest in reversed(batch.records):
         if kind == TICK:
             return Tick(value, second)
@@ -33,6 +34,8 @@ def last_tick(batch: Batch) -> Tick | None:
 
 
 class Largest(NamedTuple):
+    """The process that holds the most."""
+
     name: str
     pid: int
     rss: int
@@ -40,22 +43,22 @@ class Largest(NamedTuple):
 
 
 class State(NamedTuple):
-    """What there is to say at one time. None stands for what is not known."""
+    """What the line shows at one time. None is unknown."""
 
     elapsed: float
     """Seconds."""
     total: int | None
     """Bytes at the last tick."""
     max_total: int | None
-    """Highest of all ticks."""
+    """Highest of all ticks, in bytes."""
     partial: bool
-    """Some memory was unreadable: both are lower bounds."""
+    """Whether some memory was unreadable: both totals are lower bounds then."""
     processes: int | None
     largest: Largest | None
 
 
 def state(job: Job, tick: Tick | None, elapsed: float) -> State:
-    """Takes time in proportion to the number of live processes."""
+    """Returns the state of a job. Takes time in proportion to its live processes."""
     known = job.max_total > 0
     return State(
         elapsed,
@@ -75,7 +78,7 @@ def _largest(processes: Iterable[LiveProcess]) -> Largest | None:
 
 
 def line(state: State, width: int) -> str:
-    """As much as fits into `width` columns, the most important first."""
+    """Returns as much of the line as fits into `width` columns, the most important first."""
     parts = list(_parts(state))
     text = ""
     for number, part in enumerate(parts):
@@ -113,14 +116,14 @@ def _with_largest(text: str, largest: Largest | None, width: int) -> str:
 
 
 def format_elapsed(seconds: float) -> str:
-    """Seconds as "3:21" or "1:03:21"."""
+    """Formats seconds as "3:21" or "1:03:21"."""
     minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{whole:02}" if hours else f"{minutes}:{whole:02}"
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal the text takes at most.
+    """Returns how many columns of a terminal the text takes at most.
 
     Terminals differ in the width of some characters ("ambiguous" in Unicode's annex 11, and what
     combines with the one before): here they count as wide as any terminal makes them.
@@ -131,7 +134,7 @@ def columns(text: str) -> int:
 
 
 def cut_to_columns(text: str, width: int) -> str:
-    """The text, or as much of its beginning as fits into `width` columns."""
+    """Returns the text, or as much of its beginning as fits into `width` columns."""
     if columns(text) <= width:
         return text
     room = width - columns(ELLIPSIS)

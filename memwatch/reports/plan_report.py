@@ -1,4 +1,4 @@
-"""A plan, as a person or a program reads it."""
+"""A plan as text for a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from memwatch.analysis import wording
 from memwatch.analysis.completeness import failed
 from memwatch.analysis.plan import BAND, MARGIN, Forecast
 from memwatch.analysis.workload import Workload
@@ -32,44 +33,48 @@ HERE = "here"
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What there is for the job, in bytes."""
+class Budget:
+    """The memory that the job must fit in."""
 
     size: int
+    """Bytes."""
     origin: str
-    """OPTION, RECORDING (of where the job ran), HERE (of this machine)."""
+    """Where the size is from: OPTION, RECORDING (where the job ran), HERE (this machine)."""
     limit: str
-    """What sets it, in words."""
+    """What sets the size, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
+    """A plan, and everything that a report shows of it."""
+
     path: str
     profile: Profile
     work: Workload
     pattern: str | None
-    """That the tasks were chosen by."""
+    """The regular expression that chose the tasks; None: they were found."""
     forecasts: tuple[Forecast, ...]
-    memory: Memory | None
-    """None: unknown, and then so is what fits."""
+    memory: Budget | None
+    """None: unknown; what fits is unknown then."""
     fitting: tuple[bool, ...]
-    """Of each forecast."""
+    """Whether each forecast fits the memory."""
     most: int | None
-    """The largest number of jobs that fits; 0: not even one does."""
+    """The largest number of jobs that fits; 0: not even one fits."""
     most_tried: int
     cpus: int | None
     """Of this machine."""
 
 
 def lines(planned: Planned, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
+    """Yields the report line by line."""
     profile = planned.profile
     command = command_text(profile.command)
     yield ""
     yield f"{bold('Plan for:')} {cut(command, width - 10)}"
     yield f"Tasks:    {_tasks(planned)}"
     total = profile.max_total_rss
-    most = "memory unknown" if total is None else f"{format_size(total)} at most"
-    yield f"Recorded: {most}, {duration(profile)}"
+    peak = "memory unknown" if total is None else f"peak of {format_size(total)}"
+    yield f"Recorded: {peak}, {duration(profile)}"
     if planned.memory:
         yield f"Memory:   {format_size(planned.memory.size)}  ({planned.memory.limit})"
     yield ""
@@ -87,13 +92,13 @@ def _tasks(planned: Planned) -> str:
     number = len(work.tasks)
     noun, plural = ("worker", "workers") if work.side_by_side else ("process", "processes")
     if planned.pattern is not None:
-        which = f"that match {printable(planned.pattern)!r}"
+        which = f"matching {printable(planned.pattern)!r}"
     else:
         names = [
             printable(name) if processes == 1 else f"{printable(name)} × {processes}"
             for name, processes in work.supervisors.items()
         ]
-        which = f"that {', '.join(names)} started"
+        which = f"started by {', '.join(names)}"
     at_once = f"{work.at_once} at once ({work.average:.1f} on average)"
     if work.side_by_side:
         at_once = "all at once"
@@ -121,29 +126,30 @@ def _conclusion(planned: Planned) -> str:
     free = f"with {MARGIN:.0%} of the memory left free"
     if not most:
         return f"Not even one job is expected to fit {free}."
+    fit = f"{'is' if most == 1 else 'are'} expected to fit {free}"
     if most < planned.most_tried:
-        return f"Up to {count(most, 'job')} are expected to fit {free}."
+        return f"{'' if most == 1 else 'Up to '}{count(most, 'job')} {fit}."
     if planned.work.side_by_side:
-        return f"{count(most, 'job')} are expected to fit {free}; more were not tried."
-    return f"All {count(most, 'task')} at once are expected to fit {free}."
+        return f"{count(most, 'job')} {fit}; more were not tried."
+    return f"{'The only task' if most == 1 else f'All {most:,} tasks at once'} {fit}."
 
 
 def notes(planned: Planned) -> Iterator[str]:
-    """How the figures came about, and how far they hold."""
+    """Yields how the figures were made, and what limits them."""
     profile, work = planned.profile, planned.work
     orders = min((each.orders for each in planned.forecasts), default=0)
     if work.side_by_side:
         yield (
-            "Expected, not measured. All ran side by side and none took the place of another: they "
-            "are taken as workers, each as recorded, however many there are. The band is where "
-            f"{BAND:.0%} of {orders} random choices of them end up. How they would share the work "
-            "is not in a recording."
+            "Expected, not measured. All tasks ran side by side and none replaced another, so they "
+            "are treated as workers, each as recorded, however many there are. The band covers "
+            f"{BAND:.0%} of {orders} random choices of workers. A recording does not show how they "
+            "would share the work."
         )
     else:
         yield (
-            "Expected, not measured: the recorded tasks in their order, each as soon as a slot is "
-            f"free, with what the rest of the job held. The band is where {BAND:.0%} of {orders} "
-            "random orders end up."
+            "Expected, not measured. The recorded tasks are replayed in their order, each as soon "
+            "as a slot is free, and what the rest of the job held is added. The band covers "
+            f"{BAND:.0%} of {orders} random orders."
         )
         yield from _dependencies(work)
         yield from _durations(planned)
@@ -152,11 +158,11 @@ def notes(planned: Planned) -> Iterator[str]:
 
 
 def _shared_pages(profile: Profile) -> str:
-    text = "Peaks are sums of RSS, which count a page that several processes share once for each."
+    text = "Peaks are sums of RSS, which count shared pages once per process."
     pss = profile.max_total_pss
     if pss and profile.total_pss.at_peak and pss.total < pss.rss:
         less = f"{'at least ' if pss.unread else ''}{1 - pss.total / pss.rss:.0%} less"
-        text += f" At the recorded peak the sum that counts it once (PSS) was {less}."
+        text += f" At the recorded peak the sum that counts them once (PSS) was {less}."
     return text
 
 
@@ -165,31 +171,32 @@ def _dependencies(work: Workload) -> Iterator[str]:
         return
     if work.at_once == 1:
         yield (
-            "Recorded one at a time: which tasks need others first cannot be seen, so none is "
-            "taken to. Record two at a time, or more, to see it."
+            "Recorded one at a time, so dependencies between tasks cannot be seen, and none are "
+            "assumed. Record two or more at a time to see them."
         )
         return
     if work.waits:
         late = len(work.waits)
         yield (
             f"{count(late, 'task')} began late although a slot was free: "
-            f"{'it is' if late == 1 else 'they are'} taken to need those that had ended by then."
+            f"{'it is' if late == 1 else 'they are'} assumed to depend on the tasks that had "
+            "finished by then."
         )
     yield (
-        f"With more than {work.at_once} at once, tasks may need others that {work.at_once} slots "
-        "did not tell: then the peak is lower, and the duration longer."
+        f"With more than {work.at_once} at once, there may be dependencies that a "
+        f"{work.at_once}-job recording cannot show: then the peak is lower and the duration longer."
     )
 
 
 def _durations(planned: Planned) -> Iterator[str]:
-    text = "Durations assume that tasks run as fast as they were recorded, and so a CPU for each."
+    text = "Durations assume that tasks run as fast as they were recorded, each on its own CPU."
     usage = [process.usage for process in planned.profile.processes]
     cpu = sum((each.user or 0) + (each.system or 0) for each in usage) / 1e9
     if cpu >= 1 and planned.cpus:
         known = all(each.user is not None for each in usage)
         used = f"used {'' if known else 'at least '}{cpu:.1f} s of CPU"
-        at_least = format_duration(cpu / planned.cpus)
-        text += f" The job {used}: the {count(planned.cpus, 'CPU')} here need {at_least} at least."
+        at_least = f"at least {format_duration(cpu / planned.cpus)}"
+        text += f" The job {used}: the {count(planned.cpus, 'CPU')} here need {at_least}."
     yield text
 
 
@@ -197,38 +204,38 @@ def _doubts(planned: Planned) -> Iterator[str]:
     profile, work = planned.profile, planned.work
     if not work.sampled:
         yield (
-            "The file has no samples: each process is taken to have held its peak all its life, "
-            "so that the peaks are too high rather than too low. A recording (memwatch run -o) "
-            "gives better ones."
+            "The file has no samples: each process is assumed to hold its peak for its whole life, "
+            "so the peaks are too high rather than too low. A recording (memwatch run -o) gives "
+            "better ones."
         )
     if why := failed(profile):
-        yield f"The recorded job may not have done all: {why}."
-    if profile.sampling.error:
-        yield f"The recording is not whole: {profile.sampling.error}."
+        yield f"The recorded job may be incomplete: {why}."
+    if stopped_early := wording.stopped_early(profile):
+        yield f"{stopped_early}."
     if work.unended:
         yield (
-            f"{count(work.unended, 'task')} still ran when the recording ended: how long and how "
-            "large they would have been is not known."
+            f"{count(work.unended, 'task')} still ran when the recording ended: the full duration "
+            f"and size of {'that task is' if work.unended == 1 else 'those tasks are'} unknown."
         )
     if work.unknown:
         unknown = count(work.unknown, "process", "processes")
-        yield f"The memory of {unknown} is not known and counts as none: the peaks are too low."
+        yield f"The memory of {unknown} is unknown and counted as zero: the peaks are too low."
     peaks = profile.accuracy.peaks
     bounds = peaks.get(SAMPLED, 0) + peaks.get(WATERMARK, 0)
     if bounds and bounds > peaks.get(EXACT, 0) + peaks.get(UNKNOWN, 0):
         yield (
-            "Most recorded peaks are lower bounds, from samples: record with --exact, or at a "
+            "Most recorded peaks are lower bounds from samples: record with --exact, or at a "
             "shorter interval, for better ones."
         )
     if not profile.complete:
-        yield "Processes that were too short to be seen are missing."
+        yield "Processes that lived too briefly to be seen are missing."
 
 
 # As JSON ------------------------------------------------------------------------------------------
 
 
 def document(planned: Planned) -> dict[str, Any]:
-    """What schema/plan.schema.json describes."""
+    """Returns the document that schema/plan.schema.json describes."""
     profile, work, memory = planned.profile, planned.work, planned.memory
     total = profile.max_total_rss
     return {

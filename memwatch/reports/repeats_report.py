@@ -1,12 +1,12 @@
-"""A Series as a person reads it, and as JSON: the keys of schema/repeats.schema.json."""
+"""A series of runs as text, and as JSON with the keys of schema/repeats.schema.json."""
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from memwatch.analysis import wording
 from memwatch.analysis.repeats import RepeatedRun, Series, Spread
 from memwatch.units import (
     Style,
@@ -33,9 +33,9 @@ _OTHERS: tuple[
 
 
 def progress(run: RepeatedRun, wanted: int) -> str:
-    """One line for a run that is over."""
+    """Returns one line on a run that is over."""
     parts = [
-        f"{name} {_size(size)}"
+        f"{name} {wording.size(size)}"
         for name, size in (("total RSS", run.total_rss), ("largest process", run.largest))
     ]
     parts.append(format_interval(run.duration))
@@ -44,11 +44,8 @@ def progress(run: RepeatedRun, wanted: int) -> str:
     return f"run {run.number} of {wanted}: {', '.join(parts)}"
 
 
-def _size(size: int | None) -> str:
-    return "unknown" if size is None else format_size(size)
-
-
 def lines(series: Series, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
+    """Yields the report line by line."""
     yield ""
     yield f"{bold('Job:')} {cut(command_text(series.command), width - 5)}"
     counted = len(series.counted)
@@ -56,7 +53,7 @@ def lines(series: Series, *, width: int, bold: Style, dim: Style) -> Iterator[st
     yield f"Runs:  {runs}, a sample every {format_interval(series.interval / 1e9)}"
     if counted:
         yield ""
-        yield dim(f"{'':<15}  {'median':>10}  {'least':>10}  {'most':>10}  {'apart':>7}")
+        yield dim(f"{'':<15}  {'median':>10}  {'lowest':>10}  {'highest':>10}  {'spread':>7}")
         for name, _, read in _SIZES:
             yield from _row(name, series.spread(read), format_size, counted, bold)
         for name, _, read, form in _OTHERS:
@@ -71,9 +68,9 @@ def _row(
     if spread is None:
         return
     ends = "  ".join(f"{form(value):>10}" for value in (spread.least, spread.most))
-    apart = "" if spread.apart is None else f"{spread.apart * 100:.1f} %"
-    known = "" if spread.known == counted else f"  (of {spread.known} runs)"
-    yield f"{name:<15}  {bold(f'{form(spread.median):>10}')}  {ends}  {apart:>7}{known}".rstrip()
+    relative = "" if spread.relative is None else f"{spread.relative * 100:.1f} %"
+    known = "" if spread.known == counted else f"  (known in {count(spread.known, 'run')})"
+    yield f"{name:<15}  {bold(f'{form(spread.median):>10}')}  {ends}  {relative:>7}{known}".rstrip()
 
 
 def _notes(series: Series, dim: Style) -> Iterator[str]:
@@ -85,30 +82,29 @@ def _notes(series: Series, dim: Style) -> Iterator[str]:
     elif failed:
         yield (
             f"Run {failed.number} ended with exit code {failed.exit_code}: it is not counted, and "
-            "was the last."
+            "no more runs were made."
         )
     for number in series.left_behind:
-        yield (f"Run {number} left processes behind: what they do may count in later ones.")
+        yield f"Run {number} left processes behind: later runs may include what those do."
     counted = series.counted
     if not counted:
         return
     yield dim(
-        "Total RSS is the highest sum at one sample, or the peak of one process where that is more."
+        "Total RSS is the highest sum at one sample, or the peak of one process if that is higher."
     )
     exact = sum(run.is_exact for run in counted)
     if exact == len(counted):
-        yield dim("All peaks of single processes are exact.")
+        yield dim("All process peaks are exact.")
     else:
-        yield dim(
-            f"Peaks of single processes are in part lower bounds in "
-            f"{count(len(counted) - exact, 'run')}."
-        )
+        runs = count(len(counted) - exact, "run")
+        yield dim(f"Some process peaks are lower bounds in {runs}.")
 
 
-def to_json(series: Series) -> str:
+def document(series: Series) -> dict[str, Any]:
+    """Returns the document for JSON."""
     reads = [(key, read) for _, key, read in _SIZES]
     others = [(key, read) for _, key, read, _ in _OTHERS]
-    document = {
+    return {
         "command": [unicode_text(word) for word in series.command],
         "interval_ms": series.interval / 1e6,
         "repeats": series.wanted,
@@ -133,7 +129,6 @@ def to_json(series: Series) -> str:
             **{key: _spread(series.spread(read), lambda value: value) for key, read in others},
         },
     }
-    return json.dumps(document, indent=2) + "\n"
 
 
 def _kib(size: float | None) -> int | None:

@@ -1,4 +1,4 @@
-"""A Profile as a person reads it in a terminal."""
+"""The summary: a Profile as text for a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memwatch.analysis import wording
 from memwatch.analysis.holders import by_group
 from memwatch.model.figure import Why
 from memwatch.model.filters import Shown
-from memwatch.model.groups import COMMAND, KINDS, RESTS, Group, described
+from memwatch.model.groups import COMMAND, KEYLESS_GROUPS, KINDS, Group, described
 from memwatch.model.memory_limit import MACHINE
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.model.profile import Overhead, Profile
@@ -30,12 +30,12 @@ from memwatch.units import (
 if TYPE_CHECKING:
     from memwatch.analysis.leaks import Leaks
 
-# Rows of a table before "... and N more", where the reader did not say.
+# Rows of a table before "... and N more", where no option sets them.
 HOLDERS = 5
 GROUPS = 15
 
-# Where a program's name is cut: most are shorter than 16, and one of 255 must not push the numbers
-# of all others out of sight.
+# Where a program's name is cut: most are shorter than 16, and one of 255 must not push all numbers
+# out of sight.
 LONGEST_NAME = 40
 
 # Keys whose groups have paths for names.
@@ -53,8 +53,8 @@ def lines(
     tree: Iterable[str] = (),
     leaks: Leaks | None = None,
 ) -> Iterator[str]:
-    """The summary line by line. `top` limits the list of processes; None shows all. `tree` is a
-    section of its own."""
+    """Yields the summary line by line. `top` limits the list of processes; None shows all. `tree`
+    is the section that shows the process tree."""
     yield ""
     yield f"{bold('Job:')} {cut(command_text(profile.command), width - 5)}"
     yield from _facts(profile, bold)
@@ -83,7 +83,7 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
     if sampling.achieved is not None:
         samples += f", one every {format_interval(sampling.achieved / 1e9)}"
         samples += f" ({sampling.late:,} late" if sampling.late else " (none late"
-        samples += f", {sampling.skipped:,} more left out)" if sampling.skipped else ")"
+        samples += f", {sampling.skipped:,} skipped)" if sampling.skipped else ")"
     yield samples
     seen = "" if profile.complete else " seen"
     yield f"Processes:       {len(profile.processes):,}{seen}"
@@ -101,13 +101,13 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
 
 
 def duration(profile: Profile) -> str:
-    """How long the command ran."""
+    """Returns how long the command ran, in words."""
     short = profile.duration < 1
     return (format_interval if short else format_duration)(profile.duration)
 
 
 def exit_text(profile: Profile) -> str:
-    """How the command ended."""
+    """Returns how the command ended, in words."""
     ended = f"exit code {profile.exit_code}"
     if profile.signal is not None:
         return f"killed by {_signal_name(profile.signal)}, {ended}"
@@ -115,7 +115,7 @@ def exit_text(profile: Profile) -> str:
 
 
 def _total(profile: Profile, bold: Style) -> Iterator[str]:
-    """What all processes together held."""
+    """Yields what all processes together held."""
     total = profile.max_total_rss
     size = "unknown" if total is None else bold(format_size(total))
     yield f"Max total RSS:   {size}  ({wording.total_rss(profile)})"
@@ -127,7 +127,7 @@ def _total(profile: Profile, bold: Style) -> Iterator[str]:
 
 
 def _footprint(profile: Profile, bold: Style) -> Iterator[str]:
-    """What the system charged them for, where it keeps account of that."""
+    """Yields the footprints, where the system accounts for them."""
     if profile.accuracy.footprints is None:
         return
     size = bold(wording.value(profile.total_footprint))
@@ -136,47 +136,48 @@ def _footprint(profile: Profile, bold: Style) -> Iterator[str]:
         size = format_size(largest.footprint.size)
         bound = "" if largest.footprint.source == EXACT else "at least "
         yield (
-            f"                 {bound}{bold(size)}, of one process  "
+            f"                 {bound}{bold(size)} in one process  "
             f"(pid {largest.pid}, {_name(largest.command)})"
         )
 
 
 def _limit(profile: Profile, bold: Style) -> Iterator[str]:
-    """The memory limit of the job's control group, and who was killed for want of memory."""
+    """Yields the memory limit of the job's control group, and the processes the kernel killed."""
     limit, headroom = profile.memory_limit, profile.headroom
     if limit.limit_bytes and limit.source != MACHINE:
-        line = f"Memory limit:    {format_size(limit.limit_bytes)}"
+        about = f"{limit.source} {printable(limit.path)}" if limit.path else f"{limit.source}"
         if headroom is not None and headroom >= 0:
-            line += f", {bold(format_size(headroom))} above that peak"
-        yield f"{line}  ({limit.source}{f' {printable(limit.path)}' if limit.path else ''})"
+            about = f"the peak was {bold(format_size(headroom))} below it; {about}"
+        yield f"Memory limit:    {format_size(limit.limit_bytes)}  ({about})"
     kills = oom_text(profile)
     if not kills:
         return
     killed = [process for process in profile.processes if process.exit_status == signal.SIGKILL]
     yield bold(f"Out of memory:   {kills}")
     for process in killed[:HOLDERS]:
-        yield f"                 pid {process.pid}, {_name(process.command)}, died of SIGKILL"
+        yield f"                 pid {process.pid}, {_name(process.command)}, killed by SIGKILL"
 
 
 def oom_text(profile: Profile) -> str | None:
-    """Who was killed for want of memory; None when nobody was, or it is not known."""
+    """Returns how many processes the kernel killed because memory ran out, in words; None when it
+    killed none, or when that is unknown."""
     kills, where = profile.memory_limit.oom_kills, "in the job's control group"
     if not kills:
         kills = profile.memory_limit.machine_oom_kills
-        where = "on the machine, of this job or another"
+        where = "on this machine, in this job or another"
     return f"the kernel killed {count(kills, 'process', 'processes')} {where}" if kills else None
 
 
 def _nothing_seen(profile: Profile) -> str:
     if profile.sampling.unreadable:
-        return "Its memory could not be read."
+        return "The job's memory could not be read."
     if profile.sampling.error:
-        return "Its memory was not seen."
-    return "Its memory was not seen: it ended before the first look at it."
+        return "The job's memory was not seen."
+    return "The job's memory was not seen: it ended before the first sample."
 
 
 def _holders(profile: Profile, width: int, bold: Style, dim: Style) -> Iterator[str]:
-    """Who held the memory when the total was highest, by group."""
+    """Yields which groups held the memory when the total was highest."""
     total = profile.max_total_rss
     if len(profile.at_peak) < 2 or not total:
         return
@@ -209,7 +210,7 @@ def _processes(
         )
     yield title
     if not shown.processes:
-        yield "  no process passes the filter"
+        yield "  no process matches the filter"
         return
     listed = shown.processes if top is None else shown.processes[:top]
     pid_width = max((len(str(process.pid)) for process in listed), default=0)
@@ -229,7 +230,7 @@ def _processes(
 
 
 def _what(process: Process, room: int, dim: Style) -> str:
-    """A process's name and as much of its command line as fits."""
+    """Returns a process's name and as much of its command line as fits."""
     name = _name(process.command)
     note = ""
     peak_name = process.peak_program.text.name
@@ -246,7 +247,7 @@ def _what(process: Process, room: int, dim: Style) -> str:
 
 def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style) -> Iterator[str]:
     by = profile.group_by
-    groups = sorted(profile.groups, key=lambda group: group.name in RESTS)
+    groups = sorted(profile.groups, key=lambda group: group.name in KEYLESS_GROUPS)
     if shown.filter:
         from memwatch.model.regroup import Grouping
 
@@ -255,8 +256,8 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
         groups = [group for group in groups if group.name in names]
     if len(groups) < 2 and by == COMMAND:
         return
-    # What has no key comes last, however much it is, and is always there.
-    rests = [group for group in groups if group.name in RESTS]
+    # Processes without a key come last, however many they are, and are always shown.
+    rests = [group for group in groups if group.name in KEYLESS_GROUPS]
     named = groups[: len(groups) - len(rests)]
     labels = {each.name: label(each.name, by, width - 46) for each in (*named[:GROUPS], *rests)}
     name_width = max([7, *map(len, labels.values())])
@@ -280,20 +281,19 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
         yield dim(f"  … and {more} (--json has all)")
     yield from map(row, rests)
     if not all(group.added_up for group in groups):
-        yield dim("  What these held at one time is unknown: JSON has no samples to add up.")
+        yield dim("  Their peaks at one time are unknown: the JSON has no samples to add up.")
 
 
 def notes(profile: Profile, dim: Style) -> Iterator[str]:
-    """How far the numbers hold, and what they cost."""
+    """Yields what limits the numbers, and what memwatch itself cost."""
     sampling = profile.sampling
-    if sampling.error:
-        when = "ended before the job did" if sampling.ticks else "could not begin"
-        yield f"Sampling {when}: {sampling.error}."
+    if stopped_early := wording.stopped_early(profile):
+        yield f"{stopped_early}."
     if sampling.unreadable and profile.max_total_rss is not None:
         unreadable = count(sampling.unreadable, "process", "processes")
         yield f"The memory of {unreadable} could not be read: totals are lower bounds."
         if profile.backend == DARWIN:
-            yield "macOS shows that of other users' processes to root only."
+            yield "macOS shows the memory of other users' processes to root only."
     if sampling.scanning and profile.backend != DARWIN:
         yield "This kernel does not list children: the whole machine was scanned at each tick."
     yield from _provenance(profile, dim)
@@ -305,7 +305,7 @@ EXACT_BY = {"taskstats": "kernel exit records", "hook": "exit hook"}
 
 
 def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
-    """How the processes and their peaks are known, and what would tell more."""
+    """Yields how the processes and their peaks are known, and what would make them more exact."""
     accuracy = profile.accuracy
     number = sum(accuracy.peaks.values())
     processes = count(number, "process", "processes")
@@ -313,28 +313,32 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
     if number and accuracy.footprints is None:
         yield dim(f"{processes}{_how_known(accuracy.peaks, 'peak', ways)}.")
     elif number and accuracy.footprints is not None:
-        told = _how_known(accuracy.peaks, "RSS peak", ways)
-        told += _how_known(accuracy.footprints, "footprint peak", ())
-        yield dim(f"{processes}{told}.")
+        known = _how_known(accuracy.peaks, "RSS peak", ways)
+        known += _how_known(accuracy.footprints, "footprint peak", ())
+        yield dim(f"{processes}{known}.")
     yield from _what_is_missing(profile, dim)
     if profile.max_total_rss is not None:
-        yield dim("RSS counts a page that several processes share once for each.")
+        yield dim(
+            "RSS counts shared pages once per process, so the total can exceed real memory use."
+        )
 
 
 def _how_known(peaks: Mapping[str, int], what: str, ways: Sequence[str]) -> str:
-    """Of one or more processes: ", all peaks exact" or "; of their peaks 2 are exact, …"."""
+    """Returns how peaks are known: "; all peaks are exact" or "; peaks: 2 exact, 1 lower bound"."""
     number = sum(peaks.values())
     bounds = peaks[SAMPLED] + peaks[WATERMARK]
     kinds = (
         (peaks[EXACT], f"exact ({' and '.join(ways)})" if ways else "exact"),
-        (bounds, "lower bounds" if bounds > 1 else "a lower bound"),
+        (bounds, "lower bounds" if bounds > 1 else "lower bound"),
         (peaks[UNKNOWN], "unknown"),
     )
     parts = [(many, how) for many, how in kinds if many]
-    if len(parts) == 1:
-        return f", {f'all {what}s' if number > 1 else f'its {what}'} {parts[0][1]}"
-    each = [f"{many:,} {'is' if many == 1 else 'are'} {how}" for many, how in parts]
-    return f"; of their {what}s {', '.join(each)}"
+    if len(parts) > 1:
+        return f"; {what}s: {', '.join(f'{many:,} {how}' for many, how in parts)}"
+    how = parts[0][1]
+    if number > 1:
+        return f"; all {what}s are {how}"
+    return f"; its {what} is {'a ' if bounds else ''}{how}"
 
 
 def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
@@ -342,45 +346,44 @@ def _what_is_missing(profile: Profile, dim: Style) -> Iterator[str]:
     bounds = accuracy.peaks[SAMPLED] + accuracy.peaks[WATERMARK]
     if accuracy.footprints and accuracy.footprints[EXACT] < sum(accuracy.footprints.values()):
         yield dim(
-            "A peak footprint is exact if it was read as the process ended, and that had run one "
-            "program only."
+            "A footprint peak is exact if it was read when the process ended and the process had "
+            "run only one program."
         )
     if accuracy.lost:
         lost = count(accuracy.lost, "message from the kernel was", "messages from the kernel were")
         yield f"{lost} lost: some processes may be missing."
     elif bounds and profile.backend == DARWIN:
         yield dim(
-            "macOS tells the peak RSS of the command at most: another process may have held more "
-            "between two samples."
+            "macOS reports a peak RSS at most for the command itself: another process may have "
+            "held more between two samples."
         )
     elif bounds and accuracy.peaks[EXACT]:
         yield dim(
-            "Lower bounds are of processes that were killed or still running, or ran another "
-            "program first."
+            "A peak is a lower bound if the process was killed, was still running, or had run "
+            "another program before."
         )
     elif bounds:
-        yield dim("A lower bound: a process may have held more between two samples.")
+        yield dim("Lower bound: it may have held more between two samples.")
     if not (profile.complete or accuracy.lost or profile.sampling.error):
-        yield dim(_who_is_missing(profile))
+        yield dim(_may_be_missing(profile))
     if accuracy.advice:
         yield dim(f"For exact peaks: {accuracy.advice}.")
     if accuracy.held_back:
         names = ", ".join(_name(path.rpartition("/")[2]) for path in accuracy.held_back)
         yield (
-            f"Under --exact the job may not change user, so {names} could not: run memwatch as "
-            "root, or without --exact."
+            f"--exact kept {names} from changing user: run memwatch as root, or without --exact."
         )
     for source in accuracy.sources:
         if source.id == "hook" and source.reason:
             yield f"--exact was not possible: {source.reason}."
 
 
-def _who_is_missing(profile: Profile) -> str:
+def _may_be_missing(profile: Profile) -> str:
     accuracy = profile.accuracy
     if accuracy.uses("kqueue"):
         return (
-            "macOS tells that a process was forked, not which: one that ended before a look at it, "
-            "or whose parent did, may be missing."
+            "macOS reports that a process forked, but not its child: a child may be missing if it "
+            "or its parent ended before it could be sampled."
         )
     interval = format_interval(profile.sampling.interval / 1e9)
     is_hooked = accuracy.uses("hook")
@@ -405,12 +408,12 @@ def _signal_name(number: int) -> str:
 
 
 def _name(text: str) -> str:
-    """A program's name, as a column has room for."""
+    """Cuts a program's name to the width of a column."""
     return cut(printable(text), LONGEST_NAME)
 
 
 def label(group: str, by: str, room: int) -> str:
-    """A group's name, as a column has room for. Of a path the end says more than the beginning."""
+    """Cuts a group's name to `room`; a path loses its beginning, which says less."""
     if by == COMMAND:
         return _name(group)
     text = printable(group)

@@ -1,11 +1,13 @@
-"""The process tree as a person reads it in a terminal."""
+"""The process tree as a section of the summary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from memwatch.analysis.tree import Branch, Subtrees, grow
+from memwatch.analysis import wording
+from memwatch.analysis.subtrees import Subtrees
+from memwatch.analysis.tree import Branch, grow
 from memwatch.model.filters import Filter
 from memwatch.model.profile import Profile
 from memwatch.reports.summary import LONGEST_NAME
@@ -14,7 +16,7 @@ from memwatch.units import Style, count, cut, format_size, printable
 # Columns before the tree itself.
 _FIGURES = 35
 
-# Programs of one process that are named.
+# How many programs of one process are named.
 _PROGRAMS = 3
 
 
@@ -45,7 +47,7 @@ def tree_lines(
     bold: Style,
     dim: Style,
 ) -> Iterator[str]:
-    """A section of the summary. `most` limits its lines; `plain` draws it in ASCII."""
+    """Yields the section line by line. `most` limits the tree's lines; `plain` draws in ASCII."""
     drawing = _PLAIN if plain else _BOXES
     shows = chosen.shows if chosen else None
     top = grow(profile.processes, subtrees, shows=shows, most=most)
@@ -66,21 +68,21 @@ def tree_lines(
         what = _what(profile, branch, room - len(before), drawing, dim)
         yield f"  {_figures(branch)}  {dim(before)}{what}"
     if subtrees:
-        said = "subtree: a process with all below it, at one time"
+        meaning = "subtree: a process and all processes below it, at one time"
     else:
-        said = "sum: of the peaks of a process and all below it, which need not have come together"
-    yield dim(f"  {said}")
+        meaning = "sum: the peaks of a process and of all below it, which may be at different times"
+    yield dim(f"  {meaning}")
     if folded:
-        yield dim(f"  {drawing.times} N: siblings that ran the same; the highest of them")
+        yield dim(f"  {drawing.times} N: siblings that ran the same; the largest of them is shown")
     if top.hidden or (most is not None and _is_cut(top)):
         yield dim("  (--top all shows the whole tree)")
 
 
 def _lines(top: Branch, drawing: _Drawing, widest: int) -> Iterator[tuple[Branch | int, str]]:
-    """Each branch, or how many processes are not shown in its place, and what is drawn before it.
+    """Yields each branch, or the number of processes hidden in its place, and what precedes it.
 
-    Not by recursion: shells can be nested ever so deep. From some depth on lines go no further
-    to the right, but say how deep they are.
+    Without recursion, since shells can be nested very deep. From some depth on, lines go no further
+    to the right but show their depth.
     """
     todo: list[tuple[Branch | int, str, bool, int]] = []
 
@@ -106,6 +108,7 @@ def _lines(top: Branch, drawing: _Drawing, widest: int) -> Iterator[tuple[Branch
 
 
 def _is_cut(top: Branch) -> bool:
+    """Whether a branch hides processes."""
     todo = [top]
     while todo:
         branch = todo.pop()
@@ -116,15 +119,13 @@ def _is_cut(top: Branch) -> bool:
 
 
 def _figures(branch: Branch) -> str:
-    subtree, own = (
-        "unknown" if size is None else format_size(size) for size in (branch.subtree, branch.own)
-    )
+    subtree, own = map(wording.size, (branch.subtree, branch.own))
     below = f"{branch.below:,}" if branch.below else ""
     return f"{subtree:>10}  {own:>10}  {below:>7}"
 
 
 def _what(profile: Profile, branch: Branch, room: int, drawing: _Drawing, dim: Style) -> str:
-    """What ran, and as much of its command line as fits."""
+    """Returns the programs that ran, and as much of the command line as fits."""
     room = max(room, 12)
     ran = [printable(name) for name in branch.programs]
     if len(ran) > _PROGRAMS:

@@ -23,12 +23,12 @@ HEADLINES = {
     OK: "ok",
 }
 
-# Findings on the line.
+# How many findings the line has.
 FINDINGS = 4
 
 
 def line(judgment: Judgment) -> str:
-    """What decided, or what passed, and how far it is known."""
+    """Returns what decided, or what passed, and how certain that is."""
     decisive = judgment.of(FAILED, UNPROVEN) or judgment.of(PASSED, SKIPPED)
     findings = [check.sentence for check in decisive[:FINDINGS]]
     if more := len(decisive) - FINDINGS:

@@ -1,15 +1,15 @@
-"""Control groups (cgroups) as far as memory goes: the limit that applies here, and OOM kills.
+"""Reads the memory limit of the control group (cgroup) in effect, and counts of OOM kills.
 
 A job is in the control group of the memwatch that starts it. Its limit is the tightest of that
-group and all above it. What each file says: cgroups(7), and admin-guide/cgroup-v2.rst and
-cgroup-v1/memory.rst of the kernel's documentation.
+group and all groups above it. The files are described in cgroups(7), and in
+admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst of the kernel's documentation.
 
 Two things cannot be known from inside. In a container with a cgroup namespace of its own, version 2
-hides the limits of the groups above the container's. And version 1 counts OOM kills for each group
-by itself: of a process in a group that the job made below its own (docker, systemd-run), only the
-machine's count tells. Version 2 counts those in every group above, too.
+hides the limits of the groups above the container's. And version 1 counts the OOM kills of each
+group separately: if the job made a group below its own (docker, systemd-run), an OOM kill in that
+group is only in the machine's count. Version 2 also counts it in every group above.
 
-Nothing here raises for what a file may hold; what cannot be read or understood is None.
+Nothing here raises for the content of a file; what cannot be read or understood is None.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
 
 
 class CgroupPaths(NamedTuple):
-    """The groups a process is in, as paths in their hierarchies; None where it is in none."""
+    """The groups that a process is in, as paths in their hierarchies; None where it is in none."""
 
     memory_v1: str | None
-    """In the hierarchy of the version 1 memory controller."""
+    """Path in the hierarchy of the version 1 memory controller."""
     v2: str | None
+    """Path in the hierarchy of version 2."""
 
 
 class Mount(NamedTuple):
-    """Where a hierarchy with the memory controller is mounted; of version 2 every mount."""
+    """A mount of a hierarchy that may have the memory controller: any mount of version 2, and the
+    mounts of version 1 that have it."""
 
     version: int
     root: str
@@ -40,21 +42,24 @@ class Mount(NamedTuple):
     point: str
 
 
-class Limit(NamedTuple):
+class CgroupLimit(NamedTuple):
+    """A memory limit that a control group sets."""
+
     bytes: int
     folder: str | None
-    """The group that sets it; None when it cannot be seen from here."""
+    """Folder of the group that sets it; None when it cannot be seen from here."""
     usage: int | None
-    """What that group holds now; of the process's own where it cannot be seen."""
+    """Bytes that this group holds now; where it cannot be seen, those of the process's group."""
 
 
 # Parsing: text in, values out ---------------------------------------------------------------------
 
 
 def parse_cgroup_paths(text: str) -> CgroupPaths:
-    """/proc/PID/cgroup: a line `ID:CONTROLLERS:PATH` for each hierarchy; version 2 has ID 0."""
+    """Parses /proc/PID/cgroup: a line `ID:CONTROLLERS:PATH` for each hierarchy; version 2 has ID
+    0."""
     memory_v1 = v2 = None
-    # Not splitlines(): a path may hold a form feed, or whatever else it takes for a line's end.
+    # A path may hold a form feed and other characters at which splitlines() splits.
     for line in text.split("\n"):
         number, colon, rest = line.partition(":")
         controllers, second, path = rest.partition(":")
@@ -71,12 +76,12 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def unescape(text: str) -> str:
-    """A path in mountinfo: blank, tab, newline and backslash are written as \\NNN, octal."""
+    """Decodes a path in mountinfo, which has blank, tab, newline and backslash as octal \\NNN."""
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), text)
 
 
 def parse_mounts(text: str) -> list[Mount]:
-    """/proc/PID/mountinfo, see proc(5): the mounts that may show memory groups."""
+    """Parses /proc/PID/mountinfo, see proc(5): returns the mounts that may show memory groups."""
     found = []
     for line in text.split("\n"):
         before, dash, after = line.partition(" - ")
@@ -96,17 +101,18 @@ def parse_mounts(text: str) -> list[Mount]:
 
 
 def folders_of(mount: Mount, path: str) -> tuple[list[str], bool] | None:
-    """The folders of group `path` and those above it, as far as the mount shows them.
+    """Returns the folders of group `path` and of the groups above it that the mount shows.
 
-    The innermost comes first. True when that is the group's own; the way from the root of the
-    mount down to it may be unknown. None: the mount shows nothing of the group.
+    The innermost comes first. The flag is true when that is the folder of the group itself; it is
+    false when the path from the root of the mount down to the group is unknown. Returns None when
+    the mount shows nothing of the group.
     """
     root_parts, parts = _parts(mount.root), _parts(path)
     below = parts[len(root_parts) :]
     own = parts[: len(root_parts)] == root_parts and ".." not in below
     if not own:
-        # A cgroup namespace was made after the mount: relative to that, the mount's root is
-        # "/../..", and above the group's own "/"; by what names is not told.
+        # A cgroup namespace was made after the mount. Relative to the namespace the mount's root is
+        # "/../..", above the group's own "/"; the names in between are unknown.
         climbs = parts.count("..")
         if set(root_parts) != {".."} or climbs >= len(root_parts):
             return None
@@ -119,20 +125,21 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part]
 
 
-# "No limit" of version 1 is the largest number of whole pages that a signed long of bytes holds,
-# whatever the size of a page; on 32 bit, that many pages of 4 KiB.
-_NO_LIMIT = 1 << 62
-_NO_LIMIT_32 = (2**31 - 1) * 4096
+# In version 1 "no limit" is the largest whole number of pages whose bytes fit into a signed long,
+# for any size of a page; on 32 bit, with pages of 4 KiB.
+_UNLIMITED = 1 << 62
+_UNLIMITED_32 = (2**31 - 1) * 4096
 
 
 def parse_limit(text: str) -> int | None:
-    """memory.max, memory.high, memory.limit_in_bytes; None: no limit, or not a number."""
+    """Parses memory.max, memory.high or memory.limit_in_bytes. Returns None for "no limit", and for
+    anything that is not a number."""
     value = parse_number(text)
-    return None if value is None or value >= _NO_LIMIT or value == _NO_LIMIT_32 else value
+    return None if value is None or value >= _UNLIMITED or value == _UNLIMITED_32 else value
 
 
 def parse_meminfo(text: str) -> tuple[int | None, int | None]:
-    """/proc/meminfo: MemTotal and MemAvailable in bytes."""
+    """Parses /proc/meminfo: returns MemTotal and MemAvailable in bytes."""
 
     def size(key: str) -> int | None:
         number, _, unit = parse_entry(text, key).partition(" ")
@@ -146,56 +153,58 @@ def parse_meminfo(text: str) -> tuple[int | None, int | None]:
 
 
 class MemoryCgroup(NamedTuple):
-    """The control group that a process's memory is counted in."""
+    """The control group in which a process's memory is counted."""
 
     version: int
     path: str
-    """In its hierarchy, as the kernel tells it."""
+    """Its path in its hierarchy, as the kernel gives it."""
     folders: tuple[str, ...]
-    """Its own folder and those above it up to the mount's root."""
+    """Its own folder and the folders above it, up to the mount's root."""
     own_is_visible: bool
-    """The first of `folders` is its own, not one above it."""
+    """Whether the first of `folders` is the group's own, and not one above it."""
 
-    def limit(self) -> Limit | None:
-        """The tightest limit on the way to the root; None when there is none."""
+    def limit(self) -> CgroupLimit | None:
+        """Returns the tightest limit on the way to the root; None when there is none."""
         name = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
         limits = [(parse_limit(read_text(f"{folder}/{name}")), folder) for folder in self.folders]
         value = _least(each for each, _ in limits)
         if self.version == 1 and self.own_is_visible:
-            # The kernel's own word. It knows of groups above the mount's root; and before Linux
-            # 5.11, of groups that were told not to heed those above them.
-            told = parse_entry(
+            # The kernel's own figure also covers groups above the mount's root, and before Linux
+            # 5.11 groups that were set not to obey the limits above them.
+            effective = parse_entry(
                 read_text(f"{self.folders[0]}/memory.stat"), "hierarchical_memory_limit"
             )
-            if parse_number(told) is not None:
-                value = parse_limit(told)
+            if parse_number(effective) is not None:
+                value = parse_limit(effective)
         if value is None:
             return None
-        # Of several the outermost: it holds the most.
-        setter = [folder for each, folder in limits if each == value]
-        folder = setter[-1] if setter else None
-        return Limit(value, folder, self._usage(folder or self.folders[0]))
+        # If several groups set the same limit, the outermost counts: it holds the most.
+        setters = [folder for each, folder in limits if each == value]
+        folder = setters[-1] if setters else None
+        return CgroupLimit(value, folder, self._usage(folder or self.folders[0]))
 
     def throttled_at(self) -> int | None:
-        """memory.high: where the kernel begins to slow the job down to get memory back."""
+        """Returns memory.high, in bytes: where the kernel begins to slow the job down to reclaim
+        memory. None when there is no such limit."""
         if self.version == 1:
             return None
         return _least(parse_limit(read_text(f"{folder}/memory.high")) for folder in self.folders)
 
     def usage(self) -> int | None:
-        """What the group itself holds now, page cache included."""
+        """Returns the bytes that the group itself holds now, page cache included."""
         return self._usage(self.folders[0]) if self.own_is_visible else None
 
     def oom_kills(self) -> int | None:
-        """Processes of this group that the OOM killer has ended, for whatever limit."""
+        """Returns the number of processes of this group that the OOM killer has ended, for any
+        limit."""
         if not self.own_is_visible:
             return None
         if self.version == 1:  # Linux >= 4.13
             text = read_text(f"{self.folders[0]}/memory.oom_control")
             return parse_number(parse_entry(text, "oom_kill"))
         for folder in self.folders:
-            # Where a group has no memory controller, the nearest above it counts. The root does
-            # not count.
+            # If a group has no memory controller, the nearest group above that has one counts its
+            # kills. The root keeps no count.
             if text := read_text(f"{folder}/memory.events"):
                 return parse_number(parse_entry(text, "oom_kill"))
         return None
@@ -210,9 +219,9 @@ def _least(values: Iterable[int | None]) -> int | None:
 
 
 def find(proc_root: str = "/proc") -> MemoryCgroup | None:
-    """The group of this process; None when it is in none, or none is mounted where it can see."""
+    """Returns the group of this process; None when it is in none, or no mount shows it."""
     paths = parse_cgroup_paths(read_text(f"{proc_root}/self/cgroup"))
-    # A controller is in one hierarchy only.
+    # A controller belongs to one hierarchy only.
     version = 2 if paths.memory_v1 is None else 1
     path = paths.v2 if version == 2 else paths.memory_v1
     if path is None:
@@ -223,28 +232,29 @@ def find(proc_root: str = "/proc") -> MemoryCgroup | None:
         if mount.version != version or not (shown := folders_of(mount, path)):
             continue
         folders, own = shown
-        # Another mount may lie over this one, or the group's own folder be out of sight.
-        there = [folder for folder in folders if os.path.exists(f"{folder}/cgroup.procs")]
-        if there:
-            own = own and there[0] == folders[0]
-            return MemoryCgroup(version, path, tuple(there), own)
+        # Another mount may hide this one, or the group's own folder may not be visible.
+        visible = [folder for folder in folders if os.path.exists(f"{folder}/cgroup.procs")]
+        if visible:
+            own = own and visible[0] == folders[0]
+            return MemoryCgroup(version, path, tuple(visible), own)
     return None
 
 
 def machine_memory(proc_root: str = "/proc") -> tuple[int | None, int | None]:
-    """The machine's memory, and how much of it can be had, in bytes."""
+    """Returns the machine's memory and how much of it is available, in bytes."""
     if not os.path.isdir(proc_root):  # as on macOS
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
     return parse_meminfo(read_text(f"{proc_root}/meminfo"))
 
 
 def machine_oom_kills(proc_root: str = "/proc") -> int | None:
-    """Processes that the OOM killer has ended since boot (Linux >= 4.13), wherever they were."""
+    """Returns the number of processes that the OOM killer has ended since boot (Linux >= 4.13), in
+    any group."""
     return parse_number(parse_entry(read_text(f"{proc_root}/vmstat"), "oom_kill"))
 
 
-class Watch:
-    """Made just before a job starts: the limit on its memory, and OOM kills until `end`."""
+class LimitWatch:
+    """The limit on a job's memory, and its OOM kills. Create it just before the job starts."""
 
     def __init__(self, proc_root: str = "/proc") -> None:
         self._proc_root = proc_root
@@ -254,7 +264,7 @@ class Watch:
         self._kills = self._read_kills()
 
     def end(self) -> MemoryLimit:
-        """After the job."""
+        """Returns the limit, and the OOM kills since this was created. Call it after the job."""
         kills, machine_kills = map(_rise, self._kills, self._read_kills())
         total, available = self._machine
         limit = self._limit
@@ -262,8 +272,8 @@ class Watch:
             source = CGROUP_V2 if self._group.version == 2 else CGROUP_V1
             return MemoryLimit(limit.bytes, source, limit.folder, limit.usage, kills, machine_kills)
         used = None if total is None or available is None else total - available
-        whose = None if total is None else MACHINE
-        return MemoryLimit(total, whose, None, used, kills, machine_kills)
+        setter = None if total is None else MACHINE
+        return MemoryLimit(total, setter, None, used, kills, machine_kills)
 
     def _read_kills(self) -> tuple[int | None, int | None]:
         group = self._group

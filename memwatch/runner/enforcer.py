@@ -1,4 +1,4 @@
-"""Holds a job to its limits: SIGTERM to every process of it, and SIGKILL to those that stay."""
+"""Ends a job that exceeds a limit: SIGTERM to every process, then SIGKILL to those that stay."""
 
 from __future__ import annotations
 
@@ -7,60 +7,69 @@ import time
 from collections.abc import Callable
 
 from memwatch.model.limits import Breach, LimitOutcome, Limits
-from memwatch.runner.native import Struck
+from memwatch.runner.native import SignalledProcesses
 
-# A process that cannot be ended, in an uninterruptible sleep say, is not waited for longer.
 PATIENCE = 10.0
+"""Seconds to wait, after SIGKILL, for a process that cannot be ended: one in an uninterruptible
+sleep, for example."""
 
-# A process that is passed on from fork to fork may be missed in one list of the living.
 EMPTY_LISTS = 3
+"""How often in a row the job must be found empty: a child forked while the processes are listed
+may be missing in one list."""
+
 BETWEEN_LISTS = 0.005
-BETWEEN_STRIKES = 0.0005
+"""Seconds between two lists of the job's processes."""
+
+BETWEEN_KILLS = 0.0005
+"""Seconds between two rounds of SIGKILL, while there are processes that fork on."""
 
 
 class Enforcer:
-    """`strike` is Sampler.signal: it sends a signal to every living process of the job.
+    """Ends the job when a limit is exceeded, and keeps what became of the limits.
 
-    SIGKILL follows SIGTERM after `kill_after` seconds. When that is None the job is left alone.
+    `send` is Sampler.signal: it sends a signal to every living process of the job. SIGKILL follows
+    SIGTERM after `kill_after` seconds. When that is None the job is left alone.
     """
 
     def __init__(
-        self, limits: Limits, kill_after: float | None, strike: Callable[[int], Struck]
+        self, limits: Limits, kill_after: float | None, send: Callable[[int], SignalledProcesses]
     ) -> None:
         self._limits = limits
         self._kill_after = kill_after
-        self._strike = strike
+        self._send = send
         self._deadline: float | None = None
         self._breaches: list[Breach] = []
-        self._struck = False
+        self._signalled = False
         self._killed: set[int] = set()
 
     def on_breach(self, breach: Breach) -> None:
+        """Notes a breach, and begins to end the job at the first."""
         self._breaches.append(breach)
         if self._kill_after is None or self._deadline is not None:
             return
         self._deadline = time.monotonic() + self._kill_after
-        if self._strike(signal.SIGTERM).living:
-            self._struck = True
-            # One that is stopped would notice no sooner than it goes on.
-            self._strike(signal.SIGCONT)
+        if self._send(signal.SIGTERM).living:
+            self._signalled = True
+            # A stopped process handles SIGTERM only when it continues.
+            self._send(signal.SIGCONT)
 
     @property
     def timeout(self) -> float | None:
-        """Seconds until kill_if_due() has something to do; None while there is nothing."""
+        """Seconds until kill_if_due() has something to do; None when it has nothing to do."""
         if self._deadline is None:
             return None
         return max(self._deadline - time.monotonic(), BETWEEN_LISTS)
 
     def kill_if_due(self) -> None:
-        """Sends SIGKILL to the living once the time after SIGTERM is over."""
-        if self._is_over():
-            self._killed.update(self._strike(signal.SIGKILL).living)
+        """Sends SIGKILL to the living processes once the time after SIGTERM is over."""
+        if self._is_due():
+            self._killed.update(self._send(signal.SIGKILL).living)
 
     def finish(self, is_hurried: Callable[[], bool]) -> LimitOutcome | None:
-        """After the command has ended: sees to it that nobody is left. None without limits.
+        """Ends the processes that are left after the command has ended, if a limit was exceeded.
+        Returns what became of the limits; None without limits.
 
-        Once `is_hurried()`, those that SIGTERM did not end are killed at once.
+        Once `is_hurried()` is true, the processes that SIGTERM did not end are killed at once.
         """
         if not self._limits.any:
             return None
@@ -68,12 +77,13 @@ class Enforcer:
             self._limits,
             self._kill_after is not None,
             tuple(self._breaches),
-            survivors=tuple(self._end(is_hurried)),
-            struck=self._struck,
+            survivors=tuple(self._end_rest(is_hurried)),
+            signalled=self._signalled,
             killed=tuple(sorted(self._killed)),
         )
 
-    def _end(self, is_hurried: Callable[[], bool]) -> list[int]:
+    def _end_rest(self, is_hurried: Callable[[], bool]) -> list[int]:
+        """Returns the pids of the processes that could not be ended."""
         living: list[int] = []
         if self._deadline is None:
             return living
@@ -81,13 +91,14 @@ class Enforcer:
         while empty < EMPTY_LISTS and time.monotonic() < self._deadline + PATIENCE:
             if is_hurried():
                 self._deadline = min(self._deadline, time.monotonic())
-            is_over = self._is_over()
-            living, ended = self._strike(signal.SIGKILL if is_over else 0)
+            is_due = self._is_due()
+            living, ended = self._send(signal.SIGKILL if is_due else 0)
             empty = 0 if living or ended else empty + 1
-            if is_over:
+            if is_due:
                 self._killed.update(living)
-            time.sleep(BETWEEN_STRIKES if is_over and not empty else BETWEEN_LISTS)
+            time.sleep(BETWEEN_KILLS if is_due and not empty else BETWEEN_LISTS)
         return living
 
-    def _is_over(self) -> bool:
+    def _is_due(self) -> bool:
+        """Returns whether the time after SIGTERM is over."""
         return self._deadline is not None and time.monotonic() >= self._deadline

@@ -1,4 +1,4 @@
-"""The event sources of this platform, and what became of each in a run."""
+"""The event sources of this platform, and the outcome of each in a run."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ SOURCES = {
     for source in sources.of_backend(native.backend())
     if source.by_itself and source.number != sources.SAMPLING
 }
-"""Event sources of this platform that leave the job alone, by id. A run uses all that work."""
+"""Event sources of this platform that do not affect the job, by id. A run uses all that work."""
 
 
 def outcomes(
     stats: native.SamplerStats, wanted: Collection[str], hook: ExitHook
 ) -> tuple[tuple[SourceOutcome, ...], str | None]:
-    """Returns what became of each wanted source, and the advice that would make peaks exact."""
-    told = {
+    """Returns the outcome of each wanted source, and the advice that would make peaks exact."""
+    reported = {
         sources.CONNECTOR: stats.connector_error,
         sources.PERF: stats.perf_error,
         sources.TASKSTATS: stats.taskstats_error,
         sources.KQUEUE: stats.kqueue_error,
     }
-    errors = {SOURCES[name]: told[SOURCES[name]] for name in wanted}
+    errors = {SOURCES[name]: reported[SOURCES[name]] for name in wanted}
     if stats.sources & sources.CONNECTOR:
         errors.pop(sources.PERF, None)
     if hook.wanted:
@@ -37,13 +37,13 @@ def outcomes(
     from memwatch.runner.system_facts import read_facts
 
     facts = read_facts()
-    used = []
+    found = []
     for number, error in errors.items():
         refusal = sources.why_not(number, error, facts)
         reason = refusal.reason if refusal else None
-        used.append(SourceOutcome(sources.IDS[number], not error, reason))
+        found.append(SourceOutcome(sources.IDS[number], not error, reason))
     if hook.wanted and not hook.error:
-        return tuple(used), None
+        return tuple(found), None
     if not hook.wanted:
         errors[sources.HOOK] = native.probe(sources.HOOK)
-    return tuple(used), sources.exact_peaks(errors, facts)
+    return tuple(found), sources.exact_peaks(errors, facts)

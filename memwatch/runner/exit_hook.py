@@ -1,4 +1,4 @@
-"""The exit hook of one run: installed if it is wanted and possible, and what it costs the job."""
+"""The exit hook of one run: installs it if it is wanted and possible, and finds what it breaks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ExitHook:
         self.handle: native.Hook | None = None
         """Goes to `native.spawn` and `native.Sampler`; None when there is no hook."""
         self.error = 0
-        """errno that says why it is not in place; 0 when it is, or is not wanted."""
+        """The errno that says why it is not in place; 0 when it is, or is not wanted."""
         self._no_new_privileges = False
         if not wanted:
             return
@@ -27,8 +27,8 @@ class ExitHook:
             self.error = error.errno or 0
 
     def check(self, pid: int) -> None:
-        """Reads, once the command has started, whether the hook is in place and whether it took
-        no_new_privs for that."""
+        """Reads, once the command has started, whether the hook is in place and whether the command
+        runs with no_new_privs because of it."""
         if not self.handle:
             return
         self.error = self.handle.error()
@@ -42,9 +42,9 @@ class ExitHook:
         except OSError:  # the command has ended already
             pass
 
-    def held_back(self, executables: Collection[str]) -> tuple[str, ...]:
-        """Returns the set-user-ID programs among them, which could not change user because of the
-        hook."""
+    def blocked_setuid(self, executables: Collection[str]) -> tuple[str, ...]:
+        """Returns the set-user-ID programs among `executables`, which could not change user because
+        of the hook."""
         if not self._no_new_privileges:
             return ()
 

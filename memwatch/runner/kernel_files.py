@@ -1,4 +1,4 @@
-"""Small files in which the kernel tells something, and what lines of them mean."""
+"""Reads small files of the kernel (/proc, cgroups), and parses entries in them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 
 
 def read_text(path: str) -> str:
-    """The whole file; empty when it cannot be read. Bytes that are no text are kept as
-    os.fsdecode() has them, since some of it are paths."""
+    """Returns the content of a file; empty when it cannot be read. Bytes that are not text are
+    kept as os.fsdecode() has them, since some of these files hold paths."""
     try:
-        # Not open(): half of its time goes into buffers that these files do not need.
+        # open() would spend half of its time on buffers that these files do not need.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError):
         return ""
@@ -25,14 +25,15 @@ def read_text(path: str) -> str:
 
 
 def parse_number(text: str) -> int | None:
-    """A number without a sign; None for anything else."""
+    """Returns a number without a sign; None for anything else."""
     text = text.strip()
-    # 2**64 has 20 digits; Python refuses to read a number of more than 4300.
+    # 2**64 has 20 digits; Python refuses to convert a number of more than 4300 digits.
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
 
 
 def parse_entry(text: str, key: str) -> str:
-    """The value of the first line that begins with `key` and a blank or a tab; empty without."""
+    """Returns the value of the first line that begins with `key` and a blank or a tab; empty when
+    there is no such line."""
     for line in text.split("\n"):
         if line.startswith(key) and line[len(key) : len(key) + 1] in (" ", "\t"):
             return line[len(key) + 1 :].strip()

@@ -1,7 +1,7 @@
 """Starts the command as if memwatch were not there: signals, limits, exit status.
 
-Everything global that is changed for it is put back: the signal mask, the
-subreaper flag, the limit on open files.
+Every global setting that is changed for it is restored afterwards: the signal
+mask, the subreaper flag, the limit on open files.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from types import TracebackType
 from memwatch.messages import complain
 from memwatch.runner import native
 
-# Sent to memwatch by another process, these are meant for the command. Sent by the terminal,
-# they have reached it already: it is in the same process group.
+# Signals that are meant for the command if another process sends them to memwatch. If the terminal
+# sends them, they have reached the command already, which is in the same process group.
 FORWARDED = (
     signal.SIGINT,
     signal.SIGQUIT,
@@ -27,23 +27,23 @@ FORWARDED = (
     signal.SIGWINCH,
 )
 
-# Of these, what asks for an end.
-ENDING = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
+# The forwarded signals that ask for an end.
+END_SIGNALS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP}
 
-# Python ignores these; a command expects them at their default.
+# Signals that Python ignores, and that a command expects at their default.
 DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ)
 
-# Left for memwatch itself: the report's files, and Python's imports.
+# Descriptors left for memwatch itself: the report's files, and Python's imports.
 RESERVED_DESCRIPTORS = 32
 
 
 class Launcher:
-    """Runs one command, or several after each other; use it in a `with` statement."""
+    """Runs one command, or several one after the other; use it in a `with` statement."""
 
     def __init__(self) -> None:
         self.pid = 0
-        self.told_to_end = 0
-        """The signal that asked for it, from outside the job; 0: none."""
+        self.end_signal = 0
+        """The signal from outside the job that asked for an end; 0 when none did."""
         self._signals: native.SignalQueue | None = None
         self._blocked: set[int] = set()
         self._sigchld: object = None
@@ -73,20 +73,21 @@ class Launcher:
 
     @property
     def signal_fd(self) -> int:
-        """Readable when there is something for forward_signals(); -1 when it never is."""
+        """Descriptor that is readable when forward_signals() has a signal to forward; -1 when
+        signals are not handled here."""
         return self._signals.fd if self._signals else -1
 
     @property
     def spare_descriptors(self) -> int:
-        """How many descriptors the sampler may keep."""
+        """Number of descriptors that the sampler may keep."""
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if soft == resource.RLIM_INFINITY:
             return 1 << 20
         try:
-            taken = len(os.listdir("/dev/fd"))
+            in_use = len(os.listdir("/dev/fd"))
         except OSError:  # no /proc is mounted
-            taken = 0
-        return max(0, soft - taken - RESERVED_DESCRIPTORS)
+            in_use = 0
+        return max(0, soft - in_use - RESERVED_DESCRIPTORS)
 
     def spawn(
         self,
@@ -97,7 +98,7 @@ class Launcher:
         stderr: int = -1,
         hook: native.Hook | None = None,
     ) -> None:
-        """Starts the command. Raises OSError, with argv[0] as its file name, if it cannot."""
+        """Starts the command. Raises OSError, with argv[0] as its file name, if that fails."""
         self.pid = native.spawn(
             argv,
             os.environ if env is None else env,
@@ -110,36 +111,38 @@ class Launcher:
         )
 
     def forward_signals(self, job: Container[int] = ()) -> None:
-        """Passes on what other processes sent to memwatch.
+        """Forwards the signals that other processes sent to memwatch. `job` has the pids of the
+        job's processes.
 
-        What a process of the job (their pids) sends is meant for its whole group, and so has
-        reached the command already. macOS does not tell who it was: there it goes on, too, but for
-        what a terminal sends.
+        A process of the job sends a signal to its whole group, so it has reached the command
+        already. macOS does not report the sender: there such a signal is forwarded again, unless a
+        terminal sent it.
         """
-        while self._signals and (taken := self._signals.next()):
-            if taken.sender in job:
+        while self._signals and (received := self._signals.next()):
+            if received.sender in job:
                 continue
-            self._note(taken)
-            # Of a terminal that goes away only the leader of the session is told.
-            from_terminal = taken.from_kernel and not (
-                taken.number == signal.SIGHUP and os.getsid(0) == os.getpid()
+            self._note_end_signal(received)
+            # When a terminal disconnects, only the leader of the session receives SIGHUP.
+            from_terminal = received.from_kernel and not (
+                received.number == signal.SIGHUP and os.getsid(0) == os.getpid()
             )
             if not from_terminal:
-                self.send(taken.number)
+                self.send(received.number)
 
-    def take_signals(self) -> bool:
-        """What came since the command ended goes to nobody. Whether any, then or before, has asked
-        for the end."""
-        while self._signals and (taken := self._signals.next()):
-            if taken.sender != self.pid:
-                self._note(taken)
-        return bool(self.told_to_end)
+    def discard_signals(self) -> bool:
+        """Discards the signals that arrived since the command ended. Returns whether a signal, then
+        or before, asked for the end."""
+        while self._signals and (received := self._signals.next()):
+            if received.sender != self.pid:
+                self._note_end_signal(received)
+        return bool(self.end_signal)
 
-    def _note(self, taken: native.Signal) -> None:
-        if taken.number in ENDING:
-            self.told_to_end = taken.number
+    def _note_end_signal(self, received: native.Signal) -> None:
+        if received.number in END_SIGNALS:
+            self.end_signal = received.number
 
     def send(self, number: int) -> None:
+        """Sends a signal to the command, if it still runs."""
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:
@@ -153,7 +156,7 @@ class Launcher:
         self.wait_status()
 
     def wait_status(self) -> int | None:
-        """The root's wait status, where nobody else took it."""
+        """Waits for the command. Returns its wait status; None when it has been taken elsewhere."""
         try:
             return os.waitpid(self.pid, 0)[1]
         except ChildProcessError:
@@ -162,10 +165,10 @@ class Launcher:
     def _block_signals(self) -> None:
         import threading
 
-        # Signal handling belongs to the main thread; elsewhere it is left alone.
+        # Signal handling belongs to the main thread; in other threads it is left alone.
         if threading.current_thread() is not threading.main_thread():
             return
-        # A parent may have left SIGCHLD ignored: then no exit status would reach us.
+        # A parent may have left SIGCHLD ignored, and then the kernel discards exit statuses.
         if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
             self._sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
@@ -177,7 +180,7 @@ class Launcher:
     def _unblock_signals(self) -> None:
         if not self._signals:
             return
-        # What came too late for the command must not strike the caller.
+        # A signal that came too late for the command must not reach the caller.
         while self._signals.next():
             pass
         self._signals.close()

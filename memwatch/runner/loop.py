@@ -1,4 +1,4 @@
-"""The loop of a run: sleep until there is something to read, apply it, until the job has ended."""
+"""The loop of a run: it sleeps, reads and applies observations until the job has ended."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from memwatch.runner.native import WAKE_ENDED, WAKE_OTHER
 
 
 class Stream(Protocol):
-    """Gives observations: `native.Sampler`, or a script in a test."""
+    """A provider of observations: `native.Sampler`, or a script in a test."""
 
-    def wait(self, timeout: float | None = None, other_fd: int = -1) -> int: ...
-    def read(self) -> Batch: ...
+    def wait(self, timeout: float | None = None, other_fd: int = -1) -> int:
+        """Sleeps until there is a reason to go on; returns the reasons, WAKE_* joined by `|`."""
+
+    def read(self) -> Batch:
+        """Returns everything observed since the last call."""
 
 
 class Follower(Protocol):
-    """Takes what the loop reads, and acts each time it wakes."""
+    """A receiver of observations that also acts each time the loop wakes."""
 
     def apply(self, batch: Batch) -> None:
-        """Takes a batch; an empty one when `timeout` has passed without any."""
+        """Receives a batch; it is empty when `timeout` has passed without observations."""
 
     def on_wake(self) -> None:
-        """Runs each time, even after `apply` has failed."""
+        """Runs each time the loop wakes, even after `apply` has failed."""
 
     def on_signal(self) -> None:
         """Runs when `signal_fd` is readable."""
 
     @property
-    def signal_fd(self) -> int: ...
+    def signal_fd(self) -> int:
+        """Descriptor that wakes the loop when it is readable; -1 for none."""
 
     @property
     def timeout(self) -> float | None:
@@ -39,7 +43,7 @@ def follow(stream: Stream, follower: Follower) -> Exception | None:
     """Returns when the job's first process has ended and everything is applied.
 
     An exception from `apply` is returned, not raised: nothing is applied after it, but the command
-    goes on, and its signals with it.
+    goes on, and signals are still forwarded to it.
     """
     failure: Exception | None = None
     ended = False

@@ -1,7 +1,7 @@
-"""The only importer of the C extension: buffers, decoding, errno to exceptions.
+"""The only importer of the C extension: buffers, decoding, exceptions from errno.
 
-What each call means is written in csrc/api.h; here times are nanoseconds and
-sizes are bytes as there, and a failure raises OSError.
+What each call means is written in csrc/api.h. Times are nanoseconds and sizes
+are bytes, as there; a failure raises OSError.
 """
 
 from __future__ import annotations
@@ -25,31 +25,34 @@ WAKE_OTHER = 4
 _LONGEST_WAIT = (1 << 31) - 1
 """Milliseconds."""
 
-_MOST_STRUCK = 1 << 16
-"""Pids that one call hands out."""
+_MOST_PIDS = 1 << 16
+"""Pids that Sampler.signal() returns at most."""
 
 
-def _check(result: int, what: str | None = None) -> int:
+def _check(result: int, subject: str | None = None) -> int:
+    """Returns a result that is not negative; raises OSError about `subject` otherwise."""
     if result < 0:
-        raise OSError(-result, os.strerror(-result), what)
+        raise OSError(-result, os.strerror(-result), subject)
     return result
 
 
 def now() -> int:
-    """Nanoseconds since boot, suspend included: the clock of every observation."""
+    """Returns nanoseconds since boot, suspend included: the clock of every observation."""
     return int(lib.mw_now())
 
 
 def build_date() -> str:
+    """Returns the date of the build, as "2025-11-20"."""
     return _text(lib.mw_build_date())
 
 
 def build_target() -> str:
+    """Returns the platform of the build, as "linux-x86_64"."""
     return _text(lib.mw_build_target())
 
 
 def backend() -> str:
-    """The platform code in use: "linux", "darwin" (macOS), or "unsupported"."""
+    """Returns the platform code in use: "linux", "darwin" (macOS), or "unsupported"."""
     return _text(lib.mw_backend())
 
 
@@ -58,7 +61,7 @@ def _text(value: Any) -> str:
 
 
 class ProcessInfo(NamedTuple):
-    """One process of the machine. None means that it could not be read."""
+    """One process of the machine. None means that a value could not be read."""
 
     pid: int
     ppid: int | None
@@ -68,7 +71,7 @@ class ProcessInfo(NamedTuple):
 
 
 def scan(proc_root: str = "/proc") -> list[ProcessInfo]:
-    """Every process on the machine, in the order the system lists them."""
+    """Returns every process on the machine, in the order in which the system lists them."""
     capacity = 512
     count = ffi.new("size_t *")
     while True:
@@ -101,7 +104,8 @@ def spawn(
     nofile_soft: int = 0,
     hook: Hook | None = None,
 ) -> int:
-    """Starts a command and returns its pid once it runs; `stdout` and `stderr` are descriptors."""
+    """Starts a command and returns its pid once it runs. `stdout` and `stderr` are descriptors; -1
+    stands for this process's own."""
     options = ffi.new(
         "mw_spawn_options *",
         {
@@ -141,43 +145,52 @@ def _signal_bits(signals: Iterable[int]) -> int:
 
 
 def subreaper(enable: bool) -> bool:
-    """Makes this process adopt the orphans below it, or not; returns what it was before."""
+    """Sets whether this process adopts the orphans below it; returns whether it did before."""
     previous = ffi.new("int *")
     _check(lib.mw_subreaper(enable, previous))
     return bool(previous[0])
 
 
 class Signal(NamedTuple):
+    """A signal that this process received."""
+
     number: int
     sender: int
+    """Pid of the process that sent it; 0 when the kernel sent it, or the system does not report
+    it."""
     from_kernel: bool
-    """Sent by the terminal or the kernel to a whole group, not by a process."""
+    """Whether the terminal or the kernel sent it, to a whole group, and not a process."""
 
 
 class SignalQueue:
-    """Signals that the caller has blocked, to be waited for by `fd` and taken one by one."""
+    """Signals that the caller has blocked. `fd` is readable while one waits."""
 
     def __init__(self, signals: Iterable[int]) -> None:
         self.fd = _check(lib.mw_signals_open(_signal_bits(signals)))
 
     def next(self) -> Signal | None:
+        """Takes the next signal; None when no signal waits."""
         signal = ffi.new("mw_signal *")
         if not _check(lib.mw_signals_next(self.fd, signal)):
             return None
         return Signal(signal.number, signal.sender, bool(signal.from_kernel))
 
     def close(self) -> None:
+        """Closes the descriptor; the signals stay blocked."""
         os.close(self.fd)
 
 
 class OwnUsage(NamedTuple):
-    """What this process has used: CPU nanoseconds, and its highest RSS in bytes if known."""
+    """What this process has used so far."""
 
     cpu: int
+    """CPU time in nanoseconds."""
     rss_peak: int | None
+    """Highest RSS in bytes; None when it is unknown."""
 
 
 def own_usage() -> OwnUsage:
+    """Returns what this process has used so far."""
     usage = ffi.new("mw_usage *")
     _check(lib.mw_own_usage(usage))
     return OwnUsage(usage.cpu, usage.rss_peak if usage.valid & HAS_WATERMARK else None)
@@ -189,7 +202,7 @@ PSS_ALWAYS = 2
 
 
 def probe(source: int) -> int:
-    """Tries an event source: 0 when it works here, else the errno that says why not."""
+    """Tries a source: returns 0 when it works here, or the errno that says why not."""
     return -int(lib.mw_probe(source))
 
 
@@ -202,46 +215,50 @@ class Hook:
         self.handle = ffi.gc(made[0], lib.mw_hook_free)
 
     def error(self) -> int:
-        """After `spawn`: 0 when it is in place, else the errno that says why it is not."""
+        """Returns, after `spawn`, 0 when it is in place, or the errno that says why it is not."""
         return -int(lib.mw_hook_state(self.handle))
 
     def close(self) -> None:
-        """After the sampler that used it was closed."""
+        """Frees the hook. The sampler that used it has been closed before."""
         ffi.release(self.handle)
 
 
-class Struck(NamedTuple):
-    """Whom a signal has reached."""
+class SignalledProcesses(NamedTuple):
+    """The processes that a signal has reached."""
 
     living: list[int]
-    """Pids; of more than 65,536 the first."""
+    """Pids of the job's living processes: the first 65,536 where there are more."""
     ended: int
-    """Orphans that had ended since the last time; none while the sampler runs, which reaps them."""
+    """Orphans that had ended since the last time; 0 while the sampler runs, which reaps them."""
 
 
 class SamplerStats(NamedTuple):
+    """How the sampling went, for the report."""
+
     unkept: int
     """Processes read without a kept descriptor: the limit on open files was reached."""
     unreadable: int
     """Processes whose memory could not be read."""
     scanning: bool
-    """The kernel has no lists of children: the whole machine is scanned each tick."""
+    """Whether the whole machine is scanned each tick, because the kernel has no lists of
+    children."""
     lost: int
     """Messages of event sources that were lost."""
     sources: int
-    """An or of the sources in use."""
+    """The sources in use, combined with `|`."""
     connector_error: int
-    """errno that says why this source is not in use; 0 when it is, or was not wanted."""
+    """The errno that says why this source is not in use; 0 when it is, or was not wanted."""
     perf_error: int
     taskstats_error: int
     kqueue_error: int
-    """Also of a process that it would not tell of."""
+    """The errno as for the others; also set when kqueue refused a single process."""
     error: int
-    """errno that ended the sampling early, or 0."""
+    """The errno that ended the sampling early, or 0."""
 
 
 class Sampler:
-    """A sampler of one job. `start` runs it in a thread; `tick` is for other clocks."""
+    """A sampler of one job. `start` runs it in a thread; `tick` is for a caller with a clock of its
+    own."""
 
     def __init__(
         self,
@@ -291,18 +308,21 @@ class Sampler:
         self._text = ffi.new("char[]", text)
 
     def start(self, root_pid: int) -> None:
+        """Starts the thread that samples the job of a process."""
         _check(lib.mw_sampler_start(self._sampler, root_pid))
 
     def tick(self, root_pid: int, time: int) -> None:
+        """Makes one tick, without a thread."""
         _check(lib.mw_sampler_tick(self._sampler, root_pid, time))
 
     def wait(self, timeout: float | None = None, other_fd: int = -1) -> int:
-        """Sleeps until there is a reason to go on: an or of WAKE_*; 0 for the time-out."""
+        """Sleeps until there is a reason to go on. Returns the reasons, WAKE_* combined with `|`;
+        0 after `timeout` seconds."""
         milliseconds = -1 if timeout is None else min(round(timeout * 1000), _LONGEST_WAIT)
         return _check(lib.mw_sampler_wait(self._sampler, other_fd, milliseconds))
 
     def read(self) -> Batch:
-        """Everything observed since the last call."""
+        """Returns everything observed since the last call."""
         while True:
             result = lib.mw_sampler_read(
                 self._sampler,
@@ -319,18 +339,19 @@ class Sampler:
             self._grow(max(count * 2, len(self._records)), max(text_count * 2, len(self._text)))
         _check(result)
         size = count * _RECORD.size
-        # Copied: a list of tuples must not hold on to a buffer that is used again.
+        # Copied, because the buffer is used again.
         records = list(_RECORD.iter_unpack(ffi.buffer(self._records, size)[:]))
         return Batch(records, ffi.buffer(self._text, text_count)[:])
 
-    def signal(self, number: int) -> Struck:
-        """Sends a signal to every living process of the job, 0 to none."""
-        pids = ffi.new("int32_t[]", _MOST_STRUCK)
-        result = lib.mw_sampler_signal(self._sampler, number, pids, _MOST_STRUCK, self._count)
+    def signal(self, number: int) -> SignalledProcesses:
+        """Sends a signal to every living process of the job; with 0 it only lists them."""
+        pids = ffi.new("int32_t[]", _MOST_PIDS)
+        result = lib.mw_sampler_signal(self._sampler, number, pids, _MOST_PIDS, self._count)
         ended = _check(result)
-        return Struck(list(pids[0 : min(self._count[0], _MOST_STRUCK)]), ended)
+        return SignalledProcesses(list(pids[0 : min(self._count[0], _MOST_PIDS)]), ended)
 
     def stats(self) -> SamplerStats:
+        """Returns how the sampling has gone so far."""
         stats = ffi.new("mw_sampler_stats *")
         lib.mw_sampler_stats_read(self._sampler, stats)
         return SamplerStats(
@@ -347,4 +368,5 @@ class Sampler:
         )
 
     def close(self) -> None:
+        """Stops the thread and frees the sampler."""
         ffi.release(self._sampler)

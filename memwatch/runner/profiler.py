@@ -1,4 +1,4 @@
-"""Runs a command and profiles it: the launcher, the sampler and the job put together."""
+"""Runs a command and profiles it: connects the launcher, the sampler and the job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from memwatch.model.groups import COMMAND
 from memwatch.model.job import Job
-from memwatch.model.limits import NO_LIMITS, Guard, Limits
+from memwatch.model.limits import NO_LIMITS, LimitChecker, Limits
 from memwatch.model.observations import Batch, Observer
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
 from memwatch.runner import cgroup, native
@@ -25,37 +25,42 @@ from memwatch.runner.loop import follow
 _running = Lock()
 
 PSS_MODES = {"off": native.PSS_OFF, "peaks": native.PSS_PEAKS, "always": native.PSS_ALWAYS}
-"""When the job's memory is summed with shared pages counted once: never; when the total is at a
-new high, for 2 % of the time; all the time."""
+"""When the job's memory is summed with shared pages counted once: never; at new highs of the total,
+for at most 2 % of the time; all the time."""
 
 READ_EVERY = 1_000_000_000
-"""Nanoseconds between two reads of what was observed, unless there is much of it."""
+"""Nanoseconds between two reads of the observations, unless many of them wait."""
 
 RECORDED_EVERY = 800_000_000
-"""The same while it is recorded. As much, plus the time it takes to write, may be missing at the
-end of a recording that is cut short by a kill: less than a second in all."""
+"""Nanoseconds between two reads while they are recorded. A kill may cut off so much, plus the time
+for writing, from the end of a recording: less than a second in all."""
 
 SHOWN_EVERY = 100_000_000
-"""The same while progress is shown."""
+"""Nanoseconds between two reads while progress is shown."""
 
 
 class RunRecorder(Protocol):
-    """Takes everything that is observed, between a beginning and an ending."""
+    """Receives every observation, between a beginning and an ending."""
 
-    def begin(self, beginning: Beginning) -> None: ...
-    def add(self, batch: Batch) -> None: ...
-    def end(self, ending: Ending) -> None: ...
+    def begin(self, beginning: Beginning) -> None:
+        """Runs before the command starts."""
+
+    def add(self, batch: Batch) -> None:
+        """Runs for each batch."""
+
+    def end(self, ending: Ending) -> None:
+        """Runs when the job is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How one run is to be made. Times are seconds, sizes are bytes."""
+    """The options of one run. Times are seconds, sizes are bytes."""
 
     interval: float = 0.5
     exact: bool = False
     """Stop each process for a moment before it exits or executes, to read its peak."""
     burst: float = 0.0
-    """For so long at the start, the interval is a millisecond."""
+    """How long the interval is a millisecond at the start."""
     pss: str = "peaks"
     """A key of PSS_MODES."""
     sources: tuple[str, ...] = tuple(SOURCES)
@@ -66,15 +71,15 @@ class RunOptions:
     """As `--group-by` takes it."""
     limits: Limits = NO_LIMITS
     kill_after: float | None = None
-    """When a limit is exceeded: time between SIGTERM and SIGKILL; None only reports it. A number
-    needs `has_other_children` to be false."""
+    """Time between SIGTERM and SIGKILL when a limit is exceeded; None only reports it. A number
+    requires that `has_other_children` is false."""
     env: Mapping[str, str] | None = None
     """The command's environment; None for this process's own."""
     stdout: int = -1
     """Descriptor for the command; -1 for this process's own."""
     stderr: int = -1
     has_other_children: bool = True
-    """False when every child of this process belongs to the job."""
+    """Whether this process may have children that do not belong to the job."""
 
     def __post_init__(self) -> None:
         if not 1e-6 <= self.interval <= 1e6:
@@ -137,10 +142,10 @@ def profile_command(
     observers: Sequence[Observer] = (),
     on_progress: Callable[[Job, Batch], None] | None = None,
 ) -> Profile:
-    """Does what run() does, for a caller that brings the launcher and goes on using it.
+    """Does what run() does, with the caller's launcher, which can be used again afterwards.
 
-    `recorder` and each of `observers` get every batch. `on_progress` is called some times a second
-    with the job as it is, and what was observed since the last call.
+    `recorder` and each of `observers` receive every batch. `on_progress` is called several times a
+    second with the job and the observations since the last call.
     """
     run = Run(
         launcher,
@@ -160,10 +165,10 @@ def profile_command(
 
 
 class Run:
-    """One run of a command. Call open, start, follow, close, ending: in that order, once each."""
+    """One run of a command. Call open, start, follow, close and ending once each, in this order."""
 
     beginning: Beginning
-    """Known after start()."""
+    """Set by start()."""
 
     def __init__(
         self,
@@ -187,7 +192,7 @@ class Run:
         self._failure: Exception | None = None
 
     def open(self) -> None:
-        """Makes everything that can fail before the command runs. Raises OSError."""
+        """Creates everything that can fail before the command runs. Raises OSError."""
         if native.backend() == "unsupported":
             name = os.uname().sysname
             raise OSError(
@@ -211,12 +216,12 @@ class Run:
             pss_limit=options.limits.total_pss or 0,
         )
         self._enforcer = Enforcer(options.limits, options.kill_after, self._sampler.signal)
-        self._accounts = (
-            Guard(self.job, options.limits, self._enforcer.on_breach)
+        self._job_or_checker = (
+            LimitChecker(self.job, options.limits, self._enforcer.on_breach)
             if options.limits.any
             else self.job
         )
-        self._memory_watch = cgroup.Watch()
+        self._memory_limit = cgroup.LimitWatch()
 
     def _read_every(self) -> int:
         if self._on_progress:
@@ -244,9 +249,10 @@ class Run:
         self._hook.check(self._launcher.pid)
 
     def follow(self) -> None:
-        """Follows the job until the command has ended, and ends what a broken limit says to end.
+        """Follows the job until the command has ended, and ends its processes if a limit asks for
+        it.
 
-        Nothing that fails from here on may keep the command's exit status from the caller.
+        No failure from here on may keep the command's exit status from the caller.
         """
         try:
             self._sampler.start(self._launcher.pid)
@@ -257,19 +263,19 @@ class Run:
             self._launcher.kill()
             raise
         self._end = native.now()
-        self._limit_outcome = self._enforcer.finish(self._launcher.take_signals)
+        self._limit_outcome = self._enforcer.finish(self._launcher.discard_signals)
         self._stats = self._sampler.stats()
 
     def apply(self, batch: Batch) -> None:
-        """Takes a batch of observations (loop.Follower)."""
-        self._accounts.apply(batch)
+        """Applies a batch of observations (loop.Follower)."""
+        self._job_or_checker.apply(batch)
         for observe in self._observers:
             observe(batch)
         if self._on_progress:
             self._on_progress(self.job, batch)
 
     def on_wake(self) -> None:
-        """Kills what a limit's SIGTERM has not ended in time (loop.Follower)."""
+        """Kills the processes that SIGTERM did not end in time after a breach (loop.Follower)."""
         self._enforcer.kill_if_due()
 
     def on_signal(self) -> None:
@@ -278,12 +284,12 @@ class Run:
 
     @property
     def signal_fd(self) -> int:
-        """Readable when there is a signal to forward (loop.Follower)."""
+        """Descriptor that is readable when there is a signal to forward (loop.Follower)."""
         return self._launcher.signal_fd
 
     @property
     def timeout(self) -> float | None:
-        """Seconds that the loop may sleep (loop.Follower)."""
+        """Seconds that the loop may sleep; None for no limit (loop.Follower)."""
         return self._enforcer.timeout or (1.0 if self._on_progress else None)
 
     def close(self) -> None:
@@ -306,10 +312,10 @@ class Run:
             self._end,
             status,
             Overhead(usage.cpu - self._cpu_before, usage.rss_peak),
-            self._memory_watch.end(),
+            self._memory_limit.end(),
             sources=sources,
             lost=stats.lost,
-            held_back=self._hook.held_back(self.job.executables),
+            held_back=self._hook.blocked_setuid(self.job.executables),
             advice=advice,
             unkept=stats.unkept,
             unreadable=stats.unreadable,
@@ -323,7 +329,7 @@ class Run:
 
 
 def _in_words(failure: Exception) -> str:
-    """Says what ended the sampling, for a reader of the summary."""
+    """Returns what ended the sampling, as the summary shows it."""
     if isinstance(failure, MemoryError):
         return "memwatch ran out of memory"
     if isinstance(failure, OSError) and failure.strerror:

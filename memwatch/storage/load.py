@@ -1,4 +1,4 @@
-"""Results from a file: a recording, or the JSON of a run."""
+"""Loads results from a file: a recording, or the JSON of a run."""
 
 from __future__ import annotations
 
@@ -12,30 +12,38 @@ from memwatch.model.groups import COMMAND, group_key
 from memwatch.model.job import Job
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import Observer
-from memwatch.model.profile import Ending, Overhead, Profile, from_job
+from memwatch.model.profile import CUT_SHORT, Ending, Overhead, Profile, from_job
 from memwatch.model.regroup import regrouped
 from memwatch.model.tracks import Tracks
 from memwatch.storage.profile_json import BadProfile, from_json
-from memwatch.storage.recording import CUT_SHORT, BadRecording, Recording, is_recording
-from memwatch.storage.validate import wait_status
+from memwatch.storage.recording import BadRecording, Recording, is_recording
+from memwatch.storage.validate import in_words, wait_status
+
+# What reading a value of the wrong type, or from a part of a file, may raise.
+_SIGNS_OF_DAMAGE = (
+    *(LookupError, TypeError, AttributeError, ValueError),
+    *(struct.error, OverflowError, RecursionError),
+)
 
 
 class BadResults(ValueError):
-    """The file cannot be used. The text names it, and says what to do."""
+    """The file cannot be used. The text names the file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
+    """What a file holds."""
+
     path: str
     profile: Profile
     host: str | None
-    """The machine it ran on, where the file says so."""
+    """The machine that the job ran on; None where the file does not have it."""
     tracks: Tracks | None
     """Every sample of every process; None when not asked for, or when the file has none."""
 
     @property
     def has_samples(self) -> bool:
-        """It is from a recording, which has all that was observed."""
+        """Whether the file is a recording, which has every observation."""
         return self.host is not None
 
 
@@ -49,10 +57,10 @@ def load(
 ) -> Results:
     """Reads a recording or the JSON of `memwatch run --json`.
 
-    The profile of a recording has a timeline only when it is asked for; that of JSON when the
-    file has one. `group_by` is as groups.group_key() takes it; None groups by command, or as the
-    JSON is grouped. Where JSON is grouped otherwise, what a group held at one time is not known.
-    `observers` are called with each batch of a recording, as when the job ran.
+    The profile of a recording has a timeline only when it is asked for, and the profile of JSON
+    when the file has one. `group_by` is as groups.group_key() takes it; None groups by command, or
+    as the JSON is grouped. Where JSON is grouped by another key, what a group held at one time is
+    not known. `observers` are called with each batch of a recording, as when the job ran.
     Raises BadResults, OSError when the file cannot be read, ValueError for a bad `group_by`.
     """
     if group_by is not None:
@@ -76,15 +84,13 @@ def load(
     except BadRecording as error:
         raise BadResults(str(error)) from None
     except BadProfile as error:
-        raise BadResults(f"{path!r}: {error}") from None
-    except (LookupError, TypeError, AttributeError, struct.error, OverflowError) as error:
-        raise BadResults(f"{path!r} is damaged: {error!r}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadResults(f"{path!r} is damaged: {error}") from None
+        raise BadResults(f"{path!r} {error}") from None
+    except _SIGNS_OF_DAMAGE as error:
+        raise BadResults(f"{path!r} is damaged: {in_words(error)}") from None
 
 
 def _document(path: str) -> Any:
-    """What JSON holds. Raises BadResults."""
+    """Returns the content of a JSON file. Raises BadResults."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
@@ -98,12 +104,11 @@ def _document(path: str) -> Any:
 def _replay(
     recording: Recording, job: Job, tracks: Tracks | None, observers: Sequence[Observer]
 ) -> Results:
-    takers = [*([tracks.apply] if tracks else []), *observers]
+    all_observers = [job.apply, *([tracks.apply] if tracks else []), *observers]
     last = recording.beginning.start
     for batch in recording.batches():
-        job.apply(batch)
-        for take in takers:
-            take(batch)
+        for observe in all_observers:
+            observe(batch)
         if batch.records:
             last = max(last, batch.records[-1][0])
     ending = recording.ending or Ending(

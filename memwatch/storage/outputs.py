@@ -1,4 +1,4 @@
-"""Files that results go to: found unwritable before the job starts, never lost after it."""
+"""Output files: opened before the job starts, so that its results cannot be lost after it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TextIO
 
 
 class OutputFile:
-    """A file opened before the job and written after it. What it held stays until then."""
+    """A file that is opened before the job and written after it; until then it is unchanged."""
 
     def __init__(self, path: str) -> None:
         """Raises OSError when it cannot be opened for writing."""
@@ -18,7 +18,7 @@ class OutputFile:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
 
     def write(self, fill: Callable[[TextIO], None]) -> None:
-        """Replaces the content by what `fill` writes. Raises OSError."""
+        """Replaces the content with what `fill` writes. Raises OSError."""
         if stat.S_ISREG(os.fstat(self._fd).st_mode):
             os.ftruncate(self._fd, 0)
         fd, self._fd = self._fd, -1
@@ -26,7 +26,7 @@ class OutputFile:
             fill(out)
 
     def abandon(self) -> None:
-        """The job never ran: leaves things as they were."""
+        """Restores what was there before, because the job never ran."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -35,7 +35,7 @@ class OutputFile:
 
 
 def rescue(fill: Callable[[TextIO], None]) -> str:
-    """Saves what could not be written elsewhere: the path of a new file. Raises OSError."""
+    """Writes to a new temporary file, as a last resort. Returns its path. Raises OSError."""
     import tempfile
 
     fd, path = tempfile.mkstemp(prefix="memwatch-", suffix=".json")

@@ -1,7 +1,7 @@
-"""A Profile from its JSON: reads back what profile_json_writer.py writes.
+"""Reads a Profile from its JSON, which profile_json_writer.py writes.
 
-Sizes come back to the KiB and times to the microsecond, as they were written; of the programs
-that a process ran before its last one only what the JSON says of them.
+Sizes are exact to the KiB and times to the microsecond, as they were written. For the programs that
+a process ran before its last one, only what the JSON has of them is restored.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from array import array
 from typing import Any
 
 from memwatch.model.groups import COMMAND, Group, group_key
-from memwatch.model.job import FootprintPeak, Holder, PssPeak, Timeline
 from memwatch.model.limits import (
-    BREACH_EXIT_CODES,
     PROCESS_RSS,
     TOTAL_PSS,
     TOTAL_RSS,
@@ -25,6 +23,7 @@ from memwatch.model.limits import (
 )
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import ProgramText
+from memwatch.model.process_table import ProcessTable
 from memwatch.model.processes import (
     FOUND_BY,
     NO_FOOTPRINT,
@@ -34,50 +33,41 @@ from memwatch.model.processes import (
     Footprint,
     Peak,
     Process,
-    ProcessTable,
     Program,
     Usage,
 )
 from memwatch.model.profile import Accuracy, Clock, Overhead, Profile, Sampling, SourceOutcome
 from memwatch.model.sources import LINUX
-from memwatch.storage.validate import checked, wait_status, whole
+from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Timeline
+from memwatch.storage.validate import checked, in_words, limit_name, wait_status, whole
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6})Z", re.ASCII)
 
 
 class BadProfile(ValueError):
-    """Not the JSON of a profile. The text says why."""
+    """The document is not the JSON of a profile. The text has the reason: it continues the file's
+    name."""
 
 
 def from_json(document: Any) -> Profile:
-    """Times are nanoseconds since 1970. Raises BadProfile."""
+    """Returns the profile; its times are nanoseconds since 1970. Raises BadProfile."""
     if not isinstance(document, dict) or "max_total_rss_kib" not in document:
-        raise BadProfile("no JSON of memwatch run --json: 'max_total_rss_kib' is missing")
+        raise BadProfile("is not JSON from memwatch run --json: 'max_total_rss_kib' is missing")
     if document.get("filter"):
         raise BadProfile(
-            "JSON made with --include or --exclude lacks processes: use a recording, or JSON "
-            "made without"
+            "lacks processes, because it was made with --include or --exclude: use a recording, or "
+            "JSON made without them"
         )
     try:
         return _profile(document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadProfile(
-            f"not the JSON of this version of memwatch run --json: {error!r}"
+            f"is not JSON from this version of memwatch run --json: {in_words(error)}"
         ) from None
 
 
 def _profile(document: dict[str, Any]) -> Profile:
-    processes = ProcessTable()
-    largest: Process | None = None
-    largest_footprint: Process | None = None
-    for fields in document["processes"]:
-        process = _process(fields)
-        processes.add(process)
-        if process.peak.rss > (largest.peak.rss if largest else 0):
-            largest = process
-        least = largest_footprint.footprint.size if largest_footprint else 0
-        if process.footprint.size > least:
-            largest_footprint = process
+    processes, largest, largest_footprint = _processes(document["processes"])
     group_by = document.get("group_by", COMMAND)
     group_key(group_by)
     accuracy = document["accuracy"]
@@ -100,19 +90,37 @@ def _profile(document: dict[str, Any]) -> Profile:
         largest=largest,
         groups=tuple(_group(each) for each in document["groups"]),
         timeline=_timeline(document["timeline"]) if "timeline" in document else None,
-        memory_limit=_limit(document["memory_limit"]),
+        memory_limit=_memory_limit(document["memory_limit"]),
         overhead=checked(
             Overhead(_nanoseconds(usage["cpu_seconds"]), _bytes(usage["max_rss_kib"]))
         ),
         group_by=group_by,
-        limit_outcome=None if limits is None else _limits(limits),
-        backend=usage.get("backend", LINUX),  # there was no other
+        limit_outcome=None if limits is None else _limit_outcome(limits),
+        backend=usage.get("backend", LINUX),  # older files have no backend: all are from Linux
         max_total_footprint=_total_footprint(document),
         largest_footprint=largest_footprint,
     )
     if not checked(profile).command:
         raise ValueError("command cannot be empty")
     return profile
+
+
+def _processes(
+    items: list[dict[str, Any]],
+) -> tuple[ProcessTable, Process | None, Process | None]:
+    """Returns all processes, and those with the highest peak and the highest footprint."""
+    processes = ProcessTable()
+    largest: Process | None = None
+    largest_footprint: Process | None = None
+    for fields in items:
+        process = _process(fields)
+        processes.add(process)
+        if process.peak.rss > (largest.peak.rss if largest else 0):
+            largest = process
+        highest = largest_footprint.footprint.size if largest_footprint else 0
+        if process.footprint.size > highest:
+            largest_footprint = process
+    return processes, largest, largest_footprint
 
 
 def _sampling(document: dict[str, Any], accuracy: dict[str, Any]) -> Sampling:
@@ -160,7 +168,7 @@ def _holders(items: list[dict[str, Any]]) -> tuple[Holder, ...]:
     )
 
 
-def _limits(fields: dict[str, Any]) -> LimitOutcome:
+def _limit_outcome(fields: dict[str, Any]) -> LimitOutcome:
     limits = Limits(
         *(_bytes(fields[f"{name}_kib"]) for name in (TOTAL_RSS, PROCESS_RSS, TOTAL_PSS))
     )
@@ -176,10 +184,8 @@ def _limits(fields: dict[str, Any]) -> LimitOutcome:
 
 
 def _breach(fields: dict[str, Any]) -> Breach:
-    if fields["limit"] not in BREACH_EXIT_CODES:
-        raise ValueError(f"there is no limit {fields['limit']!r}")
     breach = Breach(
-        limit=fields["limit"],
+        limit=limit_name(fields["limit"]),
         allowed=_bytes_of(fields["limit_kib"]),
         size=_bytes_of(fields["size_kib"]),
         time=_time(fields["time"]),
@@ -207,7 +213,7 @@ def _process(fields: dict[str, Any]) -> Process:
         programs=programs,
         found_by=fields["found_by"],
         end_known=fields["end_time"] is not None,
-        # Of one process it is not told, only of all: accuracy.never_sampled.
+        # JSON has this only as a count over all processes, accuracy.never_sampled.
         sampled=fields["peak_source"] != UNKNOWN,
         usage=checked(
             Usage(
@@ -290,7 +296,7 @@ def _timeline(rows: list[dict[str, Any]]) -> Timeline:
     )
 
 
-def _limit(fields: dict[str, Any]) -> MemoryLimit:
+def _memory_limit(fields: dict[str, Any]) -> MemoryLimit:
     limit = MemoryLimit(
         _bytes(fields["limit_kib"]),
         fields["source"],
@@ -303,19 +309,19 @@ def _limit(fields: dict[str, Any]) -> MemoryLimit:
 
 
 def _status(code: int | None, number: int | None) -> int | None:
-    """As wait(2) has it: the exit code, or the signal that killed the command."""
+    """Returns the wait status, from the exit code or the signal that killed the command."""
     if number is None:
         return wait_status(None if code is None else whole(code) << 8)
     status = wait_status(number)
     if number not in range(1, 128):
-        raise ValueError(f"{number} is no signal")
+        raise ValueError(f"{number} is not a signal")
     return status
 
 
 def _time(date: str) -> int:
     match = _DATE.fullmatch(date)
     if not match:
-        raise ValueError(f"{date!r} is no date")
+        raise ValueError(f"{date!r} is not a date")
     seconds = calendar.timegm(time.strptime(match[1], "%Y-%m-%dT%H:%M:%S"))
     return seconds * 1_000_000_000 + int(match[2]) * 1000
 

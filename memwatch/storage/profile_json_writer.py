@@ -1,4 +1,4 @@
-"""A Profile as JSON: the keys of schema/profile.schema.json."""
+"""Writes a Profile as JSON, with the keys of schema/profile.schema.json."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from memwatch.model.filters import Shown
-from memwatch.model.job import Holder
-from memwatch.model.processes import UNKNOWN, Footprint, Process, Program
+from memwatch.model.groups import Group
+from memwatch.model.processes import Footprint, Process, Program
 from memwatch.model.profile import Profile
+from memwatch.model.totals import Holder
 from memwatch.units import format_date, kib, unicode_text
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write(profile: Profile, shown: Shown, out: TextIO, leaks: Leaks | None = None) -> None:
-    """Writes the document. Processes go out one by one: there may be half a million."""
+    """Writes the document. Processes are written one by one: there may be half a million."""
     head = _head(profile, shown)
     if leaks:
         head["leaks"] = _leaks(leaks, profile)
@@ -41,9 +42,8 @@ def _write_list(key: str, items: Iterator[dict[str, Any]], out: TextIO) -> None:
 
 
 def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
-    sampling, pss = profile.sampling, profile.max_total_pss
-    footprint = profile.max_total_footprint
-    head: dict[str, Any] = {
+    sampling = profile.sampling
+    return {
         "command": [unicode_text(word) for word in profile.command],
         "start_time": _date(profile, profile.start),
         "end_time": _date(profile, profile.end),
@@ -52,6 +52,26 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "exit_code": profile.exit_code,
         "signal": profile.signal,
         "samples": sampling.ticks,
+        **_totals(profile),
+        "process_count": len(profile.processes),
+        "at_peak": _holders(profile.at_peak),
+        "group_by": profile.group_by,
+        "groups": [_group(profile, group) for group in profile.groups],
+        "memory_limit": _memory_limit(profile),
+        "limits": _limits(profile),
+        "accuracy": _accuracy(profile),
+        "memwatch": {
+            "backend": profile.backend,
+            "cpu_seconds": _seconds(profile.overhead.cpu),
+            "max_rss_kib": _kib(profile.overhead.rss_peak),
+        },
+        **(_filter(shown) if shown.filter else {}),
+    }
+
+
+def _totals(profile: Profile) -> dict[str, Any]:
+    pss, footprint = profile.max_total_pss, profile.max_total_footprint
+    return {
         "max_total_rss_kib": _kib(profile.max_total_rss),
         "max_total_rss_time": (
             None if profile.max_total_rss is None else _date(profile, profile.max_total_time)
@@ -64,37 +84,29 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "max_total_phys_footprint_kib": kib(footprint.total) if footprint else None,
         "max_total_phys_footprint_time": _date(profile, footprint.time) if footprint else None,
         "max_total_phys_footprint_unread": footprint.unread if footprint else None,
-        "process_count": len(profile.processes),
-        "at_peak": _holders(profile.at_peak),
-        "group_by": profile.group_by,
-        "groups": [
-            {
-                "command": unicode_text(group.name),
-                "processes": group.processes,
-                "max_rss_kib": kib(group.peak_rss) if group.peak_known else None,
-                "peak_time": _date(profile, group.peak_time) if group.peak_known else None,
-                "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
-            }
-            for group in profile.groups
-        ],
-        "memory_limit": _memory_limit(profile),
-        "limits": _limits(profile),
-        "accuracy": _accuracy(profile),
-        "memwatch": {
-            "backend": profile.backend,
-            "cpu_seconds": _seconds(profile.overhead.cpu),
-            "max_rss_kib": _kib(profile.overhead.rss_peak),
-        },
     }
-    if shown.filter:
-        patterns = {
-            "exclude_pattern": shown.filter.exclude,
-            "include_pattern": shown.filter.include,
-        }
-        head["filter"] = {key: unicode_text(each.pattern) for key, each in patterns.items() if each}
-        head["filtered_process_count"] = shown.hidden
-        head["filtered_total_rss_kib"] = kib(shown.hidden_rss)
-    return head
+
+
+def _group(profile: Profile, group: Group) -> dict[str, Any]:
+    return {
+        "command": unicode_text(group.name),
+        "processes": group.processes,
+        "max_rss_kib": kib(group.peak_rss) if group.peak_known else None,
+        "peak_time": _date(profile, group.peak_time) if group.peak_known else None,
+        "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
+    }
+
+
+def _filter(shown: Shown) -> dict[str, Any]:
+    patterns = {
+        "exclude_pattern": shown.filter.exclude,
+        "include_pattern": shown.filter.include,
+    }
+    return {
+        "filter": {key: unicode_text(each.pattern) for key, each in patterns.items() if each},
+        "filtered_process_count": shown.hidden,
+        "filtered_total_rss_kib": kib(shown.hidden_rss),
+    }
 
 
 def _holders(holders: tuple[Holder, ...]) -> list[dict[str, Any]]:
@@ -140,7 +152,7 @@ def _limits(profile: Profile) -> dict[str, Any] | None:
             }
             for breach in outcome.breaches
         ],
-        "signalled": outcome.struck,
+        "signalled": outcome.signalled,
         "killed_pids": outcome.killed,
         "surviving_pids": outcome.survivors,
     }
@@ -221,12 +233,12 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "argv_cut": last.argv_cut,
         "exe": last.exe,
         "cwd": last.cwd,
-        "max_rss_kib": None if peak.source == UNKNOWN else kib(peak.rss),
+        "max_rss_kib": kib(peak.rss) if peak.known else None,
         "peak_source": peak.source,
         "max_phys_footprint_kib": _footprint_kib(footprint),
         "phys_footprint_source": footprint.source,
         "final_watermark_kib": _kib(usage.final_watermark),
-        "peak_time": None if peak.source == UNKNOWN else _date(profile, peak.time),
+        "peak_time": _date(profile, peak.time) if peak.known else None,
         "first_seen": _date(profile, process.first_seen),
         "last_seen": _date(profile, process.last_seen),
         "start_time": None if process.start is None else _date(profile, process.start),
@@ -243,7 +255,6 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
 
 
 def _program(profile: Profile, program: Program) -> dict[str, Any]:
-    known = program.peak.source != UNKNOWN
     fields: dict[str, Any] = {
         "command": program.text.name,
         "argv": program.text.argv,
@@ -251,18 +262,18 @@ def _program(profile: Profile, program: Program) -> dict[str, Any]:
         "cwd": program.text.cwd,
         "since": _date(profile, program.since),
         "inherited": program.inherited,
-        "max_rss_kib": kib(program.peak.rss) if known else None,
+        "max_rss_kib": kib(program.peak.rss) if program.peak.known else None,
         "peak_source": program.peak.source,
     }
-    # There are many of these, and most systems keep none.
-    if program.footprint.source != UNKNOWN:
+    # There are many programs, and most systems keep no footprints, so the keys are left out.
+    if program.footprint.known:
         fields["max_phys_footprint_kib"] = _footprint_kib(program.footprint)
         fields["phys_footprint_source"] = program.footprint.source
     return fields
 
 
 def _footprint_kib(footprint: Footprint) -> int | None:
-    return None if footprint.source == UNKNOWN else kib(footprint.size)
+    return kib(footprint.size) if footprint.known else None
 
 
 def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:
@@ -290,5 +301,5 @@ def _kib(size: int | None) -> int | None:
 
 
 def _number(value: float) -> int | float:
-    """500 rather than 500.0, as the value was given."""
+    """Returns a whole value as an int: 500 rather than 500.0, as it was given."""
     return int(value) if value == int(value) else value

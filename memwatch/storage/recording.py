@@ -1,15 +1,15 @@
-"""A job's observations on disk: written while it runs, read again for every report.
+"""Recordings: a job's observations on disk, written while it runs and read for every report.
 
-A file of one JSON document a line, gzipped when its name ends in ".gz":
+A recording has one JSON document a line, and is gzipped when its name ends in ".gz":
 
-- the first says what the file is, and what is known as a job starts;
-- then batches of observations, `{"records": [[…], …], "text": "…"}`, as they came: the columns,
-  kinds and bits are named in the first line, and the text is that of the programs, into which
+- the first line has the format of the file, and what is known as a job starts;
+- then come batches of observations, `{"records": [[…], …], "text": "…"}`, in order: the columns,
+  kinds and bits are named in the first line; the text holds that of the programs, into which
   records of kind "image" point by byte;
-- the last says what is known only when the job is over, `{"end": {…}}`.
+- the last line has what is known only when the job is over, `{"end": {…}}`.
 
-Each batch is on its way to the disk before the next one is waited for. So a file without its last
-line is whole up to the moment when memwatch, or the machine, came to its end.
+Each batch is written before memwatch waits for the next one. So a file without its last line is
+complete up to the moment when memwatch, or the machine, stopped.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from dataclasses import asdict
 from typing import Any
 
 from memwatch.model import observations
-from memwatch.model.job import Holder
-from memwatch.model.limits import BREACH_EXIT_CODES, Breach, LimitOutcome, Limits
+from memwatch.model.limits import Breach, LimitOutcome, Limits
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import Batch
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
 from memwatch.model.sources import LINUX
-from memwatch.storage.validate import checked, rows, text, wait_status
+from memwatch.model.totals import Holder
+from memwatch.storage.validate import check_records, checked, limit_name, text, wait_status
 from memwatch.version import __version__
 
 FORMAT = 2
-"""Raised when a reader of the format before would misunderstand a file.
+"""Number of this format. It grows when a reader of the format before would misunderstand a file.
 
-1: no working directories in the text of programs. What is written otherwise has a bit of its own,
-so that both are read alike.
+Format 1 has no working directories in the text of programs. Where there is one a bit is set, so
+that both formats are read in the same way.
 """
 
 COLUMNS = ("time", "process", "value", "second", "kind", "valid", "pid", "ppid")
@@ -48,30 +48,26 @@ _BITS = tuple(
     if name[0].isupper() and isinstance(value, int) and name not in _KINDS
 )
 
-CUT_SHORT = (
-    "the recording ends here: memwatch was killed, could not write on, or the file is damaged"
-)
-
 
 class BadRecording(ValueError):
-    """The file is no recording, or not one that can be read here. The text says why."""
+    """The file is not a recording, or cannot be read by this version. The text has the reason."""
 
 
 class Recorder:
-    """Writes a recording. What goes wrong ends the recording, never the job."""
+    """Writes a recording. A failure ends the recording, never the job."""
 
     def __init__(self, path: str, *, overwrite: bool = False) -> None:
-        """Raises OSError when the file cannot be made, FileExistsError when it is there already."""
+        """Raises OSError when the file cannot be made, FileExistsError when it exists already."""
         self.path = path
         self.error: OSError | None = None
-        """What ended it."""
+        """The failure that ended the recording; None when nothing failed."""
         self._is_new = not os.path.lexists(path)
         how = 0 if overwrite else os.O_EXCL
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
         self._gzip = zlib.compressobj(level=1, wbits=31) if path.endswith(".gz") else None
 
     def begin(self, beginning: Beginning) -> None:
-        """Replaces what the file held."""
+        """Replaces the content of the file with the first line."""
         if stat.S_ISREG(os.fstat(self._fd).st_mode):
             os.ftruncate(self._fd, 0)
         numbers = vars(observations)
@@ -88,23 +84,29 @@ class Recorder:
         )
 
     def add(self, batch: Batch) -> None:
+        """Writes a batch, if there is anything in it."""
         if batch.records:
             text = batch.text.decode("utf-8", "surrogateescape")
             self._write({"records": batch.records, "text": text})
 
     def end(self, ending: Ending) -> None:
+        """Writes the last line and closes the file."""
         fields = asdict(ending)
-        fields["limits"] = fields.pop("limit_outcome")
+        outcome = fields.pop("limit_outcome")
+        if outcome:
+            outcome["struck"] = outcome.pop("signalled")
+        fields["limits"] = outcome
         self._write({"end": fields}, last=True)
         self.close()
 
     def close(self) -> None:
+        """Closes the file, once."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def abandon(self) -> None:
-        """The job never ran: leaves things as they were."""
+        """Restores what was there before, because the job never ran."""
         self.close()
         if self._is_new:
             os.unlink(self.path)
@@ -125,13 +127,13 @@ class Recorder:
 
 
 class Recording:
-    """Reads a recording, once."""
+    """A recording that is read once, from its beginning to its end."""
 
     def __init__(self, path: str) -> None:
-        """Raises BadRecording, and OSError when the file cannot be read."""
+        """Reads the first line. Raises BadRecording, and OSError when the file cannot be read."""
         self.path = path
         self.ending: Ending | None = None
-        """None until all batches are read; after that, for a file that was cut short."""
+        """None until all batches have been read, and after that if the file was cut short."""
         self._lines = _lines(path)
         head = _parse(next(self._lines, b""))
         if "memwatch_recording" not in head:
@@ -152,6 +154,7 @@ class Recording:
             raise BadRecording(f"{path!r} is damaged: its first line: {error}") from None
 
     def batches(self) -> Iterator[Batch]:
+        """Yields the batches, then sets `ending`."""
         for line in self._lines:
             document = _parse(line)
             if "end" in document:
@@ -160,12 +163,12 @@ class Recording:
             if "records" not in document:
                 return
             records = [tuple(record) for record in document["records"]]
-            rows(records, len(COLUMNS))
+            check_records(records, len(COLUMNS))
             yield Batch(records, document["text"].encode("utf-8", "surrogateescape"))
 
 
 def is_recording(start: bytes) -> bool:
-    """Whether a file that begins so is one."""
+    """Returns whether a file that begins with these bytes is a recording."""
     return start.startswith((b'{"memwatch_recording"', b"\x1f\x8b"))
 
 
@@ -175,7 +178,7 @@ def _beginning(head: dict[str, Any]) -> Beginning:
         checked(Clock(**head["clock"])),
         head["start"],
         head["interval"],
-        head.get("backend", LINUX),  # there was no other
+        head.get("backend", LINUX),  # the key is newer than the format: Linux was the only one
     )
     if checked(beginning).interval <= 0:
         raise ValueError(f"interval cannot be {beginning.interval}")
@@ -214,13 +217,13 @@ def _outcome(fields: dict[str, Any]) -> LimitOutcome:
 
 def _breach(fields: dict[str, Any]) -> Breach:
     holders = tuple(checked(Holder(*each)) for each in fields["holders"])
-    if fields["limit"] not in BREACH_EXIT_CODES:
-        raise ValueError(f"there is no limit {fields['limit']!r}")
+    limit_name(fields["limit"])
     return checked(Breach(**{**fields, "holders": holders}))
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """Empty for what is none: a line of which only a part was written, say."""
+    """Returns the JSON object of a line; empty when it is not one, as a line that was written only
+    in part."""
     try:
         document = json.loads(line)
     except ValueError:
@@ -229,7 +232,7 @@ def _parse(line: bytes) -> dict[str, Any]:
 
 
 def _lines(path: str) -> Iterator[bytes]:
-    """Without the last one where its end is missing."""
+    """Yields the complete lines of a file: a last line without a newline is left out."""
     parts: list[bytes] = []
     for chunk in _chunks(path):
         first, *others = chunk.split(b"\n")
@@ -241,6 +244,7 @@ def _lines(path: str) -> Iterator[bytes]:
 
 
 def _chunks(path: str) -> Iterator[bytes]:
+    """Yields the content of a file, decompressed, up to where that fails."""
     with open(path, "rb") as file:
         unzip = None
         while chunk := file.read(1 << 16):

@@ -1,6 +1,6 @@
-"""Values from a file are of the types that are declared, so that nothing stumbles over them later.
+"""Checks that values from a file have their declared types, so that nothing fails on them later.
 
-JSON has no types of its own: a damaged or handmade file may have anything anywhere.
+JSON does not fix types: a damaged or handmade file may have anything anywhere.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
-MOST = 1 << 62
-"""Of any number: differences fit into 64 bits, and times have dates."""
+from memwatch.model.limits import BREACH_EXIT_CODES
+
+LARGEST_NUMBER = 1 << 62
+"""The largest number that is accepted: differences then fit into 64 bits, and times have dates."""
 
 T = TypeVar("T")
 
 
 def checked(value: T) -> T:
-    """The same dataclass or named tuple. Raises TypeError where a field is of another type.
+    """Returns the dataclass or named tuple. Raises TypeError if a field has another type.
 
-    Fields that are themselves such objects are to be checked as they are made.
+    A field that is itself such an object must be checked where it is made.
     """
     for name, is_valid in _checks_of(type(value)):
         field = getattr(value, name)
@@ -30,40 +32,59 @@ def checked(value: T) -> T:
 
 
 def whole(value: Any) -> int:
-    """Raises TypeError."""
+    """Returns a whole number. Raises TypeError for anything else."""
     if not _is_whole(value):
-        raise TypeError(f"{_shortened(value)} is no whole number, or too large")
+        raise TypeError(f"{_shortened(value)} is not a whole number, or too large")
     number: int = value
     return number
 
 
 def text(value: Any) -> str:
-    """Raises TypeError."""
+    """Returns a string. Raises TypeError for anything else."""
     if not _is_text(value):
-        raise TypeError(f"{_shortened(value)} is no text")
+        raise TypeError(f"{_shortened(value)} is not a string")
     words: str = value
     return words
 
 
+def limit_name(value: Any) -> str:
+    """Returns the name of a limit. Raises ValueError or TypeError for anything else."""
+    if value not in BREACH_EXIT_CODES:
+        raise ValueError(f"there is no limit {value!r}")
+    return text(value)
+
+
 def wait_status(value: int | None) -> int | None:
-    """What wait(2) gives of a process that has ended, or None. Raises TypeError."""
+    """Returns what wait(2) gives for a process that has ended, or None. Raises TypeError for
+    anything else."""
     if value is None or (
         0 <= whole(value) <= 0xFFFF and (os.WIFEXITED(value) or os.WIFSIGNALED(value))
     ):
         return value
-    raise TypeError(f"{value} is no exit status")
+    raise TypeError(f"{value} is not an exit status")
 
 
-def rows(records: Sequence[tuple[Any, ...]], columns: int) -> None:
-    """Each has so many whole numbers. Raises TypeError."""
-    # There may be millions: no loop of Python's.
+def check_records(records: Sequence[tuple[Any, ...]], columns: int) -> None:
+    """Raises TypeError unless each record has `columns` whole numbers."""
+    # There may be millions of values, so this has no loop in Python.
     values = list(chain.from_iterable(records))
     if (
         set(map(len, records)) - {columns}
         or set(map(type, values)) - {int}
-        or (values and not -MOST <= min(values) <= max(values) <= MOST)
+        or (values and not -LARGEST_NUMBER <= min(values) <= max(values) <= LARGEST_NUMBER)
     ):
-        raise TypeError("a record is not of whole numbers")
+        raise TypeError(f"a record does not have {columns} whole numbers")
+
+
+def in_words(error: Exception) -> str:
+    """Returns what is wrong with a file, from the error that was raised while it was read."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, IndexError):
+        return "a list is too short"
+    if isinstance(error, TypeError | AttributeError):
+        return f"a value has the wrong type: {error}"
+    return str(error)
 
 
 def _shortened(value: Any) -> str:
@@ -72,7 +93,7 @@ def _shortened(value: Any) -> str:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is int and -MOST <= value <= MOST
+    return type(value) is int and -LARGEST_NUMBER <= value <= LARGEST_NUMBER
 
 
 def _is_number(value: Any) -> bool:
@@ -118,7 +139,7 @@ def _checks_of(kind: Any) -> _Checks:
     if kind not in _KNOWN:
         checks = []
         for name, declared in kind.__annotations__.items():
-            words = getattr(declared, "__forward_arg__", declared)  # that of a named tuple
+            words = getattr(declared, "__forward_arg__", declared)  # the first of a named tuple
             base = words.removesuffix(" | None")
             if base in _BY_TYPE:
                 is_valid = _BY_TYPE[base]

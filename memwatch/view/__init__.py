@@ -1,1 +1,1 @@
-"""A profile as one HTML page: drawn by a small program of its own, which reads packed columns."""
+"""A profile as one HTML page, which a small JavaScript program draws from packed columns."""

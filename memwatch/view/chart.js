@@ -1,9 +1,9 @@
-// The upper chart: the total over time, stacked by group, and what is beside it.
+// The upper chart: the total over time, stacked by group, with PSS, the limit and the peak.
 
 const AXIS = 22;  // height of the time axis, in pixels
 
-// For each column of pixels the tick whose value is the highest in it, or holds on in it: -1 for
-// none. So no peak is hidden, however many ticks share a column.
+// Returns for each column of pixels the tick with the highest value in it, or the tick that still
+// holds there; -1 for none. So no peak is hidden, however many ticks share a column.
 function highestTicks(run, values, view, width) {
   const {tickTime} = run;
   const out = new Int32Array(width).fill(-1);
@@ -35,7 +35,7 @@ class Chart {
   constructor(canvas, state) {
     this.canvas = canvas;
     this.state = state;
-    this.shown = null;  // sum of the groups that are shown, tick by tick
+    this.shown = null;  // sum of the shown groups at each tick
   }
 
   // To be called when another run or other groups are chosen.
@@ -56,7 +56,7 @@ class Chart {
     this.top = Math.max(top * 1.1, 1024);
   }
 
-  // The limit sets the scale only when it is near, or asked for.
+  // Whether the limit is shown, which sets the scale: if it is near the peak, or was chosen.
   showsLimit() {
     const {run, hidden, asked} = this.state;
     if (run.limit === null || hidden.has('limit')) return false;
@@ -84,13 +84,13 @@ class Chart {
         }
       }
     }
-    this.#marks(context, width, ratio, colours, y);
+    this.#overlays(context, width, ratio, colours, y);
     if (!run.total.length) {
       context.fillStyle = colours.soft;
       context.font = `${12 * ratio}px ${colours.font}`;
       context.textAlign = 'center';
       context.textBaseline = 'middle';
-      context.fillText('No totals over time in this file: only the highest is known', width / 2, this.height / 2);
+      context.fillText('This file has no totals over time: only the highest total is known', width / 2, this.height / 2);
     }
     drawTimes(context, view, 0, width, this.height, height, ratio, colours);
   }
@@ -130,8 +130,8 @@ class Chart {
     context.fill();
   }
 
-  // Where ticks are nearer than `dense` its ups and downs would hide what is below it: there it is
-  // only drawn along the top.
+  // Draws the total. Where ticks are nearer than `dense`, vertical lines would hide what is below
+  // them, so only the tops are drawn there.
   #line(context, columns, values, y, colour, thickness, dense) {
     context.strokeStyle = colour;
     context.lineWidth = thickness;
@@ -153,7 +153,7 @@ class Chart {
     context.stroke();
   }
 
-  // Lines of equal size, and what they are, at the left.
+  // Draws horizontal lines of equal size, with labels at the left.
   #sizes(context, width, ratio, colours, y) {
     const step = niceSize(this.top / Math.max(2, Math.floor(this.height / ratio / 42)));
     for (let size = 0; size <= this.top; size += step) {
@@ -171,7 +171,7 @@ class Chart {
     };
   }
 
-  #marks(context, width, ratio, colours, y) {
+  #overlays(context, width, ratio, colours, y) {
     const {run, view, hidden, runs} = this.state;
     const px = time => (time - view.from) / view.span * width;
     context.font = `${11 * ratio}px ${colours.font}`;
@@ -212,8 +212,8 @@ class Chart {
     });
   }
 
-  // A sum each, made now and then: joined where they follow each other closely, and marked where
-  // there is room.
+  // Draws the sums of PSS, which are measured only now and then: joined by a line where they are
+  // close, with a diamond where there is room.
   #pss(context, px, y, width, ratio, colours) {
     const {pss_time: times, pss_total: totals} = this.state.run;
     const {view} = this.state;
@@ -254,7 +254,7 @@ function haloed(context, text, x, y, colour, colours, ratio) {
   context.fillText(text, x, y);
 }
 
-// The time axis: labels from `top` to `bottom`, lines above them.
+// Draws the time axis: labels from `top` to `bottom`, lines above them.
 function drawTimes(context, view, left, width, top, bottom, ratio, colours) {
   const step = niceStep(view.span / Math.max(1, width / ratio / 110));
   context.font = `${10.5 * ratio}px ${colours.font}`;

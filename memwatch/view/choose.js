@@ -1,4 +1,4 @@
-// What the reader chooses: a file, a process, a group, or what a search finds.
+// Selections: a file, a process, a group, or the matches of a search.
 
 function chooseRun(run) {
   state.run = run;
@@ -33,7 +33,7 @@ function makeTables() {
       {title: 'Process', wide: 'minmax(110px, 1.1fr)', text: p => run.nameOf(p), order: p => run.nameOf(p), swatch: p => swatch(colours.groups[run.colourOf(p)])},
       {title: 'PID', wide: '70px', number: true, text: p => run.pid[p], order: p => run.pid[p]},
       {title: 'Peak RSS', wide: '92px', number: true, first: true, text: p => (run.sourceOf(p) === 'unknown' ? 'unknown' : formatSize(run.peak[p])), order: p => (run.sourceOf(p) === 'unknown' ? null : run.peak[p])},
-      {title: 'How known', wide: '84px', text: p => run.sourceOf(p), order: p => run.peak_source[p], hint: 'exact; watermark and sampled are lower bounds'},
+      {title: 'Peak is', wide: '84px', text: p => run.sourceOf(p), order: p => run.peak_source[p], hint: 'exact; watermark and sampled are lower bounds'},
       {title: 'Start', wide: '100px', number: true, text: p => formatTime(run.begin[p], 1e3), order: p => run.begin[p]},
       {title: 'Lived', wide: '84px', number: true, text: p => formatDuration(run.end[p] - run.begin[p]), order: p => run.end[p] - run.begin[p]},
       {title: 'CPU', wide: '84px', number: true, text: p => (cpu(p) === null ? '' : formatDuration(cpu(p))), order: cpu},
@@ -44,15 +44,15 @@ function makeTables() {
       {title: 'Group', wide: 'minmax(140px, 2fr)', text: g => run.groups[g][0], order: g => run.groups[g][0], swatch: g => swatch(colours.groups[Math.min(g, COLOURS)])},
       {title: 'Processes', wide: '110px', number: true, text: g => formatNumber(run.groups[g][1]), order: g => run.groups[g][1]},
       {title: 'Peak at one time', wide: '150px', number: true, first: true, text: g => sizeOr(run.groups[g][2]), order: g => run.groups[g][2]},
-      {title: 'at', wide: '110px', number: true, text: g => (run.groups[g][3] === null ? '' : formatTime(run.groups[g][3], 1e3)), order: g => run.groups[g][3]},
-      {title: 'Sum of peaks', wide: '150px', number: true, text: g => sizeOr(run.groups[g][4]), order: g => run.groups[g][4], hint: 'The peaks of its processes added up, although they need not have come together'},
+      {title: 'At', wide: '110px', number: true, text: g => (run.groups[g][3] === null ? '' : formatTime(run.groups[g][3], 1e3)), order: g => run.groups[g][3]},
+      {title: 'Sum of peaks', wide: '150px', number: true, text: g => sizeOr(run.groups[g][4]), order: g => run.groups[g][4], hint: 'The peaks of its processes added up, which were not necessarily at one time'},
     ], g => focusGroup(g === state.focus ? null : g)),
   };
 }
 
 function sizeOr(size) { return size === null ? 'unknown' : formatSize(size); }
 
-// As wait(2) gives it.
+// Formats a status of wait(2).
 function exitText(run, p) {
   if (run.running[p]) return 'running';
   const status = run.status[p];
@@ -62,13 +62,13 @@ function exitText(run, p) {
 
 function pin(p, {showLane = false} = {}) {
   state.pinned = p;
-  tables.processes.mark(p, {reveal: true});
+  tables.processes.select(p, {reveal: true});
   if (p !== null && showLane) reveal(p);
   showDetails();
   redraw();
 }
 
-// Brings its lane into sight.
+// Scrolls to the lane of a process, and moves in time if it is out of view.
 function reveal(p) {
   const {run, view} = state;
   if (run.end[p] < view.from || run.begin[p] > view.to) {
@@ -96,20 +96,20 @@ function showDetails() {
   row('Peak', source === 'unknown' ? 'unknown: its memory was never seen' : `${formatKib(run.peak[p])}`);
   if (source !== 'unknown') {
     const bound = source === 'exact' ? '' : ', a lower bound';
-    row('known as', `${source}${bound}`);
-    row('at', formatExact(run.peak_time[p]));
+    row('Peak is', `${source}${bound}`);
+    row('At', formatExact(run.peak_time[p]));
   }
   row('Started', `${formatExact(run.begin[p])}${run.start_known[p] ? '' : ' (first seen)'}`);
-  row('Ended', run.running[p] ? 'was still running' : `${formatExact(run.end[p])}${run.end_known[p] ? '' : ' (last seen)'}`);
+  row('Ended', run.running[p] ? 'still running at the end' : `${formatExact(run.end[p])}${run.end_known[p] ? '' : ' (last seen)'}`);
   row('Lived', formatDuration(run.end[p] - run.begin[p]));
   row('Exit', exitText(run, p) || 'unknown');
   row('CPU', run.user[p] < 0 ? 'unknown' : `${formatDuration(run.user[p])} user, ${formatDuration(run.system[p])} system`);
   row('Storage', run.read[p] < 0 ? 'unknown' : `${formatSize(run.read[p])} read, ${formatSize(run.written[p])} written`);
   row('Parent', parentOf(run, p));
-  row('Seen by', {events: 'kernel events', record: 'its exit record', hook: 'the exit hook', sampling: 'sampling'}[run.found_by[run.found[p]]]);
-  const images = [];
-  for (let i = run.imageFrom[p]; i < run.imageFrom[p + 1]; i++) images.push(image(run, i));
-  const close = element('button', {textContent: '×', 'aria-label': 'Let go of the process', className: 'close'});
+  row('Found by', {events: 'kernel events', record: 'its exit record', hook: 'the exit hook', sampling: 'sampling'}[run.found_by[run.found[p]]]);
+  const programs = [];
+  for (let i = run.programFrom[p]; i < run.programFrom[p + 1]; i++) programs.push(program(run, i));
+  const close = element('button', {textContent: '×', 'aria-label': 'Deselect the process', className: 'close'});
   close.addEventListener('click', () => pin(null));
   const zoom = element('button', {textContent: 'Zoom to its life'});
   zoom.addEventListener('click', () => {
@@ -123,35 +123,35 @@ function showDetails() {
     element('pre', {textContent: run.lineOf(p) ?? 'command line unknown'}),
     zoom,
     element('dl', {}, ...rows),
-    element('h3', {textContent: images.length > 1 ? 'Programs it ran' : 'Program'}),
-    element('ol', {}, ...images),
+    element('h3', {textContent: programs.length > 1 ? 'Programs it ran' : 'Program'}),
+    element('ol', {}, ...programs),
   );
 }
 
 function parentOf(run, p) {
   const parent = run.parent[p];
-  if (parent < 0) return `pid ${run.ppid[p]}, not of the job`;
+  if (parent < 0) return `pid ${run.ppid[p]}, not in the job`;
   const button = element('button', {textContent: `${run.nameOf(parent)}, pid ${run.pid[parent]}`, className: 'link'});
   button.addEventListener('click', () => pin(parent, {showLane: true}));
   return button;
 }
 
-function image(run, i) {
-  const source = run.peak_sources[run.image_source[i]];
-  const size = source === 'unknown' ? 'peak unknown' : `${formatSize(run.image_peak[i])} ${source}`;
-  const line = run.image_line[i] < 0 ? '' : run.words[run.image_line[i]];
-  const exe = run.image_exe[i] < 0 ? '' : run.words[run.image_exe[i]];
-  const where = run.image_cwd[i] < 0 ? '' : ` in ${run.words[run.image_cwd[i]]}`;
+function program(run, i) {
+  const source = run.peak_sources[run.program_source[i]];
+  const size = source === 'unknown' ? 'peak unknown' : `${formatSize(run.program_peak[i])} ${source}`;
+  const line = run.program_line[i] < 0 ? '' : run.words[run.program_line[i]];
+  const exe = run.program_exe[i] < 0 ? '' : run.words[run.program_exe[i]];
+  const where = run.program_cwd[i] < 0 ? '' : ` in ${run.words[run.program_cwd[i]]}`;
   return element('li', {},
-    element('b', {textContent: run.words[run.image_name[i]]}),
-    element('span', {textContent: ` at ${formatExact(run.image_since[i])}${run.image_forked[i] ? ', forked' : ''}: ${size}`}),
+    element('b', {textContent: run.words[run.program_name[i]]}),
+    element('span', {textContent: ` at ${formatExact(run.program_since[i])}${run.program_forked[i] ? ', forked' : ''}: ${size}`}),
     element('code', {textContent: line}), element('code', {textContent: exe + where, className: 'exe'}));
 }
 
 function focusGroup(g) {
   state.focus = g;
   if (state.order === 'command') lanes.closed.delete(~g);
-  tables.groups.mark(g, {reveal: true});
+  tables.groups.select(g, {reveal: true});
   $('lanes').scrollTop = 0;
   showFocus();
   showRows();
@@ -177,7 +177,7 @@ function showRows() {
   $('tab-groups').textContent = `Groups (${formatNumber(tables.groups.rows.length)})`;
 }
 
-// The search's pattern: null for none. Throws for one that is no regular expression.
+// Returns the pattern of the search; null for none. Throws when it is not a regular expression.
 function searched() {
   const text = $('search').value;
   return text ? new RegExp(text, 'i') : null;
@@ -198,10 +198,10 @@ function search() {
   state.matches = null;
   if (pattern) {
     lanes.closed.clear();
-    // The same text need not be searched twice.
+    // Each text is searched only once.
     const found = run.words.map(word => pattern.test(word));
     state.matches = Uint8Array.from(run.name, (word, p) => {
-      const line = run.image_line[run.imageFrom[p + 1] - 1];
+      const line = run.program_line[run.programFrom[p + 1] - 1];
       return found[word] || (line >= 0 && found[line]);
     });
   }

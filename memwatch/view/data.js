@@ -1,7 +1,7 @@
-// One file of results: unpacked from what payload.py packed, and asked for values at a time.
+// One file of results: unpacks what payload.py packed, and returns values at a time.
 // Times are microseconds since the start of the command, sizes are bytes.
 
-// How many groups have a colour of their own; the others are one.
+// How many groups have a colour of their own; the others share one.
 const COLOURS = 12;
 
 async function unpack(text) {
@@ -30,7 +30,7 @@ function column(bytes, count, scale, order) {
       continue;
     }
     let number = byte & 127;
-    // Not by shifts: those are of 32 bits.
+    // Not by shifts, which have only 32 bits.
     for (let unit = 128; byte > 127; unit *= 128) {
       byte = bytes[at++];
       number += (byte & 127) * unit;
@@ -42,7 +42,7 @@ function column(bytes, count, scale, order) {
   return out;
 }
 
-// The first index in [low, high) with a later time; `high` when there is none.
+// Returns the first index in [low, high) with a later time; `high` when there is none.
 function after(times, time, low = 0, high = times.length) {
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -52,7 +52,7 @@ function after(times, time, low = 0, high = times.length) {
   return low;
 }
 
-// The first index in [low, high) with that time or a later one.
+// Returns the first index in [low, high) with that time or a later one.
 function since(times, time, low = 0, high = times.length) {
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -80,36 +80,36 @@ class Run {
     this.count = this.pid.length;
     this.tickTime = picked(this.moment, this.tick);
     this.sampleTime = picked(this.moment, this.sample_moment);
-    // Samples of process p are those from sampleFrom[p] to sampleFrom[p + 1]; images likewise.
+    // Samples of process p are those from sampleFrom[p] to sampleFrom[p + 1]; programs likewise.
     this.sampleFrom = starts(this.sample_count);
-    this.imageFrom = starts(this.images);
-    this.image_since = this.image_later;
-    this.image_peak = this.image_lower;
+    this.programFrom = starts(this.programs);
+    this.program_since = this.program_later;
+    this.program_peak = this.program_lower;
     for (let p = 0; p < this.count; p++) {
-      for (let i = this.imageFrom[p]; i < this.imageFrom[p + 1]; i++) {
-        this.image_since[i] += this.begin[p];
-        this.image_peak[i] = this.peak[p] - this.image_peak[i];
+      for (let i = this.programFrom[p]; i < this.programFrom[p + 1]; i++) {
+        this.program_since[i] += this.begin[p];
+        this.program_peak[i] = this.peak[p] - this.program_peak[i];
       }
     }
-    // Who was still running holds on to the end of the job.
+    // A process that was still running is drawn to the end of the job.
     this.running.forEach((is, p) => { if (is) this.end[p] = Math.max(this.end[p], this.duration); });
     this.largest = this.peak.reduce((high, size) => Math.max(high, size), 0);
     this.from = Math.min(0, this.begin.reduce((low, time) => Math.min(low, time), 0));
     this.to = Math.max(this.duration, this.from + 1);
 
-    // Sums of PSS that are no further apart are joined by a line.
+    // Sums of PSS that are this close in time are joined by a line.
     this.nearPss = Math.max(5 * (this.to - this.from) / Math.max(1, this.tick.length), 100e3);
 
-    this.imageGroup = Int32Array.from(this.image_group);
-    this.group = Int32Array.from({length: this.count}, (_, p) => this.imageGroup[this.imageFrom[p + 1] - 1]);
+    this.programGroup = Int32Array.from(this.program_group);
+    this.group = Int32Array.from({length: this.count}, (_, p) => this.programGroup[this.programFrom[p + 1] - 1]);
     this.stack = this.total.length && this.has_samples ? this.#stacked() : [];
   }
 
   nameOf(p) { return this.words[this.name[p]]; }
 
-  // Of the last program it ran; null when it is not known.
+  // Returns the command line of the last program it ran; null when that is unknown.
   lineOf(p) {
-    const line = this.image_line[this.imageFrom[p + 1] - 1];
+    const line = this.program_line[this.programFrom[p + 1] - 1];
     return line < 0 ? null : this.words[line];
   }
 
@@ -121,7 +121,7 @@ class Run {
     return time >= this.begin[p] && (time < this.end[p] || (time === this.end[p] && !this.end_known[p]));
   }
 
-  // Its resident size then: null when it was not there, or not seen yet.
+  // Returns its resident size then; null when it was not alive, or not sampled yet.
   rssAt(p, time) {
     if (!this.isAlive(p, time)) return null;
     const from = this.sampleFrom[p];
@@ -129,12 +129,12 @@ class Run {
     return i > from ? this.sample_rss[i - 1] : null;
   }
 
-  // The tick whose values hold at that time: -1 before the first and after the end.
+  // Returns the tick whose values hold at that time; -1 before the first and after the end.
   tickAt(time) {
     return time > this.to ? -1 : after(this.tickTime, time) - 1;
   }
 
-  // What each group held at each tick: the largest groups, and the rest.
+  // Returns what each group held at each tick: the largest groups, and the rest.
   #stacked() {
     const shown = Math.min(this.groups.length, COLOURS);
     const sums = Array.from({length: shown + 1}, () => new Float64Array(this.tickTime.length + 1));
@@ -144,7 +144,7 @@ class Run {
     for (let i = 0; i < this.total.length; i++) {
       let held = 0;
       for (let g = 0; g < shown; g++) held += sums[g][i];
-      // Who ended while a tick was being made is not in its total.
+      // A process that ended during a tick is not in the total of that tick.
       if (held > this.total[i]) {
         for (let g = 0; g < shown; g++) sums[g][i] *= this.total[i] / held;
         rest[i] = 0;
@@ -153,28 +153,28 @@ class Run {
     return rest.some(size => size > 0) ? sums : sums.slice(0, shown);
   }
 
-  // Puts the changes that process p brings into the sums, at the ticks where they show.
+  // Adds the changes of process p to the sums, at the ticks where they show.
   #addTo(sums, p, first = 0) {
     const {tickTime, sampleTime, sample_rss} = this;
     const gone = this.running[p] ? tickTime.length
       : this.end_known[p] ? since(tickTime, this.end[p]) : after(tickTime, this.end[p]);
-    let image = this.imageFrom[p];
-    const images = this.imageFrom[p + 1];
+    let program = this.programFrom[p];
+    const programs = this.programFrom[p + 1];
     let held = 0;
-    let sum = this.#sumOf(sums, image, first);
-    // It takes what it holds along to the group of the program that it executes.
+    let sum = this.#sumOf(sums, program, first);
+    // On exec, its memory moves to the group of the new program.
     const executeUntil = time => {
-      while (image + 1 < images && this.image_since[image + 1] <= time) {
-        const moved = Math.min(since(tickTime, this.image_since[++image]), gone);
+      while (program + 1 < programs && this.program_since[program + 1] <= time) {
+        const moved = Math.min(since(tickTime, this.program_since[++program]), gone);
         sum[moved] -= held;
-        sum = this.#sumOf(sums, image, first);
+        sum = this.#sumOf(sums, program, first);
         sum[moved] += held;
       }
     };
     let tick = since(tickTime, this.begin[p]);
     for (let k = this.sampleFrom[p]; k < this.sampleFrom[p + 1]; k++) {
       executeUntil(sampleTime[k]);
-      // Samples are mostly one tick apart.
+      // Most samples are one tick apart.
       while (tick < tickTime.length && tickTime[tick] < sampleTime[k]) tick++;
       if (tick >= gone) break;
       sum[tick] += sample_rss[k] - held;
@@ -184,7 +184,7 @@ class Run {
     sum[gone] -= held;
   }
 
-  // What one group held at each tick, made when it is first asked for.
+  // Returns what one group held at each tick. Made on first use.
   heldBy(g) {
     if (g < COLOURS && this.stack.length) return this.stack[g];
     this.held ??= new Map();
@@ -197,20 +197,21 @@ class Run {
     return this.held.get(g);
   }
 
-  // Processes that ran a program of the group, at some time.
+  // Returns the processes that ran a program of the group at some time.
   #members(g) {
     if (!this.members) {
       this.members = this.groups.map(() => []);
       for (let p = 0; p < this.count; p++) {
-        for (const group of new Set(this.imageGroup.subarray(this.imageFrom[p], this.imageFrom[p + 1]))) this.members[group]?.push(p);
+        for (const group of new Set(this.programGroup.subarray(this.programFrom[p], this.programFrom[p + 1]))) this.members[group]?.push(p);
       }
     }
     return this.members[g];
   }
 
-  // The sums are of as many groups, from `first` on; the last is of all others.
-  #sumOf(sums, image, first) {
-    const group = this.imageGroup[image] - first;
+  // Returns the sum of a program's group. `sums` has one for each group from `first` on, and one for
+  // all others.
+  #sumOf(sums, program, first) {
+    const group = this.programGroup[program] - first;
     return sums[group >= 0 && group < sums.length - 1 ? group : sums.length - 1];
   }
 }

@@ -1,4 +1,4 @@
-// The lanes: one for each process, as high as its memory, of which only those in sight are drawn.
+// The lanes: one for each process, as high as its memory. Only the visible lanes are drawn.
 
 const ROW = 20;  // height of a lane, in pixels
 
@@ -10,7 +10,7 @@ class Lanes {
     this.length = 0;
   }
 
-  // To be called when another run is chosen, or another order.
+  // To be called when another run or another order is chosen.
   choose() {
     const {run, order} = this.state;
     this.closed.clear();
@@ -49,7 +49,7 @@ class Lanes {
     this.depth = new Uint16Array(run.count);
   }
 
-  // Which lanes there are now, from the top.
+  // Decides which lanes are shown, from the top.
   arrange() {
     const {run, view, order, inView, matches, focus} = this.state;
     const {closed} = this;
@@ -74,7 +74,7 @@ class Lanes {
     this.shown = shown;
   }
 
-  // The row above the processes of its group; a process without one is of the last.
+  // Returns the row above the processes of its group. Processes without a group share the last.
   headerOf(p) {
     const {run} = this.state;
     return ~(run.group[p] < 0 ? run.groups.length : run.group[p]);
@@ -84,7 +84,7 @@ class Lanes {
     if (!this.closed.delete(row)) this.closed.add(row);
   }
 
-  // All that can be folded; or opens all, when some of it is.
+  // Folds all that can be folded; unfolds all when something is folded.
   foldAll() {
     const {run, order} = this.state;
     if (this.closed.size) this.closed.clear();
@@ -94,14 +94,14 @@ class Lanes {
     }
   }
 
-  // Opens all that hides the lane of a process.
+  // Unfolds all that hides the lane of a process.
   unfold(p) {
     const {run, order} = this.state;
     if (order === 'command') this.closed.delete(this.headerOf(p));
     else for (let parent = run.parent[p]; parent >= 0; parent = run.parent[parent]) this.closed.delete(parent);
   }
 
-  // The row of a process, or of the first after it that is there.
+  // Returns the row of a process, or of the first process after it that is shown.
   rowOf(p) {
     let [low, high] = [0, this.length];
     while (low < high) {
@@ -156,7 +156,7 @@ class Lanes {
     }
   }
 
-  // All processes of a group as one, in a scale that is the groups' own.
+  // Draws all processes of a group as one, on the scale of the groups.
   #header(context, g, left, room, top, ratio, colours) {
     const {run, view} = this.state;
     context.fillStyle = colours.band;
@@ -214,7 +214,7 @@ class Lanes {
     context.restore();
   }
 
-  // Deep ones are not pushed out of sight.
+  // Limited, so that the names of deep processes stay visible.
   indent(p) { return Math.min(this.depth[p], 8) * 10; }
 
   #lane(context, p, left, room, top, ratio, colours) {
@@ -244,7 +244,7 @@ class Lanes {
     if (wide > 60 * ratio) this.#words(context, p, left + x, wide, base - full / 2, full, ratio, colours);
   }
 
-  // As high in each column of pixels as the highest that it held in it. False where all are 0.
+  // Draws in each column of pixels the highest value in it. Returns false where all are 0.
   #shape(context, p, left, scale, base, high, x, end) {
     const {sampleTime, sample_rss} = this.state.run;
     const {view} = this.state;
@@ -285,7 +285,7 @@ class Lanes {
     return seen > 0;
   }
 
-  // No sample: as high as its peak, in dashes, for when that was is not known.
+  // Draws a process without samples at its peak, dashed, because the time of the peak is unknown.
   #flat(context, x, wide, top, base, colour, ratio) {
     context.strokeStyle = colour;
     context.lineWidth = 1.25 * ratio;
@@ -294,12 +294,12 @@ class Lanes {
     context.setLineDash([]);
   }
 
-  // Where it executed another program.
+  // Draws a line where it executed another program.
   #executed(context, p, left, scale, base, full, ratio, colours) {
     const {run, view} = this.state;
     context.fillStyle = colours.soft;
-    for (let i = run.imageFrom[p] + 1; i < run.imageFrom[p + 1]; i++) {
-      const time = run.image_since[i];
+    for (let i = run.programFrom[p] + 1; i < run.programFrom[p + 1]; i++) {
+      const time = run.program_since[i];
       if (time < view.from || time > view.to) continue;
       const x = (time - view.from) * scale;
       if ((run.end[p] - run.begin[p]) * scale > 8 * ratio) context.fillRect(left + x, base - full, ratio, full);
@@ -322,7 +322,7 @@ class Lanes {
   }
 }
 
-// Who started whom: the children of p are list[from[p]] to list[from[p + 1] - 1].
+// Returns the children of all processes: those of p are list[from[p]] to list[from[p + 1] - 1].
 function childrenOf(run) {
   const counts = new Int32Array(run.count);
   const roots = [];

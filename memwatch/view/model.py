@@ -1,7 +1,7 @@
-"""What the page needs of one file of results: a document, and columns of numbers beside it.
+"""What a page shows of one file of results: a document, and columns of numbers beside it.
 
-Times in the columns are microseconds since the command started, sizes are bytes. Numbers that
-are not known are -1 where 0 could be one.
+Times in the columns are microseconds since the command started, sizes are bytes. An unknown number
+is -1 where 0 could be a value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from memwatch.analysis import wording
 from memwatch.model.figure import Why
@@ -19,6 +19,7 @@ from memwatch.model.memory_limit import MACHINE
 from memwatch.model.processes import FOUND_BY, PEAK_SOURCES, Process
 from memwatch.model.profile import Profile
 from memwatch.model.regroup import Grouping
+from memwatch.model.totals import Timeline
 from memwatch.model.tracks import PssSum, Track, Tracks
 from memwatch.reports.summary import duration, exit_text, notes, oom_text
 from memwatch.units import (
@@ -34,20 +35,20 @@ from memwatch.view.thinning import thin_timeline, thin_tracks
 MOST_SAMPLES = 3_000_000
 MOST_TICKS = 400_000
 MOST_PROCESSES = 200_000
-"""In one page: with as much a browser still answers at once."""
+"""The most of each in one page: with this much, a browser still answers at once."""
 
-# Characters of a command line: one of 128 KiB is no help in a table.
+# Characters of a command line: one of 128 KiB would not help in a table.
 LONGEST_COMMAND = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A figure of the whole job, as the top of the page has it."""
+    """A figure of the whole job, at the top of the page."""
 
     name: str
     value: str
     how: str
-    """What it is, or how it is known."""
+    """What the figure is, or how it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Page:
     command: str
     facts: tuple[Fact, ...]
     notes: tuple[str, ...]
-    """How far the numbers hold."""
+    """What limits the numbers."""
     document: dict[str, Any]
     columns: tuple[Column, ...]
 
@@ -66,65 +67,22 @@ class Page:
 def page_of(
     profile: Profile, tracks: Tracks | None, label: str, host: str | None, share: int = 1
 ) -> Page:
-    """`share` is how many files the page has: each gets its part of what a page can hold."""
-    processes = sorted(profile.processes, key=_begin)
-    said = []
-    if len(processes) > MOST_PROCESSES // share:
-        processes = _largest(processes, MOST_PROCESSES // share)
-        said.append(
-            f"Of {len(profile.processes):,} processes the {len(processes):,} with the highest "
-            "peaks are shown; totals and groups cover all."
-        )
-    interval = round(profile.sampling.achieved or profile.sampling.interval)
-    by_serial: Mapping[int, Track] = {}
-    if tracks:
-        shown = {process.serial for process in processes}
-        by_serial = {key: each for key, each in tracks.by_serial.items() if key in shown}
-        by_serial, span = thin_tracks(by_serial, interval, MOST_SAMPLES // share)
-        if span:
-            said.append(
-                "Too many samples for a page: of each process the highest of every "
-                f"{format_interval(span / 1e9)} is drawn."
-            )
-    timeline = profile.timeline
-    if timeline:
-        timeline, span = thin_timeline(timeline, interval, MOST_TICKS // share)
-        if span:
-            said.append(
-                f"Of the totals the highest of every {format_interval(span / 1e9)} is drawn."
-            )
-
-    thinned = bool(said)
+    """Makes the page of one file. `share` is how many files the page has: each gets its part of
+    what a page can hold."""
+    data = _fitted(profile, tracks, share)
     at = _Times(profile.start)
     words = _Words()
-    columns = [
-        *_processes(processes, at, words),
-        *_programs(processes, at, words),
-        Column("image_group", _groups(profile, processes)),
-    ]
-    ticks: Sequence[int] = timeline.times if timeline else ()
-    samples = [by_serial.get(process.serial, _NO_TRACK) for process in processes]
-    moments = sorted({*ticks, *chain.from_iterable(track.times for track in samples)})
-    sums = _pss(profile, tracks)
-    index = {time: number for number, time in enumerate(moments)}
-    columns += [
-        Column("moment", at.all(moments), 2),
-        Column("tick", [index[time] for time in ticks], 2),
-        Column("total", timeline.totals if timeline else ()),
-        Column("alive", timeline.counts if timeline else ()),
-        Column("sample_count", [len(track.times) for track in samples]),
-        Column("sample_moment", [index[time] for track in samples for time in track.times]),
-        Column("sample_rss", [size for track in samples for size in track.rss]),
-        Column("pss_time", at.all(each.time for each in sums)),
-        Column("pss_total", [each.total for each in sums]),
-        Column("pss_unread", [each.unread for each in sums]),
-    ]
+    columns = (
+        *_processes(data.processes, at, words),
+        *_programs(data.processes, at, words),
+        Column("program_group", _groups(profile, data.processes)),
+        *_samples(data, at),
+        *_pss(profile, tracks, at),
+    )
     command = command_text(profile.command)
-    killed = oom_text(profile)
-    if killed:
-        said.insert(0, f"Out of memory: {killed}.")
-    every = (*said, *map(_sentence, notes(profile, str)))
     facts = tuple(_facts(profile))
+    page_notes = (*_kills(profile), *data.notes, *map(_sentence, notes(profile, str)))
+    stopped_early = wording.stopped_early(profile)
     limit = profile.memory_limit
     document = {
         "label": printable(label),
@@ -133,9 +91,9 @@ def page_of(
         "started": format_date(profile.clock.realtime_at(profile.start)),
         "duration": at(profile.end),
         "facts": [[fact.name, fact.value, fact.how] for fact in facts],
-        "notes": every,
-        "cut_short": profile.sampling.error is not None,
-        "thinned": thinned,
+        "notes": page_notes,
+        "stopped_early": stopped_early and _sentence(stopped_early),
+        "thinned": bool(data.notes),
         "has_samples": tracks is not None,
         "max_total": profile.max_total_rss,
         "max_total_time": at(profile.max_total_time) if profile.max_total_rss is not None else None,
@@ -157,18 +115,85 @@ def page_of(
         "peak_sources": PEAK_SOURCES,
         "found_by": FOUND_BY,
     }
-    return Page(printable(label), command, facts, every, document, tuple(columns))
+    return Page(printable(label), command, facts, page_notes, document, columns)
+
+
+class _Fitted(NamedTuple):
+    """The processes and samples of a file, reduced to what its part of a page can hold."""
+
+    processes: list[Process]
+    """In the order of their starts."""
+    tracks: Mapping[int, Track]
+    """By serial number."""
+    timeline: Timeline | None
+    notes: tuple[str, ...]
+    """What was left out, in sentences."""
+
+
+def _fitted(profile: Profile, tracks: Tracks | None, share: int) -> _Fitted:
+    left_out = []
+    processes = sorted(profile.processes, key=_begin)
+    if len(processes) > MOST_PROCESSES // share:
+        processes = _largest(processes, MOST_PROCESSES // share)
+        left_out.append(
+            f"Of {len(profile.processes):,} processes the {len(processes):,} with the highest "
+            "peaks are shown; totals and groups cover all."
+        )
+    interval = round(profile.sampling.achieved or profile.sampling.interval)
+    by_serial: Mapping[int, Track] = {}
+    if tracks:
+        shown = {process.serial for process in processes}
+        by_serial = {key: each for key, each in tracks.by_serial.items() if key in shown}
+        by_serial, span = thin_tracks(by_serial, interval, MOST_SAMPLES // share)
+        if span:
+            left_out.append(
+                "Too many samples for a page: of each process the highest of every "
+                f"{format_interval(span / 1e9)} is drawn."
+            )
+    timeline = profile.timeline
+    if timeline:
+        timeline, span = thin_timeline(timeline, interval, MOST_TICKS // share)
+        if span:
+            left_out.append(
+                f"Of the totals the highest of every {format_interval(span / 1e9)} is drawn."
+            )
+    return _Fitted(processes, by_serial, timeline, tuple(left_out))
+
+
+def _samples(data: _Fitted, at: _Times) -> list[Column]:
+    """Makes the columns of ticks and samples, which share a column of moments."""
+    timeline = data.timeline
+    ticks: Sequence[int] = timeline.times if timeline else ()
+    samples = [data.tracks.get(process.serial, _NO_TRACK) for process in data.processes]
+    moments = sorted({*ticks, *chain.from_iterable(track.times for track in samples)})
+    index = {time: number for number, time in enumerate(moments)}
+    return [
+        Column("moment", at.all(moments), 2),
+        Column("tick", [index[time] for time in ticks], 2),
+        Column("total", timeline.totals if timeline else ()),
+        Column("alive", timeline.counts if timeline else ()),
+        Column("sample_count", [len(track.times) for track in samples]),
+        Column("sample_moment", [index[time] for track in samples for time in track.times]),
+        Column("sample_rss", [size for track in samples for size in track.rss]),
+    ]
+
+
+def _kills(profile: Profile) -> list[str]:
+    kills = oom_text(profile)
+    return [f"Out of memory: {kills}."] if kills else []
 
 
 _NO_TRACK = Track(array("q"), array("q"))
 
 
 class _Times:
+    """Converts times to those of the page."""
+
     def __init__(self, start: int) -> None:
         self._start = start
 
     def __call__(self, time: int) -> int:
-        """Microseconds since the start of the command."""
+        """Returns microseconds since the start of the command."""
         return (time - self._start + 500) // 1000
 
     def all(self, times: Iterable[int]) -> list[int]:
@@ -176,7 +201,7 @@ class _Times:
 
 
 class _Words:
-    """Names and command lines, each once."""
+    """Numbers names and command lines, so that each is in the page once."""
 
     def __init__(self) -> None:
         self.all: list[str] = []
@@ -192,7 +217,7 @@ class _Words:
 
 
 def command_line(argv: Sequence[str] | None, *, cut: bool = False) -> str | None:
-    """A command line as a shell would take it, that cannot steer the reader's eye."""
+    """Returns a command line as a shell would take it, without control characters."""
     if argv is None:
         return None
     text = command_text(argv)
@@ -239,7 +264,7 @@ def _processes(processes: list[Process], at: _Times, words: _Words) -> list[Colu
         Column("system", [_or(usage.system, 1000) for usage in usages]),
         Column("read", [_or(usage.read) for usage in usages]),
         Column("written", [_or(usage.written) for usage in usages]),
-        Column("images", [len(process.programs) for process in processes]),
+        Column("programs", [len(process.programs) for process in processes]),
         Column("name", [words(printable(process.command)) for process in processes]),
     ]
 
@@ -256,31 +281,31 @@ def _programs(processes: list[Process], at: _Times, words: _Words) -> list[Colum
         process.peak.rss - program.peak.rss for process in processes for program in process.programs
     ]
     return [
-        Column("image_name", [words(printable(program.text.name)) for program in programs]),
+        Column("program_name", [words(printable(program.text.name)) for program in programs]),
         Column(
-            "image_line",
+            "program_line",
             [
                 words(command_line(program.text.argv, cut=program.text.argv_cut))
                 for program in programs
             ],
         ),
         Column(
-            "image_exe",
+            "program_exe",
             [words(program.text.exe and printable(program.text.exe)) for program in programs],
         ),
         Column(
-            "image_cwd",
+            "program_cwd",
             [words(program.text.cwd and printable(program.text.cwd)) for program in programs],
         ),
-        Column("image_later", later),
-        Column("image_forked", [program.inherited for program in programs]),
-        Column("image_lower", lower),
-        Column("image_source", [PEAK_SOURCES.index(program.peak.source) for program in programs]),
+        Column("program_later", later),
+        Column("program_forked", [program.inherited for program in programs]),
+        Column("program_lower", lower),
+        Column("program_source", [PEAK_SOURCES.index(program.peak.source) for program in programs]),
     ]
 
 
 def _groups(profile: Profile, processes: list[Process]) -> list[int]:
-    """The group of each program: its place in the profile's list, -1 for none of them."""
+    """Returns the group of each program: its place in the profile's list, -1 for none."""
     number = {group.name: place for place, group in enumerate(profile.groups)}
     group_of = Grouping(profile).group_of
     return [
@@ -294,12 +319,16 @@ def _or(value: int | None, unit: int = 1) -> int:
     return -1 if value is None else value // unit
 
 
-def _pss(profile: Profile, tracks: Tracks | None) -> list[PssSum]:
-    """Where there are no observations, all that is left of the sums is the highest."""
-    if tracks:
-        return tracks.pss
+def _pss(profile: Profile, tracks: Tracks | None, at: _Times) -> list[Column]:
+    """Makes the columns of every sum of PSS; without observations, of the highest only."""
     pss = profile.max_total_pss
-    return [PssSum(pss.time, pss.total, pss.unread)] if pss else []
+    highest = [PssSum(pss.time, pss.total, pss.unread)] if pss else []
+    sums = tracks.pss if tracks else highest
+    return [
+        Column("pss_time", at.all(each.time for each in sums)),
+        Column("pss_total", [each.total for each in sums]),
+        Column("pss_unread", [each.unread for each in sums]),
+    ]
 
 
 def _sentence(text: str) -> str:
@@ -324,13 +353,13 @@ def _facts(profile: Profile) -> Iterable[Fact]:
         how = f"{name}, pid {largest.pid}, {largest.peak.source}"
         yield Fact("Largest process", format_size(largest.peak.rss), how)
     yield from _footprints(profile)
-    seen = "all of them" if profile.complete else "as far as seen"
+    seen = "all of them" if profile.complete else "those that were seen"
     yield Fact("Processes", f"{len(profile.processes):,}", seen)
     every = f"one every {format_interval(sampling.achieved / 1e9)}" if sampling.achieved else ""
     yield Fact("Samples", f"{sampling.ticks:,}", every)
     limit = profile.memory_limit
     if limit.limit_bytes is not None:
-        how = "of this machine" if limit.source == MACHINE else str(limit.source)
+        how = "of the machine" if limit.source == MACHINE else str(limit.source)
         yield Fact("Memory limit", format_size(limit.limit_bytes), how)
     yield Fact("Duration", duration(profile), exit_text(profile))
 

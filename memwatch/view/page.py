@@ -1,4 +1,4 @@
-"""Puts the one HTML file together: style, program, data, and tables that need no program."""
+"""Puts the HTML file together: style, scripts, data, and tables that work without scripts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from memwatch.version import __version__
 from memwatch.view.model import Page, command_line
 from memwatch.view.payload import pack
 
-# Rows of the tables that are there without scripts, and on paper.
+# Rows of the tables that are shown without scripts, and on paper.
 PROCESSES = 25
 GROUPS = 25
 
-# One after the other they are the program: each uses what comes before it.
+# The scripts in their order: each uses those before it.
 _SCRIPTS = (
     *("data.js", "time.js", "chart.js", "lanes.js", "tables.js"),
     *("state.js", "top.js", "choose.js", "pointer.js", "viewer.js"),
@@ -29,13 +29,13 @@ _SCRIPTS = (
 
 
 def render(pages: Sequence[tuple[Page, Profile]]) -> str:
-    """The whole file. It needs nothing else, and asks for nothing."""
+    """Returns the whole file. It needs no other file, and loads nothing."""
     style = _read("viewer.css")
     script = "(() => {\n'use strict';\n" + "\n".join(map(_read, _SCRIPTS)) + "})();\n"
     title = " · ".join(page.command for page, _ in pages)
     parts = {
         "title": escape(title[:200]),
-        # What is not one of these two does not run, whatever a command line may say.
+        # Nothing except these two is run, whatever a command line may contain.
         "style_hash": _hash(style),
         "script_hash": _hash(script),
         "style": style,
@@ -106,7 +106,7 @@ def _groups(profile: Profile) -> Iterator[str]:
 def _processes(profile: Profile) -> Iterator[str]:
     ranked = sorted(profile.processes, key=lambda process: (-process.peak.rss, process.serial))
     rows = [_process(profile, process) for process in ranked[:PROCESSES]]
-    head = ("process", "pid", "peak RSS", "how known", "start, s", "end, s", "command line")
+    head = ("process", "pid", "peak RSS", "peak is", "start, s", "end, s", "command line")
     yield from _table("Processes", head, rows, numbers=(1, 2, 4, 5), of=len(ranked))
 
 
@@ -132,7 +132,7 @@ def _table(
     numbers: Sequence[int],
     of: int = 0,
 ) -> Iterator[str]:
-    """`of` is how many rows there could be."""
+    """Yields a table. `of` is how many rows there are in all."""
     rows = list(rows)
     more = f": the first {count(len(rows), 'row')} of {of:,}" if of > len(rows) else ""
     yield f"<table><caption>{title}{more}</caption>"

@@ -1,9 +1,9 @@
-"""Columns of whole numbers as text for a page: small, and quick to read in a browser.
+"""Packs columns of whole numbers into text for a page: small, and quick to read in a browser.
 
-Each column is divided by what all its values have in common, its differences are taken (once, or
-twice for times that come at an even pace), and these are written as zig-zag varints, 7 bits a byte:
-most differences are small. The columns follow a head, a JSON document after its length in four
-bytes (little-endian); all is gzipped, and in base64.
+Each column is divided by the greatest common divisor of its values. Then differences are taken
+(once, or twice for times at an even pace) and written as zig-zag varints, 7 bits a byte, because
+most differences are small. The columns follow a head: the length of a JSON document in four bytes
+(little-endian), and the document. The whole is gzipped, and encoded in base64.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 
 class Column(NamedTuple):
+    """A column and how it is packed."""
+
     name: str
     values: Sequence[int]
     """Below 2**53, which is what a number in JavaScript can hold."""
@@ -26,7 +28,7 @@ class Column(NamedTuple):
 
 
 def pack(document: dict[str, Any], columns: Iterable[Column]) -> str:
-    """The document, and beside it the columns; their descriptions go in as "columns"."""
+    """Packs the document and the columns; descriptions of the columns are added as "columns"."""
     described = []
     body = bytearray()
     for column in columns:
@@ -41,7 +43,7 @@ def pack(document: dict[str, Any], columns: Iterable[Column]) -> str:
         body += data
     head = json.dumps({**document, "columns": described}, separators=(",", ":")).encode()
     whole = len(head).to_bytes(4, "little") + head + body
-    # No time in it: the same profile gives the same page.
+    # Without a time, so that the same profile gives the same page.
     return base64.b64encode(gzip.compress(whole, 9, mtime=0)).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-// What the mouse and the keys do.
+// The actions of the mouse and the keys.
 
 function timeAt(event) {
   const left = $('lanes').getBoundingClientRect().left + GUTTER;
@@ -22,7 +22,7 @@ function onWheel(event) {
 let drag = null;
 
 function onDown(event) {
-  // Not the scroll bar, and not the names.
+  // The scroll bar is not for dragging.
   if (event.button || event.clientX > $('lanes').getBoundingClientRect().left + $('lanes').clientWidth) return;
   drag = {x: event.clientX, y: event.clientY, from: state.view.from, to: state.view.to, scroll: $('lanes').scrollTop, lanes: event.currentTarget === $('lanes'), moved: false};
 }
@@ -89,7 +89,7 @@ function hover(event) {
   redraw();
 }
 
-// Of the ticks in a column of pixels the one with the highest total, as it is drawn; else the pointer's time.
+// Returns the time of the tick that is drawn in a column of pixels: the one with the highest total; the pointer's time if there is none.
 function tickIn(run, {from, to}) {
   const {tickTime} = run;
   let best = null;
@@ -99,7 +99,7 @@ function tickIn(run, {from, to}) {
   return best === null ? from : tickTime[best];
 }
 
-// The same of a process's samples.
+// Does the same for a process's samples.
 function highestIn(run, p, {from, to}) {
   const stop = run.sampleFrom[p + 1];
   let best = null;
@@ -166,7 +166,7 @@ function onLeave() {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const isTyping = event.target.matches('input[type=search]');
-  if (event.key === 'Escape') { letGo(isTyping); return; }
+  if (event.key === 'Escape') { clearSelection(isTyping); return; }
   if (isTyping) return;
   const {view} = state;
   const middle = state.cursor ?? (view.from + view.to) / 2;
@@ -189,8 +189,8 @@ function onKey(event) {
   action();
 }
 
-// One thing at a time.
-function letGo(isTyping) {
+// Clears one thing at a time.
+function clearSelection(isTyping) {
   if (!$('help').hidden) toggleHelp();
   else if (isTyping && $('search').value) {
     $('search').value = '';

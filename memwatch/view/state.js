@@ -1,12 +1,12 @@
-// What is shown and chosen, how it looks, and when it is drawn.
+// The state of the page: what is shown and selected, its colours, and when it is drawn.
 
 const $ = id => document.getElementById(id);
-const GUTTER = 230;  // names at the left of the lanes, in pixels; viewer.css has it, too
+const GUTTER = 230;  // names at the left of the lanes, in pixels; viewer.css has the same
 
-// With more processes than that the groups are shown first, folded.
+// With more processes than this, the page opens with folded groups.
 const MANY = 300;
 
-const PAPER = {width: 1030, lanes: 240, chart: 260};  // A4 across, less its margins; viewer.css has it, too
+const PAPER = {width: 1030, lanes: 240, chart: 260};  // A4 across, less its margins; viewer.css has the same
 
 const state = {
   runs: [],
@@ -15,10 +15,10 @@ const state = {
   order: 'parent',
   oneScale: true,
   inView: true,
-  hidden: new Set(),  // of the legend: groups by number, and 'total', 'pss', 'limit'
-  asked: new Set(),   // of the legend: what the reader asked for
-  matches: null,      // which processes the search finds; null for all
-  focus: null,        // the group that is chosen
+  hidden: new Set(),  // entries of the legend: groups by number, and 'total', 'pss', 'limit'
+  asked: new Set(),   // entries of the legend that the user chose to show
+  matches: null,      // which processes match the search; null for all
+  focus: null,        // the selected group
   pinned: null,
   hovered: null,
   cursor: null,       // the time under the pointer
@@ -34,10 +34,10 @@ let painted = null;
 const begun = performance.now();
 let isPaper = false;
 
-// ---- Looks ----
+// ---- Colours ----
 
 const system = matchMedia('(prefers-color-scheme: dark)');
-let theme = null;  // that the reader chose; null for the system's
+let theme = null;  // the user's choice; null for the system's
 
 function setTheme(shown) {
   document.documentElement.dataset.theme = shown;
@@ -72,10 +72,10 @@ function repaint() {
 
 // ---- Drawing ----
 
-// Paper shows more than a screen does.
+// Paper has a higher resolution than a screen.
 function pixelRatio() { return isPaper ? 2 : devicePixelRatio || 1; }
 
-// Fits a canvas to its place, in device pixels.
+// Fits a canvas to its place, in device pixels. Returns its context.
 function fit(canvas, width, height) {
   const ratio = pixelRatio();
   const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
@@ -89,7 +89,7 @@ function fit(canvas, width, height) {
   return contexts[canvas.id];
 }
 
-// How much room there is: for all lanes and their names, and for the chart in height.
+// Returns the room: for the lanes with their names, and the height of the chart.
 function room() {
   if (isPaper) return PAPER;
   const box = $('lanes');
@@ -114,7 +114,7 @@ function draw() {
   drawTime = performance.now() - start;
 }
 
-// And lets the scroll bar know.
+// Arranges the lanes and adjusts the scroll bar.
 function arrangeLanes() {
   lanes.arrange();
   $('lane-space').style.height = `${Math.max(0, lanes.length * ROW - room().lanes)}px`;
@@ -143,7 +143,7 @@ function laneCount() {
   return run.has_samples ? shown : `${shown}; dashed: no samples, only the peak is known`;
 }
 
-// Another stretch of time: the lane under the pointer, or else the first, stays where it is.
+// Shows another stretch of time. The lane under the pointer, or the first one, stays in place.
 function move(change) {
   const box = $('lanes');
   const anchor = anchorRow(box.scrollTop);

@@ -1,6 +1,6 @@
-// Tables of any number of rows, of which only those in sight are in the document.
+// Tables of any number of rows. Only the visible rows are in the document.
 
-const LINE = 24;  // height of a row, in pixels; viewer.css has it, too
+const LINE = 24;  // height of a row, in pixels; viewer.css has the same
 
 function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -13,7 +13,7 @@ function element(tag, properties = {}, ...children) {
 }
 
 class Table {
-  // columns: {title, text(row), order(row), wide, number, hint}. `choose` is called with a row.
+  // columns: {title, text(row), order(row), wide, number, hint}. `choose` is called with the row that is clicked.
   constructor(place, label, columns, choose) {
     this.columns = columns;
     this.choose = choose;
@@ -62,7 +62,7 @@ class Table {
     this.draw();
   }
 
-  // What is not known comes last, whichever way.
+  // Unknown values come last, in either order.
   #arrange() {
     const {by, falling} = this.sorting;
     const {order} = this.columns[by];
@@ -107,8 +107,8 @@ class Table {
     return line;
   }
 
-  // Marks a row as chosen; null for none.
-  mark(row, {reveal = false} = {}) {
+  // Selects a row; null selects none.
+  select(row, {reveal = false} = {}) {
     this.chosen = row;
     const i = row === null || !reveal ? -1 : this.rows.indexOf(row);
     if (i >= 0) {

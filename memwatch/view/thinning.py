@@ -1,21 +1,21 @@
-"""Fewer samples, where there are more than a page can hold: the highest of each span of time."""
+"""Reduces samples to what a page can hold: the highest of each span of time."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
 
-from memwatch.model.job import Timeline
+from memwatch.model.totals import Timeline
 from memwatch.model.tracks import Track
 
 
 def thin_tracks(
     tracks: Mapping[int, Track], interval: int, most: int
 ) -> tuple[Mapping[int, Track], int | None]:
-    """Tracks of `most` samples in all, but at least one of each process.
+    """Returns tracks of at most `most` samples in all, but with at least one of each process.
 
-    Each sample that is left is one that was made, the highest of its span. Returns that span in
-    nanoseconds, too; None when all are left.
+    Each sample that is kept is a real one, the highest of its span. Also returns that span in
+    nanoseconds; None when all samples are kept.
     """
     number = sum(len(track.times) for track in tracks.values())
     span = None
@@ -27,7 +27,7 @@ def thin_tracks(
 
 
 def thin_timeline(timeline: Timeline, interval: int, most: int) -> tuple[Timeline, int | None]:
-    """The same for the totals."""
+    """Does the same for the totals."""
     span = None
     while len(timeline.times) > most:
         span = 2 * (span or interval)
@@ -46,7 +46,7 @@ def _thin(track: Track, span: int) -> Track:
 
 
 def _highest(times: Sequence[int], values: Sequence[int], span: int) -> list[int]:
-    """Where the highest value of each span is, the first of equals."""
+    """Returns the index of the highest value of each span, the first of equals."""
     kept: list[int] = []
     current = None
     highest = 0

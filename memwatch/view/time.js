@@ -1,4 +1,4 @@
-// The stretch of time that is shown, and numbers as people read them.
+// The stretch of time that is shown, and the formatting of numbers.
 
 class View {
   constructor(from, to) {
@@ -8,12 +8,12 @@ class View {
 
   get span() { return this.to - this.from; }
 
-  // 20 microseconds across is as near as the times are known.
+  // 20 microseconds across: times are not known more exactly.
   get shortest() { return Math.min(20, this.whole.to - this.whole.from); }
 
   reset() { this.show(this.whole.from, this.whole.to); }
 
-  // That stretch, moved and cut so that it lies within the whole.
+  // Shows a stretch, moved and cut so that it lies within the whole.
   show(from, to) {
     const {from: first, to: last} = this.whole;
     const span = Math.min(Math.max(to - from, this.shortest), last - first);
@@ -21,7 +21,7 @@ class View {
     this.to = this.from + span;
   }
 
-  // `time` stays where it is on the screen.
+  // Zooms; `time` stays in place on the screen.
   zoom(factor, time) {
     const span = Math.min(Math.max(this.span * factor, this.shortest), this.whole.to - this.whole.from);
     const from = time - (time - this.from) * span / this.span;
@@ -31,7 +31,7 @@ class View {
   pan(by) { this.show(this.from + by, this.to + by); }
 }
 
-// 1, 2 or 5 times a power of ten, or a step of the clock.
+// Returns a step of 1, 2 or 5 times a power of ten, or of the clock.
 function niceStep(least) {
   const clock = [60e6, 120e6, 300e6, 600e6, 1200e6, 1800e6, 3600e6, 7200e6, 14400e6, 43200e6, 86400e6];
   if (least > 30e6) return clock.find(step => step >= least) ?? Math.ceil(least / 86400e6) * 86400e6;
@@ -40,10 +40,10 @@ function niceStep(least) {
   return step > 10e6 ? 30e6 : step;
 }
 
-// Sizes: powers of two, so that labels are round.
+// Returns a step for sizes: a power of two, so that labels are round.
 function niceSize(least) { return 2 ** Math.ceil(Math.log2(Math.max(least, 1024))); }
 
-// A time on an axis whose lines are `step` apart.
+// Formats a time on an axis whose lines are `step` apart.
 function formatTime(time, step) {
   if (step >= 1e6 && time >= 60e6) return clockTime(time, 0);
   const digits = Math.max(0, Math.ceil(-Math.log10(step / 1e6) - 1e-9));
@@ -68,7 +68,7 @@ function formatDuration(time) {
   return time < 60e6 ? `${(time / 1e6).toFixed(2)} s` : clockTime(time, 1);
 }
 
-// As units.py has it.
+// Formats a size as units.py does.
 function formatSize(size) {
   let value = size / 1024;
   if (value < 1023.5) return `${value.toFixed(0)} KiB`;
@@ -79,7 +79,7 @@ function formatSize(size) {
   return `${(value / 1024).toFixed(1)} TiB`;
 }
 
-// To the last KiB.
+// Formats a size to the last KiB.
 function formatKib(size) {
   const text = formatSize(size);
   return text.endsWith('KiB') ? text : `${text} (${formatNumber(size / 1024)} KiB)`;

@@ -1,4 +1,4 @@
-// The top of the page, and the legend of the chart.
+// The top of the page and the legend of the chart.
 
 function showRun() {
   const {run} = state;
@@ -12,14 +12,13 @@ function showRun() {
   $('chart').setAttribute('aria-label', `Memory over time. ${peak[0]}: ${peak[1]} (${peak[2]})`);
   const notes = [...run.notes];
   if (!run.has_samples) {
-    notes.unshift('This file has no samples of single processes: each is drawn as high as its peak, in dashes, for all its life.');
+    notes.unshift('This file has no samples of single processes: each is drawn dashed, at its peak, for its whole life.');
   }
-  if (!run.tick.length) notes.unshift('This file has no totals over time: only the highest is known.');
+  if (!run.tick.length) notes.unshift('This file has no totals over time: only the highest total is known.');
   $('notes').replaceChildren(...notes.map(note => element('li', {textContent: note})));
   $('known').firstElementChild.textContent = `How these numbers are known: ${notes[0] ?? ''}`;
-  const cut = run.cut_short ? run.notes.find(note => note.startsWith('Sampling ')) : null;
-  $('cut').hidden = !cut;
-  $('cut').textContent = cut ?? '';
+  $('stopped-early').hidden = !run.stopped_early;
+  $('stopped-early').textContent = run.stopped_early ?? '';
 }
 
 function showRuns() {
@@ -40,7 +39,7 @@ function swatch(colour, kind = '') {
   return made;
 }
 
-// The last of the stack may be what is left of all groups but the largest.
+// The last of the stack may be the rest: all groups except the largest.
 function isRest(run, i) { return i >= Math.min(COLOURS, run.groups.length); }
 
 function stackName(run, i) { return isRest(run, i) ? 'other' : run.groups[i][0]; }
@@ -51,7 +50,7 @@ function showLegend() {
   const {run, hidden} = state;
   const entries = [];
   if (run.total.length) entries.push(['total', 'Total', colours.ink, 'stroke', run.max_total]);
-  if (run.pss_total.length) entries.push(['pss', 'PSS, shared once', colours.pss, 'point', null]);
+  if (run.pss_total.length) entries.push(['pss', 'PSS (shared pages once)', colours.pss, 'point', null]);
   if (run.limit !== null) entries.push(['limit', 'Memory limit', colours.limit, 'dash', run.limit]);
   run.stack.forEach((_, i) => {
     entries.push([i, stackName(run, i), stackColour(run, i), '', isRest(run, i) ? null : run.groups[i][2]]);
@@ -63,7 +62,7 @@ function showLegend() {
       element('small', {textContent: size === null ? '' : formatSize(size)}));
     if (key === 'limit' && !isShown && !hidden.has(key)) {
       button.title = 'Far above the peak: click to show it';
-      button.querySelector('span').textContent = 'Limit, off this scale';
+      button.querySelector('span').textContent = 'Limit, off the scale';
       button.className = 'far';
     }
     button.dataset.key = key;

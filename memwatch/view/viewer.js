@@ -1,4 +1,4 @@
-// How it begins: what listens to what, and the first drawing.
+// The start of the page: listeners, and the first drawing.
 
 function press(button, isPressed) {
   button.setAttribute(button.role === 'tab' ? 'aria-selected' : 'aria-pressed', String(isPressed));
@@ -51,7 +51,7 @@ function listen() {
     tables.processes.draw();
     tables.groups.draw();
   }).observe($('app'));
-  // On paper it is light, whatever it is on the screen.
+  // Paper is always light.
   addEventListener('beforeprint', () => { onPaper(true); });
   addEventListener('afterprint', () => { onPaper(false); });
 }
@@ -79,11 +79,11 @@ async function begin() {
   setTheme(ownTheme());
   listen();
   chooseRun(state.runs[0]);
-  // The frame after the one that shows it.
+  // The frame after the one that shows the page.
   requestAnimationFrame(() => requestAnimationFrame(() => { painted = performance.now(); }));
 }
 
-// For tests, and to look at in the console: what is shown. Nothing can be changed through it.
+// What is shown, for tests and for the console. Read-only.
 window.memwatch = Object.freeze({
   ready: begin().catch(error => {
     $('failed').hidden = false;
@@ -95,13 +95,13 @@ window.memwatch = Object.freeze({
   get to() { return state.view.to; },
   get cursor() { return state.cursor; },
   get pinned() { return state.pinned === null ? null : state.run.pid[state.pinned]; },
-  // Milliseconds: of the last drawing; from the start of the page until the program began, and
-  // until its first drawing was seen (null before).
+  // Milliseconds: of the last drawing; from the start of the page until the scripts began, and until
+  // the first drawing was visible (null before).
   get drawTime() { return drawTime; },
   begun,
   get painted() { return painted; },
   get lanes() { return lanes.length; },
-  // Where on the screen a time is, and the lane of a process: null when it has none now.
+  // Where on the screen a time is, and the lane of a process; null when the lane is not shown.
   x: time => $('lanes').getBoundingClientRect().left + GUTTER + (time - state.view.from) / state.view.span * timeWidth(),
   y: pid => {
     const row = lanes.rowOf(state.run.pid.indexOf(pid));

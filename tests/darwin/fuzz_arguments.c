@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* How many words end within the bytes. */
+/* Returns how many words end within the bytes. */
 static int32_t count_words(const char *text, size_t length) {
     int32_t count = 0;
     for (size_t i = 0; i < length; i++)
@@ -32,16 +32,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         CHECK(words.length <= size - words.offset);
         int32_t found = count_words(text + words.offset, words.length);
         CHECK(words.is_cut ? found < count : found == count);
-        /* Nothing but NULs is between the path and the words. */
+        /* Between the path and the words are only NULs. */
         size_t path = strnlen(text + sizeof count, size - sizeof count);
         for (size_t i = sizeof count + path; i < words.offset; i++)
             CHECK(!text[i]);
-        /* Up to the end of all words nothing is left, if any are missing. */
+        /* If words are missing, those that are there reach to the end. */
         CHECK(!words.is_cut || words.offset + words.length == size);
     }
     exact_free(text, size);
 
-    /* What is cut off says the same, less what is missing. */
+    /* If the end is cut off, the rest gives the same, without what is
+       missing. */
     for (size_t less = size; !result && less-- > words.offset;) {
         char *cut = exact(data, less);
         mw_words fewer;

@@ -1,7 +1,7 @@
 /*
- * What csrc/darwin takes for granted of macOS's structs, numbers and calls. It
- * compiles against Apple's own headers, for both architectures, and against
- * those in include/, so that what is tested on Linux is what macOS has.
+ * What csrc/darwin relies on in macOS's structs, numbers and calls. It compiles
+ * with Apple's headers, for both architectures, and with those in include/, so
+ * that the tests on Linux use what macOS has.
  */
 #include <libproc.h>
 #include <mach/mach_time.h>
@@ -159,7 +159,8 @@ IS(NOTE_EXITSTATUS, 0x04000000);
 IS(NOTE_PDATAMASK, 0xfffff);
 IS(NOTE_TRACK, 1);
 
-/* What is called: the compiler compares it with the header's own. */
+/* The functions that are called: the compiler compares these declarations with
+   those of the headers. */
 int proc_listpids(uint32_t, uint32_t, void *, int);
 int proc_listallpids(void *, int);
 int proc_listpgrppids(pid_t, void *, int);

@@ -1,15 +1,14 @@
 /*
- * Plays a script of the fake macOS to a sampler, one line of a plan after the
- * other, and prints all that is observed: for the tests in Python.
+ * Plays a script of the fake macOS to a sampler, line by line of a plan, and
+ * prints all observations: for the tests in Python.
  *
- *   job ROOT ADOPTER OTHERS SOURCES   which job it is: see mw_sampler_options
- *   tick MS                 the clock goes on, and one look is taken
- *   run                     the sampler's own thread looks, by the real clock
- *   signal NUMBER           to all of the job
- *   scan                    the whole machine
+ *   job ROOT ADOPTER OTHERS SOURCES   sets the job: see mw_sampler_options
+ *   tick MS                 moves the clock on to MS, and makes one tick
+ *   run                     lets the sampler's thread run, by the real clock
+ *   signal NUMBER           signals all of the job
+ *   scan                    scans the whole machine
  *   probe SOURCE
- *   calls WHAT              how often that was asked of the machine since the
- *                           last time
+ *   calls WHAT              how often WHAT was asked of the machine so far
  */
 #include <inttypes.h>
 #include <unistd.h>
@@ -149,7 +148,7 @@ int main(int argc, char **argv) {
                stats.sources, stats.error);
     }
     mw_sampler_free(sampler);
-    /* Nothing is left open. */
+    /* No kqueue is left open. */
     CHECK(!fake_kqueues());
     fake_reset();
     free(script);

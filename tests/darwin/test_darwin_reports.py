@@ -49,7 +49,7 @@ def test_footprints(memwatch):
         assert again[key] == document[key], key
     text = memwatch.run("report", "mac.jsonl").out.decode()
     assert "\nMax footprint:   " in text
-    assert "\nmacOS tells that a process was forked, not which" in text
+    assert "\nmacOS reports that a process forked, but not its child" in text
     # What would help on Linux.
     for word in ("root", "--exact", "taskstats"):
         assert word not in text

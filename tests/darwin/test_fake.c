@@ -1,5 +1,5 @@
-/* The fake macOS by itself: each case is a fact of xnu that the Darwin files
-   are tested against. */
+/* The fake macOS by itself: each case is a fact about xnu that the Darwin files
+   rely on. */
 #include <errno.h>
 #include <libproc.h>
 #include <mach/mach_time.h>
@@ -46,7 +46,7 @@ static int short_info(int pid, int zombies, struct proc_bsdshortinfo *out) {
                         sizeof *out) == sizeof *out;
 }
 
-/* Who may ask what. */
+/* Which user may ask what. */
 static void permissions(void) {
     begin("me 50 501\nstart 50 1 memwatch\nstart 60 50 mine\n"
           "start 70 50 theirs\nset 70 uid 0 rss 5M");
@@ -73,7 +73,7 @@ static void permissions(void) {
     CHECK(getpid() == 50 && geteuid() == 501);
 }
 
-/* What is left of one that has ended, until it is reaped. */
+/* What is left of a process that has ended, until it is reaped. */
 static void zombie(void) {
     begin("me 50 501\nstart 50 1 memwatch\nfork 50 60\n"
           "set 60 rss 8M footprint 6M\nset 60 footprint 2M user 30\n"
@@ -100,7 +100,7 @@ static void zombie(void) {
     CHECK(waitpid(60, &status, WNOHANG) == -1 && errno == ECHILD);
 }
 
-/* Unique ids, and who is whose parent. */
+/* Unique ids, also those of parents. */
 static void identities(void) {
     begin("me 50 501\nstart 50 1 memwatch\nfork 50 60\nfork 60 61\nat 1\n"
           "exit 60\nreap 60\nat 2\nexec 61 /bin/sh\nat 3\nexit 61\n"
@@ -124,7 +124,7 @@ static int list_all(struct kinfo_proc *out, size_t *size) {
     return sysctl(name, 3, out, size, NULL, 0);
 }
 
-/* The table, as it grows between the two calls. */
+/* The table of processes, which grows between the two calls. */
 static void table(void) {
     begin("me 50 501\nstart 50 1 memwatch\ngrow 20");
     struct kinfo_proc rows[40];
@@ -155,7 +155,8 @@ static void arguments(void) {
     memcpy(&argc, text, sizeof argc);
     CHECK(argc == 2 && !strcmp(text + 4, "/usr/bin/memwatch"));
     CHECK(!memcmp(text + 4 + 24, "memwatch\0run\0HOME=", 18));
-    /* A short buffer has the end, and that as zeros up to a whole page. */
+    /* A short buffer gets the end, of which as much is zeros as is missing to a
+       whole page. */
     size = 24;
     memset(text, 'x', sizeof text);
     CHECK(!sysctl(name, 3, text, &size, NULL, 0) && size == 24);
@@ -194,13 +195,13 @@ static void events(void) {
     fake_advance(MS);
     struct pollfd ready = {.fd = kq, .events = POLLIN};
     CHECK(poll(&ready, 1, 0) == 1);
-    /* Both forks are one word, and tell of no child. */
+    /* Both forks are one event, which does not name a child. */
     CHECK(fetch(kq, seen, 4) == 1 && seen[0].ident == 60);
     CHECK(seen[0].fflags == (NOTE_FORK | NOTE_EXEC) && !seen[0].data);
     CHECK(poll(&ready, 1, 0) == 0);
     CHECK(!change(kq, 61, EV_ADD, notes));
     fake_advance(2 * MS);
-    /* It cannot be waited for yet; it is told of once. */
+    /* It cannot be waited for yet; its end is reported once. */
     int status;
     CHECK(fetch(kq, seen, 4) == 1);
     CHECK(seen[0].fflags == (NOTE_EXIT | NOTE_EXITSTATUS) && seen[0].data == 9);
@@ -215,7 +216,7 @@ static void events(void) {
     CHECK(fake_kqueues() == 0);
 }
 
-/* Another user's process may be watched, but not for its exit status. */
+/* Another user's process may be watched, but without its exit status. */
 static void events_of_others(void) {
     begin("me 50 501\nstart 50 1 memwatch\nstart 70 1 other\nset 70 uid 0");
     int kq = kqueue();

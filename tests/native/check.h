@@ -1,5 +1,6 @@
-/* What the C tests share: a check that names itself when it fails, memory that
-   ends exactly where the data does, and numbers that repeat. */
+/* What the C tests share: a check that names itself when it fails, tables of
+   cases, memory that ends exactly where the data does, and random numbers that
+   repeat. */
 #ifndef MW_TEST_CHECK_H
 #define MW_TEST_CHECK_H
 
@@ -17,10 +18,34 @@
         }                                                                      \
     } while (0)
 
-/* A copy whose end is the end of its allocation, so that a sanitizer sees the
-   first byte read past it. Free it with exact_free(). */
+/* One case of a test that runs the case which its command line names. */
+typedef struct {
+    const char *name;
+    void (*run)(void);
+} test_case;
+
+/* Returns the index of the entry that has a name, which is the first member of
+   each entry; ends the test if there is none. */
+static inline size_t find_case(const void *table, size_t count, size_t size,
+                               const char *name) {
+    for (size_t i = 0; i < count; i++) {
+        const char *entry = (const char *)table + i * size;
+        if (!strcmp(*(const char *const *)(const void *)entry, name))
+            return i;
+    }
+    fprintf(stderr, "no such case: %s\n", name);
+    exit(2);
+}
+
+/* The entry of a table that has a name. */
+#define FIND_CASE(table, name)                                                 \
+    (&(table)[find_case(table, sizeof(table) / sizeof *(table),                \
+                        sizeof *(table), name)])
+
+/* Copies data so that its end is the end of the allocation, where a sanitizer
+   sees the first byte read past it. Free the copy with exact_free(). */
 static inline char *exact(const void *data, size_t length) {
-    /* An empty copy begins at the end of an allocation. */
+    /* An empty copy begins at the end of its allocation. */
     char *memory = calloc(length ? length : 1, 1);
     CHECK(memory);
     if (length)

@@ -1,7 +1,7 @@
 /*
  * Every parser of csrc/linux/messages.c on any bytes: libFuzzer's entry point,
  * and with -DSTANDALONE a program of its own that mutates messages made by hand
- * for a number of rounds, the same each time.
+ * a number of times, with the same result each time.
  */
 #include "messages.h"
 
@@ -15,11 +15,11 @@ static void check_message(int result, const mw_message *m, const char *data,
                           size_t size) {
     CHECK(result == 0 || result == -EINVAL);
     if (result) {
-        CHECK(!m->news.kind && !m->lost);
+        CHECK(!m->event.kind && !m->lost);
         return;
     }
-    CHECK(m->news.kind <= MW_NEWS_RECORD);
-    CHECK(!(m->news.valid &
+    CHECK(m->event.kind <= MW_EVENT_RECORD);
+    CHECK(!(m->event.valid &
             ~(uint32_t)(MW_INHERITED | MW_HAS_STATUS | MW_HAS_CPU | MW_HAS_IO |
                         MW_HAS_WATERMARK)));
     if (m->name)
@@ -36,14 +36,14 @@ static void fuzz_connector(const char *data, size_t size) {
     uint32_t ack;
     int error;
     if (mw_parse_connector_ack(data, size, &ack, &error))
-        CHECK(!m.news.kind);
+        CHECK(!m.event.kind);
 }
 
 static void fuzz_taskstats(const char *data, size_t size) {
     mw_message m;
     int result = mw_parse_taskstats(data, size, &m);
     check_message(result, &m, data, size);
-    CHECK(result || (m.news.kind == MW_NEWS_RECORD && m.name));
+    CHECK(result || (m.event.kind == MW_EVENT_RECORD && m.name));
     uint16_t family;
     mw_parse_family(data, size, &family);
 }
@@ -51,7 +51,7 @@ static void fuzz_taskstats(const char *data, size_t size) {
 static void fuzz_perf(char *data, size_t size) {
     mw_message m;
     check_message(mw_parse_perf(data, size, &m), &m, data, size);
-    /* With the one size that is believed. */
+    /* Once more with the only size in the header that is accepted. */
     uint16_t claimed = (uint16_t)size;
     if (size < 8 || size > UINT16_MAX)
         return;
@@ -113,7 +113,7 @@ static void set16(input *in, size_t at, uint16_t value) {
     memcpy(in->bytes + at, &value, sizeof value);
 }
 
-/* A fork by the connector, a record of taskstats, perf's word of an exec, and a
+/* Makes a fork of the connector, a record of taskstats, an exec of perf, and a
    list of processors. */
 static void make_seeds(input *seeds) {
     memset(seeds, 0, SEEDS * sizeof *seeds);
@@ -166,25 +166,25 @@ static void mutate(input *in, uint64_t *state) {
     }
 }
 
-/* Argument: number of rounds. */
+/* Argument: the number of mutations. */
 int main(int argc, char **argv) {
     static input seeds[SEEDS];
     CHECK(argc == 2);
-    unsigned long rounds = strtoul(argv[1], NULL, 10);
+    unsigned long count = strtoul(argv[1], NULL, 10);
     make_seeds(seeds);
     for (size_t i = 0; i < SEEDS; i++)
         LLVMFuzzerTestOneInput(seeds[i].bytes, seeds[i].size);
     mw_message m; /* the seeds are what they are meant to be */
     CHECK(!mw_parse_connector((char *)seeds[0].bytes, seeds[0].size, &m) &&
-          m.news.kind == MW_NEWS_FORK);
+          m.event.kind == MW_EVENT_FORK);
     CHECK(!mw_parse_taskstats((char *)seeds[1].bytes, seeds[1].size, &m) &&
-          m.news.kind == MW_NEWS_RECORD);
+          m.event.kind == MW_EVENT_RECORD);
     CHECK(!mw_parse_perf((char *)seeds[2].bytes, seeds[2].size, &m) &&
-          m.news.kind == MW_NEWS_EXEC && m.name_length == 3);
+          m.event.kind == MW_EVENT_EXEC && m.name_length == 3);
     uint64_t state = 88172645463325252u;
-    for (unsigned long round = 0; round < rounds; round++) {
+    for (unsigned long i = 0; i < count; i++) {
         input in = seeds[below(&state, SEEDS)];
-        for (size_t i = below(&state, 6) + 1; i > 0; i--)
+        for (size_t j = below(&state, 6) + 1; j > 0; j--)
             mutate(&in, &state);
         LLVMFuzzerTestOneInput(in.bytes, in.size);
     }

@@ -1,7 +1,7 @@
 /*
  * Every parser of csrc/linux/parse.c on any bytes: libFuzzer's entry point, and
- * with -DSTANDALONE a program of its own that mutates a corpus for a number of
- * rounds, the same each time.
+ * with -DSTANDALONE a program of its own that mutates a corpus a number of
+ * times, with the same result each time.
  */
 #include "parse.h"
 
@@ -27,7 +27,7 @@ static void fuzz_statm(const char *text, size_t length) {
     mw_statm statm, again;
     int result = mw_parse_statm(text, length, &statm);
     CHECK(result == 0 || result == -EINVAL);
-    /* What is cut is refused, or says the same. */
+    /* A text that is cut is refused, or gives the same. */
     if (!result && !mw_parse_statm(text, length - 1, &again))
         CHECK(statm.size == again.size && statm.resident == again.resident &&
               statm.text == again.text);
@@ -50,7 +50,7 @@ static void fuzz_pss(const char *text, size_t length) {
 static void fuzz_tgid(const char *text, size_t length) {
     int32_t pid = mw_parse_tgid(text, length);
     CHECK(pid >= 0);
-    /* What is cut says the same, or nothing. */
+    /* A text that is cut gives the same, or nothing. */
     if (length) {
         int32_t again = mw_parse_tgid(text, length - 1);
         CHECK(!again || again == pid);
@@ -68,7 +68,7 @@ static void fuzz_children(const char *text, size_t length, int last) {
     CHECK(offset >= before && offset <= length);
 }
 
-/* What mw_parse_pid() should say, the slow way. */
+/* Computes in a slow way what mw_parse_pid() should return. */
 static int32_t expected_pid(const char *name) {
     if (!*name || strspn(name, "0123456789") != strlen(name) || *name == '0')
         return 0;

@@ -1,11 +1,10 @@
 /*
- * Jobs for test_hook.c. Each tells on its standard output what it did, one line
- * for each process whose end the hook must have seen, and what must be true of
- * it:
+ * Jobs for test_hook.c. Each writes to its standard output one line for each
+ * process whose end the hook must have recorded, with what must be recorded:
  *
  *     PID PPID STATUS PEAK
  *
- * STATUS is as wait(2) has it, PEAK is in bytes or 0 when it is not known.
+ * STATUS is as wait(2) has it, PEAK is in bytes, or 0 if it is not known.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,15 +24,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "job.h"
+
 extern char **environ;
 
-static void die(const char *what) {
-    perror(what);
-    _exit(99);
-}
-
-/* Without stdio, whose buffers a forked child would have twice. */
-static void tell(pid_t pid, pid_t ppid, int status, unsigned long peak) {
+/* Writes a line without stdio, whose buffers a forked child would write
+   again. */
+static void report(pid_t pid, pid_t ppid, int status, unsigned long peak) {
     char line[128];
     int length =
         snprintf(line, sizeof line, "%d %d %d %lu\n", pid, ppid, status, peak);
@@ -41,22 +38,15 @@ static void tell(pid_t pid, pid_t ppid, int status, unsigned long peak) {
         die("write");
 }
 
-static int wait_and_tell(pid_t pid) {
+static int wait_and_report(pid_t pid) {
     int status;
     if (waitpid(pid, &status, 0) != pid)
         die("waitpid");
-    tell(pid, getpid(), status, 0);
+    report(pid, getpid(), status, 0);
     return status;
 }
 
-static pid_t start(void) {
-    pid_t pid = fork();
-    if (pid < 0)
-        die("fork");
-    return pid;
-}
-
-/* Of this program, as another one. */
+/* Starts this program again, in a new process. */
 static pid_t spawn_self(const char *what, const char *argument) {
     char *argv[] = {(char *)(size_t)"/proc/self/exe", (char *)(size_t)what,
                     (char *)(size_t)argument, NULL};
@@ -71,13 +61,6 @@ static void exec_self(const char *what, const char *argument) {
     die("execl");
 }
 
-static void wait_for_end(void) {
-    char byte;
-    ssize_t n;
-    while ((n = read(0, &byte, 1)) > 0 || (n < 0 && errno == EINTR))
-        ;
-}
-
 /* --- many --- */
 
 enum { WIDTH = 8 };
@@ -87,7 +70,7 @@ static int storm(int total) {
     for (int i = 0; i < total + WIDTH; i++) {
         pid_t *slot = &running[i % WIDTH];
         if (*slot)
-            wait_and_tell(*slot);
+            wait_and_report(*slot);
         *slot = 0;
         if (i >= total)
             continue;
@@ -102,12 +85,13 @@ static int spawn_storm(int total) {
     for (int i = 0; i < total; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i % 251);
-        wait_and_tell(spawn_self("exit", number));
+        wait_and_report(spawn_self("exit", number));
     }
     return 4;
 }
 
-/* A program that is not there, from vfork: its exit shares our memory. */
+/* Tries, in a child of vfork, a program that is not there: the child exits
+   while it shares our memory. */
 static pid_t vfork_nothing(void) {
     pid_t pid = vfork();
     if (pid == 0) {
@@ -119,7 +103,7 @@ static pid_t vfork_nothing(void) {
 
 static int vfork_storm(int total) {
     for (int i = 0; i < total; i++)
-        wait_and_tell(vfork_nothing());
+        wait_and_report(vfork_nothing());
     return 6;
 }
 
@@ -137,7 +121,7 @@ static unsigned long own_peak(void) {
     return at ? strtoul(at + strlen("\nVmHWM:"), NULL, 10) * 1024 : 0;
 }
 
-/* Touches so many MiB, lets go of them, and ends. */
+/* Touches a number of MiB, frees them, and ends. */
 static int peak(int mib) {
     size_t size = (size_t)mib << 20;
     char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -146,8 +130,9 @@ static int peak(int mib) {
         die("mmap");
     memset(memory, 1, size);
     munmap(memory, size);
-    /* What is needed to tell it must not come on top of it: 64 MiB are gone. */
-    tell(getpid(), getppid(), 7 << 8, own_peak());
+    /* The memory that writing the line needs cannot raise the peak: the rest is
+       freed. */
+    report(getpid(), getppid(), 7 << 8, own_peak());
     return 7;
 }
 
@@ -229,7 +214,7 @@ static int threads(void) {
         pthread_exit(NULL);
     }
     for (int i = 0; i < 3; i++)
-        if (WEXITSTATUS(wait_and_tell(pids[i])) != 10 + i)
+        if (WEXITSTATUS(wait_and_report(pids[i])) != 10 + i)
             return 98;
     return 13;
 }
@@ -255,7 +240,7 @@ static int filters(void) {
             die("filter");
         _exit(syscall(SYS_getppid) == -1 && errno == EDOM ? 14 : 1);
     }
-    if (WEXITSTATUS(wait_and_tell(pid)) != 14)
+    if (WEXITSTATUS(wait_and_report(pid)) != 14)
         return 97;
     pid = start();
     if (pid == 0) {
@@ -263,7 +248,7 @@ static int filters(void) {
             filter(SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_RET_USER_NOTIF);
         _exit(fd < 0 && errno == EBUSY ? 15 : 1);
     }
-    if (WEXITSTATUS(wait_and_tell(pid)) != 15)
+    if (WEXITSTATUS(wait_and_report(pid)) != 15)
         return 96;
     return 16;
 }
@@ -286,11 +271,11 @@ static int killed(void) {
     pid_t pid = start();
     if (pid == 0)
         _exit(17);
-    wait_and_tell(pid);
+    wait_and_report(pid);
     return 18;
 }
 
-/* Ends as a 32-bit program does, where the machine has such. */
+/* Ends as a 32-bit program does, if the machine has those. */
 #ifdef __x86_64__
 static void exit_as_32_bit(long status) {
     __asm__ volatile("int $0x80" : : "a"(252l), "b"(status) : "memory");
@@ -307,15 +292,16 @@ static int compatible(void) {
     waitpid(pid, &status, 0);
     /* Without IA-32 emulation it is killed. */
     if (!WIFSIGNALED(status))
-        tell(pid, getpid(), 25 << 8, 0);
+        report(pid, getpid(), 25 << 8, 0);
     return 26;
 }
 
-/* At the end of the standard input: a storm. Says "r" before. */
+/* Writes "r", waits for the end of the standard input, and then starts a
+   storm. */
 static int later(int total) {
     if (write(1, "r", 1) != 1)
         die("write");
-    wait_for_end();
+    wait_for_end_of_input();
     for (int i = 0; i < total; i++) {
         int status;
         pid_t pid = i % 2 ? start() : spawn_self("exit", "19");
@@ -329,13 +315,13 @@ static int later(int total) {
     return 20;
 }
 
-/* One that stays until the end of the standard input, in a session of its own.
- */
+/* Leaves a process that stays until the end of the standard input, in a session
+   of its own. */
 static int leave(void) {
     pid_t pid = start();
     if (pid == 0) {
         setsid();
-        wait_for_end();
+        wait_for_end_of_input();
         _exit(21);
     }
     return 22;

@@ -1,8 +1,4 @@
-/*
- * A job whose shape is known, for test_sampler.c. It needs no sleep and cannot
- * outlive its test: all its processes wait for the end of their standard input,
- * a pipe that only the test holds open.
- */
+/* Jobs whose processes are known, for test_sampler.c. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -11,36 +7,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void die(const char *what) {
-    perror(what);
-    _exit(99);
-}
-
-static void wait_for_end(void) {
-    char byte;
-    ssize_t n;
-    while ((n = read(0, &byte, 1)) > 0 || (n < 0 && errno == EINTR))
-        ;
-}
-
-static pid_t start(void) {
-    pid_t pid = fork();
-    if (pid < 0)
-        die("fork");
-    return pid;
-}
+#include "job.h"
 
 static void *fork_in_thread(void *unused) {
     if (start() == 0) {
-        wait_for_end();
+        wait_for_end_of_input();
         _exit(0);
     }
-    wait_for_end();
+    wait_for_end_of_input();
     return unused;
 }
 
-/* Five processes stay: this one, a cat, a child without exec, a child of a
-   second thread, and an orphan in a session of its own. */
+/* Has five processes that stay: this one, a cat, a child without exec, a child
+   of a second thread, and an orphan in a session of its own. */
 static int tree(void) {
     pthread_t thread;
     if (start() == 0) {
@@ -48,7 +27,7 @@ static int tree(void) {
         die("cat");
     }
     if (start() == 0) {
-        wait_for_end();
+        wait_for_end_of_input();
         _exit(0);
     }
     if (pthread_create(&thread, NULL, fork_in_thread, NULL))
@@ -57,19 +36,19 @@ static int tree(void) {
     if (middle == 0) {
         setsid();
         if (start() == 0)
-            wait_for_end();
+            wait_for_end_of_input();
         _exit(0);
     }
     waitpid(middle, NULL, 0);
-    wait_for_end();
+    wait_for_end_of_input();
     pthread_join(thread, NULL);
     while (wait(NULL) > 0)
         ;
     return 7;
 }
 
-/* Starts processes one after another, `width` at a time, `total` in all; each
-   ends at once. */
+/* Starts `total` processes one after another, `width` at a time; each ends at
+   once. */
 static int churn(int width, int total) {
     for (int i = 0; i < total; i++) {
         if (i >= width)
@@ -84,22 +63,22 @@ static int churn(int width, int total) {
 
 static void *step(void *number) {
     char letter = 0;
-    /* Told to go on by one byte each time. */
+    /* Each byte lets one thread go on. */
     if (read(0, &letter, 1) != 1)
         _exit(98);
     if (letter == 'f' && start() == 0) {
-        wait_for_end();
+        wait_for_end_of_input();
         _exit(0);
     }
     if (write(1, "x", 1) != 1)
         _exit(97);
     if (letter == 'f')
-        wait_for_end();
+        wait_for_end_of_input();
     return number;
 }
 
-/* One thread beside the first at any time: it ends at one byte, and the one
-   that comes after it starts a child. Says "r" when a thread is there. */
+/* Has one thread beside the first at any time: it ends at one byte, and the
+   next one starts a child. Writes "r" when a thread is there. */
 static int replace_thread(void) {
     pthread_t thread;
     for (int i = 0; i < 2; i++) {
@@ -120,13 +99,13 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "replace-thread"))
         return replace_thread();
     if (!strcmp(what, "wait")) {
-        wait_for_end();
+        wait_for_end_of_input();
         return 5;
     }
     if (!strcmp(what, "ready")) {
         if (write(1, "r", 1) != 1)
             die("write");
-        wait_for_end();
+        wait_for_end_of_input();
         return 0;
     }
     if (!strcmp(what, "exit"))

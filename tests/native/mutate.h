@@ -1,7 +1,7 @@
 /*
  * A fuzz target as a program of its own, without libFuzzer: it mutates a corpus
- * for a number of rounds, the same each time. Whoever includes this has defined
- * LLVMFuzzerTestOneInput(), and TOKENS, words that are put in here and there.
+ * a number of times, with the same result each time. A file that includes this
+ * has defined LLVMFuzzerTestOneInput(), and TOKENS, strings to insert.
  */
 #ifndef MW_TEST_MUTATE_H
 #define MW_TEST_MUTATE_H
@@ -41,7 +41,7 @@ static void mutate(input *in, const input *other, uint64_t *state) {
     case 2: insert(in, at, token, strlen(token)); break;
     case 3: erase(in, at, below(state, in->size - at + 1)); break;
     case 4: in->size = at; break;
-    case 5: /* the rest of another */
+    case 5: /* the rest of another input */
         in->size = at;
         if (at < other->size)
             insert(in, at, other->bytes + at, other->size - at);
@@ -49,12 +49,12 @@ static void mutate(input *in, const input *other, uint64_t *state) {
     }
 }
 
-/* Arguments: number of rounds, files to begin with. */
+/* Arguments: the number of mutations, and the files to begin with. */
 int main(int argc, char **argv) {
     static input seeds[MOST_SEEDS];
     size_t count = 0;
     CHECK(argc > 2);
-    unsigned long rounds = strtoul(argv[1], NULL, 10);
+    unsigned long count_of_mutations = strtoul(argv[1], NULL, 10);
     for (int i = 2; i < argc && count < MOST_SEEDS; i++) {
         FILE *file = fopen(argv[i], "rb");
         CHECK(file);
@@ -64,9 +64,9 @@ int main(int argc, char **argv) {
         count++;
     }
     uint64_t state = 88172645463325252u;
-    for (unsigned long round = 0; round < rounds; round++) {
+    for (unsigned long i = 0; i < count_of_mutations; i++) {
         input in = seeds[below(&state, count)];
-        for (size_t i = below(&state, 8) + 1; i > 0; i--)
+        for (size_t j = below(&state, 8) + 1; j > 0; j--)
             mutate(&in, &seeds[below(&state, count)], &state);
         LLVMFuzzerTestOneInput(in.bytes, in.size);
     }

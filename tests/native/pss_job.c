@@ -1,12 +1,12 @@
 /*
  * Processes that share memory in known ways, for test_pss_linux.c. Each writes
- * its pid to standard output once it is as it shall be, the first one first,
- * and waits for the end of its standard input, which only the test holds open.
+ * its pid to standard output once it is ready, the first process first, and
+ * waits for the end of its standard input.
  *
  *     pss_job cow MIB COUNT     COUNT forked children read what this one wrote
- *     pss_job vfork MIB         one that has not executed anything yet
+ *     pss_job vfork MIB         a child of vfork that has not executed anything
  *     pss_job thread-vfork MIB  the same, started by a thread
- *     pss_job leader-ends MIB   another thread goes on
+ *     pss_job leader-ends MIB   the first thread ends, another goes on
  */
 #include <errno.h>
 #include <pthread.h>
@@ -17,21 +17,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "job.h"
+
 static void check(int ok) {
     if (!ok)
         _exit(99);
 }
 
-static void tell(void) {
+static void report_ready(void) {
     int32_t pid = getpid();
     check(write(1, &pid, sizeof pid) == sizeof pid);
-}
-
-static void wait_for_end(void) {
-    char byte;
-    ssize_t n;
-    while ((n = read(0, &byte, 1)) > 0 || (n < 0 && errno == EINTR))
-        ;
 }
 
 static char *hold(size_t size) {
@@ -43,7 +38,7 @@ static char *hold(size_t size) {
 }
 
 static void fork_readers(const char *memory, size_t size, long count) {
-    tell();
+    report_ready();
     for (long i = 0; i < count; i++) {
         pid_t pid = fork();
         check(pid >= 0);
@@ -53,11 +48,11 @@ static void fork_readers(const char *memory, size_t size, long count) {
         for (size_t at = 0; at < size; at += 4096)
             sum += (unsigned)((const volatile char *)memory)[at];
         check(sum == size / 4096);
-        tell();
-        wait_for_end();
+        report_ready();
+        wait_for_end_of_input();
         _exit(0);
     }
-    wait_for_end();
+    wait_for_end_of_input();
     while (wait(NULL) > 0)
         ;
 }
@@ -65,8 +60,8 @@ static void fork_readers(const char *memory, size_t size, long count) {
 static void *vfork_and_hold(void *unused) {
     pid_t pid = vfork();
     if (pid == 0) {
-        tell();
-        wait_for_end();
+        report_ready();
+        wait_for_end_of_input();
         _exit(0);
     }
     check(pid > 0);
@@ -75,8 +70,8 @@ static void *vfork_and_hold(void *unused) {
 
 static void *stay(void *first) {
     check(!pthread_join(*(pthread_t *)first, NULL));
-    tell();
-    wait_for_end();
+    report_ready();
+    wait_for_end_of_input();
     _exit(0);
 }
 
@@ -89,10 +84,10 @@ int main(int argc, char **argv) {
         check(argc == 4);
         fork_readers(memory, size, atol(argv[3]));
     } else if (!strcmp(argv[1], "vfork")) {
-        tell();
+        report_ready();
         vfork_and_hold(NULL);
     } else if (!strcmp(argv[1], "thread-vfork")) {
-        tell();
+        report_ready();
         check(!pthread_create(&thread, NULL, vfork_and_hold, NULL));
         check(!pthread_join(thread, NULL));
     } else if (!strcmp(argv[1], "leader-ends")) {

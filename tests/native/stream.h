@@ -1,6 +1,5 @@
-/*
- * What must hold of every stream of observations, checked as it is read.
- */
+/* Checks what must be true of every stream of observations, as api.h says,
+   while it is read. */
 #ifndef MW_TEST_STREAM_H
 #define MW_TEST_STREAM_H
 
@@ -15,8 +14,8 @@ typedef struct stream {
     struct {
         uint64_t rss;
         uint64_t footprint;
-        uint64_t footprint_mark; /* of its present image */
-        int64_t since;           /* of that, too */
+        uint64_t footprint_watermark; /* of its present image */
+        int64_t since;                /* when that began */
         int32_t pid;
         uint8_t alive;
         uint8_t has_image;
@@ -33,7 +32,8 @@ typedef struct stream {
     int root_exited;
     int has_root_status;
     int root_status;
-    int complete; /* the root's last tick has come: nothing may follow */
+    int complete; /* the tick after the root's end has come: nothing may follow
+                   */
     size_t capacity;
     size_t text_capacity;
     mw_observation *records;
@@ -79,9 +79,9 @@ static inline void stream_footprint(stream *in, const mw_observation *record) {
     int raised = (record->valid & MW_HAS_WATERMARK) != 0;
     CHECK(raised || !in->process[serial].has_footprint ||
           record->value != in->process[serial].footprint);
-    CHECK(!raised || record->second > in->process[serial].footprint_mark);
+    CHECK(!raised || record->second > in->process[serial].footprint_watermark);
     if (raised)
-        in->process[serial].footprint_mark = record->second;
+        in->process[serial].footprint_watermark = record->second;
     in->process[serial].has_footprint = 1;
     in->process[serial].footprint = record->value;
 }
@@ -94,7 +94,7 @@ static inline void stream_started(stream *in, const mw_observation *record) {
         CHECK(record->value >= 1 && record->value <= in->started &&
               record->value != serial);
     if (serial <= in->started) {
-        /* More is known of it. */
+        /* More is known about it. */
         CHECK(in->process[serial].alive);
         CHECK(in->process[serial].pid == record->pid);
         return;
@@ -110,7 +110,7 @@ static inline void stream_image(stream *in, const mw_observation *record,
                                 const char *all_text, size_t text_count) {
     uint64_t serial = record->process;
     if (!record->second) {
-        /* When it was executed. */
+        /* It says when the image really began. */
         CHECK(record->valid == MW_SAME_IMAGE && in->process[serial].has_image);
         in->process[serial].since = record->time;
         return;
@@ -127,10 +127,21 @@ static inline void stream_image(stream *in, const mw_observation *record,
         CHECK(record->time >= in->process[serial].since);
         in->process[serial].since = record->time;
         in->process[serial].has_footprint = 0;
-        in->process[serial].footprint_mark = 0;
+        in->process[serial].footprint_watermark = 0;
         in->images++;
     }
     in->process[serial].has_image = 1;
+}
+
+/* MEMORY has two forms: the resident size, or only a high-water mark. */
+static inline void stream_memory(stream *in, const mw_observation *record) {
+    if (record->valid & MW_HAS_RSS) {
+        CHECK(!(record->valid & ~(uint32_t)(MW_HAS_RSS | MW_HAS_WATERMARK)));
+        CHECK(record->valid & MW_HAS_WATERMARK || !record->second);
+        in->process[record->process].rss = record->value;
+    } else {
+        CHECK((record->valid | MW_FINAL) == (MW_HAS_WATERMARK | MW_FINAL));
+    }
 }
 
 static inline void stream_exited(stream *in, const mw_observation *record) {
@@ -146,8 +157,9 @@ static inline void stream_exited(stream *in, const mw_observation *record) {
     }
 }
 
-/* Only ticks come in the order of time: word of what was before one may come
-   after it. Of one process its start comes first, and its end last. */
+/* Checks one observation. Only ticks come in the order of time: an observation
+   may come after the tick that it belongs before. For one process, the start
+   comes first and the end last. */
 static inline void stream_apply(stream *in, const mw_observation *record,
                                 const char *text, size_t text_count) {
     uint64_t serial = record->process;
@@ -155,6 +167,8 @@ static inline void stream_apply(stream *in, const mw_observation *record,
     int of_process = record->kind != MW_STARTED && record->kind != MW_TICK &&
                      record->kind != MW_PSS &&
                      (record->kind != MW_FOOTPRINT || serial);
+    CHECK(!record->ppid || record->kind == MW_STARTED);
+    CHECK(!record->pid || of_process || record->kind == MW_STARTED);
     if (of_process) {
         CHECK(serial >= 1 && serial <= in->started);
         CHECK(in->process[serial].alive);
@@ -163,11 +177,7 @@ static inline void stream_apply(stream *in, const mw_observation *record,
     switch (record->kind) {
     case MW_STARTED: stream_started(in, record); break;
     case MW_IMAGE: stream_image(in, record, text, text_count); break;
-    case MW_MEMORY:
-        CHECK(record->valid & (MW_HAS_RSS | MW_HAS_WATERMARK));
-        if (record->valid & MW_HAS_RSS)
-            in->process[serial].rss = record->value;
-        break;
+    case MW_MEMORY: stream_memory(in, record); break;
     case MW_FOOTPRINT: stream_footprint(in, record); break;
     case MW_CPU: CHECK(record->valid & MW_HAS_CPU); break;
     case MW_IO: CHECK(record->valid & MW_HAS_IO); break;

@@ -1,7 +1,7 @@
 /*
- * sampler.c on a platform made up here, whose clock moves only when the sampler
- * sleeps: deadlines, late and skipped ticks, failures. Nothing is left to
- * chance, and nothing takes time.
+ * sampler.c on a platform made up here, whose clock moves only while the
+ * sampler sleeps: deadlines, late and skipped ticks, failures. Nothing depends
+ * on chance, and nothing takes time.
  *
  *     test_deadlines CASE
  */
@@ -17,7 +17,8 @@ static const int64_t BEGIN = 1000000000;
 
 enum { ROOT = 500, MOST_SLEEPS = 64 };
 
-/* Set before the sampler starts, and then its thread's until it has ended. */
+/* Set before the sampler starts; then it belongs to its thread until that has
+   ended. */
 static struct {
     int64_t now;
     int64_t late[MOST_SLEEPS]; /* by how much each sleep takes too long */
@@ -25,12 +26,12 @@ static struct {
     long sleeps;
     int64_t last_deadline;
     int entered;
-    int attach_error; /* what attach and poll give */
+    int attach_error; /* what attach and poll return */
     int poll_error;
     long poll_error_after;
     long polls;
     uint64_t rss;
-    long pause_at; /* the sleep before which the reader has its turn */
+    long pause_at; /* the sleep before which the thread waits for the reader */
     sem_t paused, go_on;
 } fake;
 
@@ -67,9 +68,9 @@ int mw_platform_wait(mw_platform *platform, int64_t deadline) {
         sem_post(&fake.paused);
         sem_wait(&fake.go_on);
     }
-    /* A platform can tell the root's end only once it knows the root. */
+    /* A platform can notice the root's end only once it knows the root. */
     if (sleep >= fake.sleeps_until_exit)
-        return fake.entered ? MW_EVENT_ROOT_EXIT : MW_EVENT_STOP;
+        return fake.entered ? MW_WAITED_ROOT_EXIT : MW_WAITED_STOP;
     fake.last_deadline = deadline;
     if (deadline == INT64_MAX)
         return 0;
@@ -132,8 +133,8 @@ void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
     *out = (mw_image){.length = 3, .valid = MW_HAS_ARGV};
 }
 
-int mw_platform_signal(const mw_platform *p, int number, int reap,
-                       mw_pids *found) {
+int mw_platform_signal_job(const mw_platform *p, int number, int reap,
+                           mw_pids *found) {
     (void)p, (void)number, (void)reap, (void)found;
     return -ENOTSUP;
 }
@@ -151,11 +152,11 @@ void mw_platform_stats(const mw_platform *platform, mw_sampler_stats *out) {
     memset(out, 0, sizeof *out);
 }
 
-void mw_platform_listen(mw_platform *platform, int listen) {
-    (void)platform, (void)listen;
+void mw_platform_wake_on_events(mw_platform *platform, int wake) {
+    (void)platform, (void)wake;
 }
 
-int mw_platform_news(mw_platform *platform, int closing, mw_news_list *out) {
+int mw_platform_events(mw_platform *platform, int closing, mw_event_list *out) {
     (void)platform, (void)closing, (void)out;
     return 0;
 }
@@ -191,9 +192,9 @@ int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
     return 0;
 }
 
-/* --- the tests' side --- */
+/* --- what the cases share --- */
 
-/* The ticks of a stream: time since the start, flags, how many were skipped. */
+/* A tick of a stream: time since the start, flags, how many were skipped. */
 typedef struct {
     int64_t time;
     uint32_t flags;
@@ -275,7 +276,7 @@ static void on_time(void) {
     CHECK_TICKS({0, MW_TICK_EXTRA, 0}, {1, MW_TICK_EXTRA, 0},
                 {3, MW_TICK_EXTRA, 0}, {7, MW_TICK_EXTRA, 0},
                 {15, MW_TICK_EXTRA, 0}, {25, 0, 0}, {35, 0, 0}, {45, 0, 0},
-                /* the root's end, seen as it comes */
+                /* at once at the root's end */
                 {45, MW_TICK_EXTRA, 0});
 }
 
@@ -304,8 +305,8 @@ static void late(void) {
     mw_sampler_free(sampler);
 }
 
-/* Deadlines are absolute: what could not be served is counted, and the next one
-   is where it would have been. */
+/* Deadlines are absolute: those that could not be met are counted, and the next
+   one is where it would have been. */
 static void skipped(void) {
     fake.late[2] = 5 * MS; /* due at 3, comes at 8 */
     run(MS, 5);
@@ -313,8 +314,8 @@ static void skipped(void) {
                 {9, 0, 5}, {10, 0, 0}, {10, MW_TICK_EXTRA, 0});
 }
 
-/* The ticks of the dense start are extra: none is missed if they do not come.
- */
+/* The ticks of the dense start are extra: if they do not come, none counts as
+   skipped. */
 static void skipped_extra(void) {
     fake.late[0] = 20 * MS;
     run(500 * MS, 12);
@@ -324,7 +325,7 @@ static void skipped_extra(void) {
     CHECK(all == 0);
 }
 
-/* Sampling that fails at once still ends with the root, not before or never. */
+/* Sampling that fails at once still ends when the root ends. */
 static void first_tick_fails(void) {
     fake.attach_error = -ENOMEM;
     mw_sampler *sampler;
@@ -357,8 +358,8 @@ static void later_tick_fails(void) {
     mw_sampler_free(sampler);
 }
 
-/* With a clock of the caller's own a failure is final, too: what came before it
-   is kept, and no tick follows that knows of half a change. */
+/* With the caller's own clock a failure is final as well: what came before it
+   is kept, and no tick follows with half of a change. */
 static void own_clock_fails(void) {
     mw_sampler *sampler;
     begin(MS, 1000, &sampler);
@@ -372,8 +373,8 @@ static void own_clock_fails(void) {
     mw_sampler_free(sampler);
 }
 
-/* A reader that never reads: ticks are skipped and counted, not kept for ever;
-   and they go on when it does. */
+/* While a reader does not read, ticks are skipped and counted, not kept for
+   ever; and they go on when it reads. */
 static void lagging_reader(void) {
     const long most = 1 << 20, sleeps = most + 5000;
     fake.pause_at = sleeps;
@@ -384,7 +385,7 @@ static void lagging_reader(void) {
     size_t count, text_count;
     CHECK(mw_sampler_read(sampler, NULL, 0, NULL, 0, &count, &text_count) ==
           -ENOBUFS);
-    /* Ticks, and the first words about one process. */
+    /* Ticks, and the first observations of one process. */
     CHECK(count > (size_t)most && count < (size_t)most + 8);
     mw_observation *records = malloc(count * sizeof *records);
     char text[64];
@@ -402,20 +403,17 @@ static void lagging_reader(void) {
     sem_post(&fake.go_on);
     await_end(sampler);
     collect(sampler);
-    /* The pause ended with a tick that was skipped before it was known that
-       there is room again. */
+    /* The pause ended with a tick that was skipped before the thread noticed
+       that there is room again. */
     CHECK(tick_count >= 9);
     for (size_t i = 0; i < tick_count; i++)
         not_made += ticks[i].skipped;
-    /* The first tick comes without a sleep, as does the last. */
+    /* The first tick and the last come without a sleep. */
     CHECK(made + not_made + tick_count == (uint64_t)sleeps + 12);
     mw_sampler_free(sampler);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} CASES[] = {
+static const test_case CASES[] = {
     {"on-time", on_time},
     {"short-interval", short_interval},
     {"late", late},
@@ -429,11 +427,6 @@ static const struct {
 
 int main(int argc, char **argv) {
     CHECK(argc == 2);
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
-        if (!strcmp(CASES[i].name, argv[1])) {
-            CASES[i].run();
-            return 0;
-        }
-    fprintf(stderr, "no such case: %s\n", argv[1]);
-    return 2;
+    FIND_CASE(CASES, argv[1])->run();
+    return 0;
 }

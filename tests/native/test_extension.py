@@ -65,7 +65,7 @@ def sanitized(tmp_path_factory) -> dict[str, str]:
     ).stdout.strip()
     if not os.path.isabs(runtime):
         pytest.skip("gcc has no runtime for -fsanitize=address")
-    # The compiler is loaded with it, too: what it leaks is not our concern.
+    # The compiler is loaded with it as well: its leaks do not matter here.
     preload = {
         **os.environ,
         "LD_PRELOAD": runtime,
@@ -112,7 +112,7 @@ def sanitized(tmp_path_factory) -> dict[str, str]:
         "PYTHONPATH": str(library),
         "PYTHONDONTWRITEBYTECODE": "1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
-        "EXTENSION_UNDER_TEST": str(library / "memwatch"),
+        "EXTENSION_UNDER_TEST": str(library / "memwatch" / "runner"),
     }
 
 

@@ -1,7 +1,7 @@
 /*
  * The event sources, each with processes whose lives are known. Arguments: the
- * source and a case, or "probe" for what mw_probe() says. Prints "SKIP" and why
- * where the source cannot be had.
+ * source and a case, or "probe" to print what mw_probe() returns. Prints "SKIP"
+ * and the reason if the source does not work here.
  */
 #include "feed.h"
 
@@ -25,7 +25,7 @@
 
 #include "check.h"
 
-/* No test needs as long, on any machine. */
+/* No test takes that long, on any machine. */
 static const int64_t PATIENCE = 60 * 1000000000LL;
 
 enum { MOST = 4096 };
@@ -40,10 +40,10 @@ typedef struct {
 } life;
 
 typedef struct {
-    const char *program; /* this one */
+    const char *program; /* the path of this one */
     uint32_t source;
     mw_feed *feed;
-    mw_news_list list; /* all news until now */
+    mw_event_list list; /* all events so far */
     int64_t begin;
     life lives[MOST];
     size_t count;
@@ -69,7 +69,7 @@ static int is_record(const world *w) { return w->source == MW_TASKSTATS; }
 
 /* -- Checking what came --------------------------------------------------- */
 
-static size_t count_news(const world *w, int32_t pid, uint32_t kind) {
+static size_t count_events(const world *w, int32_t pid, uint32_t kind) {
     size_t count = 0;
     for (size_t i = 0; i < w->list.count; i++)
         count += w->list.items[i].pid == pid && w->list.items[i].kind == kind;
@@ -78,59 +78,62 @@ static size_t count_news(const world *w, int32_t pid, uint32_t kind) {
 
 static int is_complete(const world *w) {
     for (size_t i = 0; i < w->count; i++)
-        if (!count_news(w, w->lives[i].pid,
-                        is_record(w) ? MW_NEWS_RECORD : MW_NEWS_EXIT))
+        if (!count_events(w, w->lives[i].pid,
+                          is_record(w) ? MW_EVENT_RECORD : MW_EVENT_EXIT))
             return 0;
     return 1;
 }
 
-/* The connector tells of an exit only after the parent may have heard. */
+/* Drains until all ends are there: the connector may report an exit after the
+   parent has waited for it. */
 static void drain_all(world *w) {
     drain(w);
     while (!is_complete(w)) {
         CHECK(mw_now() < w->begin + PATIENCE);
-        struct pollfd fd = {.fd = w->feed->news_fd, .events = POLLIN};
+        struct pollfd fd = {.fd = w->feed->event_fd, .events = POLLIN};
         poll(&fd, 1, 10);
         drain(w);
     }
 }
 
-/* All news of one process: exactly what happened, in its order. */
+/* Checks the events of one process: exactly what happened, in order. */
 static void check_life(const world *w, const life *l, int64_t end) {
     int64_t last = w->begin;
-    unsigned seen[MW_NEWS_EXIT + 1] = {0};
+    unsigned seen[MW_EVENT_EXIT + 1] = {0};
     for (size_t i = 0; i < w->list.count; i++) {
-        const mw_news *news = &w->list.items[i];
-        if (news->pid != l->pid)
+        const mw_event *event = &w->list.items[i];
+        if (event->pid != l->pid)
             continue;
-        CHECK(MW_NEWS_FORK <= news->kind && news->kind <= MW_NEWS_EXIT);
-        /* Of a thread only that it has ended, and not with 0. */
-        if (news->kind == MW_NEWS_EXIT && news->tid && news->tid != news->pid) {
-            CHECK(news->status);
+        CHECK(MW_EVENT_FORK <= event->kind && event->kind <= MW_EVENT_EXIT);
+        /* Of other threads only an end with a status other than 0 is
+           reported. */
+        if (event->kind == MW_EVENT_EXIT && event->tid &&
+            event->tid != event->pid) {
+            CHECK(event->status);
             continue;
         }
-        seen[news->kind]++;
-        CHECK(seen[MW_NEWS_FORK] == 1); /* the first thing */
-        CHECK(last <= news->time && news->time <= end);
-        last = news->time;
-        if (news->kind == MW_NEWS_FORK)
-            CHECK(news->ppid == l->ppid);
-        if (news->kind == MW_NEWS_EXIT) {
-            int last_exit = seen[MW_NEWS_EXIT] == l->exits;
-            CHECK(!last_exit || seen[MW_NEWS_EXEC] == l->execs);
-            CHECK(!(news->valid & MW_HAS_STATUS) ==
+        seen[event->kind]++;
+        CHECK(seen[MW_EVENT_FORK] == 1); /* the first thing */
+        CHECK(last <= event->time && event->time <= end);
+        last = event->time;
+        if (event->kind == MW_EVENT_FORK)
+            CHECK(event->ppid == l->ppid);
+        if (event->kind == MW_EVENT_EXIT) {
+            int last_exit = seen[MW_EVENT_EXIT] == l->exits;
+            CHECK(!last_exit || seen[MW_EVENT_EXEC] == l->execs);
+            CHECK(!(event->valid & MW_HAS_STATUS) ==
                   (w->source != MW_CONNECTOR));
-            CHECK(!last_exit || !(news->valid & MW_HAS_STATUS) ||
-                  news->status == l->status);
+            CHECK(!last_exit || !(event->valid & MW_HAS_STATUS) ||
+                  event->status == l->status);
         }
     }
-    CHECK(seen[MW_NEWS_FORK] == 1);
-    CHECK(seen[MW_NEWS_EXEC] == l->execs);
-    CHECK(seen[MW_NEWS_EXIT] == l->exits);
+    CHECK(seen[MW_EVENT_FORK] == 1);
+    CHECK(seen[MW_EVENT_EXEC] == l->execs);
+    CHECK(seen[MW_EVENT_EXIT] == l->exits);
 }
 
-static const mw_news *record_of(const world *w, int32_t tid) {
-    const mw_news *found = NULL;
+static const mw_event *record_of(const world *w, int32_t tid) {
+    const mw_event *found = NULL;
     for (size_t i = 0; i < w->list.count; i++)
         if (w->list.items[i].tid == tid) {
             CHECK(!found);
@@ -140,30 +143,30 @@ static const mw_news *record_of(const world *w, int32_t tid) {
     return found;
 }
 
-/* The name without its folder, cut as the kernel does. */
-static void check_name(const world *w, const mw_news *news) {
+/* Checks the name: without its folder, cut as the kernel does it. */
+static void check_name(const world *w, const mw_event *event) {
     const char *slash = strrchr(w->program, '/');
     const char *name = slash ? slash + 1 : w->program;
     size_t length = strnlen(name, 15);
-    CHECK(news->text_length == length);
-    CHECK(!memcmp(w->list.text + news->text, name, length));
+    CHECK(event->text_length == length);
+    CHECK(!memcmp(w->list.text + event->text, name, length));
 }
 
-/* The record of a process with one thread. */
+/* Checks the record of a process with one thread. */
 static void check_record(const world *w, const life *l, int64_t end) {
-    const mw_news *news = record_of(w, l->pid);
-    CHECK(news->kind == MW_NEWS_RECORD);
-    CHECK(news->pid == l->pid && news->ppid == l->ppid);
-    CHECK(w->begin <= news->time && news->time <= end);
-    CHECK(0 < news->elapsed && news->elapsed <= end - w->begin);
-    CHECK(news->valid & MW_HAS_STATUS && news->status == l->status);
-    CHECK(news->valid & MW_HAS_WATERMARK && news->peak >= 4096);
-    CHECK(news->valid & MW_HAS_CPU && news->user >= 0 && news->system >= 0);
-    CHECK(news->valid & MW_HAS_IO || access("/proc/self/io", F_OK));
-    check_name(w, news);
+    const mw_event *event = record_of(w, l->pid);
+    CHECK(event->kind == MW_EVENT_RECORD);
+    CHECK(event->pid == l->pid && event->ppid == l->ppid);
+    CHECK(w->begin <= event->time && event->time <= end);
+    CHECK(0 < event->elapsed && event->elapsed <= end - w->begin);
+    CHECK(event->valid & MW_HAS_STATUS && event->status == l->status);
+    CHECK(event->valid & MW_HAS_WATERMARK && event->peak >= 4096);
+    CHECK(event->valid & MW_HAS_CPU && event->user >= 0 && event->system >= 0);
+    CHECK(event->valid & MW_HAS_IO || access("/proc/self/io", F_OK));
+    check_name(w, event);
 }
 
-/* Everything that was expected, and no losses. */
+/* Checks that all that was expected has come, and nothing was lost. */
 static void check_all(world *w) {
     drain_all(w);
     int64_t end = mw_now();
@@ -191,7 +194,7 @@ static void fork_one(world *w, int code) {
     expect(w, pid, getpid(), wait_for(pid), 0);
 }
 
-/* By vfork or its like, as make and most of the shells do. */
+/* Starts a process by vfork or its like, as make and most shells do. */
 static void spawn_one(world *w, char *code) {
     extern char **environ;
     char *argv[] = {(char *)w->program, "exit", code, NULL};
@@ -227,7 +230,7 @@ static void test_execs(world *w) {
         fork_and_exec(w, i);
     check_all(w);
     for (size_t i = 0; w->source == MW_PERF && i < w->list.count; i++)
-        if (w->list.items[i].kind == MW_NEWS_EXEC)
+        if (w->list.items[i].kind == MW_EVENT_EXEC)
             check_name(w, &w->list.items[i]);
 }
 
@@ -294,7 +297,7 @@ static void move_to(size_t cpu) {
     CHECK(!sched_setaffinity(0, sizeof one, &one));
 }
 
-/* Forked on one processor, and ended on another. */
+/* Processes are forked on one processor and end on another. */
 static void test_two_processors(world *w) {
     cpu_set_t allowed;
     CHECK(!sched_getaffinity(0, sizeof allowed, &allowed));
@@ -317,8 +320,8 @@ static void test_two_processors(world *w) {
     check_all(w);
 }
 
-/* Drained while it goes on: the news are in order from one drain() to the
-   next, too. */
+/* Events are drained while they happen: they are in order from one drain() to
+   the next as well. */
 static void *fork_families(void *arg) {
     for (int i = 0; i < 150; i++) {
         pid_t pid = fork();
@@ -342,15 +345,15 @@ static void test_meanwhile(world *w) {
     while (!atomic_load(&done))
         drain(w);
     pthread_join(thread, NULL);
-    /* Who they were: our children, and the children of those. */
+    /* Expect our children, and the children of those. */
     drain(w);
     for (size_t i = 0; i < w->list.count; i++) {
-        const mw_news *news = &w->list.items[i];
-        int parent_known = news->ppid == getpid();
+        const mw_event *event = &w->list.items[i];
+        int parent_known = event->ppid == getpid();
         for (size_t j = 0; !parent_known && j < w->count; j++)
-            parent_known = w->lives[j].pid == news->ppid;
-        if (news->kind == MW_NEWS_FORK && parent_known)
-            expect(w, news->pid, news->ppid, 0, 0);
+            parent_known = w->lives[j].pid == event->ppid;
+        if (event->kind == MW_EVENT_FORK && parent_known)
+            expect(w, event->pid, event->ppid, 0, 0);
     }
     CHECK(w->count == 300);
     check_all(w);
@@ -406,14 +409,14 @@ static void test_threads(world *w) {
         int32_t tid = shared->tids[i];
         CHECK(tid > 0 && (tid == pid) == (i == THREADS));
         if (!is_record(w)) {
-            /* Of a thread there is no word. */
+            /* A thread has no event. */
             for (size_t j = 0; j < w->list.count; j++)
                 CHECK(w->list.items[j].pid != tid || tid == pid);
             continue;
         }
-        const mw_news *news = record_of(w, tid);
-        CHECK(news->pid == pid && news->ppid == getpid());
-        CHECK(news->valid & MW_HAS_STATUS);
+        const mw_event *event = record_of(w, tid);
+        CHECK(event->pid == pid && event->ppid == getpid());
+        CHECK(event->valid & MW_HAS_STATUS);
     }
     check_all(w);
     munmap(shared, sizeof *shared);
@@ -426,8 +429,8 @@ static int is_readable(int fd, int timeout) {
 
 static void *end_at_once(void *nothing) { return nothing; }
 
-/* The kernel drops threads' events before they take room: seen by reading the
-   socket in the feed's place. */
+/* The kernel drops events of threads before they take room: this reads the
+   socket instead of the feed. */
 static void test_filter(world *w) {
     for (int i = 0; i < 50; i++) {
         pthread_t thread;
@@ -441,8 +444,8 @@ static void test_filter(world *w) {
             char message[sizeof(struct cn_msg) + sizeof(struct proc_event)];
         } got;
         struct proc_event event;
-        CHECK(is_readable(w->feed->news_fd, 10000));
-        CHECK(recv(w->feed->news_fd, &got, sizeof got, 0) >=
+        CHECK(is_readable(w->feed->event_fd, 10000));
+        CHECK(recv(w->feed->event_fd, &got, sizeof got, 0) >=
               (ssize_t)sizeof got);
         memcpy(&event, got.message + sizeof(struct cn_msg), sizeof event);
         int32_t pid = 0;
@@ -466,8 +469,8 @@ static void *outlive(void *ends) {
     _exit(8);
 }
 
-/* The first thread ends, the process does not: its exit is told then, and no
-   other one. */
+/* The first thread ends before the process: the exit is reported then, and only
+   then. */
 static void test_leader_first(world *w) {
     int ends[2], ready[2];
     CHECK(!pipe(ends) && !pipe(ready));
@@ -482,7 +485,7 @@ static void test_leader_first(world *w) {
     life *l = expect(w, pid, getpid(), 0, 0);
     char byte;
     CHECK(read(ready[0], &byte, 1) == 1);
-    drain_all(w); /* it is there while the process lives on */
+    drain_all(w); /* the event is there while the process lives on */
     CHECK(!waitpid(pid, NULL, WNOHANG));
     close(ends[1]);
     CHECK(wait_for(pid) == 8 << 8);
@@ -499,8 +502,8 @@ static void *execute(void *arg) {
     _exit(99);
 }
 
-/* Another thread than the first one executes: it takes the first one's place,
-   whose end is told before. */
+/* Another thread than the first executes something: it becomes the first, whose
+   end is reported before. */
 static void test_thread_execs(world *w) {
     pid_t pid = fork();
     if (!pid) {
@@ -513,7 +516,7 @@ static void test_thread_execs(world *w) {
     CHECK(l->status == 9 << 8);
     l->exits = 2;
     drain(w);
-    while (count_news(w, pid, MW_NEWS_EXIT) < 2) {
+    while (count_events(w, pid, MW_EVENT_EXIT) < 2) {
         CHECK(mw_now() < w->begin + PATIENCE);
         drain(w);
     }
@@ -540,7 +543,7 @@ static int open_feed(uint32_t source, mw_feed **out) {
                                   : mw_taskstats_open(out);
 }
 
-/* Nothing stays behind, and a program that is executed gets nothing. */
+/* No descriptor stays open, and none is inherited by a program. */
 static void test_reopen(world *w) {
     int before = lowest_free_fd();
     for (int i = 0; i < 40; i++) {
@@ -554,27 +557,28 @@ static void test_reopen(world *w) {
     }
     CHECK(!mw_probe(w->source));
     CHECK(lowest_free_fd() == before);
-    mw_news_clear(&w->list);
+    mw_event_list_clear(&w->list);
     fork_one(w, 0);
     check_all(w);
 }
 
 static void test_wakeups(world *w) {
     if (is_record(w)) {
-        CHECK(w->feed->news_fd == -1 && w->feed->bell_fd == -1);
+        CHECK(w->feed->event_fd == -1 && w->feed->exec_fd == -1);
         return;
     }
     for (int i = 0; i < 20; i++) {
         fork_one(w, 0);
-        CHECK(is_readable(w->feed->news_fd, 10000));
+        CHECK(is_readable(w->feed->event_fd, 10000));
         drain_all(w);
         spawn_one(w, "0");
-        CHECK(is_readable(w->feed->bell_fd, 10000));
+        CHECK(is_readable(w->feed->exec_fd, 10000));
         drain_all(w);
     }
-    /* Silent again, unless somebody else is busy just now. */
-    while (is_readable(w->feed->news_fd, 0) ||
-           is_readable(w->feed->bell_fd, 0)) {
+    /* The feed becomes silent again, unless other processes are busy just
+       now. */
+    while (is_readable(w->feed->event_fd, 0) ||
+           is_readable(w->feed->exec_fd, 0)) {
         CHECK(mw_now() < w->begin + PATIENCE);
         drain(w);
     }
@@ -583,25 +587,25 @@ static void test_wakeups(world *w) {
 
 /* -- Losses --------------------------------------------------------------- */
 
-/* Nothing is read while more happens than there is room for. The losses are
-   counted, and what happens later is told again. */
+/* More events happen than there is room for while none are read. The losses are
+   counted, and later events are reported again. */
 static void test_losses(world *w, int socket) {
     int least = 0, room = 1 << 20;
     CHECK(!setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &least, sizeof least));
     for (int i = 0; i < 300; i++)
         fork_one(w, 0);
     drain(w);
-    uint32_t kind = is_record(w) ? MW_NEWS_RECORD : MW_NEWS_FORK;
-    size_t heard = 0;
+    uint32_t kind = is_record(w) ? MW_EVENT_RECORD : MW_EVENT_FORK;
+    size_t received = 0;
     for (size_t i = 0; i < w->count; i++)
-        heard += count_news(w, w->lives[i].pid, kind);
-    CHECK(heard < 300);
+        received += count_events(w, w->lives[i].pid, kind);
+    CHECK(received < 300);
     CHECK(w->feed->lost > 0);
     uint32_t counts[9];
     socklen_t length = sizeof counts;
 #ifdef SO_MEMINFO
     if (!getsockopt(socket, SOL_SOCKET, SO_MEMINFO, counts, &length))
-        CHECK(w->feed->lost >= 300 - heard); /* all of them are counted */
+        CHECK(w->feed->lost >= 300 - received); /* all are counted */
 #else
     (void)counts, (void)length;
 #endif
@@ -609,13 +613,13 @@ static void test_losses(world *w, int socket) {
     drain(w);
     w->lost = w->feed->lost;
     w->count = 0;
-    mw_news_clear(&w->list);
+    mw_event_list_clear(&w->list);
     for (int i = 0; i < 20; i++)
         fork_one(w, i);
     check_all(w);
 }
 
-/* All on one processor, until its ring is full. */
+/* All happens on one processor, until its ring is full. */
 static void test_full_ring(world *w) {
     move_to((size_t)sched_getcpu());
     for (int i = 0; i < 2000; i++)
@@ -624,32 +628,32 @@ static void test_full_ring(world *w) {
     /* The next record that finds room says how many did not. */
     fork_one(w, 0);
     drain(w);
-    uint64_t heard = 0;
+    uint64_t received = 0;
     for (size_t i = 0; i < w->list.count; i++)
-        heard += w->list.items[i].kind == MW_NEWS_FORK ||
-                 w->list.items[i].kind == MW_NEWS_EXIT;
+        received += w->list.items[i].kind == MW_EVENT_FORK ||
+                    w->list.items[i].kind == MW_EVENT_EXIT;
     CHECK(w->feed->lost > 0);
     /* A ring that was found full counts as one more: it may have lost something
-       that the kernel has had no room to tell. */
-    CHECK(heard + w->feed->lost >= 2 * 2001);
+       that the kernel has had no room to report. */
+    CHECK(received + w->feed->lost >= 2 * 2001);
     w->lost = w->feed->lost;
     w->count = 0;
-    mw_news_clear(&w->list);
+    mw_event_list_clear(&w->list);
     for (int i = 0; i < 20; i++)
         fork_one(w, i);
     check_all(w);
 }
 
-/* -- What only a record tells --------------------------------------------- */
+/* -- What only a record has ----------------------------------------------- */
 
-/* What a child has to say about itself, right before it ends. */
+/* What a child reads of itself right before it ends. */
 typedef struct {
     uint64_t peak;
     uint64_t read_bytes;
     uint64_t written_bytes;
 } account;
 
-/* A number of a file of /proc/self, without allocating. */
+/* Reads a number of a file of /proc/self, without allocating. */
 static uint64_t number_of(const char *path, const char *key) {
     char text[4096];
     int fd = open(path, O_RDONLY);
@@ -676,8 +680,7 @@ static void write_a_file(size_t size) {
     munmap(block, size);
 }
 
-/* Touches `size` bytes and lets go of them again, so that nothing it does later
-   is a new peak. */
+/* Touches `size` bytes and frees them, so that later memory is no new peak. */
 static void use_memory(size_t size) {
     char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -711,18 +714,19 @@ static void test_account(world *w) {
         struct rusage used;
         CHECK(wait4(pid, &status, 0, &used) == pid && !status);
         drain(w);
-        const mw_news *news = record_of(w, pid);
+        const mw_event *event = record_of(w, pid);
         CHECK(own->peak >= sizes[i]);
-        CHECK(news->valid & MW_HAS_WATERMARK && news->peak == own->peak);
-        if (news->valid & MW_HAS_IO)
-            CHECK(news->read_bytes == own->read_bytes / 1024 * 1024 &&
-                  news->written_bytes == own->written_bytes / 1024 * 1024);
-        CHECK(news->elapsed <= mw_now() - before);
-        /* To the clock tick, or two: that is how it is counted. */
+        CHECK(event->valid & MW_HAS_WATERMARK && event->peak == own->peak);
+        if (event->valid & MW_HAS_IO)
+            CHECK(event->read_bytes == own->read_bytes / 1024 * 1024 &&
+                  event->written_bytes == own->written_bytes / 1024 * 1024);
+        CHECK(event->elapsed <= mw_now() - before);
+        /* CPU time is counted in clock ticks, so it may differ by one or
+           two. */
         int64_t cpu = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
                       used.ru_utime.tv_usec + used.ru_stime.tv_usec;
-        int64_t told = (news->user + news->system) / 1000;
-        CHECK(told <= cpu * 2 + 50000);
+        int64_t recorded = (event->user + event->system) / 1000;
+        CHECK(recorded <= cpu * 2 + 50000);
     }
     munmap(own, sizeof *own);
 }
@@ -733,15 +737,15 @@ typedef struct {
     const char *name;
     void (*run)(world *);
     uint32_t sources;
-} test_case;
+} feed_case;
 
 enum { EVENTS = MW_CONNECTOR | MW_PERF, ALL = EVENTS | MW_TASKSTATS };
 
-static int next_fd; /* what the feed's first descriptor is */
+static int next_fd; /* the feed's first descriptor */
 
 static void test_socket_losses(world *w) { test_losses(w, next_fd); }
 
-static const test_case CASES[] = {
+static const feed_case CASES[] = {
     {"storm", test_storm, ALL},
     {"execs", test_execs, ALL},
     {"from-thread", test_from_thread, ALL},
@@ -768,31 +772,25 @@ static uint32_t source_named(const char *name) {
 }
 
 static void run_case(const char *name, world *w) {
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
-        if (strcmp(CASES[i].name, name))
-            continue;
-        CHECK(CASES[i].sources & w->source);
-        next_fd = lowest_free_fd();
-        int error = open_feed(w->source, &w->feed);
-        if (error) {
-            CHECK(!w->feed && lowest_free_fd() == next_fd);
-            printf("SKIP %s\n", strerror(-error));
-            return;
-        }
-        w->begin = mw_now();
-        CASES[i].run(w);
-        w->feed->close(w->feed);
-        mw_news_free(&w->list);
-        CHECK(lowest_free_fd() == next_fd);
+    const feed_case *found = FIND_CASE(CASES, name);
+    CHECK(found->sources & w->source);
+    next_fd = lowest_free_fd();
+    int error = open_feed(w->source, &w->feed);
+    if (error) {
+        CHECK(!w->feed && lowest_free_fd() == next_fd);
+        printf("SKIP %s\n", strerror(-error));
         return;
     }
-    fprintf(stderr, "no such case: %s\n", name);
-    exit(2);
+    w->begin = mw_now();
+    found->run(w);
+    w->feed->close(w->feed);
+    mw_event_list_free(&w->list);
+    CHECK(lowest_free_fd() == next_fd);
 }
 
 int main(int argc, char **argv) {
     CHECK(argc == 3);
-    /* What the children are that execute this program. */
+    /* Children execute this program with these arguments. */
     if (!strcmp(argv[1], "exit"))
         _exit(atoi(argv[2]));
     if (!strcmp(argv[1], "exec-again")) {

@@ -19,7 +19,7 @@ CSRC = HERE.parent.parent / "csrc"
 MEMORY = "address,undefined"
 COMPILERS = ("gcc", "clang")
 
-PARSERS = ["linux/messages.c", "news.c"]
+PARSERS = ["linux/messages.c", "event_list.c"]
 EVERYTHING = sorted(
     str(path.relative_to(CSRC))
     for path in [*CSRC.glob("*.c"), *CSRC.glob("linux/*.c")]
@@ -95,7 +95,7 @@ def feeds(toolchain, room):
 
 
 def run(room: Path, *command: str | Path) -> str:
-    """What a program prints that says by its exit status whether all is well."""
+    """Runs a program that must exit with 0, and returns what it prints."""
     try:
         done = subprocess.run(
             [*map(str, command)],
@@ -109,10 +109,10 @@ def run(room: Path, *command: str | Path) -> str:
         )
     except FileNotFoundError:
         pytest.skip(f"needs {command[0]}")
-    said = f"{done.stdout}{done.stderr}"
-    assert done.returncode == 0, f"exit status {done.returncode}\n{said}"
-    if said.startswith("SKIP"):
-        pytest.skip(said.removeprefix("SKIP").strip())
+    output = f"{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"exit status {done.returncode}\n{output}"
+    if output.startswith("SKIP"):
+        pytest.skip(output.removeprefix("SKIP").strip())
     return done.stdout
 
 
@@ -161,7 +161,7 @@ def test_an_ordinary_user_gets_no_records(feeds, room):
     ],
 )
 def test_namespaces(feeds, room, namespace, source, expected):
-    """In a container the kernel is silent, or tells somebody else: that is noticed."""
+    """In a container the kernel sends no events, or to another process: that is noticed."""
     if os.geteuid() != 0:
         pytest.skip("needs root to make namespaces")
     program = feeds(None)

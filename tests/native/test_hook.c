@@ -1,12 +1,12 @@
 /*
- * The exit hook on real processes: what hooked.c says of its own children is
- * compared with what the guardian saw.
+ * The exit hook on real processes: what hooked.c writes about its own children
+ * is compared with what the guardian has recorded.
  *
- *     test_hook HOOKED CASE [ARGUMENT]
+ *     test_hook HOOKED CASE
  *
- * This process is a subreaper, so the guardian and whoever is left become
- * children of it, and it ends only when they all have. Exit status 77: the hook
- * cannot be had here.
+ * This process is a subreaper, so the guardian and all orphans become its
+ * children, and it ends only when they all have. Exit status 77: the hook does
+ * not work here.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -38,13 +38,13 @@ static char *hooked_path;
 typedef struct {
     mw_hook *hook;
     mw_feed *feed;
-    mw_news_list news;
+    mw_event_list events;
     int32_t pid;
     int to;   /* its standard input */
     int from; /* its standard output */
     int status;
-    char said[1 << 20];
-    size_t said_length;
+    char output[1 << 20];
+    size_t output_length;
 } job;
 
 /* --- waiting --- */
@@ -64,7 +64,7 @@ static void read_byte(int fd, char expected) {
     CHECK(read(fd, &byte, 1) == 1 && byte == expected);
 }
 
-/* Ends when every child has, the guardian too. */
+/* Waits until every child has ended, the guardian included. */
 static void reap_all(void) {
     int64_t deadline = give_up_at();
     pid_t pid;
@@ -103,7 +103,7 @@ static int start_with(job *j, char *const argv[]) {
     CHECK(!mw_hook_new(&j->hook));
     CHECK(mw_hook_state(j->hook) == -EAGAIN);
     CHECK(!mw_hook_feed(j->hook, &j->feed));
-    CHECK(j->feed->news_fd < 0 && j->feed->bell_fd < 0);
+    CHECK(j->feed->event_fd < 0 && j->feed->exec_fd < 0);
     mw_spawn_options options = {
         .stdout_fd = out, .stderr_fd = -1, .hook = j->hook};
     int error = mw_spawn(&options, argv, environ, &j->pid);
@@ -118,9 +118,9 @@ static void start(job *j, const char *what, const char *argument) {
     CHECK(mw_hook_state(j->hook) == 0);
 }
 
-static void drain(job *j) { CHECK(!j->feed->drain(j->feed, &j->news)); }
+static void drain(job *j) { CHECK(!j->feed->drain(j->feed, &j->events)); }
 
-/* Reads what the job says, and what the guardian does, until the job ends. */
+/* Reads the job's output and the guardian's records until the job ends. */
 static void watch(job *j) {
     int64_t deadline = give_up_at();
     struct pollfd fd = {.fd = j->from, .events = POLLIN};
@@ -128,17 +128,17 @@ static void watch(job *j) {
     while (n > 0) {
         CHECK(mw_now() < deadline);
         if (poll(&fd, 1, 5) == 1) {
-            n = read(j->from, j->said + j->said_length,
-                     sizeof j->said - j->said_length - 1);
+            n = read(j->from, j->output + j->output_length,
+                     sizeof j->output - j->output_length - 1);
             CHECK(n >= 0);
-            j->said_length += (size_t)n;
+            j->output_length += (size_t)n;
         }
         drain(j);
     }
     j->status = wait_for(j->pid);
 }
 
-/* When the guardian has ended, nothing is missing any more. */
+/* Waits for the guardian's end: then no record is missing. */
 static void finish(job *j) {
     if (j->to >= 0)
         close(j->to);
@@ -149,7 +149,7 @@ static void finish(job *j) {
 
 static void end(job *j) {
     mw_hook_free(j->hook);
-    mw_news_free(&j->news);
+    mw_event_list_free(&j->events);
     close(j->from);
 }
 
@@ -160,38 +160,38 @@ static void run(job *j, const char *what, const char *argument, int status) {
     CHECK(j->status == status << 8);
 }
 
-/* --- what was seen --- */
+/* --- what was recorded --- */
 
-static bool is_about(const mw_news *item, uint32_t kind, int32_t pid) {
+static bool is_about(const mw_event *item, uint32_t kind, int32_t pid) {
     return item->kind == kind && item->pid == pid;
 }
 
-static size_t count_news(const job *j, uint32_t kind, int32_t pid) {
+static size_t count_events(const job *j, uint32_t kind, int32_t pid) {
     size_t count = 0;
-    for (size_t i = 0; i < j->news.count; i++)
-        count += is_about(&j->news.items[i], kind, pid);
+    for (size_t i = 0; i < j->events.count; i++)
+        count += is_about(&j->events.items[i], kind, pid);
     return count;
 }
 
 static size_t count_kind(const job *j, uint32_t kind) {
     size_t count = 0;
-    for (size_t i = 0; i < j->news.count; i++)
-        count += j->news.items[i].kind == kind;
+    for (size_t i = 0; i < j->events.count; i++)
+        count += j->events.items[i].kind == kind;
     return count;
 }
 
-/* The end of a process, of which there must be one. */
-static const mw_news *last_of(const job *j, int32_t pid) {
-    CHECK(count_news(j, MW_NEWS_LAST, pid) == 1);
-    const mw_news *item = j->news.items;
-    while (!is_about(item, MW_NEWS_LAST, pid))
+/* Returns the end of a process, which must have been recorded once. */
+static const mw_event *last_of(const job *j, int32_t pid) {
+    CHECK(count_events(j, MW_EVENT_EXITING, pid) == 1);
+    const mw_event *item = j->events.items;
+    while (!is_about(item, MW_EVENT_EXITING, pid))
         item++;
     return item;
 }
 
-/* The `number`th string of an image's text. */
-static const char *string_of(const job *j, const mw_news *item, int number) {
-    const char *at = j->news.text + item->text;
+/* Returns the `number`th string of an image's text. */
+static const char *string_of(const job *j, const mw_event *item, int number) {
+    const char *at = j->events.text + item->text;
     const char *stop = at + item->text_length;
     CHECK(item->text_length && !stop[-1]);
     for (; number; number--) {
@@ -201,7 +201,7 @@ static const char *string_of(const job *j, const mw_news *item, int number) {
     return at;
 }
 
-static void check_image(const job *j, const mw_news *item, const char *what) {
+static void check_image(const job *j, const mw_event *item, const char *what) {
     char exe[PATH_MAX], cwd[PATH_MAX];
     CHECK(realpath(hooked_path, exe) && getcwd(cwd, sizeof cwd));
     CHECK(item->valid & MW_HAS_EXE && item->valid & MW_HAS_ARGV);
@@ -211,31 +211,31 @@ static void check_image(const job *j, const mw_news *item, const char *what) {
     CHECK(!strcmp(string_of(j, item, 4), what));
 }
 
-/* Every process the job has told of, and itself, has been seen to end once, and
-   nobody else. Returns how many. */
+/* Checks that one end is recorded for every process that the job has written
+   about, and for itself, and no others. Returns how many, without itself. */
 static size_t check_ends(const job *j) {
-    const char *at = j->said;
+    const char *at = j->output;
     size_t count = 0;
     int pid, ppid, status, used;
     unsigned long peak;
     while (sscanf(at, "%d %d %d %lu\n%n", &pid, &ppid, &status, &peak, &used) ==
            4) {
         at += used;
-        const mw_news *item = last_of(j, pid);
+        const mw_event *item = last_of(j, pid);
         CHECK(item->ppid == ppid);
         CHECK(item->valid & MW_HAS_STATUS && item->status == status);
         CHECK(item->valid & MW_HAS_WATERMARK && item->peak);
         CHECK(!peak || item->peak == peak);
         CHECK(item->valid & MW_HAS_START && item->start <= item->time);
-        CHECK(item->valid & MW_HAS_CPU && item->mark);
+        CHECK(item->valid & MW_HAS_CPU && item->exec_id);
         count += pid != j->pid;
     }
     CHECK(!*at);
     last_of(j, j->pid);
     CHECK(last_of(j, j->pid)->ppid == getpid());
-    CHECK(count_kind(j, MW_NEWS_LAST) == count + 1);
-    for (size_t i = 1; i < j->news.count; i++)
-        CHECK(j->news.items[i].time >= j->news.items[i - 1].time);
+    CHECK(count_kind(j, MW_EVENT_EXITING) == count + 1);
+    for (size_t i = 1; i < j->events.count; i++)
+        CHECK(j->events.items[i].time >= j->events.items[i - 1].time);
     return count;
 }
 
@@ -243,11 +243,11 @@ static void test_storm(job *j) {
     run(j, "storm", "500", 3);
     CHECK(check_ends(j) == 500);
     check_image(j, last_of(j, j->pid), "storm");
-    /* Forked, and nothing executed. */
-    for (size_t i = 0; i < j->news.count; i++) {
-        const mw_news *item = &j->news.items[i];
+    /* All were forked, and have executed nothing. */
+    for (size_t i = 0; i < j->events.count; i++) {
+        const mw_event *item = &j->events.items[i];
         CHECK(item->pid == j->pid || item->valid & MW_INHERITED);
-        CHECK(item->kind == MW_NEWS_EXECUTING ||
+        CHECK(item->kind == MW_EVENT_EXECUTING ||
               !strcmp(string_of(j, item, 4), "storm"));
     }
 }
@@ -255,10 +255,10 @@ static void test_storm(job *j) {
 static void test_spawn_storm(job *j) {
     run(j, "spawn-storm", "300", 4);
     CHECK(check_ends(j) == 300);
-    CHECK(count_kind(j, MW_NEWS_EXECUTING) == 301);
-    for (size_t i = 0; i < j->news.count; i++) {
-        const mw_news *item = &j->news.items[i];
-        if (item->kind == MW_NEWS_EXECUTING) {
+    CHECK(count_kind(j, MW_EVENT_EXECUTING) == 301);
+    for (size_t i = 0; i < j->events.count; i++) {
+        const mw_event *item = &j->events.items[i];
+        if (item->kind == MW_EVENT_EXECUTING) {
             CHECK(item->valid == (MW_INHERITED | MW_HAS_START));
             CHECK(!item->text_length && item->ppid);
         } else if (item->pid != j->pid) {
@@ -270,9 +270,9 @@ static void test_spawn_storm(job *j) {
 static void test_vfork_storm(job *j) {
     run(j, "vfork-storm", "200", 6);
     CHECK(check_ends(j) == 200);
-    for (size_t i = 0; i < j->news.count; i++)
-        CHECK(j->news.items[i].pid == j->pid ||
-              j->news.items[i].valid & MW_INHERITED);
+    for (size_t i = 0; i < j->events.count; i++)
+        CHECK(j->events.items[i].pid == j->pid ||
+              j->events.items[i].valid & MW_INHERITED);
 }
 
 static void test_peak(job *j) {
@@ -284,24 +284,24 @@ static void test_peak(job *j) {
 static void test_chain(job *j) {
     run(j, "chain", "3", 8);
     check_ends(j);
-    /* The command itself, and three times another image. */
-    CHECK(count_news(j, MW_NEWS_EXECUTING, j->pid) == 4);
-    uint64_t mark = 0;
+    /* The command itself, and three more images. */
+    CHECK(count_events(j, MW_EVENT_EXECUTING, j->pid) == 4);
+    uint64_t exec_id = 0;
     int number = 3;
-    for (size_t i = 1; i < j->news.count; i++) {
-        const mw_news *item = &j->news.items[i];
+    for (size_t i = 1; i < j->events.count; i++) {
+        const mw_event *item = &j->events.items[i];
         char argument[2] = {(char)('0' + number--), '\0'};
         check_image(j, item, "chain");
         CHECK(!strcmp(string_of(j, item, 5), argument));
-        CHECK(item->valid & MW_HAS_WATERMARK && item->mark != mark);
-        mark = item->mark;
+        CHECK(item->valid & MW_HAS_WATERMARK && item->exec_id != exec_id);
+        exec_id = item->exec_id;
     }
 }
 
 static void test_long_command(job *j) {
     run(j, "long-command", "100000", 0);
     check_ends(j);
-    const mw_news *item = last_of(j, j->pid);
+    const mw_event *item = last_of(j, j->pid);
     check_image(j, item, "nothing");
     CHECK(strlen(string_of(j, item, 5)) == 100000);
 }
@@ -309,12 +309,12 @@ static void test_long_command(job *j) {
 static void test_threads(job *j) {
     run(j, "threads", NULL, 13);
     CHECK(check_ends(j) == 3);
-    /* The one whose second thread executed something is seen to do it again,
-       with its only thread. */
+    /* The process whose second thread executes something does it again, with
+       its only thread. */
     size_t seen = 0;
-    for (size_t i = 0; i < j->news.count; i++) {
-        const mw_news *item = &j->news.items[i];
-        if (item->kind != MW_NEWS_EXECUTING || item->pid == j->pid)
+    for (size_t i = 0; i < j->events.count; i++) {
+        const mw_event *item = &j->events.items[i];
+        if (item->kind != MW_EVENT_EXECUTING || item->pid == j->pid)
             continue;
         if (seen++ == 0)
             CHECK(item->valid & MW_INHERITED && item->valid & MW_HAS_WATERMARK);
@@ -329,7 +329,7 @@ static void test_filters(job *j) {
     CHECK(check_ends(j) == 2);
 }
 
-/* Who is killed is not seen; who comes after is. */
+/* A process that is killed is not recorded; the one after it is. */
 static void test_killed(job *j) {
     run(j, "killed", NULL, 18);
     CHECK(check_ends(j) == 1);
@@ -355,9 +355,9 @@ static void test_path_search(job *j) {
     watch(j);
     finish(j);
     CHECK(j->status == 5 << 8);
-    CHECK(count_kind(j, MW_NEWS_EXECUTING) == 3);
+    CHECK(count_kind(j, MW_EVENT_EXECUTING) == 3);
     for (size_t i = 0; i < 3; i++)
-        CHECK(j->news.items[i].valid == (MW_INHERITED | MW_HAS_START));
+        CHECK(j->events.items[i].valid == (MW_INHERITED | MW_HAS_START));
     check_image(j, last_of(j, j->pid), "exit");
 }
 
@@ -369,7 +369,7 @@ static void test_not_found(job *j) {
     close(j->to);
     reap_all();
     drain(j);
-    CHECK(count_kind(j, MW_NEWS_LAST) == 1);
+    CHECK(count_kind(j, MW_EVENT_EXITING) == 1);
 }
 
 static void test_unused(job *j) {
@@ -391,7 +391,7 @@ static int inner(void) {
     CHECK(mw_hook_state(j.hook) == -EBUSY);
     watch(&j);
     finish(&j);
-    CHECK(j.status == 7 << 8 && !j.news.count);
+    CHECK(j.status == 7 << 8 && !j.events.count);
     end(&j);
     return 23;
 }
@@ -405,7 +405,8 @@ static void test_nested(job *j) {
     CHECK(last_of(j, j->pid)->status == 23 << 8);
 }
 
-/* Nobody reads: what there is no room for is counted, and nobody waits. */
+/* While no one reads the ring, records without room are counted, and no process
+   waits. */
 static void test_full_ring(job *j) {
     start(j, "many-long-commands", "100");
     j->status = wait_for(j->pid);
@@ -414,7 +415,7 @@ static void test_full_ring(job *j) {
     reap_all();
     drain(j);
     CHECK(j->feed->lost >= 50);
-    CHECK(j->feed->lost + j->news.count == 202);
+    CHECK(j->feed->lost + j->events.count == 202);
 }
 
 /* --- the guardian itself --- */
@@ -435,7 +436,7 @@ static int read_number(int32_t pid, const char *key, int base,
     return found;
 }
 
-/* The child of ours that is not the job. */
+/* Returns the child of this process that is not the job. */
 static int32_t find_guardian(const job *j) {
     char path[64];
     snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
@@ -480,7 +481,8 @@ static void test_apart(job *j) {
     CHECK(getsid(guardian) != getsid(0) && getpgid(guardian) != getpgid(0));
     unsigned long long blocked;
     CHECK(read_number(guardian, "SigBlk:", 16, &blocked));
-    /* All but SIGKILL and SIGSTOP, and the two that the C library keeps. */
+    /* All are blocked except SIGKILL, SIGSTOP and the two that the C library
+       keeps. */
     CHECK((blocked | 1ull << 31 | 1ull << 32 | 1ull << 8 | 1ull << 18) ==
           ~0ull);
     kill(guardian, SIGINT);
@@ -493,19 +495,19 @@ static void test_apart(job *j) {
     CHECK(j->status == 20 << 8);
 }
 
-/* A job that is over, but for one that it has left. */
+/* A job ends and leaves a process behind. */
 static void test_leave(job *j) {
     start(j, "leave", NULL);
     CHECK(wait_for(j->pid) == 22 << 8);
     drain(j);
     int64_t deadline = give_up_at();
-    while (!count_news(j, MW_NEWS_LAST, j->pid)) {
+    while (!count_events(j, MW_EVENT_EXITING, j->pid)) {
         breathe(deadline);
         drain(j);
     }
-    CHECK(count_kind(j, MW_NEWS_LAST) == 1);
+    CHECK(count_kind(j, MW_EVENT_EXITING) == 1);
     finish(j);
-    CHECK(count_kind(j, MW_NEWS_LAST) == 2);
+    CHECK(count_kind(j, MW_EVENT_EXITING) == 2);
 }
 
 static void test_guardian_killed(job *j) {
@@ -514,23 +516,23 @@ static void test_guardian_killed(job *j) {
     int32_t guardian = find_guardian(j);
     kill(guardian, SIGKILL);
     wait_for(guardian);
-    CHECK(j->feed->drain(j->feed, &j->news) == -EPIPE);
-    CHECK(j->feed->drain(j->feed, &j->news) == 0);
+    CHECK(j->feed->drain(j->feed, &j->events) == -EPIPE);
+    CHECK(j->feed->drain(j->feed, &j->events) == 0);
     kill(j->pid, SIGKILL);
     wait_for(j->pid);
     finish(j);
 }
 
-/* A process that starts a job and then only waits; the job's pid, and the two
-   ends of the job, are ours. */
+/* Starts a process that starts a job and then only waits. This process has the
+   job's pid and its two pipes. */
 static pid_t start_maker(job *j) {
     int in, out;
     memset(j, 0, sizeof *j);
     open_pipe(&in, &j->to);
     open_pipe(&j->from, &out);
-    int32_t *told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(told != MAP_FAILED);
+    int32_t *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(shared != MAP_FAILED);
     pid_t maker = fork();
     CHECK(maker >= 0);
     if (maker == 0) {
@@ -547,7 +549,7 @@ static pid_t start_maker(job *j) {
         CHECK(!mw_spawn(&options, argv, environ, &pid));
         CHECK(!mw_hook_state(hook));
         close(out);
-        *told = pid;
+        *shared = pid;
         for (;;)
             pause();
     }
@@ -555,10 +557,10 @@ static pid_t start_maker(job *j) {
     close(out);
     read_byte(j->from, 'r');
     int64_t deadline = give_up_at();
-    while (!*(volatile int32_t *)told)
+    while (!*(volatile int32_t *)shared)
         breathe(deadline);
-    j->pid = *told;
-    munmap(told, sizeof *told);
+    j->pid = *shared;
+    munmap(shared, sizeof *shared);
     return maker;
 }
 
@@ -567,7 +569,7 @@ static void test_maker_killed(job *j) {
     kill(maker, SIGKILL);
     CHECK(wait_for(maker) == SIGKILL);
     close(j->to);
-    /* All its children ended as they should: it says so by its own status. */
+    /* Its own status says that all its children ended as they should. */
     read_byte(j->from, 'd');
     CHECK(wait_for(j->pid) == 20 << 8);
     reap_all();
@@ -580,7 +582,7 @@ static void test_maker_stopped(job *j) {
     CHECK(waitpid(maker, &status, WUNTRACED) == maker && WIFSTOPPED(status));
     close(j->to);
     read_byte(j->from, 'd');
-    /* It has really ended: the pipe has, too. */
+    /* It has really ended: its end of the pipe is closed. */
     struct pollfd fd = {.fd = j->from, .events = POLLIN};
     char byte;
     CHECK(poll(&fd, 1, DEADLINE_S * 1000) == 1);
@@ -593,7 +595,7 @@ static void test_maker_stopped(job *j) {
 
 static void test_probe(job *j) {
     CHECK(mw_hook_probe() == 0);
-    /* Nothing has stuck to this process. */
+    /* The filter was not set in this process. */
     unsigned long long filters;
     if (read_number(getpid(), "Seccomp_filters:", 10, &filters))
         CHECK(filters == 0);
@@ -603,7 +605,7 @@ static void test_probe(job *j) {
 static const struct {
     const char *name;
     void (*run)(job *);
-} cases[] = {
+} CASES[] = {
     {"probe", test_probe},
     {"storm", test_storm},
     {"spawn-storm", test_spawn_storm},
@@ -641,13 +643,7 @@ int main(int argc, char **argv) {
         printf("%s\n", strerror(-error));
         return CANNOT;
     }
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        if (strcmp(argv[2], cases[i].name))
-            continue;
-        cases[i].run(&j);
-        end(&j);
-        return 0;
-    }
-    fprintf(stderr, "test_hook: unknown: %s\n", argv[2]);
-    return 2;
+    FIND_CASE(CASES, argv[2])->run(&j);
+    end(&j);
+    return 0;
 }

@@ -1,6 +1,6 @@
 /*
  * The parsers of csrc/linux/messages.c on messages made by hand, or from the
- * kernel's own structs: whole, and cut after each byte.
+ * kernel's structs: whole, and cut after each byte.
  */
 #include "messages.h"
 
@@ -16,7 +16,7 @@
 
 #include "check.h"
 
-/* NLA_HDRLEN, without the signs in it */
+/* NLA_HDRLEN, as an unsigned number. */
 enum { ATTRIBUTE = 4 };
 
 typedef struct {
@@ -45,7 +45,8 @@ static void pad(buffer *to, size_t alignment) {
 
 typedef int parser(const char *data, size_t length, mw_message *out);
 
-/* With nothing behind the data, so that a sanitizer sees what is read there. */
+/* Parses a copy with nothing behind it, so that a sanitizer sees what is read
+   there. */
 static int parse(parser *parse_it, const buffer *from, size_t size,
                  mw_message *out) {
     char *copy = exact(from->data, size);
@@ -81,26 +82,26 @@ static void test_connector(void) {
     event.event_data.fork.child_tgid = 20;
     buffer whole = connector_message(&event);
     CHECK(!parse(mw_parse_connector, &whole, whole.size, &m));
-    CHECK(m.news.kind == MW_NEWS_FORK && m.news.time == 12345);
-    CHECK(m.news.pid == 20 && m.news.ppid == 10 && !m.news.valid);
+    CHECK(m.event.kind == MW_EVENT_FORK && m.event.time == 12345);
+    CHECK(m.event.pid == 20 && m.event.ppid == 10 && !m.event.valid);
     for (size_t size = 0; size < whole.size; size++) {
         mw_message cut;
         int result = parse(mw_parse_connector, &whole, size, &cut);
-        CHECK(result ? result == -EINVAL && !cut.news.kind
-                     : cut.news.pid == 20 && cut.news.ppid == 10);
+        CHECK(result ? result == -EINVAL && !cut.event.kind
+                     : cut.event.pid == 20 && cut.event.ppid == 10);
     }
     CHECK(parse(mw_parse_connector, &whole, 51, &m) == -EINVAL);
 
     event.event_data.fork.child_pid = 21; /* a thread of 20 */
     whole = connector_message(&event);
-    CHECK(!parse(mw_parse_connector, &whole, whole.size, &m) && !m.news.kind);
+    CHECK(!parse(mw_parse_connector, &whole, whole.size, &m) && !m.event.kind);
 
     memset(&event, 0, sizeof event);
     event.what = PROC_EVENT_EXEC;
     event.event_data.exec.process_pid = event.event_data.exec.process_tgid = 30;
     whole = connector_message(&event);
     CHECK(!parse(mw_parse_connector, &whole, whole.size, &m));
-    CHECK(m.news.kind == MW_NEWS_EXEC && m.news.pid == 30 && !m.news.valid);
+    CHECK(m.event.kind == MW_EVENT_EXEC && m.event.pid == 30 && !m.event.valid);
 
     memset(&event, 0, sizeof event);
     event.what = PROC_EVENT_EXIT;
@@ -109,22 +110,24 @@ static void test_connector(void) {
     event.event_data.exit.exit_signal = 17;
     whole = connector_message(&event);
     CHECK(!parse(mw_parse_connector, &whole, whole.size, &m));
-    CHECK(m.news.kind == MW_NEWS_EXIT && m.news.pid == 31);
-    CHECK(m.news.valid == MW_HAS_STATUS && m.news.status == 3 << 8);
-    /* A thread of it: of interest only when it ends with something. */
+    CHECK(m.event.kind == MW_EVENT_EXIT && m.event.pid == 31);
+    CHECK(m.event.valid == MW_HAS_STATUS && m.event.status == 3 << 8);
+    /* One of its threads is of interest only if it ends with another code than
+       0. */
     event.event_data.exit.process_pid = 32;
     whole = connector_message(&event);
     CHECK(!parse(mw_parse_connector, &whole, whole.size, &m));
-    CHECK(m.news.kind == MW_NEWS_EXIT && m.news.pid == 31 && m.news.tid == 32);
-    CHECK(m.news.status == 3 << 8);
+    CHECK(m.event.kind == MW_EVENT_EXIT && m.event.pid == 31 &&
+          m.event.tid == 32);
+    CHECK(m.event.status == 3 << 8);
     event.event_data.exit.exit_code = 0;
     whole = connector_message(&event);
-    CHECK(!parse(mw_parse_connector, &whole, whole.size, &m) && !m.news.kind);
+    CHECK(!parse(mw_parse_connector, &whole, whole.size, &m) && !m.event.kind);
 
     event.what = PROC_EVENT_COMM;
     whole = connector_message(&event);
-    CHECK(!parse(mw_parse_connector, &whole, whole.size, &m) && !m.news.kind);
-    whole.data[0] = 2; /* somebody else's connector */
+    CHECK(!parse(mw_parse_connector, &whole, whole.size, &m) && !m.event.kind);
+    whole.data[0] = 2; /* another connector */
     CHECK(parse(mw_parse_connector, &whole, whole.size, &m) == -EINVAL);
 }
 
@@ -144,7 +147,7 @@ static void test_connector_ack(void) {
 
 /* -- taskstats ------------------------------------------------------------ */
 
-/* One AGGR attribute: the number and, if `size`, the stats. */
+/* Appends one AGGR attribute: the number and, if `size` is not 0, the stats. */
 static void append_aggregate(buffer *to, uint16_t aggregate, uint16_t type,
                              uint32_t number, const void *stats, size_t size) {
     struct nlattr outer = {.nla_type = aggregate},
@@ -174,12 +177,13 @@ static buffer record_of(uint32_t pid, uint32_t group, const void *stats,
     return made;
 }
 
-/* The layout of 14 and 15 depends on the kernel that the headers are of. */
+/* The layout of versions 14 and 15 depends on the kernel that the headers are
+   from. */
 #if TASKSTATS_VERSION == 13 || TASKSTATS_VERSION >= 16
 
 static struct taskstats example(void) {
     struct taskstats stats;
-    memset(&stats, 0xa5, sizeof stats); /* where nothing should be read */
+    memset(&stats, 0xa5, sizeof stats); /* fields that must not be read */
     stats.version = 13;
     stats.ac_exitcode = 5 << 8;
     stats.ac_flag = ASU | AXSIG;
@@ -199,13 +203,13 @@ static struct taskstats example(void) {
 }
 
 static void check_example(const mw_message *m) {
-    CHECK(m->news.kind == MW_NEWS_RECORD && m->news.time == 0);
-    CHECK(m->news.ppid == 50 && m->news.elapsed == 4000000);
-    CHECK(m->news.valid & MW_HAS_CPU);
-    CHECK(m->news.user == 300000 && m->news.system == 200000);
-    CHECK(m->news.valid & MW_HAS_WATERMARK && m->news.peak == 66000 * 1024);
-    CHECK(m->news.valid & MW_HAS_IO);
-    CHECK(m->news.read_bytes == 4096 && m->news.written_bytes == 8192);
+    CHECK(m->event.kind == MW_EVENT_RECORD && m->event.time == 0);
+    CHECK(m->event.ppid == 50 && m->event.elapsed == 4000000);
+    CHECK(m->event.valid & MW_HAS_CPU);
+    CHECK(m->event.user == 300000 && m->event.system == 200000);
+    CHECK(m->event.valid & MW_HAS_WATERMARK && m->event.peak == 66000 * 1024);
+    CHECK(m->event.valid & MW_HAS_IO);
+    CHECK(m->event.read_bytes == 4096 && m->event.written_bytes == 8192);
     CHECK(name_is(m, "a name of 15 by"));
 }
 
@@ -215,32 +219,32 @@ static void test_record(void) {
     buffer whole = record_of(100, 0, &stats, sizeof stats);
     CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
     check_example(&m);
-    CHECK(m.news.pid == 100 && m.news.tid == 100);
-    CHECK(m.news.valid & MW_HAS_STATUS && m.news.status == 5 << 8);
+    CHECK(m.event.pid == 100 && m.event.tid == 100);
+    CHECK(m.event.valid & MW_HAS_STATUS && m.event.status == 5 << 8);
     for (size_t size = 0; size < whole.size; size++)
         CHECK(parse(mw_parse_taskstats, &whole, size, &m) == -EINVAL);
 
-    CHECK(!(m.news.valid & MW_INHERITED));
+    CHECK(!(m.event.valid & MW_INHERITED));
     stats.ac_flag = AFORK;
     whole = record_of(100, 0, &stats, sizeof stats);
     CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
-    CHECK(m.news.valid & MW_INHERITED);
+    CHECK(m.event.valid & MW_INHERITED);
 
     stats = example();
     stats.ac_tgid = 99; /* a thread of it */
     whole = record_of(100, 99, &stats, sizeof stats);
     CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
     check_example(&m);
-    CHECK(m.news.pid == 99 && m.news.tid == 100);
-    CHECK(m.news.valid & MW_HAS_STATUS && m.news.status == 5 << 8);
+    CHECK(m.event.pid == 99 && m.event.tid == 100);
+    CHECK(m.event.valid & MW_HAS_STATUS && m.event.status == 5 << 8);
 
     stats = example();
     stats.hiwater_rss = 0; /* a kernel thread */
     memset(stats.ac_comm, 'x', sizeof stats.ac_comm);
     whole = record_of(100, 0, &stats, sizeof stats);
     CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
-    CHECK(!(m.news.valid & MW_HAS_WATERMARK) && !m.news.peak);
-    CHECK(m.news.valid & MW_HAS_IO && m.name_length == sizeof stats.ac_comm);
+    CHECK(!(m.event.valid & MW_HAS_WATERMARK) && !m.event.peak);
+    CHECK(m.event.valid & MW_HAS_IO && m.name_length == sizeof stats.ac_comm);
 
     stats = example();
     stats.ac_pid = 101; /* not what the message says */
@@ -266,12 +270,12 @@ static void test_record_cpu_time(void) {
         buffer whole = record_of(100, 0, &stats, sizeof stats);
         mw_message m;
         CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
-        CHECK((uint64_t)m.news.user == cases[i][3]);
-        CHECK((uint64_t)m.news.system == cases[i][4]);
+        CHECK((uint64_t)m.event.user == cases[i][3]);
+        CHECK((uint64_t)m.event.system == cases[i][4]);
     }
 }
 
-/* What older kernels send: the struct ends sooner. */
+/* The struct of older kernels ends sooner. */
 static void test_older_record(void) {
     mw_message m;
     struct taskstats stats = example();
@@ -280,13 +284,13 @@ static void test_older_record(void) {
         record_of(100, 0, &stats, offsetof(struct taskstats, ac_tgid));
     CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
     check_example(&m);
-    CHECK(m.news.pid == 100 && m.news.tid == 0);
-    CHECK(m.news.valid & MW_HAS_STATUS && m.news.status == 5 << 8);
+    CHECK(m.event.pid == 100 && m.event.tid == 0);
+    CHECK(m.event.valid & MW_HAS_STATUS && m.event.status == 5 << 8);
     /* The last of several threads names its process. */
     whole = record_of(100, 98, &stats, offsetof(struct taskstats, ac_tgid));
     CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
-    CHECK(m.news.pid == 98 && m.news.tid == 100);
-    CHECK(!(m.news.valid & MW_HAS_STATUS));
+    CHECK(m.event.pid == 98 && m.event.tid == 100);
+    CHECK(!(m.event.valid & MW_HAS_STATUS));
 
     for (size_t size = 0; size < sizeof stats; size += 4) {
         whole = record_of(100, 0, &stats, size);
@@ -302,11 +306,11 @@ static void test_older_record(void) {
             valid |= MW_HAS_WATERMARK;
         if (size >= offsetof(struct taskstats, write_bytes) + 8)
             valid |= MW_HAS_IO;
-        CHECK(m.news.valid == valid);
+        CHECK(m.event.valid == valid);
     }
 }
 
-/* Linux 6.14 has two more numbers behind each of these. */
+/* Linux 6.14 has two more numbers before each of these. */
 static void test_shifted_record(void) {
     static const size_t before[] = {
         offsetof(struct taskstats, blkio_count),
@@ -333,11 +337,11 @@ static void test_shifted_record(void) {
         mw_message m;
         CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
         check_example(&m);
-        CHECK(m.news.pid == 99 && m.news.tid == 100);
+        CHECK(m.event.pid == 99 && m.event.tid == 100);
         whole = record_of(100, 0, &stats, sizeof stats); /* as it should be */
         CHECK(!parse(mw_parse_taskstats, &whole, whole.size, &m));
         check_example(&m);
-        CHECK(m.news.pid == 99 && m.news.tid == 100);
+        CHECK(m.event.pid == 99 && m.event.tid == 100);
     }
 }
 
@@ -350,7 +354,7 @@ static void test_shifted_record(void) {}
 
 /* -- perf ----------------------------------------------------------------- */
 
-/* A record with its sample_id; `size` bytes of data. */
+/* Makes a record with `size` bytes of data and its sample_id. */
 static buffer perf_record(uint32_t type, uint16_t misc, const void *data,
                           size_t size) {
     struct perf_event_header head = {.type = type, .misc = misc};
@@ -381,19 +385,19 @@ static void test_perf(void) {
     mw_message m;
     buffer whole = perf_task(PERF_RECORD_FORK, 20, 10, 20, 11);
     CHECK(!parse(mw_parse_perf, &whole, whole.size, &m));
-    CHECK(m.news.kind == MW_NEWS_FORK && m.news.time == 777);
-    CHECK(m.news.pid == 20 && m.news.ppid == 10 && !m.news.valid && !m.lost);
+    CHECK(m.event.kind == MW_EVENT_FORK && m.event.time == 777);
+    CHECK(m.event.pid == 20 && m.event.ppid == 10 && !m.event.valid && !m.lost);
     for (size_t size = 0; size < whole.size; size++)
         CHECK(parse(mw_parse_perf, &whole, size, &m) == -EINVAL);
     whole = perf_task(PERF_RECORD_FORK, 20, 20, 21, 20); /* a thread */
-    CHECK(!parse(mw_parse_perf, &whole, whole.size, &m) && !m.news.kind);
+    CHECK(!parse(mw_parse_perf, &whole, whole.size, &m) && !m.event.kind);
     whole = perf_task(PERF_RECORD_EXIT, 20, 10, 20, 10);
     CHECK(!parse(mw_parse_perf, &whole, whole.size, &m));
-    CHECK(m.news.kind == MW_NEWS_EXIT && m.news.pid == 20 && !m.news.valid);
+    CHECK(m.event.kind == MW_EVENT_EXIT && m.event.pid == 20 && !m.event.valid);
     whole = perf_task(PERF_RECORD_EXIT, 20, 10, 21, 10);
-    CHECK(!parse(mw_parse_perf, &whole, whole.size, &m) && !m.news.kind);
-    whole = perf_task(PERF_RECORD_EXIT, 0, 0, 0, 0); /* of no pid here */
-    CHECK(!parse(mw_parse_perf, &whole, whole.size, &m) && !m.news.kind);
+    CHECK(!parse(mw_parse_perf, &whole, whole.size, &m) && !m.event.kind);
+    whole = perf_task(PERF_RECORD_EXIT, 0, 0, 0, 0); /* without a pid here */
+    CHECK(!parse(mw_parse_perf, &whole, whole.size, &m) && !m.event.kind);
     whole = perf_record(PERF_RECORD_FORK, 0, "short", 5);
     CHECK(parse(mw_parse_perf, &whole, whole.size, &m) == -EINVAL);
 
@@ -404,10 +408,10 @@ static void test_perf(void) {
     whole = perf_record(PERF_RECORD_COMM, PERF_RECORD_MISC_COMM_EXEC, data.data,
                         data.size);
     CHECK(!parse(mw_parse_perf, &whole, whole.size, &m));
-    CHECK(m.news.kind == MW_NEWS_EXEC && m.news.pid == 20 &&
+    CHECK(m.event.kind == MW_EVENT_EXEC && m.event.pid == 20 &&
           name_is(&m, "cc1"));
     whole = perf_record(PERF_RECORD_COMM, 0, data.data, data.size);
-    CHECK(!parse(mw_parse_perf, &whole, whole.size, &m) && !m.news.kind);
+    CHECK(!parse(mw_parse_perf, &whole, whole.size, &m) && !m.event.kind);
     whole = perf_record(PERF_RECORD_COMM, PERF_RECORD_MISC_COMM_EXEC, "", 0);
     CHECK(parse(mw_parse_perf, &whole, whole.size, &m) == -EINVAL);
 
@@ -416,7 +420,7 @@ static void test_perf(void) {
     append64(&data, 42);
     whole = perf_record(PERF_RECORD_LOST, 0, data.data, data.size);
     CHECK(!parse(mw_parse_perf, &whole, whole.size, &m));
-    CHECK(!m.news.kind && m.lost == 42);
+    CHECK(!m.event.kind && m.lost == 42);
     whole = perf_record(PERF_RECORD_LOST, 0, data.data, 8);
     CHECK(parse(mw_parse_perf, &whole, whole.size, &m) == -EINVAL);
 }
@@ -511,28 +515,28 @@ static void test_cpus(void) {
 }
 
 static void test_list(void) {
-    mw_news_list list = {0};
-    mw_message nothing = {.news.kind = 0};
+    mw_event_list list = {0};
+    mw_message nothing = {.event.kind = 0};
     CHECK(!mw_message_add(&nothing, &list) && !list.count);
     static const struct {
         int64_t time;
         uint32_t kind;
     } order[] = {{9, 1}, {5, 3}, {5, 1}, {4, 2}, {5, 2}, {1, 1}};
     for (size_t i = 0; i < 6; i++) {
-        mw_message m = {.news = {.time = order[i].time, .kind = order[i].kind},
+        mw_message m = {.event = {.time = order[i].time, .kind = order[i].kind},
                         .name = &"abcdef"[i],
                         .name_length = 1};
         CHECK(!mw_message_add(&m, &list));
     }
-    mw_news_sort(&list, 1); /* the first one is of an earlier time */
+    mw_event_list_sort(&list, 1); /* the first one is not sorted */
     static const char expected[] = "afdceb";
     CHECK(list.count == 6);
     for (size_t i = 0; i < 6; i++) {
         CHECK(list.items[i].text_length == 1);
         CHECK(list.text[list.items[i].text] == expected[i]);
     }
-    mw_news_sort(&list, 6);
-    mw_news_free(&list);
+    mw_event_list_sort(&list, 6);
+    mw_event_list_free(&list);
 }
 
 int main(void) {

@@ -18,11 +18,11 @@ COMPILERS = ("gcc", "clang")
 
 FOLLOW = (
     *sorted(path.name for path in CSRC.glob("follow*.c")),
-    *("table.c", "queue.c", "news.c"),
+    *("table.c", "pids.c", "queue.c", "event_list.c"),
 )
 COMMON = ("sampler.c", "pss.c", *FOLLOW)
 LINUX = tuple(sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")))
-# What this system has the headers of; for macOS there are tests/darwin.
+# The sources for which this system has headers; those of macOS are tested in tests/darwin.
 EVERY_SOURCE = tuple(sorted([*(path.name for path in CSRC.glob("*.c")), *LINUX]))
 
 FUZZ_SECONDS = 20
@@ -62,15 +62,15 @@ DEADLINE_CASES = (
 )
 
 FOLLOW_CASES = (
-    "footprints-of-looks",
+    "footprints-of-readings",
     "footprints-of-images",
     "footprint-of-an-unseen-image",
-    "footprint-in-word-of-the-end",
+    "footprint-in-the-exit-event",
     "footprint-unread",
     "footprint-of-vfork",
     "no-footprints",
-    "one-round",
-    "one-round-with-record",
+    "one-tick",
+    "one-tick-with-record",
     "vfork-memory",
     "seen-before-fork",
     "seen-before-exec",
@@ -79,7 +79,7 @@ FOLLOW_CASES = (
     "in-execve-without-events",
     "two-execs",
     "two-execs-later",
-    "exec-while-looking",
+    "exec-while-reading",
     "exec-lost",
     "hook-images",
     "hook-same-program",
@@ -95,19 +95,19 @@ FOLLOW_CASES = (
     "record-comes-first",
     "end-comes-later",
     "unseen-grandchild",
-    "foreign-news",
+    "foreign-events",
     "foreign-records",
-    "pid-again-in-one-round",
+    "pid-again-in-one-tick",
     "pid-again-while-it-lingers",
     "pid-again-without-events",
-    "pid-again-while-looking",
+    "pid-again-while-reading",
     "lost-events",
-    "ended-before-the-first-look",
+    "ended-before-the-first-tick",
     "closing",
 )
 
-# Of those in which things happen between any two reads, about one in two thousand shows an program
-# twice, or a peak under the wrong one: there is no telling then. None of these does.
+# If things happen between any two reads, about one history in two thousand shows a program twice,
+# or a peak under the wrong one, which cannot be known then. None of these does.
 FIRST_SEED = 1
 HISTORIES = 6_000
 
@@ -150,8 +150,8 @@ def test_parsers(toolchain, compiler):
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_table_and_queue(toolchain, compiler):
-    program = toolchain.build(compiler, MEMORY, "test_table.c", ["table.c", "queue.c"])
+def test_table_pids_and_queue(toolchain, compiler):
+    program = toolchain.build(compiler, MEMORY, "test_table.c", ["table.c", "pids.c", "queue.c"])
     check_program(MEMORY, program)
 
 

@@ -1,6 +1,6 @@
 /*
- * csrc/linux/parse.c against texts whose meaning is known, and against every
- * way to cut them short. Each text lies in memory of exactly its length.
+ * csrc/linux/parse.c on texts whose meaning is known, whole and cut after each
+ * byte. Each text lies in memory of exactly its length.
  */
 #include "parse.h"
 
@@ -11,12 +11,12 @@
 
 /* --- stat --- */
 
-/* Fields 4 to 28 of a process that has a value of its own in each of them. */
+/* Fields 4 to 28, each with a different value. */
 #define NUMBERS                                                                \
     "41 52 63 74 -1 4194368 10 11 12 13 14 15 16 17 20 -19 3 0 222333 "        \
     "444555666 777 18446744073709551615 94 95 140736"
 
-/* What follows; not read. */
+/* The fields after these, which are not read. */
 #define TAIL " 0 0 0 0 0 0 17 1 0 0 0 0 0 96 97 98 99 100 101 102 0\n"
 
 static int parse_stat(const char *text, size_t length, mw_stat *out) {
@@ -68,7 +68,7 @@ static void test_stat_names(void) {
         CHECK(!strcmp(stat.comm, names[i]));
         check_numbers(&stat);
 
-        /* A text is right, or it is refused: never half of a number. */
+        /* A text is parsed right, or refused: never half of a number. */
         size_t complete = (size_t)length - strlen(TAIL) + 1;
         for (size_t cut = 0; cut < (size_t)length; cut++) {
             int result = parse_stat(text, cut, &stat);
@@ -94,7 +94,8 @@ static void test_stat_long_name(void) {
 }
 
 static void test_stat_end(void) {
-    /* The last field read may be the last of all, if something ends it. */
+    /* The last field that is read may be the last of all, if a character ends
+       it. */
     mw_stat stat;
     CHECK(!parse_stat("1234 (x) S " NUMBERS "\n",
                       strlen("1234 (x) S " NUMBERS "\n"), &stat));
@@ -133,7 +134,7 @@ static void test_stat_refused(void) {
     }
 }
 
-/* As Linux has it while a process is being released: seen on 6.18. */
+/* The text while a process is being released, seen on Linux 6.18. */
 static void test_stat_released(void) {
     static const char text[] =
         "25782 (r) X 0 -1 -1 0 -1 4227148 0 0 0 0 0 0 0 0 20 0 0 0 3422916 0 0 "
@@ -206,35 +207,59 @@ static void test_statm_edges(void) {
     }
 }
 
-/* --- status --- */
+/* --- sizes in status and smaps_rollup --- */
 
-static int parse_watermark(const char *text, size_t length, uint64_t *bytes) {
+typedef int size_parser(const char *text, size_t length, uint64_t *bytes);
+
+typedef struct {
+    const char *text;
+    int found;
+    uint64_t bytes;
+} size_case;
+
+static int parse_size(size_parser *parser, const char *text, size_t length,
+                      uint64_t *bytes) {
     char *copy = exact(text, length);
-    int found = mw_parse_watermark(copy, length, bytes);
+    int found = parser(copy, length, bytes);
     exact_free(copy, length);
     CHECK(found == 0 || found == 1);
     return found;
 }
 
-static void test_watermark(void) {
-    static const char text[] = "Name:\tcat\nVmPeak:\t  9999 kB\nVmLck:\t 0 kB\n"
-                               "VmHWM:\t    5208 kB\nVmRSS:\t    5000 kB\n";
-    const size_t complete =
-        (size_t)(strstr(text, "5208 ") - text) + sizeof "5208 " - 1;
-    for (size_t cut = 0; cut < sizeof text; cut++) {
-        uint64_t bytes = 0;
-        int found = parse_watermark(text, cut, &bytes);
+/* Cuts a text after each byte: the size is found if the digits `number` and the
+   character after them are there. */
+static void check_cut_sizes(size_parser *parser, const char *text,
+                            const char *number, uint64_t bytes) {
+    const char *at = strstr(text, number);
+    CHECK(at);
+    const size_t complete = (size_t)(at - text) + strlen(number) + 1;
+    for (size_t cut = 0; cut <= strlen(text); cut++) {
+        uint64_t got = 0;
+        int found = parse_size(parser, text, cut, &got);
         CHECK(found == (cut >= complete));
-        CHECK(!found || bytes == 5208 * 1024);
+        CHECK(!found || got == bytes);
     }
 }
 
+static void check_sizes(size_parser *parser, const size_case *cases,
+                        size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bytes = 0;
+        int found =
+            parse_size(parser, cases[i].text, strlen(cases[i].text), &bytes);
+        CHECK(found == cases[i].found);
+        CHECK(bytes == cases[i].bytes);
+    }
+}
+
+static void test_watermark(void) {
+    static const char text[] = "Name:\tcat\nVmPeak:\t  9999 kB\nVmLck:\t 0 kB\n"
+                               "VmHWM:\t    5208 kB\nVmRSS:\t    5000 kB\n";
+    check_cut_sizes(mw_parse_watermark, text, "5208", 5208 * 1024);
+}
+
 static void test_watermark_edges(void) {
-    static const struct {
-        const char *text;
-        int found;
-        uint64_t bytes;
-    } cases[] = {
+    static const size_case cases[] = {
         {"", 0, 0},
         {"\n", 0, 0},
         {"\nVmHWM:", 0, 0},
@@ -242,36 +267,20 @@ static void test_watermark_edges(void) {
         {"\nVmHWM: 7", 0, 0},
         {"\nVmHWM:7\n", 1, 7168},
         {"\nVmHWM:\t0 kB\n", 1, 0},
-        /* A zombie and a kernel thread have none. */
+        /* A zombie and a kernel thread have no such line. */
         {"Name:\tkthreadd\nState:\tS (sleeping)\nThreads:\t1\n", 0, 0},
-        /* Lines that look like it. */
+        /* Other lines that look like it. */
         {"XVmHWM:\t1 kB\nVmHWM :\t2 kB\nVmHWM:\t3 kB\n", 1, 3072},
         {"Name:\tVmHWM:\t9 kB\nVmHWM:\t4 kB\n", 1, 4096},
         {"\n\n\n\nVmHWM:\t5 kB\n", 1, 5120},
         {"\nVmHW\nVmHWM:\t6 kB\n", 1, 6144},
-        /* The most that fits 64 bits, and what does not. */
+        /* The largest size that fits 64 bits, and sizes that do not. */
         {"\nVmHWM: 18014398509481983 kB\n", 1, UINT64_MAX - 1023},
         {"\nVmHWM: 18014398509481984 kB\n", 0, 0},
         {"\nVmHWM: 99999999999999999999999999 kB\n", 0, 0},
         {"\nVmHWM: -5 kB\n", 0, 0},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        uint64_t bytes = 0;
-        int found =
-            parse_watermark(cases[i].text, strlen(cases[i].text), &bytes);
-        CHECK(found == cases[i].found);
-        CHECK(bytes == cases[i].bytes);
-    }
-}
-
-/* --- smaps_rollup --- */
-
-static int parse_pss(const char *text, size_t length, uint64_t *bytes) {
-    char *copy = exact(text, length);
-    int found = mw_parse_pss(copy, length, bytes);
-    exact_free(copy, length);
-    CHECK(found == 0 || found == 1);
-    return found;
+    check_sizes(mw_parse_watermark, cases, sizeof cases / sizeof *cases);
 }
 
 static void test_pss(void) {
@@ -279,28 +288,17 @@ static void test_pss(void) {
         "559118225000-7ffede946000 ---p 00000000 00:00 0        [rollup]\n"
         "Rss:                1696 kB\nPss:                 418 kB\n"
         "Pss_Dirty:           112 kB\nSwap:  3 kB\nSwapPss:  2 kB\n";
-    const size_t complete =
-        (size_t)(strstr(text, "418 ") - text) + sizeof "418 " - 1;
-    for (size_t cut = 0; cut < sizeof text; cut++) {
-        uint64_t bytes = 0;
-        int found = parse_pss(text, cut, &bytes);
-        CHECK(found == (cut >= complete));
-        CHECK(!found || bytes == 418 * 1024);
-    }
+    check_cut_sizes(mw_parse_pss, text, "418", 418 * 1024);
 }
 
 static void test_pss_edges(void) {
-    static const struct {
-        const char *text;
-        int found;
-        uint64_t bytes;
-    } cases[] = {
+    static const size_case cases[] = {
         {"", 0, 0},
         {"\nPss:", 0, 0},
         {"\nPss: 7", 0, 0},
         {"\nPss:7\n", 1, 7168},
         {"\nPss:\t0 kB\n", 1, 0},
-        /* Rows that look like it. */
+        /* Other rows that look like it. */
         {"\nPss_Dirty: 1 kB\nPss_Anon: 2 kB\nSwapPss: 3 kB\n", 0, 0},
         {"\nSwapPss: 1 kB\nPss : 2 kB\nPss: 3 kB\n", 1, 3072},
         {"Pss: 1 kB\n", 0, 0},
@@ -308,13 +306,10 @@ static void test_pss_edges(void) {
         {"\nPss: 18014398509481983 kB\n", 1, UINT64_MAX - 1023},
         {"\nPss: 18014398509481984 kB\n", 0, 0},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        uint64_t bytes = 0;
-        int found = parse_pss(cases[i].text, strlen(cases[i].text), &bytes);
-        CHECK(found == cases[i].found);
-        CHECK(bytes == cases[i].bytes);
-    }
+    check_sizes(mw_parse_pss, cases, sizeof cases / sizeof *cases);
 }
+
+/* --- the rest of status --- */
 
 static int32_t parse_tgid(const char *text) {
     size_t length = strlen(text);
@@ -346,7 +341,7 @@ static void test_tgid(void) {
 
 /* --- children --- */
 
-/* Every pid of a list; `*used` is where reading stopped. */
+/* Parses every pid of a list; `*used` is where it stopped. */
 static size_t parse_children(const char *text, size_t length, int last,
                              int32_t *pids, size_t most, size_t *used) {
     char *copy = exact(text, length);
@@ -375,7 +370,7 @@ static void test_children(void) {
         {"   ", 1, 0, {0}},
         {"17 18 19 ", 1, 3, {17, 18, 19}},
         {"17 18 19", 1, 3, {17, 18, 19}},
-        /* With more to come the last number may be cut. */
+        /* If more follows, the last number may be cut. */
         {"17 18 19", 0, 2, {17, 18}},
         {"17 18 19 ", 0, 3, {17, 18, 19}},
         {" 17\n18\n", 1, 2, {17, 18}},

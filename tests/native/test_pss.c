@@ -1,7 +1,7 @@
 /*
  * pss.c on a platform made up here: processes that cost and hold what the test
- * says, and a clock that moves only when one is read. What is checked is which
- * passes are made, what they say, and that they keep to their budget.
+ * says, and a clock that moves only when one is read. Checks which sweeps are
+ * made, what they give, and that they keep to their budget.
  *
  *     test_pss CASE
  */
@@ -20,22 +20,23 @@ static const int64_t BEGIN = 1000000000;
 static const uint64_t MIB = 1 << 20;
 static const uint64_t GIB = 1 << 30;
 
-/* As pss.c has them. */
+/* The same values as in pss.c. */
 static const double SHARE = 0.02;
 static const double FIRST_ALLOWANCE = 5e6;
 
 enum { MOST = 64, FIRST_PID = 100 };
 
-/* Of the reading thread while a pass is under way, else of the test. */
+/* Belongs to the reading thread while a sweep is under way, else to the
+   test. */
 static struct {
     int64_t now;
     double process_cost; /* ns */
     double mib_cost;
     uint64_t rss[MOST];
-    uint64_t left[MOST]; /* what it gives up after it was read */
+    uint64_t left[MOST]; /* what it frees after it was read */
     double pss_share;    /* PSS as part of the RSS */
     int error[MOST];
-    int shares[MOST]; /* with its parent */
+    int shares[MOST]; /* it has its parent's memory */
     long reads[MOST];
     long all_reads;
     double time_reading;
@@ -116,7 +117,7 @@ int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
     return fake.shares[pid - FIRST_PID];
 }
 
-/* --- the tests' side --- */
+/* --- what the cases share --- */
 
 static void setup(int32_t mode) {
     fake.now = BEGIN;
@@ -157,18 +158,19 @@ static uint64_t total(void) {
 
 static mw_observation await_result(void) {
     mw_observation result;
-    /* Only a hang takes that long. */
+    /* Only a failure takes that long. */
     for (long i = 0; i < 60000; i++) {
         if (mw_pss_take(pss, &result))
             return result;
         struct timespec moment = {.tv_nsec = i < 1000 ? 10000 : 1000000};
         nanosleep(&moment, NULL);
     }
-    CHECK(!"a pass ends");
+    CHECK(!"a sweep ends");
     return result;
 }
 
-/* One tick `gap` after the last: whether it began a pass, and its result. */
+/* Makes a tick `gap` after the last. Returns whether it began a sweep, whose
+   result it waits for. */
 static int tick(int64_t gap, mw_observation *result) {
     fake.now += gap;
     int64_t time = fake.now;
@@ -184,19 +186,19 @@ static int tick(int64_t gap, mw_observation *result) {
     return 1;
 }
 
-/* So many ticks without a pass. */
+/* Makes ticks that begin no sweep. */
 static void quiet(int count, int64_t gap) {
     mw_observation result;
     for (int i = 0; i < count; i++)
         CHECK(!tick(gap, &result));
 }
 
-/* Ticks until one begins a pass: how many it took. */
-static int until_pass(int most, int64_t gap, mw_observation *result) {
+/* Makes ticks until one begins a sweep. Returns how many it took. */
+static int until_sweep(int most, int64_t gap, mw_observation *result) {
     for (int i = 1; i <= most; i++)
         if (tick(gap, result))
             return i;
-    CHECK(!"a pass is made");
+    CHECK(!"a sweep is made");
     return 0;
 }
 
@@ -213,7 +215,7 @@ static void off(void) {
     CHECK(mw_pss_new(&the_platform, 7, &pss) == -EINVAL && !pss);
 }
 
-/* A new high gets a pass, the same or less gets none. */
+/* A new high gets a sweep, the same or less gets none. */
 static void highs(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
@@ -232,7 +234,7 @@ static void highs(void) {
     CHECK(result.value == 16 * MIB);
     quiet(500, 10 * MS);
     CHECK(fake.all_reads == 4);
-    /* Those that have ended are not read, whatever the table still says. */
+    /* A process that has ended is not read, though it is still in the table. */
     table.slots[1].ended = 1;
     resize(0, 40 * MIB);
     CHECK(tick(10 * MS, &result));
@@ -241,9 +243,9 @@ static void highs(void) {
     done();
 }
 
-/* Who ends, or executes another program, after it was read leaves its part of
-   shared pages to those that are read after it: it counts no more than it has
-   at the end of the pass. */
+/* A process that ends, or executes another program, after it was read leaves
+   its part of shared pages to those that are read after it: so it counts no
+   more than it has at the end of the sweep. */
 static void gone_meanwhile(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
@@ -259,48 +261,48 @@ static void gone_meanwhile(void) {
     done();
 }
 
-/* Growth of a page at a time: few passes, and one at the very top. */
+/* A process that grows a page at a time gets few sweeps, and one at the top. */
 static void small_steps(void) {
     mw_observation result = {0};
     setup(MW_PSS_PEAKS);
     add(200 * MIB);
-    int passes = 0;
+    int sweeps = 0;
     for (int i = 0; i < 5000; i++) {
-        passes += tick(10 * MS, &result);
+        sweeps += tick(10 * MS, &result);
         resize(0, fake.rss[0] + 4096);
     }
-    /* 20 MiB more: each 1 % above, or what there was after each rest. */
-    CHECK(passes >= 10 && passes <= 5000 / 25);
-    until_pass(60, 10 * MS, &result);
+    /* 20 MiB more: one for each 1 %, and one after each rest. */
+    CHECK(sweeps >= 10 && sweeps <= 5000 / 25);
+    until_sweep(60, 10 * MS, &result);
     CHECK(result.value == fake.rss[0] / 2);
     quiet(1000, 10 * MS);
     done();
 }
 
-/* The last step before a rest is less than would make a high: it gets its pass
-   within a second. */
+/* A last step that is too small for a new high gets its sweep within a second
+   of rest. */
 static void rest_below_a_step(void) {
     mw_observation result = {0};
     setup(MW_PSS_PEAKS);
     add(200 * MIB);
-    CHECK(until_pass(1000, 10 * MS, &result) > 0);
+    CHECK(until_sweep(1000, 10 * MS, &result) > 0);
     for (int i = 0; i < 20; i++) {
         resize(0, fake.rss[0] + MIB / 4);
         uint64_t top = fake.rss[0];
-        CHECK(until_pass(100, 10 * MS, &result) > 0);
+        CHECK(until_sweep(100, 10 * MS, &result) > 0);
         CHECK(result.value == top / 2);
         quiet(200, 10 * MS);
     }
     done();
 }
 
-/* Highs that follow each other closely: a pass for each that is a step above,
-   1 % or 1 MiB. */
+/* Of highs that follow each other closely, each that is a step above, 1 % or 1
+   MiB, gets a sweep. */
 static void steps(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
     add(1000 * MIB);
-    until_pass(1000, 10 * MS, &result);
+    until_sweep(1000, 10 * MS, &result);
     quiet(1000, 10 * MS);
     resize(0, 1011 * MIB);
     CHECK(tick(10 * MS, &result)); /* after a rest */
@@ -312,7 +314,7 @@ static void steps(void) {
     done();
 }
 
-/* What it takes to read the top is not spent on the way up. */
+/* The budget for the top is not spent on the way up. */
 static void rising(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
@@ -327,22 +329,23 @@ static void rising(void) {
     done();
 }
 
-/* When reading takes longer than expected the rest of the pass goes by size. */
+/* If reading takes longer than expected, the rest of the sweep counts by
+   size. */
 static void overrun(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
     fake.process_cost = 2e6;
     for (int i = 0; i < 20; i++)
         add(10 * MIB);
-    until_pass(100, MS, &result);
+    until_sweep(100, MS, &result);
     CHECK(fake.all_reads < 4 && fake.all_reads > 0);
     CHECK(result.second == (uint64_t)(20 - fake.all_reads));
     CHECK(result.value == (400 - 10 * (uint64_t)fake.all_reads) * MIB / 2);
     done();
 }
 
-/* Reading in huge pages costs next to nothing: one that seemed too large is
-   read once that is known. */
+/* Reading huge pages costs very little: a process that seemed too large is read
+   once that is known. */
 static void learning(void) {
     mw_observation result = {0};
     setup(MW_PSS_PEAKS);
@@ -350,18 +353,18 @@ static void learning(void) {
     for (int i = 0; i < 8; i++)
         add(GIB);
     add(20 * GIB);
-    until_pass(1000, 100 * MS, &result);
+    until_sweep(1000, 100 * MS, &result);
     CHECK(result.second == 1);
     for (int i = 0; i < 4; i++) {
         resize(8, fake.rss[8] + GIB);
-        until_pass(1000, 100 * MS, &result);
+        until_sweep(1000, 100 * MS, &result);
     }
     CHECK(!result.second && result.value == 16 * GIB);
     done();
 }
 
-/* However a job behaves, passes take no more than their part of the time. What
-   the processes cost is guessed wrongly at first. */
+/* However a job behaves, sweeps take no more than their part of the time. The
+   costs of processes are estimated wrongly at first. */
 static void budget_of(double process_cost, double mib_cost) {
     mw_observation result;
     uint64_t random = 4711 + (uint64_t)mib_cost;
@@ -371,23 +374,23 @@ static void budget_of(double process_cost, double mib_cost) {
     for (int i = 0; i < 20; i++)
         add(MIB);
     double most = 0;
-    long passes = 0;
+    long sweeps = 0;
     for (int i = 0; i < 20000; i++) {
         /* Always growing, by 1.4 GiB in all, now and then by a lot. */
         size_t index = below(&random, 20);
         uint64_t more = below(&random, 500) == 0 ? below(&random, 20) * MIB
                                                  : below(&random, 100) * 1024;
         resize(index, fake.rss[index] + more);
-        passes += tick(i % 5000 ? 10 * MS : 30000 * MS, &result);
+        sweeps += tick(i % 5000 ? 10 * MS : 30000 * MS, &result);
         double allowed = (double)(fake.now - BEGIN) * SHARE + FIRST_ALLOWANCE;
         if (fake.time_reading - allowed > most)
             most = fake.time_reading - allowed;
     }
-    /* What one process takes is not known for certain before. */
+    /* The cost of one process is not known for certain before. */
     int guessed_right = process_cost <= 40e3 && mib_cost <= 15e3;
     CHECK(most <= (guessed_right ? 0 : fake.longest));
-    CHECK(passes > 50);
-    /* Where they are dear it is used. */
+    CHECK(sweeps > 50);
+    /* If processes cost much, the budget is used. */
     CHECK(fake.time_reading > (mib_cost > 15e3 ? 2000 : 500) * (double)MS);
     mw_pss_free(pss);
     mw_table_free(&table);
@@ -400,12 +403,12 @@ static void budget(void) {
     budget_of(40e3, 100e3);
 }
 
-/* After a long rest a job that grows fast must not be read all the time. */
+/* A job that grows fast after a long rest is not read all the time. */
 static void savings(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
     add(500 * MIB);
-    until_pass(1000, 10 * MS, &result);
+    until_sweep(1000, 10 * MS, &result);
     quiet(1, 3600000 * MS);
     double before = fake.time_reading;
     int64_t began = fake.now;
@@ -419,8 +422,8 @@ static void savings(void) {
     done();
 }
 
-/* One of which reading takes long is counted by its size, for ever; a new high
-   of it gets a pass of the others. */
+/* A process that takes too long to read always counts by its size; a new high
+   of it gets a sweep of the others. */
 static void huge(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
@@ -438,7 +441,7 @@ static void huge(void) {
     done();
 }
 
-/* Only such a one: there is nothing to tell. */
+/* If such a process is alone, there is nothing to read. */
 static void huge_alone(void) {
     setup(MW_PSS_PEAKS);
     add(200 * GIB);
@@ -447,25 +450,25 @@ static void huge_alone(void) {
     done();
 }
 
-/* One that is too dear for now is counted by its size now, and read when there
-   is budget for it. */
+/* A process that costs too much for now counts by its size, and is read when
+   the budget is large enough. */
 static void large(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
     add(8 * MIB);
     add(2 * GIB);
-    quiet(1, 10 * MS); /* rising: it may hold still later */
+    quiet(1, 10 * MS); /* the total is rising */
     CHECK(tick(10 * MS, &result));
     CHECK(result.value == 4 * MIB + 2 * GIB && result.second == 1);
-    int ticks = until_pass(1000, 10 * MS, &result);
-    /* 31 ms, a quarter more, are 2 % of 2 s; some was there. */
+    int ticks = until_sweep(1000, 10 * MS, &result);
+    /* 31 ms and a quarter more are 2 % of 2 s; some budget was there. */
     CHECK(ticks > 100 && ticks < 200);
     CHECK(result.value == 4 * MIB + GIB && !result.second);
     quiet(1000, 10 * MS);
     done();
 }
 
-/* A process that may not be read, and one that ended before its turn. */
+/* A process that may not be read counts by its size. */
 static void unreadable(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
@@ -490,7 +493,8 @@ static void vanished(void) {
     CHECK(result.value == 4 * MIB && !result.second);
     CHECK(result.process == 8 * MIB);
     table.slots[1].ended = 1;
-    /* What was lost was not covered: less than that total is a high still. */
+    /* The process that ended was not covered, so a smaller total is still a
+       high. */
     quiet(100, 10 * MS);
     resize(0, 12 * MIB);
     CHECK(tick(10 * MS, &result));
@@ -498,21 +502,21 @@ static void vanished(void) {
     done();
 }
 
-/* One that never can be read must not be tried at each tick. */
+/* A process that never can be read is not tried at each tick. */
 static void always_vanished(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
     add(8 * MIB);
     add(16 * MIB);
     fake.error[1] = -ESRCH;
-    int passes = 0;
+    int sweeps = 0;
     for (int i = 0; i < 1000; i++)
-        passes += tick(10 * MS, &result);
-    CHECK(passes > 1 && passes <= 10000 / 250 + 1);
+        sweeps += tick(10 * MS, &result);
+    CHECK(sweeps > 1 && sweeps <= 10000 / 250 + 1);
     done();
 }
 
-/* Two with one memory are counted once, where the other is counted at all. */
+/* Two processes with one memory count once, if the parent is in the job. */
 static void shared(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
@@ -534,7 +538,7 @@ static void shared(void) {
     done();
 }
 
-/* A pass under way makes no tick wait, and begins no other. */
+/* During a sweep no tick waits, and no other sweep begins. */
 static void blocked(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
@@ -543,11 +547,11 @@ static void blocked(void) {
     int64_t time = fake.now;
     CHECK(mw_pss_offer(pss, time, total(), &table) == 1);
     for (int i = 1; i <= 10000; i++) {
-        table.slots[0].rss += MIB; /* not `fake`: it is being read */
+        table.slots[0].rss += MIB; /* `fake` is being read */
         CHECK(mw_pss_offer(pss, time + i * MS, total(), &table) == 0);
         CHECK(!mw_pss_take(pss, &result));
     }
-    /* It was begun when nobody waited for it. */
+    /* The reading thread may have begun only now. */
     sem_wait(&fake.arrived);
     CHECK(!mw_pss_take(pss, &result));
     sem_post(&fake.go_on);
@@ -556,7 +560,7 @@ static void blocked(void) {
     fake.blocks = 0;
     resize(0, table.slots[0].rss);
     fake.now = time + 10000 * MS;
-    CHECK(until_pass(1000, 100 * MS, &result) > 0);
+    CHECK(until_sweep(1000, 100 * MS, &result) > 0);
     CHECK(result.value == fake.rss[0] / 2);
     done();
 }
@@ -564,7 +568,7 @@ static void blocked(void) {
 static void always(void) {
     mw_observation result;
     setup(MW_PSS_ALWAYS);
-    quiet(3, MS); /* nobody to read */
+    quiet(3, MS); /* no process is there */
     add(8 * MIB);
     add(200 * GIB);
     for (int i = 1; i <= 100; i++) {
@@ -573,7 +577,7 @@ static void always(void) {
         CHECK(result.value == fake.rss[0] / 2 + 100 * GIB && !result.second);
         CHECK(fake.reads[1] == i);
     }
-    /* While one is under way there is no other. */
+    /* While a sweep is under way no other begins. */
     fake.blocks = 1;
     int64_t time = fake.now;
     for (int i = 0; i < 100; i++)
@@ -585,7 +589,8 @@ static void always(void) {
     done();
 }
 
-/* Where there is no such thing it is said once, and tried no more. */
+/* If sizes cannot be had here, the error is returned once, and none is tried
+   again. */
 static void unsupported(void) {
     mw_observation result;
     setup(MW_PSS_ALWAYS);
@@ -593,20 +598,20 @@ static void unsupported(void) {
     add(8 * MIB);
     fake.error[0] = fake.error[1] = -ENOTSUP;
     CHECK(mw_pss_offer(pss, BEGIN, total(), &table) == 1);
-    int said = 0;
-    for (int i = 0; i < 60000 && !said; i++) {
+    int error = 0;
+    for (int i = 0; i < 60000 && !error; i++) {
         CHECK(!mw_pss_take(pss, &result));
-        said = mw_pss_offer(pss, BEGIN + i, total(), &table);
+        error = mw_pss_offer(pss, BEGIN + i, total(), &table);
         usleep(100);
     }
-    CHECK(said == -ENOTSUP);
+    CHECK(error == -ENOTSUP);
     CHECK(!mw_pss_offer(pss, BEGIN + MS, total(), &table));
     CHECK(fake.all_reads == 1);
     done();
 }
 
-/* The end waits for one process, not for the pass: the first read lasts until
-   this thread sleeps, which it does only when it waits for the other. */
+/* mw_pss_free() waits for one process, not for the sweep: the first read lasts
+   until this thread sleeps, which it does only in mw_pss_free(). */
 static void end_under_way(void) {
     setup(MW_PSS_ALWAYS);
     for (int i = 0; i < MOST; i++)
@@ -626,10 +631,7 @@ static void end_at_once(void) {
     done();
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} CASES[] = {
+static const test_case CASES[] = {
     {"off", off},
     {"highs", highs},
     {"gone-meanwhile", gone_meanwhile},
@@ -657,11 +659,6 @@ static const struct {
 
 int main(int argc, char **argv) {
     CHECK(argc == 2);
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
-        if (!strcmp(CASES[i].name, argv[1])) {
-            CASES[i].run();
-            return 0;
-        }
-    fprintf(stderr, "no such case: %s\n", argv[1]);
-    return 2;
+    FIND_CASE(CASES, argv[1])->run();
+    return 0;
 }

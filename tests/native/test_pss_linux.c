@@ -1,7 +1,9 @@
 /*
- * csrc/linux/pss.c and pss.c on real processes that share what is known.
+ * csrc/linux/memory.c and pss.c on real processes that share a known memory.
  *
- *     test_pss_linux PSS_JOB CASE      exit status 77: cannot be had here, why
+ *     test_pss_linux PSS_JOB CASE
+ *
+ * Exit status 77: the case cannot be tested here; the reason is printed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,8 +20,8 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "procfs.h"
 #include "pss.h"
+#include "state.h"
 
 enum { NOBODY = 65534, MOST = 8, PATIENCE_MS = 60000 };
 
@@ -31,22 +33,10 @@ static struct mw_platform platform;
 static mw_table table;
 
 static struct {
-    pid_t pid; /* of the first one */
+    pid_t pid; /* of the first process */
     int input; /* closing it ends them all */
     int32_t pids[MOST];
 } job;
-
-int64_t mw_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-/* Of process.c, which is not needed here. */
-uint64_t mw_platform_roughness(const mw_platform *p) {
-    CHECK(p == &platform);
-    return 256 << 10;
-}
 
 static void skip(const char *why) {
     puts(why);
@@ -91,7 +81,7 @@ static void end(void) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* A file of /proc, read without memwatch. */
+/* Reads a file of /proc without memwatch. */
 static const char *file_of(int32_t pid, const char *name) {
     static char text[1 << 20];
     char path[64];
@@ -112,7 +102,7 @@ static uint64_t rss_of(int32_t pid) {
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The sum over its mappings, as the kernel lists them one by one. */
+/* Returns the sum over all mappings, as the kernel lists them in `smaps`. */
 static uint64_t pss_of(int32_t pid) {
     const char *at = file_of(pid, "smaps");
     uint64_t sum = 0;
@@ -140,7 +130,7 @@ static int kcmp_works(void) {
     return syscall(SYS_kcmp, getpid(), getpid(), 1, 0ul, 0ul) == 0;
 }
 
-/* As container runtimes do. */
+/* Refuses kcmp(2), as container runtimes do. */
 static void refuse_kcmp(void) {
     struct sock_filter steps[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -155,7 +145,7 @@ static void refuse_kcmp(void) {
     CHECK(!kcmp_works() && errno == EPERM);
 }
 
-/* --- passes --- */
+/* --- sums --- */
 
 static mw_slot *add(int32_t pid) {
     mw_slot *slot;
@@ -192,7 +182,7 @@ static void one(void) {
     uint64_t pss;
     START(1, "cow", "10", "0");
     CHECK(!mw_platform_pss(&platform, job.pid, &pss));
-    /* Each mapping's is rounded down to a KiB. */
+    /* The PSS of each mapping is rounded down to a KiB. */
     uint64_t expected = pss_of(job.pid);
     CHECK(expected > 10 * MIB && near(pss, expected, MIB / 8));
     CHECK(rss_of(job.pid) >= pss);
@@ -210,7 +200,7 @@ static void zombie(void) {
     CHECK(waitpid(job.pid, NULL, 0) == job.pid);
 }
 
-/* Four children that only read what their parent has written. */
+/* Four children only read what their parent has written. */
 static void cow(void) {
     START(5, "cow", "100", "4");
     uint64_t rss = 0;
@@ -227,7 +217,7 @@ static void cow(void) {
     end();
 }
 
-/* A child between vfork and exec is its parent, as far as memory goes. */
+/* A child between vfork and exec has its parent's memory. */
 static void check_vfork(void) {
     add(job.pids[0]);
     mw_slot *child = add(job.pids[1]);
@@ -238,7 +228,7 @@ static void check_vfork(void) {
     mw_observation result = sum_all();
     CHECK(result.value > 100 * MIB && result.value < 105 * MIB);
     CHECK(!result.second && result.process > 200 * MIB);
-    /* Not because the second one would not count. */
+    /* If it does not have that, it counts. */
     child->inherited = 0;
     result = sum_all();
     CHECK(result.value > 200 * MIB);
@@ -263,7 +253,8 @@ static void vfork_without_kcmp(void) {
     vfork_child();
 }
 
-/* Forked is not shared, be it the same at first sight. */
+/* A forked child does not have its parent's memory, though it looks the
+   same. */
 static void forked(void) {
     START(2, "cow", "10", "1");
     CHECK(!mw_platform_shares_memory(&platform, job.pids[1], job.pid));
@@ -278,7 +269,7 @@ static void forked_without_kcmp(void) {
     forked();
 }
 
-/* Its first thread is a zombie; the process is not. */
+/* The first thread is a zombie; the process is not. */
 static void leader_ended(void) {
     START(1, "leader-ends", "10");
     await_state(job.pid, 'Z');
@@ -288,13 +279,13 @@ static void leader_ended(void) {
     end();
 }
 
-/* A process of root, read by somebody else. */
+/* A process of root is read by another user. */
 static void other_user(void) {
     int32_t pid = 1;
     if (geteuid() == 0) {
         START(1, "cow", "10", "0");
         pid = job.pid;
-        /* This thread only: the one that reads is made by it. */
+        /* This affects this thread, and the reading thread that it makes. */
         CHECK(!syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY));
         CHECK(!syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY));
     }
@@ -313,7 +304,7 @@ static void other_user(void) {
         end();
 }
 
-/* In a test's tree, and on a kernel without such a file. */
+/* Files in a tree made here, one without `smaps_rollup` as on an old kernel. */
 static void made_up(void) {
     char tree[] = "/tmp/test_pss.XXXXXX", path[64];
     static const char *const files[] = {"12/statm", "13/smaps_rollup"};
@@ -348,10 +339,7 @@ static void made_up(void) {
     platform.proc_fd = real;
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} CASES[] = {
+static const test_case CASES[] = {
     {"one", one},
     {"zombie", zombie},
     {"cow", cow},
@@ -370,15 +358,11 @@ int main(int argc, char **argv) {
     job_program = argv[1];
     platform.proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     platform.real = 1;
+    platform.roughness = 256 << 10;
     platform.page_size = (uint64_t)sysconf(_SC_PAGESIZE);
     CHECK(platform.proc_fd >= 0);
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
-        if (!strcmp(CASES[i].name, argv[2])) {
-            CASES[i].run();
-            mw_table_free(&table);
-            close(platform.proc_fd);
-            return 0;
-        }
-    fprintf(stderr, "no such case: %s\n", argv[2]);
-    return 2;
+    FIND_CASE(CASES, argv[2])->run();
+    mw_table_free(&table);
+    close(platform.proc_fd);
+    return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * The ring: against a plain queue, with records of every length at every place,
- * and with a writer and a reader at the same time.
+ * The ring, compared with a plain queue, with records of every length at every
+ * place; and with a writer and a reader at the same time.
  *
  *     test_ring alone | together
  */
@@ -19,7 +19,7 @@ static mw_ring *new_ring(uint32_t capacity) {
     return ring;
 }
 
-/* Record `number` is this long, and its bytes count on from `number`. */
+/* Returns the length of record `number`. Its bytes count on from `number`. */
 static size_t length_of(uint64_t number, size_t longest) {
     uint64_t state = number * 2654435761u + 1;
     next_random(&state);
@@ -31,7 +31,7 @@ static void fill(unsigned char *bytes, uint64_t number, size_t length) {
         bytes[i] = (unsigned char)(number + i);
 }
 
-/* Cut in two somewhere. */
+/* Writes a record in two parts. */
 static int write_record(mw_ring *ring, uint64_t number, size_t longest) {
     size_t length = length_of(number, longest);
     size_t cut = length ? number % (length + 1) : 0;
@@ -56,7 +56,8 @@ static int read_record(mw_ring *ring, uint64_t number, size_t longest) {
     return 1;
 }
 
-/* Writes and reads at random; what was dropped leaves a gap that we know of. */
+/* Writes and reads at random. A record that was dropped is not expected
+   later. */
 static void check_alone(uint32_t capacity, size_t longest, uint64_t seed) {
     enum { ROUNDS = 20000, MOST = ROUNDS };
     static uint64_t queue[MOST];
@@ -65,15 +66,15 @@ static void check_alone(uint32_t capacity, size_t longest, uint64_t seed) {
     uint32_t dropped = 0;
     size_t held = 0;
     for (uint64_t number = 0; number < ROUNDS; number++) {
-        /* Runs of writes and of reads, so that it is full and empty at times.
-         */
+        /* Mostly writes, then mostly reads, so that it is full and empty at
+           times. */
         if (next_random(&seed) >> 60 < (number / 64 % 2 ? 12 : 4)) {
             if (write_record(ring, number, longest)) {
                 queue[head++] = number;
                 held += length_of(number, longest) + 32;
             } else {
                 dropped++;
-                /* At most half of it is lost to a gap at its end. */
+                /* At most half of the ring is lost to a gap at its end. */
                 CHECK(held + 2 * (longest + 32) > capacity);
             }
         } else if (head > tail) {
@@ -92,7 +93,7 @@ static void check_alone(uint32_t capacity, size_t longest, uint64_t seed) {
     free(ring);
 }
 
-/* Everything that fits is taken, and nothing that does not. */
+/* Every record that fits is taken, and none that does not. */
 static void check_limits(void) {
     enum { CAPACITY = 1024 };
     static unsigned char bytes[CAPACITY + 64];

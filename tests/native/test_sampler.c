@@ -1,12 +1,12 @@
 /*
- * The sampler on real processes: job.c in its several shapes, read by a second
- * thread while the sampling thread runs. To be run under ThreadSanitizer and
- * under AddressSanitizer.
+ * The sampler on real processes: the jobs of job.c, read by a second thread
+ * while the sampling thread runs. To be run under ThreadSanitizer and under
+ * AddressSanitizer.
  *
  *     test_sampler JOB CASE
  *
- * Every process started here reads from a pipe of which this one holds the only
- * writing end, so none outlives it.
+ * Every process started here reads from a pipe whose only writing end this
+ * process has, so none outlives it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -72,7 +72,7 @@ static void close_job(job *of) {
     close(of->from);
 }
 
-static void tell(const job *to, char letter) {
+static void send(const job *to, char letter) {
     CHECK(write(to->to, &letter, 1) == 1);
 }
 
@@ -106,11 +106,11 @@ static void check_no_error(mw_sampler *sampler) {
 static void check_exit_code(const stream *in, int code) {
     CHECK(in->complete && in->has_root_status);
     CHECK(WIFEXITED(in->root_status) && WEXITSTATUS(in->root_status) == code);
-    /* It has been reaped. */
+    /* The root has been reaped. */
     CHECK(waitpid(in->process[1].pid, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
 
-/* Orphans that outlived the root are nobody's business but ours. */
+/* Reaps the orphans that have outlived the root. */
 static void reap_all(void) {
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ;
@@ -203,7 +203,7 @@ static void follow_tree(uint32_t max_descriptors) {
     end_input(&tree);
     finish_reader(&r);
     check_exit_code(r.in, 7);
-    /* The five, and the parent of the orphan if it was seen. */
+    /* The five, and the parent of the orphan if a tick has found it. */
     CHECK(r.in->started == 5 || r.in->started == 6);
     CHECK(r.in->images >= r.in->started);
     check_no_error(sampler);
@@ -262,7 +262,8 @@ static void short_jobs(void) {
     reap_all();
 }
 
-/* Freed at any moment: before the thread has begun, and while it ticks. */
+/* A sampler is freed at any moment: before its thread has begun, and while it
+   makes ticks. */
 static void free_while_running(void) {
     job idle = start_job("wait", NULL);
     int before = count_open();
@@ -309,7 +310,7 @@ static void refused_options(void) {
     CHECK(count_open() == before);
 }
 
-/* The root had ended, and was reaped, before anyone looked. */
+/* The root has ended and was reaped before the first tick. */
 static void root_gone(void) {
     job brief = start_job("exit", "4");
     CHECK(waitpid(brief.pid, NULL, 0) == brief.pid);
@@ -324,7 +325,7 @@ static void root_gone(void) {
     close_job(&brief);
 }
 
-/* A second descriptor to wait for, and the time-out. */
+/* mw_sampler_wait() returns for a second descriptor, and after the time-out. */
 static void wait_reasons(void) {
     mw_sampler *sampler = new_sampler(4096);
     int read_end, write_end;
@@ -337,7 +338,7 @@ static void wait_reasons(void) {
     mw_sampler_free(sampler);
 }
 
-/* Ticks in the caller's thread, at times of the caller's own. */
+/* Ticks in the caller's thread, at times that the caller gives. */
 static void own_clock(void) {
     mw_sampler *sampler = new_sampler(4096);
     job idle = start_job("wait", NULL);
@@ -361,8 +362,8 @@ static void own_clock(void) {
     close_job(&idle);
 }
 
-/* What the kernel says of a process that stands still, to the page: with
-   descriptors kept, and without. */
+/* The resident size of a process that stands still is what the kernel says, to
+   the page: with descriptors kept, and without. */
 static void resident_size(void) {
     for (uint32_t max_descriptors = 0; max_descriptors < 20;
          max_descriptors += 10) {
@@ -386,8 +387,8 @@ static void resident_size(void) {
     }
 }
 
-/* No descriptor is to be had: the job is followed as well as it can be, and is
-   not taken for ended. */
+/* With no descriptor left the job is followed as well as possible, and is not
+   taken for ended. */
 static void no_descriptors(void) {
     mw_sampler *sampler = new_sampler(4096);
     job idle = start_job("wait", NULL);
@@ -431,18 +432,18 @@ static size_t count_threads(int32_t pid) {
     return count;
 }
 
-/* One thread ends and another begins, so that their number stays: the children
-   of the new one are found. */
+/* One thread ends and another begins, so that their number stays the same: the
+   children of the new one are found. */
 static void replaced_thread(void) {
     mw_sampler *sampler = new_sampler(4096);
     job threads = start_job("replace-thread", NULL);
     stream *in = stream_new();
     expect(&threads, 'r');
     CHECK(!mw_sampler_tick(sampler, threads.pid, 1000 * MS));
-    tell(&threads, 'n');
+    send(&threads, 'n');
     expect(&threads, 'x');
     expect(&threads, 'r');
-    tell(&threads, 'f');
+    send(&threads, 'f');
     expect(&threads, 'x');
     /* The first thread may still be on its way out. */
     int64_t deadline = mw_now() + DEADLINE_S * 1000 * MS;
@@ -458,7 +459,7 @@ static void replaced_thread(void) {
     reap_all();
 }
 
-/* A process of the caller's own, started while the job runs. */
+/* Starts another child of the caller while the job runs. */
 static void *start_other(void *argument) {
     job *other = argument;
     *other = start_job("wait", NULL);
@@ -466,7 +467,7 @@ static void *start_other(void *argument) {
 }
 
 /* A child that another thread starts may look like an orphan of the job, but
-   its exit status is left to whoever started it. */
+   its exit status is left to that thread. */
 static void foreign_child(void) {
     has_other_children = 1;
     mw_sampler *sampler = new_sampler(4096);
@@ -494,29 +495,29 @@ static void foreign_child(void) {
 
 typedef struct {
     job child;
-    int told, may_end; /* pipes */
+    int started, may_end; /* pipes */
 } older;
 
 static void *start_older(void *argument) {
     older *o = argument;
     char byte;
     o->child = start_job("wait", NULL);
-    CHECK(write(o->told, "", 1) == 1);
+    CHECK(write(o->started, "", 1) == 1);
     CHECK(read(o->may_end, &byte, 1) == 1);
     return NULL;
 }
 
-/* A child of another thread from before the sampler was made; its thread ends
-   while the job runs. */
+/* Another thread has started a child before the sampler was made; it ends while
+   the job runs. */
 static void older_child(void) {
     older o;
-    int told, may_end;
+    int started, may_end;
     char byte = 0;
     pthread_t thread;
-    open_pipe(&told, &o.told);
+    open_pipe(&started, &o.started);
     open_pipe(&o.may_end, &may_end);
     CHECK(!pthread_create(&thread, NULL, start_older, &o));
-    CHECK(read(told, &byte, 1) == 1);
+    CHECK(read(started, &byte, 1) == 1);
     mw_sampler *sampler = new_sampler(4096);
     job idle = start_job("wait", NULL);
     stream *in = stream_new();
@@ -530,8 +531,8 @@ static void older_child(void) {
     mw_sampler_free(sampler);
     close_job(&idle);
     close_job(&o.child);
-    close(told);
-    close(o.told);
+    close(started);
+    close(o.started);
     close(may_end);
     close(o.may_end);
     reap_all();
@@ -553,8 +554,7 @@ static void spawn_errors(void) {
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
 
-/* What a command writes to its stdout and stderr, each sent to where ours was
-   the other. */
+/* A command's stdout goes to where our stderr goes, and the other way round. */
 static void spawn_swapped(void) {
     int out, err, new_out, new_err, old_out = dup(1), old_err = dup(2);
     open_pipe(&out, &new_out);
@@ -576,10 +576,7 @@ static void spawn_swapped(void) {
     close(err);
 }
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} CASES[] = {
+static const test_case CASES[] = {
     {"tree", tree},
     {"tree-by-path", tree_by_path},
     {"tree-by-both", tree_by_both},
@@ -603,15 +600,10 @@ static const struct {
 int main(int argc, char **argv) {
     CHECK(argc == 3);
     job_path = argv[1];
-    /* A last resort, should something wait for ever. */
+    /* Ends the test if something waits for ever. */
     alarm(4 * DEADLINE_S);
     int previous;
     CHECK(!mw_subreaper(1, &previous) && !previous);
-    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++)
-        if (!strcmp(CASES[i].name, argv[2])) {
-            CASES[i].run();
-            return 0;
-        }
-    fprintf(stderr, "no such case: %s\n", argv[2]);
-    return 2;
+    FIND_CASE(CASES, argv[2])->run();
+    return 0;
 }

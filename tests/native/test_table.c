@@ -1,6 +1,7 @@
 /*
- * The table of processes and the queue of observations, under random operations
- * against models too simple to be wrong.
+ * The table of processes, the list of pids and the queue of observations. The
+ * table and the queue do random operations, and are compared with models that
+ * are too simple to be wrong.
  */
 #include "table.h"
 
@@ -61,7 +62,7 @@ static void test_table(int32_t stride, size_t range, uint64_t seed) {
             CHECK(slot->pid == pid && !slot->handle && !slot->serial &&
                   !slot->rss && !slot->ended && !slot->has_rss);
             slot->serial = ++serial;
-            /* What a removed slot held must not come back. */
+            /* The values of a removed slot must not come back. */
             slot->rss = ~(uint64_t)0;
             slot->ended = slot->has_rss = 1;
             model.slots[model.count++] = (model_slot){pid, serial};
@@ -79,7 +80,7 @@ static void test_table(int32_t stride, size_t range, uint64_t seed) {
     mw_table_free(&table);
 }
 
-/* The table is walked by index while slots are removed: the last one moves to
+/* The table is walked by index while slots are removed: the last slot moves to
    the index that became free, and nothing else moves. */
 static void test_table_walk(void) {
     mw_table table = {0};
@@ -116,9 +117,8 @@ static void test_pids(void) {
 
 /* --- queue --- */
 
-/* One queue that is filled, and one that takes what it holds, as a sampler has
-   them. Everything that went in comes out once, in order, images with their
-   own text. */
+/* One queue is filled, and another takes all it holds, as in a sampler. Every
+   record comes out once, in order, images with their own text. */
 static void test_queue(uint64_t seed) {
     mw_queue tick = {0}, unread = {0};
     uint64_t state = seed, written = 0, read = 0;
@@ -179,7 +179,7 @@ static void test_queue(uint64_t seed) {
     mw_queue_free(&unread);
 }
 
-/* More than memory can hold is refused, and costs nothing that was there. */
+/* More than memory can hold is refused, and nothing that was there is lost. */
 static void test_queue_refuses(void) {
     mw_queue queue = {0};
     char *text = mw_queue_text(&queue, 3);

@@ -1,6 +1,6 @@
 /*
- * A program on csrc/unsupported.c, the template for ports: all that is common
- * links against it, and says at once that there is no platform.
+ * A program with csrc/unsupported.c, the template for ports: all common files
+ * link with it, and fail at once because there is no platform.
  */
 #include <errno.h>
 #include <sys/wait.h>

@@ -1,10 +1,10 @@
 /*
  * A machine made up for the tests of follow.c: processes that do what the test
- * says, when it says so, looked at through platform.h; and what was observed of
- * them, put together by process.
+ * says, when it says so, read through platform.h; and the observations of them,
+ * put together by process.
  *
- * It does as the kernel does: a zombie shows its name and no memory, a handle
- * stays with its process when the pid is used again, start times are cut to
+ * It behaves as the kernel does: a zombie shows its name and no memory, a
+ * handle stays with its process when the pid is reused, start times are cut to
  * 10 ms, and in the middle of execve there is no command line.
  */
 #ifndef MW_TEST_WORLD_H
@@ -21,7 +21,7 @@ static const int64_t CLOCK_TICK = 10000000;
 enum {
     ADOPTER = 7,
     ROOT = 100,
-    MOST_PEOPLE = 64,
+    WORLD_SIZE = 64,
     MOST_PROGRAMS = 16,
     MOST_TEXT = 64
 };
@@ -35,12 +35,12 @@ typedef struct {
     char name[16];
     char text[MOST_TEXT];
     size_t length;
-    uint64_t mark; /* a fork has its parent's */
+    uint64_t exec_id; /* a fork has its parent's */
 } program;
 
-typedef struct person {
+typedef struct process {
     int32_t pid, ppid;
-    struct person *parent; /* who forked it */
+    struct process *parent; /* the process that forked it */
     int64_t start;
     int64_t end;
     enum mw_life life;
@@ -49,21 +49,21 @@ typedef struct person {
     uint64_t footprint, footprint_peak;
     program programs[MOST_PROGRAMS]; /* the first is its parent's */
     unsigned count;
-    unsigned mark;   /* what a poll can tell an image by */
-    int in_execve;   /* neither memory's text nor command line are there */
-    int held_apart;  /* the memory cannot be read */
-    int vforked;     /* it is the parent's */
-    int first_ended; /* its first thread, not the others */
-} person;
+    unsigned poll_id; /* what a poll can tell an image by */
+    int in_execve;    /* neither memory's text nor command line are there */
+    int unreadable;   /* the memory cannot be read */
+    int vforked;      /* its memory is the parent's */
+    int first_ended;  /* its first thread, not the others */
+} process;
 
 struct mw_platform {
     char nothing;
 };
 
 struct mw_handle {
-    person *who;
-    unsigned mark;  /* 0: not known yet */
-    unsigned count; /* images, at the last inspection; 0: not known yet */
+    process *process;
+    unsigned poll_id; /* 0: not known yet */
+    unsigned count;   /* images, at the last inspection; 0: not known yet */
     char name[16];
 };
 
@@ -71,16 +71,16 @@ static struct {
     mw_platform platform;
     int64_t now;
     uint32_t sources;
-    int lost;       /* passes in which the events do not tell all */
-    int tell_forks; /* looks tell of no children */
-    int footprints; /* looks tell of those, a zombie's of the peak */
-    person people[MOST_PEOPLE];
+    int lost;        /* ticks left in which events are incomplete */
+    int cover_forks; /* events cover every fork: poll lists no children */
+    int footprints;  /* poll gives them, and the peak of a zombie's */
+    process processes[WORLD_SIZE];
     size_t count;
-    uint64_t marks;          /* given to images */
-    mw_news_list events;     /* to be fetched: with a time in its order */
-    mw_news_list records;    /* and those without */
-    long handles;            /* open ones */
-    void (*meanwhile)(void); /* what happens while the follower is at work */
+    uint64_t exec_ids;     /* how many were given out */
+    mw_event_list events;  /* to be fetched: those with a time, in its order */
+    mw_event_list records; /* to be fetched: those without */
+    long handles;          /* open ones */
+    void (*meanwhile)(void); /* what happens while the follower works */
 } world;
 
 static inline void meanwhile(void) {
@@ -90,25 +90,27 @@ static inline void meanwhile(void) {
 
 int64_t mw_now(void) { return world.now; }
 
-/* The process that has a pid now. */
-static inline person *who_is(int32_t pid) {
+/* Returns the process that has a pid now, or NULL. */
+static inline process *process_of(int32_t pid) {
     for (size_t i = world.count; i-- > 0;)
-        if (world.people[i].pid == pid && world.people[i].life != MW_VANISHED)
-            return &world.people[i];
+        if (world.processes[i].pid == pid &&
+            world.processes[i].life != MW_VANISHED)
+            return &world.processes[i];
     return NULL;
 }
 
-static inline const program *runs(const person *who) {
-    return &who->programs[who->count - 1];
+static inline const program *runs(const process *p) {
+    return &p->programs[p->count - 1];
 }
 
-/* A word for each argument, the first of them the name. */
-static inline void set_program(person *who, const char *words) {
-    CHECK(who->count < MOST_PROGRAMS);
-    program *made = &who->programs[who->count++];
+/* Sets what a process runs: one word for each argument, the first is the
+   name. */
+static inline void set_program(process *p, const char *words) {
+    CHECK(p->count < MOST_PROGRAMS);
+    program *made = &p->programs[p->count++];
     memset(made, 0, sizeof *made);
     made->since = world.now;
-    made->mark = ++world.marks;
+    made->exec_id = ++world.exec_ids;
     size_t name = strcspn(words, " ");
     CHECK(name < sizeof made->name && 2 * strlen(words) + 8 < MOST_TEXT);
     memcpy(made->name, words, name);
@@ -120,17 +122,17 @@ static inline void set_program(person *who, const char *words) {
             made->text[i] = '\0';
 }
 
-static inline person *born(int32_t pid, int32_t ppid) {
-    CHECK(world.count < MOST_PEOPLE && !who_is(pid));
-    person *made = &world.people[world.count++];
+static inline process *born(int32_t pid, int32_t ppid) {
+    CHECK(world.count < WORLD_SIZE && !process_of(pid));
+    process *made = &world.processes[world.count++];
     memset(made, 0, sizeof *made);
     made->pid = pid;
     made->ppid = ppid;
     made->start = world.now;
-    made->parent = who_is(ppid);
+    made->parent = process_of(ppid);
     made->rss = made->watermark = 10;
     made->footprint = made->footprint_peak = 10;
-    made->mark = made->parent ? made->parent->mark : 1;
+    made->poll_id = made->parent ? made->parent->poll_id : 1;
     if (!made->parent) {
         set_program(made, "test");
         return made;
@@ -142,52 +144,52 @@ static inline person *born(int32_t pid, int32_t ppid) {
     return made;
 }
 
-static inline void holds(person *who, uint64_t rss) {
-    who->rss = rss;
-    if (rss > who->watermark)
-        who->watermark = rss;
+static inline void holds(process *p, uint64_t rss) {
+    p->rss = rss;
+    if (rss > p->watermark)
+        p->watermark = rss;
 }
 
-static inline void is_charged(person *who, uint64_t footprint) {
-    who->footprint = footprint;
-    if (footprint > who->footprint_peak)
-        who->footprint_peak = footprint;
+static inline void is_charged(process *p, uint64_t footprint) {
+    p->footprint = footprint;
+    if (footprint > p->footprint_peak)
+        p->footprint_peak = footprint;
 }
 
-/* What ends with an image. */
-static inline void keep_peaks(person *who) {
-    who->programs[who->count - 1].peak = who->watermark;
-    who->programs[who->count - 1].footprint_peak = who->footprint_peak;
+/* Keeps the peaks of the image that ends. */
+static inline void keep_peaks(process *p) {
+    p->programs[p->count - 1].peak = p->watermark;
+    p->programs[p->count - 1].footprint_peak = p->footprint_peak;
 }
 
-/* Executes something that a poll can tell from what was there. */
-static inline void executes(person *who, const char *words) {
-    keep_peaks(who);
-    set_program(who, words);
-    who->mark++;
-    who->rss = who->watermark = 1;
-    who->footprint = who->footprint_peak = 1;
+/* Executes something that a poll can tell from what ran before. */
+static inline void executes(process *p, const char *words) {
+    keep_peaks(p);
+    set_program(p, words);
+    p->poll_id++;
+    p->rss = p->watermark = 1;
+    p->footprint = p->footprint_peak = 1;
 }
 
-static inline void ends(person *who, int status) {
-    keep_peaks(who);
-    who->life = MW_ENDED;
-    who->status = status;
-    who->end = world.now;
-    who->rss = who->footprint = 0;
+static inline void ends(process *p, int status) {
+    keep_peaks(p);
+    p->life = MW_ENDED;
+    p->status = status;
+    p->end = world.now;
+    p->rss = p->footprint = 0;
     for (size_t i = 0; i < world.count; i++)
-        if (world.people[i].ppid == who->pid &&
-            world.people[i].life != MW_VANISHED)
-            world.people[i].ppid = ADOPTER;
+        if (world.processes[i].ppid == p->pid &&
+            world.processes[i].life != MW_VANISHED)
+            world.processes[i].ppid = ADOPTER;
 }
 
-static inline void vanishes(person *who) { who->life = MW_VANISHED; }
+static inline void vanishes(process *p) { p->life = MW_VANISHED; }
 
-/* --- news --- */
+/* --- events --- */
 
-static inline mw_news *news(mw_news_list *list, uint32_t kind, int32_t pid,
-                            const char *text, size_t length) {
-    mw_news *made = mw_news_add(list, text, length);
+static inline mw_event *emit(mw_event_list *list, uint32_t kind, int32_t pid,
+                             const char *text, size_t length) {
+    mw_event *made = mw_event_add(list, text, length);
     CHECK(made);
     made->time = world.now;
     made->kind = kind;
@@ -195,65 +197,65 @@ static inline mw_news *news(mw_news_list *list, uint32_t kind, int32_t pid,
     return made;
 }
 
-static inline void say_fork(int32_t pid, int32_t ppid) {
-    news(&world.events, MW_NEWS_FORK, pid, NULL, 0)->ppid = ppid;
+static inline void emit_fork(int32_t pid, int32_t ppid) {
+    emit(&world.events, MW_EVENT_FORK, pid, NULL, 0)->ppid = ppid;
 }
 
-static inline void say_exec(int32_t pid, const char *name) {
-    news(&world.events, MW_NEWS_EXEC, pid, name, strlen(name));
+static inline void emit_exec(int32_t pid, const char *name) {
+    emit(&world.events, MW_EVENT_EXEC, pid, name, strlen(name));
 }
 
-/* -1: the source does not tell the status. */
-static inline void say_exit(int32_t pid, int status) {
-    mw_news *made = news(&world.events, MW_NEWS_EXIT, pid, NULL, 0);
+/* Emits an exit. Status -1: the source does not have it. */
+static inline void emit_exit(int32_t pid, int status) {
+    mw_event *made = emit(&world.events, MW_EVENT_EXIT, pid, NULL, 0);
     if (status >= 0) {
         made->status = status;
         made->valid = MW_HAS_STATUS;
     }
 }
 
-/* Of the first thread, unless the caller says another. */
-static inline mw_news *say_record(const person *who, int64_t user) {
-    const program *last = runs(who);
-    mw_news *made = news(&world.records, MW_NEWS_RECORD, who->pid, last->name,
-                         strlen(last->name));
-    made->ppid = who->ppid;
-    made->elapsed = world.now - who->start;
-    made->peak = who->watermark;
+/* Emits the exit record of the first thread; the caller may change the tid. */
+static inline mw_event *emit_record(const process *p, int64_t user) {
+    const program *last = runs(p);
+    mw_event *made = emit(&world.records, MW_EVENT_RECORD, p->pid, last->name,
+                          strlen(last->name));
+    made->ppid = p->ppid;
+    made->elapsed = world.now - p->start;
+    made->peak = p->watermark;
     made->user = user;
     made->system = 1;
     made->read_bytes = 512;
-    made->status = who->status;
+    made->status = p->status;
     made->valid = MW_HAS_WATERMARK | MW_HAS_CPU | MW_HAS_IO | MW_HAS_STATUS |
-                  (who->count == 1 ? MW_INHERITED : 0);
+                  (p->count == 1 ? MW_INHERITED : 0);
     return made;
 }
 
-static inline mw_news *say_hook(const person *who, uint32_t kind) {
-    const program *last = runs(who);
-    /* Of a fork that is about to execute only the time is read. */
-    int fresh = kind == MW_NEWS_EXECUTING && who->count == 1;
-    mw_news *made = news(&world.events, kind, who->pid, last->text,
-                         fresh ? 0 : last->length);
-    made->ppid = who->ppid;
-    made->start = who->start / CLOCK_TICK * CLOCK_TICK;
-    made->valid = MW_HAS_START | (who->count == 1 ? MW_INHERITED : 0);
+static inline mw_event *emit_hook(const process *p, uint32_t kind) {
+    const program *last = runs(p);
+    /* Of a fork that is about to call execve only the identity is read. */
+    int fresh = kind == MW_EVENT_EXECUTING && p->count == 1;
+    mw_event *made =
+        emit(&world.events, kind, p->pid, last->text, fresh ? 0 : last->length);
+    made->ppid = p->ppid;
+    made->start = p->start / CLOCK_TICK * CLOCK_TICK;
+    made->valid = MW_HAS_START | (p->count == 1 ? MW_INHERITED : 0);
     if (fresh)
         return made;
-    made->peak = who->watermark;
+    made->peak = p->watermark;
     made->user = 2;
     made->system = 1;
-    made->mark = runs(who)->mark;
+    made->exec_id = runs(p)->exec_id;
     made->valid |= MW_HAS_WATERMARK | MW_HAS_CPU | MW_HAS_EXE | MW_HAS_ARGV;
     return made;
 }
 
-static inline void say_executing(const person *who) {
-    say_hook(who, MW_NEWS_EXECUTING);
+static inline void emit_executing(const process *p) {
+    emit_hook(p, MW_EVENT_EXECUTING);
 }
 
-static inline void say_last(const person *who, int status) {
-    mw_news *made = say_hook(who, MW_NEWS_LAST);
+static inline void emit_exiting(const process *p, int status) {
+    mw_event *made = emit_hook(p, MW_EVENT_EXITING);
     made->status = status;
     made->valid |= MW_HAS_STATUS;
 }
@@ -266,22 +268,22 @@ uint32_t mw_platform_sources(const mw_platform *platform) {
     return world.lost ? world.sources & ~events : world.sources;
 }
 
-static inline void pass_on(mw_news_list *from, mw_news_list *to) {
+static inline void move_events(mw_event_list *from, mw_event_list *to) {
     for (size_t i = 0; i < from->count; i++) {
-        const mw_news *item = &from->items[i];
-        mw_news *copy = mw_news_copy(to, item, from->text + item->text);
+        const mw_event *item = &from->items[i];
+        mw_event *copy = mw_event_copy(to, item, from->text + item->text);
         CHECK(copy);
-        if (copy->kind == MW_NEWS_RECORD)
+        if (copy->kind == MW_EVENT_RECORD)
             copy->time = world.now;
     }
-    mw_news_clear(from);
+    mw_event_list_clear(from);
 }
 
-int mw_platform_news(mw_platform *platform, int closing, mw_news_list *out) {
+int mw_platform_events(mw_platform *platform, int closing, mw_event_list *out) {
     (void)platform, (void)closing;
-    pass_on(&world.events, out);
+    move_events(&world.events, out);
     meanwhile();
-    pass_on(&world.records, out);
+    move_events(&world.records, out);
     return 0;
 }
 
@@ -293,9 +295,9 @@ int mw_platform_discover(mw_platform *platform,
         world.lost--;
     meanwhile();
     for (size_t i = 0; i < world.count; i++)
-        if (world.people[i].ppid == ADOPTER &&
-            world.people[i].life != MW_VANISHED)
-            CHECK(!mw_pids_add(found, world.people[i].pid));
+        if (world.processes[i].ppid == ADOPTER &&
+            world.processes[i].life != MW_VANISHED)
+            CHECK(!mw_pids_add(found, world.processes[i].pid));
     return 0;
 }
 
@@ -304,18 +306,18 @@ int mw_platform_attach(mw_platform *platform, int32_t pid, mw_handle **out,
     (void)platform;
     *out = NULL;
     meanwhile();
-    person *who = who_is(pid);
-    if (!who)
+    process *p = process_of(pid);
+    if (!p)
         return 0;
     *out = calloc(1, sizeof **out);
     CHECK(*out);
     world.handles++;
-    (*out)->who = who;
-    if (who->life == MW_ALIVE && !who->in_execve)
-        (*out)->mark = who->mark;
-    memcpy((*out)->name, runs(who)->name, sizeof(*out)->name);
-    identity->start = who->start / CLOCK_TICK * CLOCK_TICK;
-    identity->ppid = who->ppid;
+    (*out)->process = p;
+    if (p->life == MW_ALIVE && !p->in_execve)
+        (*out)->poll_id = p->poll_id;
+    memcpy((*out)->name, runs(p)->name, sizeof(*out)->name);
+    identity->start = p->start / CLOCK_TICK * CLOCK_TICK;
+    identity->ppid = p->ppid;
     identity->valid = MW_HAS_START;
     return 0;
 }
@@ -330,51 +332,51 @@ int mw_platform_poll(mw_platform *platform, mw_handle *handle, int64_t now,
                      mw_reading *out, mw_pids *found) {
     (void)platform, (void)now;
     meanwhile();
-    const person *who = handle->who;
-    out->life = who->life;
-    if (who->life != MW_ALIVE) {
-        if (world.footprints && !who->held_apart && who->life == MW_ENDED) {
-            out->footprint_peak = who->footprint_peak;
+    const process *p = handle->process;
+    out->life = p->life;
+    if (p->life != MW_ALIVE) {
+        if (world.footprints && !p->unreadable && p->life == MW_ENDED) {
+            out->footprint_peak = p->footprint_peak;
             out->valid = MW_HAS_WATERMARK;
         }
         return 0;
     }
-    if (!who->held_apart) {
-        out->rss = who->rss;
+    if (!p->unreadable) {
+        out->rss = p->rss;
         out->valid = MW_HAS_RSS;
         if (world.footprints) {
-            out->footprint = who->footprint;
-            out->footprint_peak = who->footprint_peak;
+            out->footprint = p->footprint;
+            out->footprint_peak = p->footprint_peak;
             out->valid |= MW_HAS_FOOTPRINT | MW_HAS_WATERMARK;
         }
     }
-    if (who->in_execve) {
-        if (handle->mark)
-            handle->mark = UINT32_MAX;
-    } else if (handle->mark != who->mark) {
-        out->new_image = handle->mark != 0;
-        handle->mark = who->mark;
+    if (p->in_execve) {
+        if (handle->poll_id)
+            handle->poll_id = UINT32_MAX;
+    } else if (handle->poll_id != p->poll_id) {
+        out->new_image = handle->poll_id != 0;
+        handle->poll_id = p->poll_id;
         handle->count = 0;
     }
-    if (world.tell_forks && !world.lost)
+    if (world.cover_forks && !world.lost)
         return 0;
     for (size_t i = 0; i < world.count; i++)
-        if (world.people[i].ppid == who->pid &&
-            world.people[i].life != MW_VANISHED)
-            CHECK(!mw_pids_add(found, world.people[i].pid));
+        if (world.processes[i].ppid == p->pid &&
+            world.processes[i].life != MW_VANISHED)
+            CHECK(!mw_pids_add(found, world.processes[i].pid));
     return 0;
 }
 
 int mw_platform_inspect(mw_platform *platform, mw_handle *handle,
                         mw_inspection *out) {
     (void)platform;
-    const person *who = handle->who;
-    if (who->life != MW_ALIVE || who->in_execve)
+    const process *p = handle->process;
+    if (p->life != MW_ALIVE || p->in_execve)
         return 0;
-    out->watermark = who->watermark;
+    out->watermark = p->watermark;
     out->valid = MW_HAS_WATERMARK;
-    out->new_image = handle->count && handle->count != who->count;
-    handle->count = who->count;
+    out->new_image = handle->count && handle->count != p->count;
+    handle->count = p->count;
     return 0;
 }
 
@@ -382,19 +384,19 @@ void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
                        size_t capacity, mw_image *out) {
     (void)platform;
     meanwhile();
-    const person *who = handle->who;
-    const program *now = runs(who);
+    const process *p = handle->process;
+    const program *now = runs(p);
     const char *name = handle->name;
     *out = (mw_image){0};
     CHECK(capacity >= MOST_TEXT);
-    if (who->life != MW_VANISHED) {
+    if (p->life != MW_VANISHED) {
         name = now->name;
-        if (who->count == 1)
+        if (p->count == 1)
             out->valid |= MW_INHERITED;
-        if (who->life == MW_ALIVE && !who->in_execve) {
-            handle->mark = who->mark;
-            handle->count = who->count;
-            out->mark = runs(who)->mark;
+        if (p->life == MW_ALIVE && !p->in_execve) {
+            handle->poll_id = p->poll_id;
+            handle->count = p->count;
+            out->exec_id = runs(p)->exec_id;
             out->valid |= MW_HAS_EXE | MW_HAS_ARGV;
             out->length = now->length;
             handle->name[0] = '\0';
@@ -402,7 +404,7 @@ void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
             return;
         }
     }
-    /* A name is all that is left, or all that is there already. */
+    /* Only a name is left, or is there already. */
     size_t length = strlen(name);
     memcpy(text, name, length + 1);
     text[length + 1] = '\0';
@@ -418,18 +420,18 @@ uint64_t mw_platform_roughness(const mw_platform *platform) {
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other) {
     (void)platform;
-    const person *who = who_is(pid);
-    return who && who->ppid == other && who->vforked;
+    const process *p = process_of(pid);
+    return p && p->ppid == other && p->vforked;
 }
 
 int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status,
                      uint64_t *peak) {
     *peak = 0;
     (void)platform;
-    if (handle->who->ppid != ADOPTER || handle->who->life != MW_ENDED)
+    if (handle->process->ppid != ADOPTER || handle->process->life != MW_ENDED)
         return 0;
-    *status = handle->who->status;
-    vanishes(handle->who);
+    *status = handle->process->status;
+    vanishes(handle->process);
     return 1;
 }
 
@@ -446,14 +448,14 @@ typedef struct {
     int footprint_source;
     char text[MOST_TEXT];
     size_t length;
-} told_image;
+} seen_image;
 
 typedef struct {
     int32_t pid, ppid;
     uint64_t parent;
     int64_t start, found;
-    uint32_t valid; /* of its start; it was found by what it said at first */
-    told_image images[MOST_PROGRAMS + 4];
+    uint32_t valid; /* of STARTED; the BY bits are those of the first one */
+    seen_image images[MOST_PROGRAMS + 4];
     size_t count;
     uint64_t user, system, read_bytes, written_bytes;
     uint32_t sums;
@@ -461,24 +463,24 @@ typedef struct {
     int64_t end;
     int status;
     uint32_t end_valid;
-} told_process;
+} seen_process;
 
 static struct {
     mw_follower f;
     stream *in;
-    told_process told[MOST_PEOPLE * 2]; /* by serial */
+    seen_process seen[WORLD_SIZE * 2]; /* by serial */
     uint64_t count;
-    uint64_t footprint; /* the sum at the last tick */
-    uint64_t unread;    /* processes that are not in it */
-    uint64_t said;      /* observations */
+    uint64_t footprint;    /* the sum at the last tick */
+    uint64_t unread;       /* processes that are not in it */
+    uint64_t observations; /* observations */
 } job;
 
-static inline told_image *last_image(told_process *of) {
+static inline seen_image *last_image(seen_process *of) {
     return of->count ? &of->images[of->count - 1] : NULL;
 }
 
-/* As memwatch/model/job.py understands it. */
-static inline void note_memory(told_image *image, const mw_observation *o) {
+/* Does what memwatch/model/job.py does with it. */
+static inline void note_memory(seen_image *image, const mw_observation *o) {
     if (o->valid & MW_HAS_RSS && o->value > image->peak) {
         image->peak = o->value;
         image->source = SAMPLED;
@@ -493,7 +495,7 @@ static inline void note_memory(told_image *image, const mw_observation *o) {
         image->source = EXACT;
 }
 
-static inline void note_footprint(told_image *image, const mw_observation *o) {
+static inline void note_footprint(seen_image *image, const mw_observation *o) {
     if (o->valid & MW_HAS_FOOTPRINT && o->value > image->footprint_peak) {
         image->footprint_peak = o->value;
         image->footprint_source = SAMPLED;
@@ -504,8 +506,8 @@ static inline void note_footprint(told_image *image, const mw_observation *o) {
     image->footprint_source = o->valid & MW_FINAL ? EXACT : WATERMARK;
 }
 
-static inline void note_image(told_process *of, const mw_observation *o) {
-    told_image *image = last_image(of);
+static inline void note_image(seen_process *of, const mw_observation *o) {
+    seen_image *image = last_image(of);
     if (!o->second) {
         image->since = o->time;
         return;
@@ -513,12 +515,12 @@ static inline void note_image(told_process *of, const mw_observation *o) {
     if (!(o->valid & MW_SAME_IMAGE) || !image) {
         CHECK(of->count < MOST_PROGRAMS + 4);
         image = &of->images[of->count++];
-        *image = (told_image){.since = o->time};
+        *image = (seen_image){.since = o->time};
     }
     CHECK(o->second <= MOST_TEXT);
     image->valid = o->valid;
     image->length = o->second;
-    memcpy(image->text, job.f.said.text + o->value, o->second);
+    memcpy(image->text, job.f.reported.text + o->value, o->second);
 }
 
 static inline void note(const mw_observation *o) {
@@ -529,8 +531,8 @@ static inline void note(const mw_observation *o) {
         job.unread = o->second;
         return;
     }
-    CHECK(o->process < sizeof job.told / sizeof *job.told);
-    told_process *of = &job.told[o->process];
+    CHECK(o->process < sizeof job.seen / sizeof *job.seen);
+    seen_process *of = &job.seen[o->process];
     switch (o->kind) {
     case MW_STARTED:
         if (o->process > job.count) {
@@ -574,28 +576,27 @@ static inline void note(const mw_observation *o) {
     }
 }
 
-static inline void take_said(void) {
-    job.said += job.f.said.count;
-    for (size_t i = 0; i < job.f.said.count; i++) {
-        stream_apply(job.in, &job.f.said.records[i], job.f.said.text,
-                     job.f.said.text_count);
-        note(&job.f.said.records[i]);
+static inline void take_reported(void) {
+    job.observations += job.f.reported.count;
+    for (size_t i = 0; i < job.f.reported.count; i++) {
+        stream_apply(job.in, &job.f.reported.records[i], job.f.reported.text,
+                     job.f.reported.text_count);
+        note(&job.f.reported.records[i]);
     }
-    job.f.said.count = job.f.said.text_count = 0;
+    job.f.reported.count = job.f.reported.text_count = 0;
 }
 
 /* --- as text --- */
 
 /*
- * A line for each process:
+ * One line for each process:
  *
  *     SERIAL PID<PPID(PARENT'S SERIAL) @START FOUND-BY IMAGE... END
  *
- * An image is NAME@SINCE=PEAK, with ^ for one that is its parent's, ? for one
- * of which only the name is known, ! for a peak that is final and ~ for one
- * that is the kernel's mark before the end; +PEAK is that of the footprint,
- * with the same. An end is -@TIME=STATUS, with ! for a time that the kernel
- * told. Times are in milliseconds.
+ * An image is NAME@SINCE=PEAK: ^ before it if it is the parent's, ? if only its
+ * name is known, ! if the peak is final, ~ if it is the high-water mark before
+ * the end; +PEAK is that of the footprint, with the same signs. An end is
+ * -@TIME=STATUS, with ! if the time comes from the kernel. Times are in ms.
  */
 
 static char shown[1 << 14];
@@ -613,7 +614,7 @@ show(const char *format, ...) {
 
 static inline long ms(int64_t time) { return (long)(time / MS) - 1000; }
 
-static inline void show_image(const told_image *image) {
+static inline void show_image(const seen_image *image) {
     static const char *const SOURCES[] = {"", "", "~", "!"};
     show(" %s", image->valid & MW_INHERITED ? "^" : "");
     if (image->valid & MW_HAS_ARGV) {
@@ -635,7 +636,7 @@ static inline void show_image(const told_image *image) {
 }
 
 static inline void show_process(uint64_t serial) {
-    const told_process *p = &job.told[serial];
+    const seen_process *p = &job.seen[serial];
     show("%llu %d<%d", (unsigned long long)serial, p->pid, p->ppid);
     if (p->valid & MW_HAS_PARENT)
         show("(%llu)", (unsigned long long)p->parent);
@@ -644,7 +645,7 @@ static inline void show_process(uint64_t serial) {
     show(" %s", p->valid & MW_BY_EVENT    ? "event"
                 : p->valid & MW_BY_RECORD ? "record"
                 : p->valid & MW_BY_HOOK   ? "hook"
-                                          : "look");
+                                          : "tick");
     for (size_t i = 0; i < p->count; i++)
         show_image(&p->images[i]);
     if (p->sums & MW_HAS_CPU)
@@ -668,7 +669,7 @@ static inline void begin(uint32_t sources) {
     memset(&job, 0, sizeof job);
     world.now = 1000 * MS;
     world.sources = sources;
-    world.tell_forks = (sources & (MW_CONNECTOR | MW_PERF)) != 0;
+    world.cover_forks = (sources & (MW_CONNECTOR | MW_PERF)) != 0;
     job.f.platform = &world.platform;
     job.f.root_pid = ROOT;
     job.f.adopter_pid = ADOPTER;
@@ -678,12 +679,12 @@ static inline void begin(uint32_t sources) {
 static inline void end(void) {
     mw_follow_end(&job.f);
     CHECK(!world.handles);
-    mw_news_free(&world.events);
-    mw_news_free(&world.records);
+    mw_event_list_free(&world.events);
+    mw_event_list_free(&world.records);
     stream_free(job.in);
 }
 
-/* Milliseconds since the beginning. */
+/* Sets the time, in milliseconds since the beginning. */
 static inline void at(int64_t ms) {
     CHECK(world.now <= (1000 + ms) * MS);
     world.now = (1000 + ms) * MS;
@@ -691,14 +692,14 @@ static inline void at(int64_t ms) {
 
 static inline void tick_as(int closing) {
     CHECK(!mw_follow_tick(&job.f, world.now, 0, 0, closing));
-    take_said();
+    take_reported();
 }
 
 static inline void tick(void) { tick_as(0); }
 
-static inline void hear_news(void) {
-    CHECK(!mw_follow_news(&job.f, world.now));
-    take_said();
+static inline void handle_events(void) {
+    CHECK(!mw_follow_events(&job.f, world.now));
+    take_reported();
 }
 
 #endif

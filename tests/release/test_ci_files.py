@@ -1,7 +1,8 @@
 """The GitHub Action and the example workflows: each step that is a script is run for real.
 
-What is not ours is played: the runner's variables and files, `gh`, and GitLab's server. `pip`
-installs in one test; elsewhere a venv of the workflow is one whose memwatch is the one under test.
+Stand-ins play the other parties: the runner's variables and files, `gh`, and GitLab's server.
+`pip` really installs in one test; in the others, a venv of the workflow contains the memwatch under
+test.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def program(path: Path, text: str) -> None:
 
 @pytest.fixture
 def programs(tmp_path) -> Path:
-    """A folder for the PATH: memwatch as it is here, and a python3 whose venvs hold no more."""
+    """Returns a folder for the PATH: this memwatch, and a python3 whose venvs contain only it."""
     folder = tmp_path / "programs"
     program(folder / "memwatch", f'#!/bin/sh\nexec {sys.executable} -m memwatch "$@"\n')
     program(
@@ -81,7 +82,7 @@ class Ran(NamedTuple):
 
 
 class Runner:
-    """Runs steps as far as they are scripts: with the variables, files and expressions of one."""
+    """Runs those steps that are scripts, with the variables, files and expressions of a runner."""
 
     def __init__(self, room: Path, programs: Path) -> None:
         self.workspace = room / "workspace"
@@ -95,7 +96,7 @@ class Runner:
         self._files = room
 
     def run(self, step: Mapping[str, Any], contexts: Mapping[str, Any], **more: str) -> Ran:
-        """One step with `run`."""
+        """Runs one step with `run`."""
         files = {name: self._files / name for name in ("GITHUB_OUTPUT", "GITHUB_PATH")}
         for file in files.values():
             file.write_text("")
@@ -129,7 +130,7 @@ class Runner:
         return Ran("failure" if done.returncode else "success", outputs, done.stdout)
 
     def use(self, **inputs: str) -> Ran:
-        """The whole action, as a step of a workflow uses it."""
+        """Runs the whole action, as a step of a workflow uses it."""
         known = ACTION_YML["inputs"]
         assert inputs.keys() <= known.keys()
         given = {name: inputs.get(name, each.get("default", "")) for name, each in known.items()}
@@ -158,7 +159,7 @@ class Runner:
 
 
 def value(text: Any, contexts: Mapping[str, Any]) -> str:
-    """Text with its ${{ expressions }} replaced by what they are; of something absent, nothing."""
+    """Returns text with its ${{ expressions }} replaced by their values; an absent one is empty."""
     return re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda found: look_up(found[1], contexts), str(text))
 
 
@@ -170,7 +171,7 @@ def look_up(name: str, contexts: Mapping[str, Any]) -> str:
 
 
 def wanted(condition: str, contexts: Mapping[str, Any], *, failed: bool) -> bool:
-    """Whether a step is run. One that asks for no status asks for success()."""
+    """Returns whether a step is run. A condition without a status function implies success()."""
     condition = condition.removeprefix("${{").removesuffix("}}").strip()
     if "cancelled()" not in condition and failed:
         return False
@@ -256,7 +257,7 @@ HOSTILE = "$(touch owned) `touch owned`; touch owned; \"'\n touch owned ${{ x }}
 
 
 def test_no_input_is_a_script(runner):
-    """Each is one argument, or words of them, whatever it looks like. But for the command."""
+    """Every input except the command is one argument, or words, whatever it looks like."""
     inputs = {name: HOSTILE for name in ACTION_YML["inputs"] if name != "command"}
     ran = runner.use(command="true", **inputs)
     assert ran.outcome == "failure"
@@ -300,7 +301,7 @@ def test_a_version_comes_from_the_index(runner):
 
 
 def test_the_action_installs_what_it_came_with(tmp_path, runner):
-    """By pip, from its own repository; without an index, from what is installed here."""
+    """pip installs the action's own repository; without an index, from what is installed here."""
     pytest.importorskip("setuptools")
     if not shutil.which(os.environ.get("CC", "cc").split()[0]):
         pytest.skip("no C compiler")
@@ -378,7 +379,7 @@ def test_expressions_refer_to_what_is_there(document):
 
 
 def test_the_actions_outputs_are_written(runner):
-    """By the step that they are said to come from."""
+    """Each output is set by the step that action.yml names."""
     ran = runner.use(**{"command": hold(30), "max-total-pss": "2G", "args": "--pss always"})
     assert ran.outputs.keys() == ACTION_YML["outputs"].keys()
     assert all(ran.outputs.values())
@@ -430,7 +431,7 @@ esac
 
 
 class GitHub:
-    """The workflow, with a `gh` that knows one artifact."""
+    """Runs the workflow, with a `gh` that knows one artifact."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
@@ -511,7 +512,7 @@ def test_github_does_not_hide_an_error_of_gh(github):
 
 
 class GitLab:
-    """A server with the artifacts of the last good pipeline, and a runner."""
+    """Plays a server with the artifacts of the last good pipeline, and a runner."""
 
     def __init__(self, room: Path, programs: Path) -> None:
         self.project = room / "project"
@@ -546,7 +547,7 @@ class GitLab:
     def run(
         self, command: str, shell: str = "bash", limit: str = "800M", **more: str
     ) -> tuple[int, str]:
-        """The job, with another command and limit. The exit code, and the log."""
+        """Runs the job with another command and limit; returns the exit code and the log."""
         job = GITLAB_YML["memory"]
         program(self.programs / "make", f"#!/bin/sh\n{command}\n")
         host, port = self.server.server_address[:2]

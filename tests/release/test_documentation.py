@@ -1,7 +1,11 @@
-"""The commands and help text of the README and the pages it leads to are the program's own."""
+"""Checks that the README and the pages agree with the program and with the tree.
+
+The help in docs/commands.md is the program's; MEMWATCH_WRITE_GOLDEN=1 writes it anew.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -15,9 +19,10 @@ from memwatch.cli import COMMANDS
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = {page.name: page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))}
+COMMANDS_PAGE = ROOT / "docs/commands.md"
 
 
-def blocks(language: str, text: str = README) -> list[str]:
+def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
@@ -32,17 +37,83 @@ def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_is_that_of_the_program(command, tmp_path):
-    printed = memwatch(command, "--help", cwd=tmp_path).stdout
-    assert printed.startswith(f"Usage: memwatch {command}")
-    assert f"$ memwatch {command} --help\n{printed}" in blocks("console", PAGES["commands.md"])
+def test_help_is_that_of_the_program(tmp_path):
+    introduction = PAGES["commands.md"].partition("## ")[0]
+    sections = []
+    for command in COMMANDS:
+        printed = memwatch(command, "--help", cwd=tmp_path).stdout
+        assert printed.startswith(f"Usage: memwatch {command}")
+        shown = f"```console\n$ memwatch {command} --help\n{printed}```\n"
+        sections.append(f"## memwatch {command}\n\n{shown}")
+    expected = introduction + "\n".join(sections)
+    if os.environ.get("MEMWATCH_WRITE_GOLDEN"):
+        COMMANDS_PAGE.write_text(expected)
+    assert COMMANDS_PAGE.read_text() == expected
 
 
 def test_links_lead_somewhere():
-    for folder, text in [(ROOT, README), *((ROOT / "docs", page) for page in PAGES.values())]:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-            assert (folder / target).exists(), target
+    """The site checks those within docs/; these are all, as a reader of the repository sees."""
+    folders = {ROOT: ["README.md", "CONTRIBUTING.md", "SECURITY.md"], ROOT / "docs": PAGES}
+    for folder, names in folders.items():
+        for name in names:
+            text = (folder / name).read_text()
+            for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+                assert (folder / target).exists(), f"{name}: {target}"
+
+
+def test_pages_link_only_to_what_the_site_has():
+    for name, text in PAGES.items():
+        assert not re.findall(r"\]\(\.\./[^)]*", text), name
+
+
+def paths_named_in(text: str) -> set[str]:
+    """Returns every `folder/file` or `folder/` in backticks that can only be one of this tree."""
+    tops = "|".join(re.escape(path.name) for path in ROOT.iterdir() if path.is_dir())
+    return set(re.findall(rf"`((?:{tops})/[\w./-]*)`", text))
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_paths_exist(name):
+    paths = paths_named_in((ROOT / name).read_text())
+    assert len(paths) > 5
+    assert not [path for path in sorted(paths) if not (ROOT / path).exists()]
+
+
+def test_files_of_each_platform():
+    """The files that docs/architecture.md promises for every platform are there."""
+    row = next(line for line in PAGES["architecture.md"].splitlines() if "`csrc/linux/`" in line)
+    files = re.findall(r"`(\w+\.[ch])`", row)
+    assert len(files) == 7
+    for platform in ("linux", "darwin"):
+        there = {path.name for path in (ROOT / "csrc" / platform).iterdir()}
+        assert set(files) <= there, platform
+
+
+def test_every_page_is_in_the_index():
+    for name in PAGES.keys() - {"index.md"}:
+        assert f"({name})" in PAGES["index.md"], name
+        assert f": {name}\n" in (ROOT / "mkdocs.yml").read_text(), name
+
+
+def test_sizes_of_the_door():
+    """The README and the first page for contributors stay short."""
+    assert len(README.splitlines()) <= 200
+    assert len(PAGES["architecture.md"].splitlines()) <= 120
+
+
+def test_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs mkdocs (the docs extra)")
+    words = ["build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site/images/view.png").exists()
+    assert not list((tmp_path / "site").rglob("*.py"))
 
 
 def shown_commands() -> list[str]:
@@ -57,7 +128,7 @@ def test_commands_are_shown():
 
 @pytest.mark.parametrize("line", shown_commands())
 def test_shown_commands_are_accepted(line, tmp_path):
-    """With a command that can be run in the place of the example's."""
+    """Runs each with a harmless command in place of the example's."""
     words = shlex.split(line.split(" > ")[0])[1:]
     if "--" in words:
         words = [*words[: words.index("--") + 1], sys.executable, "-c", ""]
@@ -66,20 +137,19 @@ def test_shown_commands_are_accepted(line, tmp_path):
 
 
 def test_ci_runs_the_readmes_tests():
-    """.ci/run makes an environment the same way, and runs the README's command in it."""
-    (line,) = [
-        line for block in blocks("sh") for line in block.splitlines() if line.endswith("pytest")
-    ]
+    """.ci/run makes an environment in the same way, and runs all tests in it."""
+    lines = [line for block in blocks("sh", README) for line in block.splitlines()]
+    (line,) = [line for line in lines if line.endswith("pytest")]
     install, test = line.split(" && ")
     script = (ROOT / ".ci/run").read_text()
     assert install == ".venv/bin/pip install -q '.[test]'"
-    assert "pip install -q '.[test,dev]'" in script
-    assert Path(test).name == "pytest"
-    assert "\nstatus=0\npytest || status=$?\n" in script
+    assert "pip install -q '.[test,dev,docs]'" in script
+    assert test == ".venv/bin/pytest"
+    assert script.endswith("\npytest --all\n")
 
 
 def test_python_example_runs(tmp_path):
-    (example,) = blocks("python")
+    (example,) = blocks("python", PAGES["python.md"])
     example = example.replace('["make", "-j8"]', '["sleep", "0.05"]')
     result = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -89,8 +159,9 @@ def test_python_example_runs(tmp_path):
 
 
 def test_what_doctor_shows(tmp_path):
-    """The README has another system's, but the same words."""
-    (shown,) = [each for each in blocks("console") if each.startswith("$ memwatch doctor\n")]
+    """The page shows another system, in the same words."""
+    pages = blocks("console", PAGES["sources.md"])
+    (shown,) = [each for each in pages if each.startswith("$ memwatch doctor\n")]
     for line in memwatch("doctor", cwd=tmp_path).stdout.splitlines():
         if line.startswith(("  yes  ", "  no   ")):
             name = line[7:].split("  ")[0]
@@ -103,4 +174,4 @@ def test_what_doctor_shows(tmp_path):
 def test_csv_headers_are_shown(kind, tmp_path):
     path = tmp_path / "out.csv"
     memwatch("run", f"--{kind}", str(path), "--", sys.executable, "-c", "", cwd=tmp_path)
-    assert path.read_text().splitlines()[0] in blocks("csv")[0].splitlines()
+    assert path.read_text().splitlines()[0] in blocks("csv", PAGES["output.md"])[0].splitlines()

@@ -62,7 +62,8 @@ def build(what: str, source: Path, target: Path, **variables: str) -> Path:
 def tracked_files() -> set[str]:
     """What belongs to the project: files here, less what building and testing leave behind."""
     left_behind = (".so", ".pyc", "memwatch/runner/_native.c")
-    return {".ci/run"} | {
+    hidden = {".ci/lint", ".ci/packages", ".ci/run", ".pre-commit-config.yaml"}
+    return hidden | {
         str(path.relative_to(ROOT))
         for folder in TREES
         for path in (ROOT / folder).rglob("*")

@@ -1,6 +1,6 @@
-"""The workflows of CI and of a release, and the configuration of the wheels.
+"""The workflows of CI and of a release, contributors' chores, the configuration of the wheels.
 
-Steps that are scripts are run; what cibuildwheel would build, it is asked.
+Steps that are scripts are run; cibuildwheel is asked what it would build.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WHEELS, RELEASE = FILES["wheels"], FILES["release"]
 # YAML 1.1 takes the key "on" for a truth value.
 ON = True
 
-# What is promised: README.md, "Install".
+# What is promised: docs/install.md.
 LINUX = [f"{libc}_{cpu}" for libc in ("manylinux", "musllinux") for cpu in ("x86_64", "aarch64")]
 MACOS = ["macosx_arm64", "macosx_x86_64"]
 
@@ -101,6 +101,54 @@ def test_workflows_that_are_used_are_there(document):
         assert set(needed) <= document["jobs"].keys()
     for job, output in re.findall(r"needs\.(\w+)\.outputs\.(\w+)", str(document)):
         assert output in document["jobs"][job]["outputs"]
+
+
+# -- Chores --------------------------------------------------------------------------------------
+
+
+def test_ci_is_the_script_that_a_contributor_runs():
+    job = FILES["ci"]["jobs"]["linux"]
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert commands == ["sudo .ci/packages", ".ci/run python"]
+
+
+def test_one_list_of_checks():
+    """nox and .ci/run call .ci/lint; pre-commit has the same tools, from the same environment."""
+    lint = (ROOT / ".ci/lint").read_text()
+    assert '"bash", ".ci/lint"' in (ROOT / "noxfile.py").read_text()
+    assert "\n.ci/lint\n" in (ROOT / ".ci/run").read_text()
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert local["repo"] == "local"
+    tools = [hook["entry"].split()[0] for hook in local["hooks"]]
+    assert set(tools) == {"ruff", "clang-format", "mypy", "codespell"}
+    assert all(re.search(rf"\b{tool}\b", lint) for tool in tools)
+
+
+def test_chores_of_a_contributor():
+    sessions = re.findall(r"^@nox.session\ndef (\w+)", (ROOT / "noxfile.py").read_text(), re.M)
+    assert sorted(sessions) == ["bench", "docs", "lint", "native", "test"]
+    for name in sessions:
+        assert f"nox -s {name}" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")))
+def test_forms_of_issues(path):
+    form = yaml.safe_load(path.read_text())
+    assert {"name", "description", "body"} <= form.keys()
+    for part in form["body"]:
+        assert part["type"] in ("textarea", "input", "markdown")
+        assert part["attributes"]["label"]
+
+
+@pytest.mark.parametrize("name", ["lint", "packages", "run"])
+def test_scripts_of_ci_are_sound(name):
+    path = ROOT / ".ci" / name
+    assert os.access(path, os.X_OK)
+    done = run(f"bash -n {path}", ROOT)
+    assert done.returncode == 0, done.stderr
+    if shutil.which("shellcheck"):
+        done = run(f"shellcheck {path}", ROOT)
+        assert done.returncode == 0, done.stdout
 
 
 # -- A release -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.runner import cgroup
-from memwatch.runner.cgroup import CgroupPaths, Limit, MemoryCgroup, Mount, folders_of
+from memwatch.runner.cgroup import CgroupLimit, CgroupPaths, MemoryCgroup, Mount, folders_of
 from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
 from support.waiting import wait_until
 
@@ -308,8 +308,8 @@ class Tree:
     def folders(self, *names: str) -> tuple[str, ...]:
         return tuple(str(self.folder / name) for name in names)
 
-    def watch(self) -> cgroup.Watch:
-        return cgroup.Watch(str(self.proc))
+    def watch(self) -> cgroup.LimitWatch:
+        return cgroup.LimitWatch(str(self.proc))
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ def test_own_limit(tree: Tree) -> None:
     tree.group("c/user.slice", max=200 * MIB)
     tree.group("c/user.slice/job.scope", max=100 * MIB)
     (folder,) = tree.folders("c/user.slice/job.scope")
-    assert tree.find().limit() == Limit(100 * MIB, folder, MIB)
+    assert tree.find().limit() == CgroupLimit(100 * MIB, folder, MIB)
 
 
 def test_a_group_above_is_tighter(tree: Tree) -> None:
@@ -383,7 +383,7 @@ def test_a_group_above_is_tighter(tree: Tree) -> None:
     tree.group("c/user.slice", max=50 * MIB)
     tree.group("c/user.slice/job.scope", max=100 * MIB)
     (folder,) = tree.folders("c/user.slice")
-    assert tree.find().limit() == Limit(50 * MIB, folder, 30 * MIB)
+    assert tree.find().limit() == CgroupLimit(50 * MIB, folder, 30 * MIB)
 
 
 def test_of_equal_limits_the_outermost_counts(tree: Tree) -> None:
@@ -391,7 +391,7 @@ def test_of_equal_limits_the_outermost_counts(tree: Tree) -> None:
     tree.group("c/user.slice", max=50 * MIB)
     tree.group("c/user.slice/job.scope", max=50 * MIB)
     (folder,) = tree.folders("c/user.slice")
-    assert tree.find().limit() == Limit(50 * MIB, folder, 30 * MIB)
+    assert tree.find().limit() == CgroupLimit(50 * MIB, folder, 30 * MIB)
 
 
 def test_a_limit_of_zero_is_a_limit(tree: Tree) -> None:
@@ -414,7 +414,7 @@ def test_a_group_above_is_tighter_in_version_1(tree: Tree) -> None:
     tree.group("c/user.slice", limit_in_bytes=50 * MIB)
     tree.group("c/user.slice/job.scope", stat=f"hierarchical_memory_limit {50 * MIB}")
     (folder,) = tree.folders("c/user.slice")
-    assert tree.find().limit() == Limit(50 * MIB, folder, 30 * MIB)
+    assert tree.find().limit() == CgroupLimit(50 * MIB, folder, 30 * MIB)
 
 
 def test_without_the_kernels_own_word_in_version_1(tree: Tree) -> None:
@@ -422,7 +422,7 @@ def test_without_the_kernels_own_word_in_version_1(tree: Tree) -> None:
     tree.group("c/user.slice", limit_in_bytes=50 * MIB)
     tree.group("c/user.slice/job.scope", stat="cache 0")
     (folder,) = tree.folders("c/user.slice")
-    assert tree.find().limit() == Limit(50 * MIB, folder, 30 * MIB)
+    assert tree.find().limit() == CgroupLimit(50 * MIB, folder, 30 * MIB)
 
 
 def test_a_group_that_does_not_heed_those_above(tree: Tree) -> None:
@@ -435,7 +435,7 @@ def test_a_group_that_does_not_heed_those_above(tree: Tree) -> None:
         stat=f"hierarchical_memory_limit {100 * MIB}",
     )
     (folder,) = tree.folders("c/user.slice/job.scope")
-    assert tree.find().limit() == Limit(100 * MIB, folder, MIB)
+    assert tree.find().limit() == CgroupLimit(100 * MIB, folder, MIB)
 
 
 def test_a_limit_above_what_a_container_sees(tree: Tree) -> None:
@@ -452,7 +452,7 @@ def test_a_limit_above_what_a_container_sees(tree: Tree) -> None:
     )
     group = tree.find()
     assert group.folders == tree.folders("c")
-    assert group.limit() == Limit(50 * MIB, None, 3 * MIB)
+    assert group.limit() == CgroupLimit(50 * MIB, None, 3 * MIB)
     assert group.oom_kills() == 1
 
 
@@ -463,7 +463,7 @@ def test_a_container_with_a_namespace_of_its_own(tree: Tree) -> None:
     tree.group("c", max=50 * MIB, current=MIB, events="oom_kill 0")
     group = tree.find()
     (folder,) = tree.folders("c")
-    assert group.limit() == Limit(50 * MIB, folder, MIB)
+    assert group.limit() == CgroupLimit(50 * MIB, folder, MIB)
     assert group.oom_kills() == 0
 
 
@@ -474,7 +474,7 @@ def test_a_container_with_the_hosts_names(tree: Tree) -> None:
     tree.group("c/system.slice", max="max")
     tree.group("c/system.slice/docker-3f0c.scope", max=50 * MIB, current=MIB)
     (folder,) = tree.folders("c/system.slice/docker-3f0c.scope")
-    assert tree.find().limit() == Limit(50 * MIB, folder, MIB)
+    assert tree.find().limit() == CgroupLimit(50 * MIB, folder, MIB)
 
 
 def test_a_namespace_made_after_the_mount(tree: Tree) -> None:
@@ -485,7 +485,7 @@ def test_a_namespace_made_after_the_mount(tree: Tree) -> None:
     group = tree.find()
     (folder,) = tree.folders("c")
     assert not group.own_is_visible
-    assert group.limit() == Limit(50 * MIB, folder, 40 * MIB)
+    assert group.limit() == CgroupLimit(50 * MIB, folder, 40 * MIB)
     assert group.usage() is None
     assert group.oom_kills() is None
 
@@ -556,7 +556,7 @@ def test_a_group_whose_name_is_no_text(tree: Tree) -> None:
     os.mkdir(job)
     for name, text in ((b"cgroup.procs", b""), (b"memory.max", b"1048576\n")):
         Path(os.fsdecode(job + b"/" + name)).write_bytes(text)
-    assert tree.find().limit() == Limit(MIB, os.fsdecode(job), None)
+    assert tree.find().limit() == CgroupLimit(MIB, os.fsdecode(job), None)
 
 
 @pytest.mark.parametrize(
@@ -616,7 +616,7 @@ def test_watch_where_the_machine_is_unknown(tree: Tree) -> None:
 
 
 def test_watch_where_nothing_is_known(tmp_path: Path) -> None:
-    limit = cgroup.Watch(str(tmp_path)).end()
+    limit = cgroup.LimitWatch(str(tmp_path)).end()
     assert limit == MemoryLimit(None, None, None, None, None, None)
     assert limit.headroom(MIB) is None
 
@@ -736,7 +736,7 @@ READ_AND_BURST = """
 import json, os, sys
 from memwatch.runner import cgroup
 group = cgroup.find()
-watch = cgroup.Watch()
+watch = cgroup.LimitWatch()
 pid = os.fork()
 if pid == 0:
     with open("/proc/self/oom_score_adj", "w") as file:

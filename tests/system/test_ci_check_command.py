@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memwatch.analysis.ci_checks import FAILED, REGRESSION, Check, Judgment
-from memwatch.reports.github import annotate, command, job_summary, log_line, markdown
+from memwatch.reports.github import annotate, job_summary, log_line, markdown, workflow_command
 from memwatch.storage.load import load
 
 GITHUB = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")
@@ -159,10 +159,10 @@ def test_the_json_of_a_run_will_do(tmp_path):
         (["--threshold", "5%"], "need --baseline FILE"),
         (["--max-total-rss", "1G", "--threshold", "5%"], "need --baseline FILE"),
         (["--max-total-rss", "1G", "--allow-missing-baseline"], "need --baseline FILE"),
-        (["--baseline", "nowhere"], "no baseline 'nowhere': on the first run"),
+        (["--baseline", "nowhere"], "no baseline 'nowhere': expected on a first run"),
         (["--baseline", "text"], "'text' holds no results"),
         (["--baseline", "."], "'.'"),
-        (["--baseline", "now", "--threshold", "5 apples"], "'5 apples' is no threshold"),
+        (["--baseline", "now", "--threshold", "5 apples"], "'5 apples' is not a threshold"),
         (["--max-total-rss", "lots"], "'lots' is not a size"),
         (["--max-total-rss", "1G", "--junit", "no/out.xml"], "cannot write 'no/out.xml'"),
     ],
@@ -211,7 +211,7 @@ def test_never_writes_over_what_it_reads(build, tmp_path, link):
         done = ci_check(str(paths[1]), *words)
         assert (done.returncode, done.stdout) == (1, "")
         (line,) = done.stderr.splitlines()
-        assert line == f"memwatch: {str(path)!r} is what is to be read: write the result elsewhere"
+        assert line == f"memwatch: {str(path)!r} is the input file: choose another output"
     assert [path.read_bytes() for path in paths] == before
 
 
@@ -329,7 +329,7 @@ def test_a_summary_that_cannot_be_written_is_only_told(build, tmp_path):
 
 @given(st.text(), st.text())
 def test_a_workflow_command_is_one_line_and_comes_back(title, message):
-    text = command("error", title, message)
+    text = workflow_command("error", title, message)
     assert "\n" not in text
     assert "\r" not in text
     # The runner looks for the first "::" after the one at the start.

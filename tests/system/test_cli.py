@@ -323,7 +323,7 @@ def test_summary_of_a_command_that_is_over_at_once(memwatch, needs, source, opti
         text = memwatch.run("run", *options, "--", "true").text
         assert "Max per process:" in text
         assert "  true\n" in text.split("Per-process peak RSS:")[1]
-        assert "1 process, its peak exact" in text
+        assert "1 process; its peak is exact" in text
         assert way in text
         assert "was not seen" not in text
 
@@ -562,7 +562,7 @@ def test_nowhere_to_rescue_to(memwatch):
     watch.process.stderr.close()
     assert watch.end().code == 3
     assert "cannot write to out.csv: File too large" in text
-    assert "nor could the result be saved elsewhere" in text
+    assert "the result could not be saved elsewhere" in text
     assert "Duration:" in text
 
 

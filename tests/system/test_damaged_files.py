@@ -167,7 +167,7 @@ def test_a_status_that_is_none_of_a_recording_that_was_cut_short(run_once, tmp_p
     root[2], root[5] = 0x7F, root[5] | HAS_STATUS
     damaged = tmp_path / "damaged.jsonl"
     damaged.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
-    with pytest.raises(BadResults, match="127 is no exit status"):
+    with pytest.raises(BadResults, match="127 is not an exit status"):
         load(str(damaged))
 
 
@@ -191,7 +191,7 @@ def test_json_with_a_wrong_value(run_once, tmp_path, path, value):
     keys = tuple(int(key) if key.isdigit() else key for key in path.split("."))
     damaged = tmp_path / "damaged.json"
     damaged.write_text(json.dumps(changed(json.loads(run_once[1]), keys, value)))
-    with pytest.raises(BadResults, match=r"not the JSON of this version|is damaged"):
+    with pytest.raises(BadResults, match=r"not JSON from this version|is damaged"):
         load(str(damaged))
 
 

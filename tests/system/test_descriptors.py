@@ -201,8 +201,8 @@ def test_job_that_is_hidden(memwatch, setuid_burner, options):
     result = watch.end()
     assert result.code == 6
     if not options:
-        assert "Its memory could not be read.\n" in result.text
-        assert "Its memory could not be read." in result.text
+        assert "The job's memory could not be read.\n" in result.text
+        assert "The job's memory could not be read." in result.text
         return
     (process,) = result.json["processes"]
     assert process["pid"] == root
@@ -218,4 +218,4 @@ def test_no_proc_at_all(memwatch, burner):
     mount = "mount -t tmpfs none /proc"
     result = with_proc(memwatch, mount, "run", "--", burner, "touch", "10", "exit", "6").end()
     assert result.code == 6
-    assert "Its memory could not be read." in result.text
+    assert "The job's memory could not be read." in result.text

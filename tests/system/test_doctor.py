@@ -38,7 +38,9 @@ from memwatch.model.sources import (
     Facts,
     why_not,
 )
-from memwatch.reports.doctor_report import Checkup, Memory, System, document, lines
+from memwatch.reports.checkup import Checkup, Memory, System
+from memwatch.reports.doctor_json import document
+from memwatch.reports.doctor_report import lines
 from memwatch.runner import cgroup, native
 from memwatch.runner import system_facts as facts_module
 from memwatch.runner._native import lib
@@ -509,7 +511,7 @@ def test_report_says_what_is_not_needed() -> None:
 def test_report_warns() -> None:
     text = text_of(CHECKUPS["old and hidden"])
     assert "RSS is imprecise on Linux 6.2 to 6.15" in text
-    assert "each look is at the whole machine" in text
+    assert "each tick scans the whole machine" in text
     assert "hidepid=2" in text
     assert "open files    no limit" in text
     assert "no control group" in text
@@ -541,7 +543,7 @@ def test_imprecise_kernels(kernel: tuple[int, int] | None, cpus: int, warning: s
 
 def test_report_of_a_limit_that_cannot_be_seen() -> None:
     text = text_of(CHECKUPS["hidden limit"], 200)
-    assert "1.0 MiB, set by cgroup v1 a group above that cannot be seen" in text
+    assert "1.0 MiB, set by a cgroup v1 group above that is not visible here" in text
     assert "counted for the machine only: 0 so far" in text
 
 
@@ -575,10 +577,10 @@ def test_report_of_a_mac_as_root_without_events() -> None:
     text = text_of(CHECKUPS["mac, as root"])
     assert text.startswith("memwatch 0.1.0 (darwin backend) on Darwin 23.5.0, arm64\n")
     assert "through sudo" not in text
-    assert "noticed at the next look" in text
+    assert "noticed at the next tick" in text
     assert "open files    no limit" in text
     assert "why: it takes a descriptor" in text
-    assert "with the highest of each program so far\n" in text
+    assert "with the peak of each program so far\n" in text
     assert text.endswith("To get more: ulimit -n 4096")
 
 

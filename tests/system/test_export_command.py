@@ -106,7 +106,7 @@ def test_does_not_overwrite_what_it_reads(files, tmp_path, force):
     path.write_bytes(Path(files["json"]).read_bytes())
     before = path.read_bytes()
     words = ("export", str(path), "--format", "gha", "-o", str(path))
-    assert "is what is to be read" in refused(memwatch(*words, *force))
+    assert "is the input file" in refused(memwatch(*words, *force))
     assert path.read_bytes() == before
 
 

@@ -307,10 +307,10 @@ def test_summary_of_a_leak():
     script.life(1, 0, 200)
     assert summary(script.judge()) == [
         "",
-        "Possible leaks:  (a heuristic: sampled RSS that grew steadily and was not given back)",
+        "Possible leaks:  (heuristic: sampled RSS grew steadily and was never given back)",
         "     3.5 GiB/h  pid 101  leaky --option",
         "                from 79.4 MiB to 228.6 MiB (+188 %) in 00:02:29.1; "
-        "a straight line explains 99 % of that",
+        "a straight line explains 99 % of it",
     ]
     assert max(map(len, summary(script.judge(), width=40)[2:3])) <= 40
 
@@ -325,12 +325,12 @@ def test_summary_of_a_total():
     [
         (
             60,
-            "Leak check: nothing found: of 1 process that ran for 60 s or longer none grew "
-            "steadily by 50 % or more (a heuristic).",
+            "Leak check: nothing found: 1 process ran for 60 s or longer and none grew "
+            "steadily by 50 % or more (heuristic).",
         ),
         (
             900,
-            "Leak check: not possible: nothing ran for 900 s or longer and was in 20 samples.",
+            "Leak check: not possible: nothing ran for 900 s or longer with at least 20 samples.",
         ),
     ],
 )
@@ -348,7 +348,7 @@ def test_summary_of_a_total_that_does_not_leak():
     assert summary(script.judge()) == [
         "",
         "Leak check: nothing found: no process ran for 60 s or longer, and the job's total did not "
-        "grow steadily by 50 % or more (a heuristic).",
+        "grow steadily by 50 % or more (heuristic).",
     ]
 
 

@@ -223,8 +223,8 @@ def test_what_is_said(memwatch, burner):
     text = result.text
     assert "Limit exceeded:  total RSS " in text
     assert ", limit 50.0 MiB  (at " in text
-    assert "the job was ended by SIGTERM" in text
-    assert "When the limit was exceeded, as last sampled:" in text
+    assert "sent SIGTERM" in text
+    assert "When the limit was exceeded, by the last samples:" in text
     again = memwatch.run("report", path)
     assert again.code == 0
     assert again.out.decode() == text
@@ -258,7 +258,7 @@ def test_a_job_that_ended_by_itself(memwatch, burner, needs):
     words = ("run", "-i", "60s", "--max-per-proc-rss", "30M")
     result = memwatch.run(*words, "--", "sh", "-c", script, burner)
     assert result.code == 11
-    assert "the job had ended by itself by then" in result.text or "(killed by" in result.text
+    assert "the job had already ended by itself" in result.text or "(killed by" in result.text
 
 
 @pytest.mark.both_users
@@ -283,7 +283,7 @@ def test_limits_of_a_series(memwatch, burner):
     words = ("run", "--repeat", "3", *OPTIONS, "--max-total-rss", "200M", "--")
     result = memwatch.run(*words, burner, "daemon", "[", "until", "go", "]")
     assert result.code == 1
-    assert "run 1 left processes behind, which a limit would strike" in result.text
+    assert "run 1 left processes behind, and a limit would end those as well" in result.text
     (memwatch.room / "go").touch()
 
 

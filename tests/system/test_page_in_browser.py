@@ -255,7 +255,7 @@ def test_a_limit_far_above_is_noted_and_can_be_shown(show, story):
     told.tick(at=10)
     page = show(told.end(20, limit=4096 * MIB))
     limit = page.tab.locator("#legend button[data-key=limit]")
-    assert "off this scale" in limit.inner_text()
+    assert "off the scale" in limit.inner_text()
     assert limit.get_attribute("aria-pressed") == "false"
     limit.click()
     assert limit.get_attribute("aria-pressed") == "true"
@@ -626,7 +626,7 @@ def test_a_recording_that_was_cut_short(show, story):
     told.memory(1, 2048, at=1)
     told.tick(at=10)
     page = show(told.cut_short())
-    assert "the recording ends here" in page.text("#cut")
+    assert "The recording stops early: memwatch was killed" in page.text("#stopped-early")
 
 
 def test_a_job_of_which_nothing_was_seen(show, story):

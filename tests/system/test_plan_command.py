@@ -147,20 +147,20 @@ def test_memory_of_this_machine_where_the_recording_has_none(recorded, plan):
     document = plan(recorded(cut=True))
     assert document["memory"]["origin"] == "here"
     assert document["memory"]["size_kib"] > 0
-    assert any("not whole" in note for note in document["notes"])
+    assert any("The recording stops early" in note for note in document["notes"])
 
 
 def test_a_command_that_may_not_have_done_all(recorded, plan):
     path = recorded(status=2 << 8)
     assert (
-        "The recorded job may not have done all: the command failed (exit code 2)."
+        "The recorded job may be incomplete: the command failed (exit code 2)."
         in plan(path)["notes"]
     )
     breach = Breach(TOTAL_RSS, 20 * MIB, 22 * MIB, 0, 3, None, None, None, ())
     path = recorded(
-        status=15, limit_outcome=LimitOutcome(Limits(20 * MIB), True, (breach,), struck=True)
+        status=15, limit_outcome=LimitOutcome(Limits(20 * MIB), True, (breach,), signalled=True)
     )
-    (note,) = (note for note in plan(path)["notes"] if "may not have done all" in note)
+    (note,) = (note for note in plan(path)["notes"] if "may be incomplete" in note)
     assert note.endswith(": memwatch ended it at its limit of 20.0 MiB.")
     assert not any("may not have done all" in note for note in plan(recorded())["notes"])
 
@@ -170,8 +170,8 @@ def test_the_text(memwatch, recorded):
     assert (result.code, result.err) == (0, b"")
     text = result.out.decode()
     assert "Plan for: make -j2\n" in text
-    assert "6 processes that make started, 2 at once (2.0 on average)" in text
-    assert "Recorded: 21.5 MiB at most, 300 ms" in text
+    assert "6 processes started by make, 2 at once (2.0 on average)" in text
+    assert "Recorded: peak of 21.5 MiB, 300 ms" in text
     assert "limit of cgroup v2 where it was recorded" in text
     lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("   ")}
     assert lines["2"].endswith(" 300 ms")
@@ -198,7 +198,7 @@ def test_workers_side_by_side(memwatch, story, plan):
     assert [each["expected_duration_seconds"] for each in document["plans"]] == [None, None]
     assert document["most_jobs"] == 17
     text = memwatch.run("plan", path).out.decode()
-    assert "3 workers that python started, all at once" in text
+    assert "3 workers started by python, all at once" in text
     assert "unknown" in text
     assert "Up to 17 jobs" in text
 
@@ -209,14 +209,14 @@ def test_workers_side_by_side(memwatch, story, plan):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--jobs", ""], "'' is no list of numbers: write 4 or 4,8,16"),
-        (["--jobs", "4,"], "'4,' is no list"),
-        (["--jobs", "four"], "'four' is no list"),
-        (["--jobs", "-1"], "'-1' is no list"),
-        (["--jobs", "²"], "is no list"),
+        (["--jobs", ""], "'' is not a list of numbers: write 4 or 4,8,16"),
+        (["--jobs", "4,"], "'4,' is not a list"),
+        (["--jobs", "four"], "'four' is not a list"),
+        (["--jobs", "-1"], "'-1' is not a list"),
+        (["--jobs", "²"], "is not a list"),
         (["--jobs", "0"], f"write 1 to {MOST_JOBS}"),
         (["--jobs", "4,99999"], f"write 1 to {MOST_JOBS}"),
-        (["--jobs", "9" * 5000], "is no list"),
+        (["--jobs", "9" * 5000], "is not a list"),
         (["--memory", "much"], "'much' is not a size"),
         (["--worker", "a(b"], "regular expression"),
         (["--worker", "nobody"], "no process below the first matches 'nobody'"),
@@ -236,7 +236,7 @@ def test_files_that_are_no_use(memwatch, recorded):
         assert why in result.one_line()
     result = memwatch.run("plan", recorded(busy=False))
     assert result.code == 1
-    assert "the memory of its tasks is not known" in result.one_line()
+    assert "the memory of its tasks is unknown" in result.one_line()
 
 
 def test_a_job_without_tasks(memwatch):

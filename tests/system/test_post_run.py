@@ -15,9 +15,10 @@ import pytest
 
 from memwatch.commands.shared import post_run
 from memwatch.commands.shared.post_run import PostRun
-from memwatch.model.job import Job, PssPeak
+from memwatch.model.job import Job
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, from_job
+from memwatch.model.totals import PssPeak
 from memwatch.runner.launcher import Launcher
 from support.waiting import wait_until
 
@@ -214,7 +215,7 @@ def test_no_room_for_the_json(tmp_path, monkeypatch, capfd):
         assert hook.run(launcher, PROFILE, None, stdout=-1) is False
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr().err == (
-        "memwatch: the post-run command is left out: its JSON cannot be written: "
+        "memwatch: the post-run command was not run: its JSON could not be written: "
         "No space left on device\n"
     )
 

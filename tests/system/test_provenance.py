@@ -100,14 +100,14 @@ def test_the_summary_of_exit_records(blow, needs):
     needs("taskstats")
     needs("connector")
     text = blow("--top", "1").text
-    assert "201 processes, all peaks exact (kernel exit records)" in text
+    assert "201 processes; all peaks are exact (kernel exit records)" in text
 
 
 @as_nobody
 def test_the_summary_of_the_exit_hook(blow, needs):
     needs("hook")
     text = blow("--exact", "--top", "1").text
-    assert "201 processes, all peaks exact (exit hook)" in text
+    assert "201 processes; all peaks are exact (exit hook)" in text
 
 
 @as_nobody
@@ -116,14 +116,14 @@ def test_the_summary_says_what_would_make_peaks_exact(blow, needs):
     text = blow("--top", "1").text
     assert "exact" in text
     assert "--exact" in text
-    assert "all peaks exact" not in text
+    assert "all peaks are exact" not in text
 
 
 @as_nobody
 def test_the_summary_does_not_call_all_exact_what_was_killed(blow, needs):
     needs("hook")
     text = blow("--exact", "--sources", "none", "--top", "1", kind="killed").text
-    assert "all peaks exact" not in text
+    assert "all peaks are exact" not in text
 
 
 # -- Numbers beside the peak ---------------------------------------------------------------------

@@ -22,10 +22,10 @@ from memwatch.model.observations import (
     HAS_RSS,
     MEMORY,
 )
-from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
+from memwatch.model.profile import CUT_SHORT, Beginning, Clock, Ending, Overhead, SourceOutcome
 from memwatch.storage.load import BadResults, Results, load
-from memwatch.storage.name_templates import Place, expand
-from memwatch.storage.recording import COLUMNS, CUT_SHORT, BadRecording, Recorder, Recording
+from memwatch.storage.name_templates import RunContext, expand
+from memwatch.storage.recording import COLUMNS, BadRecording, Recorder, Recording
 from support.scripted import Script
 from support.waiting import wait_until
 
@@ -249,7 +249,7 @@ def test_a_full_disk_ends_it(tmp_path):
 
 # -- Names ---------------------------------------------------------------------------------------
 
-PLACE = Place("node7", 4711, 1_763_661_754.5, {})
+PLACE = RunContext("node7", 4711, 1_763_661_754.5, {})
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,12 @@ def test_templates(template, environment, expected):
 
 @pytest.mark.parametrize(
     ("template", "match"),
-    [("%r", "no rank.*mpirun"), ("a%jb", "no job id"), ("%x", "%x means nothing"), ("%", "%")],
+    [
+        ("%r", "no rank.*mpirun"),
+        ("a%jb", "no job id"),
+        ("%x", "%x is not"),
+        ("%", "%"),
+    ],
 )
 def test_bad_templates(template, match):
     with pytest.raises(ValueError, match=match):
@@ -434,7 +439,7 @@ def test_report_never_writes_over_what_it_reads(memwatch, story, option):
             out.hardlink_to(path)
         result = memwatch.run("report", path, option, out)
         assert (result.code, result.out) == (1, b"")
-        assert "is what is to be read" in result.one_line()
+        assert "is the input file" in result.one_line()
         assert path.read_bytes() == before
     result = memwatch.run("report", "nowhere", option, "nowhere")
     assert result.code == 1

@@ -67,24 +67,24 @@ def test_summary():
 Job: make
 Runs:  5, a sample every 10 ms
 
-                     median       least        most    apart
+                     median      lowest     highest   spread
 Total RSS         101.0 MiB    98.0 MiB   104.0 MiB    5.9 %
 Total PSS          50.0 MiB    50.0 MiB    50.0 MiB    0.0 %
 Largest process   101.0 MiB    98.0 MiB   104.0 MiB    5.9 %
 Processes                 3           3           3    0.0 %
 Duration             0.75 s      0.25 s      1.25 s  133.3 %
 
-Total RSS is the highest sum at one sample, or the peak of one process where that is more.
-All peaks of single processes are exact."""
+Total RSS is the highest sum at one sample, or the peak of one process if that is higher.
+All process peaks are exact."""
     )
 
 
 def test_what_is_unknown_is_not_counted():
     runs = [run_of(1, None), run_of(2, 80), run_of(3, 100, exact=False)]
     text = text_of(series_of(*runs, wanted=3))
-    assert "Total RSS          90.0 MiB    80.0 MiB   100.0 MiB   22.2 %  (of 2 runs)" in text
+    assert "Total RSS          90.0 MiB    80.0 MiB   100.0 MiB   22.2 %  (known in 2 runs)" in text
     assert "Total PSS" not in text
-    assert "Peaks of single processes are in part lower bounds in 1 run." in text
+    assert "Some process peaks are lower bounds in 1 run." in text
 
 
 @pytest.mark.parametrize(("at", "known"), [(1, 60), (2, None)])
@@ -107,7 +107,7 @@ def test_a_run_that_failed_is_not_counted():
     assert series.exit_code == 7
     text = text_of(series)
     assert "Runs:  2 of 5, a sample every 10 ms" in text
-    assert "Run 3 ended with exit code 7: it is not counted, and was the last." in text
+    assert "Run 3 ended with exit code 7: it is not counted, and no more runs were made." in text
 
 
 def test_a_run_that_a_signal_ended_is_not_counted():
@@ -134,7 +134,7 @@ def test_processes_left_behind_are_told():
     ],
 )
 def test_json_is_as_described(series):
-    document = json.loads(report.to_json(series))
+    document = json.loads(json.dumps(report.document(series)))
     SCHEMA.validate(document)
     assert set(document) == set(SCHEMA.document["properties"])
     for run in document["runs"]:
@@ -201,7 +201,7 @@ def test_a_run_that_exceeds_a_limit_is_the_last(memwatch):
     result = memwatch.run("run", *words, *counting("time.sleep(60 if number > 5 else 0)"))
     assert result.code == 10
     assert "Limit exceeded:  total RSS" in result.text
-    assert "ended with exit code 10: it is not counted, and was the last." in result.text
+    assert "ended with exit code 10: it is not counted, and no more runs were made." in result.text
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -262,10 +262,10 @@ def test_processes_left_behind_are_no_part_of_the_next_run(memwatch, burner):
             "write %n for its number, as in 'a/b.c/x.%n.j",
         ),
         (["--repeat", "2", "-o", "a.%%n.jsonl"], "for its number, as in 'a.%n.jsonl'"),
-        (["--repeat", "2", "--csv", "x.csv"], "--csv is of one run"),
-        (["--repeat", "2", "--timeline", "x.csv"], "--timeline is of one run"),
-        (["--repeat", "2", "--top", "10"], "--top is of one run"),
-        (["--repeat", "2", "--include", "x"], "--include is of one run"),
+        (["--repeat", "2", "--csv", "x.csv"], "--csv reports one run"),
+        (["--repeat", "2", "--timeline", "x.csv"], "--timeline reports one run"),
+        (["--repeat", "2", "--top", "10"], "--top reports one run"),
+        (["--repeat", "2", "--include", "x"], "--include reports one run"),
         (["--repeat", "3", "-o", "there.%n.jsonl"], "'there.2.jsonl' exists: choose another"),
         (["--repeat", "3", "-o", "no/%n.jsonl"], "cannot write 'no/1.jsonl': No such file"),
     ],

@@ -89,8 +89,9 @@ def test_default_as_root(blow, needs, exit_records, kind):
     for process in judged.report.processes:
         record = exit_records.read()[process["pid"]]
         last = process["images"][-1]
-        assert last["peak_source"] == "exact", process
-        assert last["max_rss_kib"] >= record.peak, (record, process)
+        if record.peak:  # see Judge.peaks_are_exact()
+            assert last["peak_source"] == "exact", process
+            assert last["max_rss_kib"] >= record.peak, (record, process)
         assert process["wait_status"] == record.status or process["pid"] in judged.truth.crowds
 
 
@@ -100,7 +101,8 @@ def test_the_kernel_s_record_is_what_is_reported(blow, needs, exit_records, kind
     needs("taskstats")
     judged = blow(kind, records=exit_records)
     for process in judged.report.processes:
-        assert judged.report.final(process) == exit_records.read()[process["pid"]].peak, process
+        record = exit_records.read()[process["pid"]]
+        assert judged.report.final(process) == (record.peak or None), process
 
 
 def test_cpu_time_is_the_kernel_s(blow, needs, exit_records):
@@ -188,8 +190,9 @@ def test_dynamically_linked_programs_too(blow, needs, programs):
 @pytest.mark.both_users
 @pytest.mark.parametrize("kind", SOME)
 @pytest.mark.parametrize("source", ["connector", "perf", "taskstats"])
-def test_one_source_alone(blow, needs, source, kind):
+def test_one_source_alone(blow, needs, request, source, kind):
     needs(source)
+    records = request.getfixturevalue("exit_records") if source == "taskstats" else None
     judged = blow(kind, "--sources", source)
     report = judged.report
     assert [each["name"] for each in report.accuracy["sources"] if each["used"]] == [source]
@@ -199,9 +202,11 @@ def test_one_source_alone(blow, needs, source, kind):
         assert set(report.by_pid) == judged.truth.pids
     else:
         judged.everything_is_there()
-    if source == "taskstats":
+    if records:
+        once = {pid for pid, programs in judged.truth.programs.items() if max(programs) < 2}
+        # See Judge.peaks_are_exact().
         judged.peaks_are_exact(
-            {pid for pid, programs in judged.truth.programs.items() if max(programs) < 2}
+            once - {pid for pid, each in records.read().items() if not each.peak}
         )
     else:
         assert not report.exact()

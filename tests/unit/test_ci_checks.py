@@ -29,10 +29,10 @@ from memwatch.analysis.ci_checks import (
 )
 from memwatch.analysis.comparison import compare
 from memwatch.analysis.thresholds import parse_thresholds
-from memwatch.model.job import PssPeak
 from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
 from memwatch.model.processes import Peak
 from memwatch.model.profile import Profile, SourceOutcome
+from memwatch.model.totals import PssPeak
 from memwatch.reports import github, junit
 from memwatch.reports.verdict import HEADLINES, line
 from memwatch.storage.load import load
@@ -148,7 +148,7 @@ def test_unknown_memory_is_no_pass(run, kind):
     )
     check = judged(profile, **{kind: 1 << 40})
     assert check.outcome == UNPROVEN
-    assert "unknown (no sample saw the job)" in check.finding
+    assert "unknown (the job was in no sample)" in check.finding
     judgment = Judgment(profile, (check,), None)
     assert (judgment.result, judgment.exit_code) == (INCONCLUSIVE, 1)
 
@@ -166,7 +166,7 @@ def test_what_was_not_watched_to_its_end_is_no_pass(run, kind):
     profile = run(cut=True)
     check = judged(profile, **{kind: 1 << 40})
     assert check.outcome == UNPROVEN
-    assert "but only a part of the job was seen: the recording ends here" in check.finding
+    assert "but only a part of the job was seen: memwatch was killed" in check.finding
 
 
 @pytest.mark.parametrize("kind", ["total_rss", "process_rss"])
@@ -178,7 +178,7 @@ def test_a_job_that_was_ended_at_a_limit_keeps_no_other(run):
     profile = run()
     breach = Breach(TOTAL_RSS, 9 * MIB, 11 * MIB, profile.start, 2, None, None, None, ())
     told = replace(
-        profile, limit_outcome=LimitOutcome(Limits(9 * MIB), True, (breach,), struck=True)
+        profile, limit_outcome=LimitOutcome(Limits(9 * MIB), True, (breach,), signalled=True)
     )
     check = judged(told, total_rss=20 * MIB)
     assert check.outcome == UNPROVEN
@@ -299,7 +299,7 @@ def test_what_is_cut_short_proves_increases_only(run):
     assert changes(part, whole)[0].outcome == PASSED
     (check,) = changes(part, run(29))
     assert check.outcome == UNPROVEN
-    assert "but only a part of the baseline was seen: the recording" in check.finding
+    assert "but only a part of the baseline was seen: memwatch was killed" in check.finding
 
 
 def test_an_unknown_total_cannot_be_compared(run):

@@ -9,13 +9,17 @@ from itertools import count
 
 import pytest
 
-from memwatch.analysis.comparison import Comparison, Verdict, class_of, compare, judge
+from memwatch.analysis.comparison import Comparison, Verdict, compare, judge
 from memwatch.analysis.confidence import Interval
+from memwatch.analysis.process_classes import class_of
 from memwatch.analysis.thresholds import DEFAULT, Threshold, Thresholds
 from memwatch.model.observations import ProgramText
-from memwatch.model.processes import NO_PEAK, SAMPLING, Process, Program, Usage
+from memwatch.model.processes import FOUND_BY_SAMPLING, NO_PEAK, Process, Program, Usage
 from memwatch.model.profile import Profile
-from memwatch.reports import comparison_report as report
+from memwatch.reports import comparison_rows as rows
+from memwatch.reports.comparison_json import document as json_document
+from memwatch.reports.comparison_markdown import markdown
+from memwatch.reports.comparison_report import lines as text_lines
 from memwatch.storage.load import load
 from support.golden import check_golden
 from support.schema import Schema, written_keys
@@ -106,14 +110,14 @@ def test_figures_of_a_change():
             [100, 120, 100, 120, 100],
             [120, 100, 120, 100, 120],
             "x: 20.0 % more by the medians, but between 20.0 % less and 20.0 % more, 95 % "
-            "confidence: uncertain, more runs would tell (allowed: 5 %)",
+            "confidence: uncertain, more runs are needed (allowed: 5 %)",
         ),
         ([None], [5], "x: unknown in base, so there is no verdict"),
     ],
 )
 def test_words(base, candidate, words):
     change = judge("x", base, candidate, Threshold(relative=0.05), gates=True)
-    assert report.in_words(change) == words
+    assert rows.in_words(change) == words
 
 
 # -- Classes of processes ------------------------------------------------------------------------
@@ -121,7 +125,9 @@ def test_words(base, candidate, words):
 
 def process(name: str, *argv: str) -> Process:
     program = Program(ProgramText(name, None, argv or None, False), 0, False, NO_PEAK)
-    return Process(1, 1, 1, None, 0, 0, 0, 0, False, (program,), SAMPLING, True, True, Usage())
+    return Process(
+        1, 1, 1, None, 0, 0, 0, 0, False, (program,), FOUND_BY_SAMPLING, True, True, Usage()
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,7 +230,7 @@ def test_a_group_with_a_threshold_of_its_own_counts(run):
     comparison = compare([base], [candidate], strict)
     assert comparison.verdict is Verdict.REGRESSION
     assert [each.name for each in comparison.regressions] == ["cc1"]
-    assert report.verdict_line(comparison) == (
+    assert rows.verdict_line(comparison) == (
         "cc1: 10.0 % more: a regression (allowed: 5 %) (one run each)"
     )
     loose = Thresholds(groups={"cc1": Threshold(0.2)})
@@ -255,8 +261,8 @@ def test_memory_that_was_not_seen_is_no_verdict(run):
     assert comparison.verdict is Verdict.UNKNOWN
     assert comparison.pss is None
     assert "candidate: its memory was not seen." in comparison.notes
-    assert "unknown in candidate" in report.verdict_line(comparison)
-    document = report.document(comparison, (["a"], ["b"]))
+    assert "unknown in candidate" in rows.verdict_line(comparison)
+    document = json_document(comparison, (["a"], ["b"]))
     assert document["total_rss"]["candidate_kib"] is None
     assert document["total_pss"] is None
     SCHEMA.validate(document)
@@ -269,7 +275,9 @@ def test_what_limits_it_is_told(run):
     sampling = replace(base.sampling, interval=base.sampling.interval * 50, unreadable=2)
     other = replace(base, command=("make", "-j8"), sampling=sampling, exit_status=2 << 8)
     notes = compare([base], [other], Thresholds()).notes
-    assert "candidate: the command failed (exit code 2); it may not have done all." in notes
+    assert (
+        "candidate: the command failed (exit code 2); it may not have finished its work." in notes
+    )
     assert any("2 processes could not be read" in note for note in notes)
     assert "The commands differ." in notes
     assert not any(note.startswith("The platforms differ") for note in notes)
@@ -286,18 +294,16 @@ def test_platforms_that_differ_are_told(run):
 def test_bounds_and_parts_are_told(run):
     whole, sampled, part = run(make=9), run(make=9, exact=False), run(make=9, tail=False)
     notes = compare([whole], [sampled], Thresholds()).notes
-    assert notes == (
-        "All peaks of processes are exact in base, those of candidate are in part lower bounds.",
-    )
+    assert notes == ("All process peaks are exact in base; some are lower bounds in candidate.",)
     assert compare([sampled], [sampled], Thresholds()).notes == (
-        "Peaks of processes are in part lower bounds.",
+        "Some process peaks are lower bounds.",
     )
     notes = compare([whole, part], [whole], Thresholds()).notes
-    assert notes[0].startswith("base run 2: a part only, so its peaks are lower bounds: ")
+    assert notes[0].startswith("base run 2: only a part was seen, so its peaks are lower bounds: ")
     alone = replace(whole, max_total_rss=5 * MIB)
     notes = compare([whole], [alone], Thresholds()).notes
     assert notes == (
-        "In 1 of 2 runs one process alone held more than any sample of all shows: its peak counts "
+        "In 1 of 2 runs one process alone held more than any sample of the job: its peak counts "
         "as the total.",
     )
 
@@ -310,8 +316,8 @@ def test_a_sum_that_is_of_another_time_or_in_part_is_not_compared(run, other):
     comparison = compare([base, base], [base, off], Thresholds())
     assert comparison.pss is None
     assert comparison.notes == (
-        "Total PSS is not compared: in 1 of 4 runs it was not measured at the peak, or in part "
-        "only.",
+        "Total PSS is not compared: in 1 of 4 runs it was not measured at the peak, or not "
+        "for every process.",
     )
     assert not compare([replace(base, max_total_pss=None)] * 2, [base], Thresholds()).pss
 
@@ -333,16 +339,16 @@ def plain(text: str) -> str:
 
 
 def test_text(repeats):
-    lines = report.lines(*repeats, width=100, bold=plain, dim=plain)
+    lines = text_lines(*repeats, width=100, bold=plain, dim=plain)
     check_golden("comparison.txt", "\n".join(lines) + "\n")
 
 
 def test_text_of_one_run_each(run):
     comparison = compare([run(make=40)], [run(make=44)], Thresholds())
-    lines = [*report.lines(comparison, (["a"], ["b"]), width=30, bold=plain, dim=plain)]
+    lines = [*text_lines(comparison, (["a"], ["b"]), width=30, bold=plain, dim=plain)]
     assert lines[0] == "Base:       make  (a)"
     assert not any("confidence" in line for line in lines)
-    assert report.PLAIN in lines
+    assert rows.PLAIN in lines
     assert lines[-1] == (
         "Verdict: total RSS: 10.0 % more: a regression (allowed: 5 %, at least 1.0 MiB) "
         "(one run each)"
@@ -353,10 +359,10 @@ def test_few_repeats_are_told(run):
     sides = [run(make=40), run(make=41)], [run(make=44), run(make=45), run(make=46)]
     comparison = compare(*sides, Thresholds())
     lines = [
-        *report.lines(comparison, (["a", "b"], ["c", "d", "e"]), width=99, bold=plain, dim=plain)
+        *text_lines(comparison, (["a", "b"], ["c", "d", "e"]), width=99, bold=plain, dim=plain)
     ]
     assert lines[1] == "Candidate:  3 runs of make  (c … e)"
-    assert "2 and 3 runs allow for no more than 80 % confidence; 5 and 5 give 95 %." in lines
+    assert "2 and 3 runs give at most 80 % confidence; 5 and 5 give 95 %." in lines
 
 
 def test_rows_that_do_not_fit_are_counted(run):
@@ -364,18 +370,18 @@ def test_rows_that_do_not_fit_are_counted(run):
     grown = {f"p{n}": 120 + 2 * n for n in range(20)}
     thresholds = Thresholds(groups={"p0": Threshold(0.05)})
     comparison = compare([run(**programs)], [run(**grown)], thresholds)
-    lines = [*report.lines(comparison, (["a"], ["b"]), width=99, bold=plain, dim=plain)]
+    lines = [*text_lines(comparison, (["a"], ["b"]), width=99, bold=plain, dim=plain)]
     assert any(line.startswith("  p0 ") and line.endswith("  regression") for line in lines)
-    markdown = "\n".join(report.markdown(comparison, (["a"], ["b"])))
+    folded = "\n".join(markdown(comparison, (["a"], ["b"])))
     shown = [line for line in lines if line.startswith("  p") and " MiB  " in line]
     more = [line for line in lines if "that changed less" in line]
     assert len(shown) == 16
     assert more == ["  … and 4 groups that changed less (--json has all)"]
-    assert "Groups, peak at one time (4 more in the JSON)" in markdown
+    assert "Groups, peak at one time (4 more in the JSON)" in folded
 
 
 def test_markdown(repeats):
-    text = "\n".join(report.markdown(*repeats)) + "\n"
+    text = "\n".join(markdown(*repeats)) + "\n"
     check_golden("comparison.md", text)
     for table in text.split("\n\n"):
         if table.startswith("|"):
@@ -385,7 +391,7 @@ def test_markdown(repeats):
 
 
 def test_json(repeats):
-    document = json.loads(json.dumps(report.document(*repeats)))
+    document = json.loads(json.dumps(json_document(*repeats)))
     SCHEMA.validate(document)
     assert document["verdict"] == "regression"
     assert document["regressions"] == ["cc1"]
@@ -409,7 +415,7 @@ def test_json(repeats):
 
 def test_schema_describes_each_key(repeats):
     """And nothing is written that it does not describe."""
-    assert SCHEMA.places() == written_keys(report.document(*repeats))
+    assert SCHEMA.places() == written_keys(json_document(*repeats))
     for key in SCHEMA.described():
         assert key.description, key
         assert key.required, key

@@ -248,7 +248,7 @@ def test_perfetto_has_the_process_tree():
     assert trace.tree[102].process_start_from_boot == at(5)
     names = {each.process.pid: each.process.process_name for each in trace.tracks.values()}
     assert names[102] == "cc1"
-    assert names[FIRST_FREE_PID] == "daemon (pid 103 again)"
+    assert names[FIRST_FREE_PID] == "daemon (pid 103 reused)"
 
 
 def test_perfetto_has_lives_and_programs():

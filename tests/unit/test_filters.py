@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from memwatch.model.filters import Filter, apply
 from memwatch.model.observations import ProgramText
+from memwatch.model.process_table import ProcessTable
 from memwatch.model.processes import (
+    FOUND_BY_SAMPLING,
     NO_PEAK,
     NO_USAGE,
     SAMPLED,
-    SAMPLING,
     Peak,
     Process,
-    ProcessTable,
     Program,
 )
 
@@ -27,7 +27,7 @@ def process(serial: int, name: str, rss: int | None) -> Process:
     program = Program(ProgramText(name, None, None, False), 1, False, peak)
     return Process(
         *(serial, 100, 1, None, None, 1, 2, None, False, (program,)),
-        *(SAMPLING, False, rss is not None, NO_USAGE),
+        *(FOUND_BY_SAMPLING, False, rss is not None, NO_USAGE),
     )
 
 

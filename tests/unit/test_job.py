@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.model.job import Job, PssPeak
+from memwatch.model.job import Job
 from memwatch.model.observations import (
     BY_EVENT,
     BY_HOOK,
@@ -22,14 +22,14 @@ from memwatch.model.observations import (
     TICK_PARTIAL,
 )
 from memwatch.model.processes import (
-    EVENTS,
     EXACT,
-    HOOK,
+    FOUND_BY_EVENT,
+    FOUND_BY_HOOK,
+    FOUND_BY_RECORD,
+    FOUND_BY_SAMPLING,
     NO_FOOTPRINT,
     NO_USAGE,
-    RECORD,
     SAMPLED,
-    SAMPLING,
     UNKNOWN,
     WATERMARK,
     Footprint,
@@ -37,6 +37,7 @@ from memwatch.model.processes import (
     Process,
     Usage,
 )
+from memwatch.model.totals import PssPeak
 from support.scripted import Script
 
 
@@ -242,7 +243,13 @@ def test_the_mark_of_an_earlier_program_is_not_that_of_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "name"), [(BY_EVENT, EVENTS), (BY_RECORD, RECORD), (BY_HOOK, HOOK), (0, SAMPLING)]
+    ("flag", "name"),
+    [
+        (BY_EVENT, FOUND_BY_EVENT),
+        (BY_RECORD, FOUND_BY_RECORD),
+        (BY_HOOK, FOUND_BY_HOOK),
+        (0, FOUND_BY_SAMPLING),
+    ],
 )
 def test_who_told_of_a_process(flag: int, name: str) -> None:
     script = Script().start(1, "sh", at=1)
@@ -262,8 +269,8 @@ def test_a_start_that_is_told_again_is_no_other_process() -> None:
     assert len(job.processes) == 2
     assert (process.ppid, process.parent) == (101, 1)
     assert (process.start, process.first_seen) == (14, 14)
-    assert process.found_by == SAMPLING
-    assert job.found_by == {SAMPLING: 2}
+    assert process.found_by == FOUND_BY_SAMPLING
+    assert job.found_by == {FOUND_BY_SAMPLING: 2}
     assert process.command == "ls"
 
 
@@ -273,7 +280,7 @@ def test_a_start_that_is_told_again_takes_nothing_away() -> None:
     script.start(2, ppid=101, start_known=False, at=12).tick(0, 2, at=30)
     process = processes(script.job())[2]
     assert (process.parent, process.start, process.first_seen) == (1, 9, 10)
-    assert process.found_by == EVENTS
+    assert process.found_by == FOUND_BY_EVENT
 
 
 def test_an_end_that_is_known_is_when_it_was_last_there() -> None:
@@ -769,7 +776,7 @@ class Followed:
     gone: bool = False
     end: int | None = None
     """When it ended, if the kernel told."""
-    found_by: str = SAMPLING
+    found_by: str = FOUND_BY_SAMPLING
 
 
 @dataclass(frozen=True)
@@ -887,7 +894,9 @@ class Machine:
         )
         self.followed.append(each)
         self.everyone.append(each)
-        flag, each.found_by = (BY_EVENT, EVENTS) if process.tells_end else (0, SAMPLING)
+        flag, each.found_by = (
+            (BY_EVENT, FOUND_BY_EVENT) if process.tells_end else (0, FOUND_BY_SAMPLING)
+        )
         self.script.start(
             each.serial, pid=process.pid, ppid=ppid, parent=each.parent, found_by=flag, at=self.time
         )
@@ -1090,11 +1099,11 @@ def test_what_a_group_holds_is_never_negative(actions: list[tuple[str, int, int]
     job = Job()
     for batch in script.batches(range(script.count)):
         job.apply(batch)
-        for group in job._groups.values():
+        for group in job._groups._groups.values():
             assert group.rss >= 0
     job.finish()
     # All that was added when processes came was taken away as they went.
-    assert {group.rss for group in job._groups.values()} == {0}
+    assert {group.rss for group in job._groups._groups.values()} == {0}
 
 
 def test_the_machine_does_what_the_properties_are_about() -> None:

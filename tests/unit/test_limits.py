@@ -13,7 +13,7 @@ from memwatch.model.limits import (
     TOTAL_PSS,
     TOTAL_RSS,
     Breach,
-    Guard,
+    LimitChecker,
     LimitOutcome,
     Limits,
 )
@@ -27,7 +27,7 @@ class Limited(Script):
         super().__init__()
         self.breaches: list[Breach] = []
         self.watched = Job()
-        self.guard = Guard(self.watched, Limits(**limits), self.breaches.append)
+        self.guard = LimitChecker(self.watched, Limits(**limits), self.breaches.append)
 
     def play(self) -> list[Breach]:
         """Applies what was told since the last time: all breaches until now."""

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memwatch.model.job import Timeline
+from memwatch.model.totals import Timeline
 from memwatch.model.tracks import Track
 from memwatch.storage.load import load
 from memwatch.view import model
@@ -167,10 +167,10 @@ def test_columns(build):
         *("sampled", "sampled", "exact")
     ]
     assert [words[i] for i in columns["name"]] == ["make", "cc1", "true"]
-    assert [words[i] for i in columns["image_line"]] == [
+    assert [words[i] for i in columns["program_line"]] == [
         *("make -j2", "sh -c 'cc1 a.c'", "/usr/lib/cc1 a.c", "true")
     ]
-    assert columns["image_later"] == [0, 0, 7000, 0]
+    assert columns["program_later"] == [0, 0, 7000, 0]
     assert columns["moment"] == [1000, 10000, 20000, 30000]
     assert [columns["moment"][i] for i in columns["tick"]] == [10000, 20000, 30000]
     assert columns["total"] == [3072 << 10, 32048 << 10, 2048 << 10]
@@ -193,7 +193,7 @@ def test_columns(build):
 )
 def test_each_program_has_its_group(build, by, names):
     page, columns = described(build, by)
-    assert [page.document["groups"][g][0] for g in columns["image_group"]] == names
+    assert [page.document["groups"][g][0] for g in columns["program_group"]] == names
     assert page.document["group_by"] == (by if by.isalpha() else "match")
 
 
@@ -261,8 +261,8 @@ def test_a_recording_that_was_cut_short_says_so(story):
     told.memory(1, 2048, at=1)
     told.tick(at=10)
     page, _ = described(told.cut_short())
-    assert page.document["cut_short"]
-    assert any("the recording ends here" in note for note in page.notes)
+    assert page.document["stopped_early"]
+    assert any("The recording stops early: memwatch was killed" in note for note in page.notes)
     assert page.facts[0].how.endswith("a lower bound")
 
 

@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memwatch.analysis.plan import MARGIN, Plan
-from memwatch.analysis.workload import MOST_STEPS, NoTasks, Steps, Task, Wait, Workload, workload
+from memwatch.analysis.steps import MOST_STEPS, Steps
+from memwatch.analysis.task_waits import Wait
+from memwatch.analysis.workload import NoTasks, Task, Workload, workload
 from memwatch.model.filters import Filter, apply
 from memwatch.storage import profile_json_writer
 from memwatch.storage.load import load

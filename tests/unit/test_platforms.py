@@ -85,7 +85,7 @@ def test_what_does_nothing_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert cli.main(words, standalone_mode=False) == 0
     assert mark.exists()
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("memwatch: --pss always does nothing here")
+    assert line.startswith("memwatch: --pss always has no effect")
 
 
 @pytest.mark.usefixtures("on_a_mac")

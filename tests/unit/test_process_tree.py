@@ -13,11 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.analysis.tree import Branch, Subtrees, grow
+from memwatch.analysis.subtrees import Subtrees
+from memwatch.analysis.tree import Branch, grow
 from memwatch.model.observations import (
     ProgramText,
 )
-from memwatch.model.processes import EVENTS, EXACT, NO_PEAK, NO_USAGE, Peak, Process, Program
+from memwatch.model.processes import (
+    EXACT,
+    FOUND_BY_EVENT,
+    NO_PEAK,
+    NO_USAGE,
+    Peak,
+    Process,
+    Program,
+)
 from support.scripted import Script
 
 # What subtrees held
@@ -143,7 +152,7 @@ def process(serial: int, parent: int | None, *names: str, peak: int | None = 1) 
     )
     return Process(
         *(serial, 100 + serial, 100, parent, 0, 0, 10, 0, False),
-        *(programs, EVENTS, True, True, NO_USAGE),
+        *(programs, FOUND_BY_EVENT, True, True, NO_USAGE),
     )
 
 
@@ -343,8 +352,8 @@ def test_printed(recorded: Path) -> None:
         "    30.0 MiB    30.0 MiB           ├─ cc1 × 2 (sum of peaks 50.0 MiB)",
         "     6.0 MiB     5.0 MiB        1  └─ cc1 (pid 104) 4.c",
         "     1.0 MiB     1.0 MiB              └─ ld (pid 105) -o program",
-        "  subtree: a process with all below it, at one time",
-        "  × N: siblings that ran the same; the highest of them",
+        "  subtree: a process and all processes below it, at one time",
+        "  × N: siblings that ran the same; the largest of them is shown",
     ]
 
 
@@ -364,7 +373,7 @@ def test_from_json_there_are_only_sums(recorded: Path) -> None:
     lines = section(memwatch("report", "x.json", "--tree", cwd=recorded).stdout)
     assert lines[1].split() == ["sum", "own", "below"]
     assert lines[2].split()[:2] == ["58.0", "MiB"]
-    assert "need not have come together" in "\n".join(lines)
+    assert "may be at different times" in "\n".join(lines)
     assert "at one time" not in "\n".join(lines)
 
 

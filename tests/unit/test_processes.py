@@ -10,23 +10,23 @@ from hypothesis import strategies as st
 
 from memwatch.model.groups import RunningGroup
 from memwatch.model.observations import ProgramText
+from memwatch.model.process_table import ProcessTable
 from memwatch.model.processes import (
-    EVENTS,
     EXACT,
     FOUND_BY,
+    FOUND_BY_EVENT,
+    FOUND_BY_SAMPLING,
     NO_FOOTPRINT,
     NO_PEAK,
     NO_USAGE,
     PEAK_SOURCES,
     SAMPLED,
-    SAMPLING,
     UNKNOWN,
     WATERMARK,
     Footprint,
     LiveProcess,
     Peak,
     Process,
-    ProcessTable,
     Program,
     Usage,
 )
@@ -92,7 +92,7 @@ def test_what_goes_in_comes_out(rows: list[Process]) -> None:
 def test_what_is_used_is_a_field_of_its_own_each() -> None:
     # A number in the place of another would come back as it is.
     usage = Usage(user=1, system=2, read=3, written=4, final_watermark=5)
-    row = process(1)._replace(found_by=EVENTS, end_known=True, sampled=False, usage=usage)
+    row = process(1)._replace(found_by=FOUND_BY_EVENT, end_known=True, sampled=False, usage=usage)
     assert table_of([row])[0] == row
     for name in Usage._fields:
         row = process(1)._replace(usage=NO_USAGE._replace(**{name: 0}))
@@ -112,7 +112,7 @@ def process(serial: int, *programs: Program) -> Process:
         exit_status=None,
         alive=False,
         programs=programs or (ran("sh", 1),),
-        found_by=SAMPLING,
+        found_by=FOUND_BY_SAMPLING,
         end_known=False,
         sampled=True,
         usage=NO_USAGE,
@@ -250,7 +250,7 @@ def test_command_and_argv_are_of_the_last_program() -> None:
 
 
 def live() -> LiveProcess:
-    return LiveProcess(1, 101, 1, None, 7, 10, RunningGroup("?"), EVENTS)
+    return LiveProcess(1, 101, 1, None, 7, 10, RunningGroup("?"), FOUND_BY_EVENT)
 
 
 def test_a_new_program_starts_from_nothing() -> None:
@@ -266,7 +266,7 @@ def test_a_new_program_starts_from_nothing() -> None:
         ("cc", 20, False, UNKNOWN),
     ]
     assert ended.start == 7
-    assert ended.found_by == EVENTS
+    assert ended.found_by == FOUND_BY_EVENT
     assert ended.end_known
     assert not ended.sampled
     assert ended.usage == NO_USAGE

@@ -16,7 +16,7 @@ import pytest
 
 from memwatch.model.filters import Filter, Shown, apply
 from memwatch.model.job import Job
-from memwatch.model.limits import NO_LIMITS, Guard, LimitOutcome, Limits
+from memwatch.model.limits import NO_LIMITS, LimitChecker, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
@@ -99,7 +99,7 @@ class Story(Script):
         backend: str = "linux",
     ) -> Profile:
         job, breaches = Job(timeline=True), []
-        Guard(job, self.limits, breaches.append).apply(self.batch())
+        LimitChecker(job, self.limits, breaches.append).apply(self.batch())
         outcome = LimitOutcome(
             self.limits, kill, tuple(breaches), kill and bool(breaches), killed, survivors
         )

@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
-from memwatch.analysis.leaks import Leak, Leaks, Subject
+from memwatch.analysis.leaks import GrowingProcess, Leak, Leaks
 from memwatch.model.filters import Filter, apply
 from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V1, MemoryLimit
@@ -232,7 +232,7 @@ def to_json(profile: Profile, chosen: Filter | None = None, leaks: Leaks | None 
     return json.loads(out.getvalue(), parse_constant=pytest.fail)
 
 
-LEAKY = Subject(2, 102, ProgramText("caf\udce9", None, ("caf\udce9", "x"), False))
+LEAKY = GrowingProcess(2, 102, ProgramText("caf\udce9", None, ("caf\udce9", "x"), False))
 LEAKS = Leaks(
     0.5, 60, 1, False, (Leak(LEAKY, 1000, 2000, 5, 9, 0.987), Leak(None, 1000, 2000, 5, 9, 1.0))
 )

@@ -56,11 +56,11 @@ def test_several():
 @pytest.mark.parametrize(
     ("texts", "why"),
     [
-        (["rustc="], "'rustc=' is no threshold: write 5%, 50M, or for one group rustc=10%"),
-        (["rustc"], "'rustc' is no threshold"),
+        (["rustc="], "'rustc=' is not a threshold: give 5%, 50M, or for one group rustc=10%"),
+        (["rustc"], "'rustc' is not a threshold"),
         (["=5%"], "'=5%' names no group"),
-        (["5%", "1M"], "'1M': the threshold for all is there already: give one"),
-        (["a=5%", "a=1M"], "'a=1M': the threshold of 'a' is there already: give one"),
+        (["5%", "1M"], "'1M' is a second threshold for everything: give only one"),
+        (["a=5%", "a=1M"], "'a=1M' is a second threshold for 'a': give only one"),
     ],
 )
 def test_refused(texts, why):

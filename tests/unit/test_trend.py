@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memwatch.analysis.trend import (
-    FEWEST,
-    MOST,
+    FEWEST_STRETCHES,
+    MOST_STRETCHES,
     Lows,
     Trend,
     least_from_then_on,
@@ -38,7 +38,7 @@ def judged(shape: Shape, *, noise: float = 0.02, least: float = 0.5) -> Trend | 
     values = [shape(place / SAMPLES) for place in range(SAMPLES)]
     width = noise * sum(values) / len(values)
     r = random.Random(5)
-    lows = Lows(0, round(values[0] * MIB), 60 * SECOND // FEWEST)
+    lows = Lows(0, round(values[0] * MIB), 60 * SECOND // FEWEST_STRETCHES)
     for place, value in enumerate(values):
         lows.add(place * SECOND // 2, round(max(0.1, value + r.gauss(0, width)) * MIB))
     return steady_growth(lows.values, least)
@@ -147,13 +147,13 @@ def test_half_of_the_variation_does_not_make_a_line():
     assert 0.9 <= trend.fit < 1
 
 
-@given(st.lists(st.integers(1, 1 << 40), min_size=1, max_size=MOST), st.integers(1, 1000))
+@given(st.lists(st.integers(1, 1 << 40), min_size=1, max_size=MOST_STRETCHES), st.integers(1, 1000))
 def test_size_does_not_matter(values, factor):
     one, other = steady_growth(values, 0.5), steady_growth([v * factor for v in values], 0.5)
     assert (one is None) == (other is None)
 
 
-@given(st.lists(st.integers(1, 1 << 40), max_size=MOST))
+@given(st.lists(st.integers(1, 1 << 40), max_size=MOST_STRETCHES))
 def test_what_falls_all_the_time_is_no_leak(values):
     assert steady_growth(sorted(values, reverse=True), 0.01) is None
 
@@ -195,7 +195,7 @@ def test_lows_are_the_least_of_each_stretch(start, width, changes):
     lows = Lows(start, 500, width)
     for time, value in changes:
         lows.add(start + time, value)
-    assert len(lows.values) <= MOST
+    assert len(lows.values) <= MOST_STRETCHES
     assert lows.width in {width * 2**n for n in range(20)}
     end = changes[-1][0] if changes else 0
     assert len(lows.values) == end // lows.width + 1
@@ -225,5 +225,5 @@ def test_lows_hold_what_was_last_said():
 def test_lows_of_a_long_time_are_few():
     lows = Lows(0, 1, 1)
     lows.add(10**15, 2)
-    assert FEWEST <= len(lows.values) <= MOST
+    assert FEWEST_STRETCHES <= len(lows.values) <= MOST_STRETCHES
     assert set(lows.values) == {1}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Judges the recording. memwatch itself writes the annotations, the job summary and the outputs.
+# Judges the recording. memwatch writes the annotations, the job summary and the outputs.
 set -euo pipefail
 
 options=()
@@ -12,7 +12,7 @@ add --max-total-pss "$MAX_TOTAL_PSS"
 add --junit "$JUNIT"
 if [ -n "$BASELINE" ]; then
     options+=(--baseline "$BASELINE" --allow-missing-baseline)
-    read -r -d '' -a thresholds <<< "$THRESHOLD" || true  # false at the end of the text
+    read -r -d '' -a thresholds <<< "$THRESHOLD" || true  # read returns false at the end of the text
     for threshold in "${thresholds[@]}"; do
         add --threshold "$threshold"
     done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs memwatch where nothing else sees its Python: only the program itself is put on the PATH.
+# Installs memwatch in an environment of its own: only the program itself is added to the PATH.
 set -euo pipefail
 
 home=$RUNNER_TEMP/memwatch

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the command as a step's `run` does, under memwatch. Its exit code is the script's.
+# Runs the command like a step's `run`, under memwatch, and exits with its exit code.
 set -euo pipefail
 
-read -r -d '' -a args <<< "$RUN_ARGS" || true  # false at the end of the text
+read -r -d '' -a args <<< "$RUN_ARGS" || true  # read returns false at the end of the text
 code=0
 memwatch run --interval "$INTERVAL" --output "$RECORDING" --force "${args[@]}" \
     -- bash --noprofile --norc -eo pipefail -c "$COMMAND" || code=$?

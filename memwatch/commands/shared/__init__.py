@@ -1,1 +1,1 @@
-"""What the subcommands share: options, files, reports, the terminal; and the parts of `run`."""
+"""What the subcommands share (options, files, reports, the terminal), and the parts of `run`."""

@@ -1,9 +1,9 @@
-"""Files that subcommands read and write, and what to say when that cannot be."""
+"""Files that subcommands read and write, and the errors for those that cannot be used."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -22,7 +22,7 @@ def load_results(
     group_by: str | None = None,
     observers: Sequence[Observer] = (),
 ) -> Results:
-    """storage.load.load(), for the command line."""
+    """Calls storage.load.load(). Raises ClickException for a file that cannot be used."""
     from memwatch.storage.load import BadResults, load
 
     try:
@@ -33,18 +33,8 @@ def load_results(
         raise click.ClickException(f"cannot read {path!r}: {error.strerror}") from None
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Writes them to standard output, which has to work."""
-    from memwatch.messages import write_stdout
-
-    try:
-        write_stdout(lambda out: out.writelines(f"{line}\n" for line in lines))
-    except OSError as error:
-        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
-
-
 def are_one_file(one: str, other: str) -> bool:
-    """Where writing the one would overwrite the other; a pipe or a device takes both."""
+    """Whether writing one file would overwrite the other; a pipe or a device takes both."""
     try:
         return os.path.samefile(one, other) and os.path.isfile(one)
     except OSError:
@@ -52,11 +42,12 @@ def are_one_file(one: str, other: str) -> bool:
 
 
 def is_input(path: str) -> click.ClickException:
-    return click.ClickException(f"{path!r} is what is to be read: write the result elsewhere")
+    """Makes the error for an output that is the input."""
+    return click.ClickException(f"{path!r} is the input file: choose another output")
 
 
 def open_output(path: str | None) -> OutputFile | None:
-    """Opened before there is anything to write, so that what cannot be is told at once."""
+    """Opens a file before there is anything to write, to report at once what cannot be written."""
     from memwatch.storage.outputs import OutputFile
 
     if path is None:
@@ -68,10 +59,12 @@ def open_output(path: str | None) -> OutputFile | None:
 
 
 def exists(path: str) -> click.ClickException:
+    """Makes the error for an output that is there already."""
     return click.ClickException(
         f"{path!r} exists: choose another name, or overwrite it with --force"
     )
 
 
 def cannot_write(path: str, error: OSError) -> click.ClickException:
+    """Makes the error for an output that cannot be written."""
     return click.ClickException(f"cannot write {path!r}: {error.strerror}; choose another file")

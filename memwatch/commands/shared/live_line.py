@@ -1,15 +1,15 @@
 """The line that `run --live` shows on standard error while the command runs.
 
-The command has the same terminal, and what it writes there does not pass through here. So the line
-stands in the row below the cursor, and the cursor goes back to where the command left it, be that
-the middle of a row. Whatever follows the cursor is erased first: that is an older line, over which
-the command may have begun to write. What cannot be known is when it writes: where it ends two lines
-or more from one drawing to the next, the second goes over the line, and a shorter one leaves the
-line's end on its right.
+The command uses the same terminal, and what it writes there does not pass through memwatch. So the
+line is drawn in the row below the cursor, and the cursor returns to where the command left it, even
+in the middle of a row. Everything after the cursor is erased first: that is an older live line,
+which the command may have begun to overwrite. memwatch cannot know when the command writes: if it
+writes two lines or more between two drawings, the second overwrites the live line, and if it is
+shorter, the end of the live line stays visible on its right.
 
-The command comes first. Nothing is drawn while a program has the terminal to itself (an editor, a
-pager), or while the job is in the background; and when the terminal takes nothing, as after
-Ctrl-S, nothing waits for it.
+The command comes first. Nothing is drawn while a program controls the whole terminal (an editor, a
+pager), or while the job is in the background. When the terminal accepts nothing, as after Ctrl-S,
+nothing waits for it.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from memwatch.reports import live_text
 from memwatch.runner import native
 
 DRAWN_EVERY = 100_000_000
-"""Nanoseconds from one drawing at a terminal to the next, at least."""
+"""Least time between two drawings on a terminal, in nanoseconds."""
 
 WRITTEN_EVERY = 5_000_000_000
-"""The same from line to line where there is no terminal."""
+"""Time between two lines where there is no terminal, in nanoseconds."""
 
-# Control sequences of the VT100: all that emulate a terminal know them.
+# Control sequences of the VT100: all terminal emulators know them.
 _ERASE = b"\x1b[J"  # from the cursor to the end of the screen
-_BELOW = b"\x1bD\x1b7\r"  # down a row, in the same column; remember that; to its beginning
-_BACK = b"\x1b8\x1b[A"  # to where that was, and up again
+_BELOW = b"\x1bD\x1b7\r"  # down a row, save the position, to column 1
+_BACK = b"\x1b8\x1b[A"  # to the saved position, and up a row
 
-# Of a terminal that does not tell its size: no narrower one is likely.
+# Width of a terminal that does not report one: a narrower terminal is unlikely.
 _COLUMNS = 80
 
 
 class LiveLine:
-    """Is shown the job while it runs; nothing that goes wrong here is raised."""
+    """Draws the line while the job runs. Raises nothing: an error ends the drawing."""
 
     def __init__(self, now: Callable[[], int] = native.now) -> None:
         self._now = now
@@ -58,10 +58,13 @@ class LiveLine:
         self._fd = _own_description()
         self._drawn = False
         self._rest = b""
-        """Of a sequence that the terminal took in part."""
+        """What is left of a sequence that the terminal accepted only in part."""
 
     def show(self, job: Job, batch: Batch) -> None:
-        """After each batch that was applied to the job, and now and then."""
+        """Draws the line if it is time.
+
+        To be called after each batch that was applied to the job, and a few times a second.
+        """
         self._tick = live_text.last_tick(batch) or self._tick
         now = self._now()
         if now < self._next or self._fd < 0 or not job.live:
@@ -74,8 +77,8 @@ class LiveLine:
             self._send(f"memwatch: {live_text.line(state, 200)}\n".encode("utf-8", "replace"))
 
     def close(self, *, wait: bool) -> None:
-        """The line goes. With `wait` it does so whatever that takes: for who writes to the
-        terminal next, and will wait for it anyway."""
+        """Erases the line. With `wait` it does so even if the terminal blocks, for a caller that
+        writes to the terminal next and would block anyway."""
         if self._fd < 0:
             return
         if self._drawn and wait:
@@ -90,15 +93,15 @@ class LiveLine:
             if not _is_free():
                 return
             text = live_text.line(state, terminal.width(2, _COLUMNS) - 1)
-        except (OSError, termios.error):  # it has gone
+        except (OSError, termios.error):  # the terminal is gone
             self._give_up()
             return
-        # The same text, too: something may have been written over it.
+        # Drawn even if the text is the same: the command may have overwritten it.
         line = self._dim(text).encode("utf-8", "replace")
         self._drawn |= self._send(_ERASE + _BELOW + line + _BACK)
 
     def _send(self, data: bytes) -> bool:
-        """Writes what can be written at once. Whether any of `data` was."""
+        """Writes what can be written without blocking. Returns whether any of `data` was."""
         data, before = self._rest + data, len(self._rest)
         try:
             poll = select.poll()
@@ -122,17 +125,18 @@ class LiveLine:
 
 
 def _is_free() -> bool:
-    """Whether the terminal is there to be drawn on."""
-    with suppress(OSError):  # it is nobody's controlling terminal, or not ours
+    """Whether the terminal can be drawn on."""
+    with suppress(OSError):  # it is not the controlling terminal of this session
         if os.tcgetpgrp(2) != os.getpgrp():
             return False
-    # Whoever wants each key by itself draws the screen by itself.
+    # A program that reads single keys draws the screen itself.
     return bool(termios.tcgetattr(2)[3] & termios.ICANON)
 
 
 @contextmanager
 def _not_stopped() -> Iterator[None]:
-    """A write to a terminal from the background could stop this process (stty tostop)."""
+    """Blocks SIGTTOU: a write to a terminal from the background could stop this process (stty
+    tostop)."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
     try:
         yield
@@ -141,7 +145,7 @@ def _not_stopped() -> Iterator[None]:
 
 
 def _own_description() -> int:
-    """A descriptor for what standard error is, on which a write never waits; or else 2.
+    """Opens the file behind standard error so that writes never block; returns 2 if that fails.
 
     O_NONBLOCK is a property that the command would share on descriptor 2 itself.
     """

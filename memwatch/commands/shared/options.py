@@ -1,10 +1,13 @@
-"""Option values that subcommands share. Each refuses bad input in one line with the remedy."""
+"""Options that subcommands share, and their values.
+
+Each value refuses bad input in one line that names the remedy.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -17,16 +20,20 @@ if TYPE_CHECKING:
 
     from memwatch.analysis.thresholds import Thresholds
 
+# Seconds.
 SHORTEST_INTERVAL = 1e-4
 LONGEST_INTERVAL = 3600.0
 LONGEST_DURATION = 6e6
+# Parts: 0.5 is 50 %.
 SMALLEST_GROWTH = 0.01
 LARGEST_GROWTH = 100.0
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T")
+
 
 def is_typed(name: str) -> bool:
-    """Whether the running subcommand has it from its command line, not from a setting. `name` is
-    that of the parameter."""
+    """Whether the value of a parameter is from the command line, not from a setting."""
     source = click.get_current_context().get_parameter_source(name)
     return source is ParameterSource.COMMANDLINE
 
@@ -34,7 +41,7 @@ def is_typed(name: str) -> bool:
 def files(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
-    """For a shell's completion: the name of a file."""
+    """Completes the name of a file."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(incomplete, type="file")]
@@ -43,14 +50,14 @@ def files(
 def another_command(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
-    """For a shell's completion: the first word of a command."""
+    """Completes the first word of a command."""
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(incomplete, type="command")]
 
 
 def some_of(*words: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """For a shell's completion: words that are not all that can be written."""
+    """Returns a completion that proposes words, although others are accepted."""
 
     def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]
@@ -58,19 +65,19 @@ def some_of(*words: str) -> Callable[[click.Context, click.Parameter, str], list
     return complete
 
 
-T = TypeVar("T")
+# Values -------------------------------------------------------------------------------------------
 
 
-def _parsed(parse: Callable[[str], T], value: str, otherwise: str) -> T:
-    """`parse` raises ValueError for what `otherwise` is said of."""
+def _parsed(parse: Callable[[str], T], value: str, problem: str) -> T:
+    """Calls `parse`; when that raises ValueError, reports "'x' is …" with the problem."""
     try:
         return parse(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is {otherwise}.") from None
+        raise click.BadParameter(f"{value!r} is {problem}.") from None
 
 
 def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Seconds, from "10" (milliseconds), "0.5", "10ms" or "1s"."""
+    """Returns seconds, from "10" (milliseconds), "0.5", "10ms" or "1s"."""
     seconds = _parsed(parse_interval, value, "not an interval: write 10, 0.5, 10ms or 1s")
     if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 0.1ms to 3600s.")
@@ -78,7 +85,7 @@ def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 
 
 def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Seconds, from "5", "1.5s", "500ms" or "2min"."""
+    """Returns seconds, from "5", "1.5s", "500ms" or "2min"."""
     seconds = _parsed(parse_duration, value, "not a duration: write 5 (seconds), 500ms or 2min")
     if not seconds <= LONGEST_DURATION:
         raise click.BadParameter(f"{value!r} is out of range: write 100000min at most.")
@@ -86,7 +93,7 @@ def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 
 
 def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """Bytes, from "512M", "1.5GiB" or "4096"."""
+    """Returns bytes, from "512M", "1.5GiB" or "4096"."""
     if value is None:
         return None
     return _parsed(
@@ -95,7 +102,7 @@ def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int
 
 
 def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float:
-    """Seconds, from a number of milliseconds, or as an interval is written."""
+    """Returns seconds, from milliseconds or from anything that interval() takes."""
     if value is None:
         return 0.0
     seconds = _parsed(parse_interval, value, "not a time: write 500 (milliseconds), 500ms or 1s")
@@ -105,7 +112,7 @@ def burst(_ctx: click.Context, _param: click.Parameter, value: str | None) -> fl
 
 
 def watched(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """As duration(), of a length that makes sense for a look at a trend."""
+    """Returns what duration() does, if it is long enough to judge a trend."""
     seconds = duration(ctx, param, value)
     if seconds < 1:
         raise click.BadParameter(f"{value!r} is out of range: write 1s to 100000min.")
@@ -113,7 +120,7 @@ def watched(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
 
 def growth(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """A part, 0.5 from "50%" or "50"."""
+    """Returns a part: 0.5 from "50%" or "50"."""
     part = _parsed(parse_percent, value, "not a percentage: write 50% or 50")
     if not SMALLEST_GROWTH <= part <= LARGEST_GROWTH:
         raise click.BadParameter(f"{value!r} is out of range: write 1% to 10000%.")
@@ -121,7 +128,7 @@ def growth(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
 
 
 def sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-    """Names out of event_sources.SOURCES."""
+    """Returns names out of event_sources.SOURCES."""
     from memwatch.runner.event_sources import SOURCES
 
     if value == "auto":
@@ -133,13 +140,13 @@ def sources(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[s
         if name not in SOURCES:
             known = ", ".join(SOURCES)
             raise click.BadParameter(
-                f"{name!r} is no source: write auto, none, or some of {known}."
+                f"unknown source {name!r}: write auto, none, or some of {known}."
             )
     return names
 
 
 def shell_command(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Anything but nothing: what a variable holds that was never set."""
+    """Rejects an empty command (an unset shell variable)."""
     if value is not None and not value.strip():
         raise click.BadParameter("the command is empty: write one, or leave the option out.")
     return value
@@ -148,7 +155,7 @@ def shell_command(_ctx: click.Context, _param: click.Parameter, value: str | Non
 def regex(
     _ctx: click.Context, _param: click.Parameter, value: str | None
 ) -> re.Pattern[str] | None:
-    """A compiled regular expression, in Python's syntax."""
+    """Returns a compiled regular expression, in Python's syntax."""
     if value is None:
         return None
     try:
@@ -158,7 +165,7 @@ def regex(
 
 
 def group_by(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """What groups.group_key() takes. None: not said."""
+    """Returns a key that groups.group_key() takes; None when none was given."""
     if value is None:
         return None
     from memwatch.model.groups import group_key
@@ -166,22 +173,12 @@ def group_by(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     try:
         group_key(value)
     except ValueError as error:
-        raise click.BadParameter(f"{value!r} is {error}.") from None
+        raise click.BadParameter(f"{error}.") from None
     return value
 
 
-GROUP_BY = click.option(
-    "--group-by",
-    callback=group_by,
-    shell_complete=some_of(*KINDS),
-    metavar="KEY",
-    help="Group processes by command (the default), exe, ppid, cwd, source (what a compiler "
-    "compiles), or a REGEX whose first group is the key.",
-)
-
-
 def top(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
-    """A number of rows, or None for "all"."""
+    """Returns a number of rows, or None for "all"."""
     if value == "all":
         return None
     # Python refuses to read a number of more than 4300 digits.
@@ -191,10 +188,68 @@ def top(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
 
 
 def thresholds(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> Thresholds:
-    """From "5%", "50M" and "GROUP=5%"."""
+    """Returns thresholds, from "5%", "50M" and "GROUP=5%"."""
     from memwatch.analysis.thresholds import parse_thresholds
 
     try:
         return parse_thresholds(value)
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
+
+
+# Options ------------------------------------------------------------------------------------------
+
+FILE: Callable[[Any], Any] = click.argument("path", metavar="FILE", shell_complete=files)
+"""The file that the subcommand reads."""
+
+JSON: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+
+GROUP_BY: Callable[[Any], Any] = click.option(
+    "--group-by",
+    callback=group_by,
+    shell_complete=some_of(*KINDS),
+    metavar="KEY",
+    help="Group processes by command (the default), exe, ppid, cwd, source (what a compiler "
+    "compiles), or a REGEX whose first group is the key.",
+)
+
+
+def force(option: str) -> Callable[[Command], Command]:
+    """Makes --force, which lets an option overwrite a file."""
+    return click.option("--force", is_flag=True, help=f"Let {option} overwrite a file.")
+
+
+def file(
+    *names: str,
+    help: str,
+    metavar: str = "FILE",
+    multiple: bool = False,
+    default: str | None = None,
+) -> Callable[[Command], Command]:
+    """Makes an option that names a file."""
+    return click.option(
+        *names,
+        shell_complete=files,
+        multiple=multiple,
+        metavar=metavar,
+        default=default,
+        help=help,
+    )
+
+
+def size_option(name: str, help: str) -> Callable[[Command], Command]:
+    """Makes an option that takes a size."""
+    return click.option(name, callback=size, metavar="SIZE", help=help)
+
+
+def threshold(allowed: str) -> Callable[[Command], Command]:
+    """Makes --threshold; `allowed` completes the sentence "Allowed increase: …"."""
+    return click.option(
+        "--threshold",
+        "thresholds",
+        callback=thresholds,
+        multiple=True,
+        metavar="[GROUP=]5%|50M",
+        help=f"Allowed increase: {allowed} Can be given several times.  "
+        "[default: 5 %, at least 1 MiB]",
+    )

@@ -1,4 +1,4 @@
-"""`memwatch run --post-run-cmd`: a command of the user's own, after the report."""
+"""`memwatch run --post-run-cmd`: runs the user's command after the report."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from memwatch.analysis.leaks import Leaks
     from memwatch.model.profile import Profile
 
-# What the command finds in its environment. No subcommand has that name, so it is no setting.
+# The environment variables of the command. No subcommand has that name, so they are not settings.
 PREFIX = "MEMWATCH_RESULT"
 
 
 class PostRun:
-    """The command and the file that it reads, which is there within the `with` statement."""
+    """The command and the file that it reads. The file exists within the `with` statement."""
 
     def __init__(self, command: str) -> None:
         self._command = command
@@ -50,24 +50,24 @@ class PostRun:
                 os.unlink(path)
 
     def keep(self, fill: Callable[[TextIO], None]) -> str | None:
-        """Writes the JSON to a new file: its path, None when that cannot be."""
+        """Writes the JSON to a new file. Returns its path; None when it cannot be written."""
         try:
             fd, self._path = tempfile.mkstemp(prefix="memwatch-", suffix=".json")
             with open(fd, "w", encoding="utf-8", newline="") as out:
                 fill(out)
         except OSError as error:
-            why = f"its JSON cannot be written: {error.strerror}"
-            complain(f"the post-run command is left out: {why}")
+            why = f"its JSON could not be written: {error.strerror}"
+            complain(f"the post-run command was not run: {why}")
             self._remove()
         return self._path
 
     def run(
         self, launcher: Launcher, profile: Profile, leaks: Leaks | None, *, stdout: int
     ) -> bool:
-        """Runs the command to its end: whether all went well. If not, that has been said.
+        """Runs the command to its end. Returns whether all went well; complains if not.
 
-        It is started as the job was, signals included; what is sent to memwatch meanwhile goes on
-        to it.
+        It is started as the job was, with the same signals. Signals that memwatch gets in the
+        meantime are forwarded to it.
         """
         if self._path is None:
             return False
@@ -88,7 +88,7 @@ class PostRun:
 
 
 def figures(profile: Profile, leaks: Leaks | None) -> dict[str, str]:
-    """The key figures as environment variables; one that is not known is left out."""
+    """Returns the key figures as environment variables; one that is unknown is left out."""
     outcome = profile.limit_outcome
     values = {
         "EXIT_CODE": profile.exit_code,
@@ -106,7 +106,7 @@ def figures(profile: Profile, leaks: Leaks | None) -> dict[str, str]:
 
 
 def _run(launcher: Launcher, argv: tuple[str, ...], env: dict[str, str], stdout: int) -> int:
-    """Wait status of a command. Signals go to it while it runs."""
+    """Runs a command and returns its wait status. Signals are forwarded to it while it runs."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     try:
         children = native.SignalQueue((signal.SIGCHLD,))
@@ -132,7 +132,7 @@ def _wait(launcher: Launcher, children: native.SignalQueue) -> int:
 
 
 def _is_result(name: str) -> bool:
-    """Of another memwatch, around this one: its values are not those of this job."""
+    """Whether a variable is from another memwatch around this one, and so not of this job."""
     return name == PREFIX or name.startswith(f"{PREFIX}_")
 
 

@@ -1,4 +1,4 @@
-"""`memwatch run --repeat`: one run after the other, and what they have in common."""
+"""`memwatch run --repeat`: makes the runs one after the other, and reports their spread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from click.core import ParameterSource
 
 from memwatch.analysis.repeats import RepeatedRun, Series, run_of
 from memwatch.commands.shared import terminal
-from memwatch.messages import complain, write_stderr, write_stdout
+from memwatch.commands.shared.recorders import abandon
+from memwatch.messages import complain, print_json, write_stderr
 from memwatch.runner.launcher import Launcher
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from memwatch.storage.recording import Recorder
 
 
-# What does more than to shape the summary: that it is left out must be known.
+# Options that do more than shape the summary: a user must know that a series leaves them out.
 EFFECTS = ("csv_path", "timeline_path", "leaks", "fail_on_leak", "post_run_cmd")
 
 
 def refuse_reports_of_one_run(context: click.Context, reports: Container[str]) -> None:
-    """A series has a summary and JSON; the other options of a report are of one run.
+    """Raises UsageError for report options that a series does not have: all but --json and --quiet.
 
-    Settings of a user or a project that only shape the summary do no harm.
+    Settings of a user or a project that only shape the summary are ignored.
     """
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -36,14 +37,14 @@ def refuse_reports_of_one_run(context: click.Context, reports: Container[str]) -
             continue
         if name in reports and name not in ("as_json", "quiet"):
             raise click.UsageError(
-                f"{parameter.opts[-1]} is of one run, not of a series: record each with "
+                f"{parameter.opts[-1]} reports one run, not a series: record each run with "
                 "-o FILE.%n.jsonl, and use memwatch report"
             )
 
 
 def run_series(
     launcher: Launcher,
-    once: Callable[[Recorder | None, bool], Profile],
+    run: Callable[[Recorder | None, bool], Profile],
     recorders: Sequence[Recorder | None],
     exit_code: Callable[[Profile], int],
     *,
@@ -51,56 +52,50 @@ def run_series(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Runs once(recorder, has_other_children) for each recorder: the exit code.
+    """Calls run(recorder, has_other_children) for each recorder. Returns the exit code.
 
-    `exit_code` tells that of one run. One that is not 0 ends the series, and so does a signal that
-    asks for it.
+    `exit_code` returns that of one run. A run whose exit code is not 0 ends the series, and so does
+    a signal that asks memwatch to end.
     """
     runs: list[RepeatedRun] = []
     left_behind: list[int] = []
     wanted = len(recorders)
-    cannot_run = ""
+    not_run = ""
     profile: Profile | None = None
     for number, recorder in enumerate(recorders, 1):
         try:
-            profile = once(recorder, bool(left_behind))
+            profile = run(recorder, bool(left_behind))
         except click.ClickException as error:
-            _abandon(recorders[number:])
             if profile is None:
+                abandon(recorders[number:])
                 raise
-            cannot_run = error.format_message()
+            not_run = error.format_message()
             break
         path = recorder.path if recorder else None
         runs.append(run_of(number, profile, exit_code(profile), path))
         if not (quiet or as_json):
             _show(runs[-1], profile, wanted)
-        launcher.take_signals()
-        if runs[-1].exit_code != 0 or launcher.told_to_end:
-            _abandon(recorders[number:])
+        launcher.discard_signals()
+        if runs[-1].exit_code != 0 or launcher.end_signal:
             break
-        if number < wanted and _is_left(profile):
+        if number < wanted and _left_processes(profile):
             left_behind.append(number)
             if has_limits:
-                _abandon(recorders[number:])
-                cannot_run = f"run {number} left processes behind, which a limit would strike"
+                not_run = f"run {number} left processes behind, and a limit would end those as well"
                 break
+    abandon(recorders[number:])
     assert profile
-    series = Series(
-        profile.command,
-        profile.sampling.interval,
-        wanted,
-        tuple(runs),
-        launcher.told_to_end,
-        tuple(left_behind),
-    )
+    signal = launcher.end_signal
+    interval = profile.sampling.interval
+    series = Series(profile.command, interval, wanted, tuple(runs), signal, tuple(left_behind))
     is_written = _write(series, as_json=as_json, quiet=quiet)
-    if cannot_run:
-        complain(f"run {len(runs) + 1} of {wanted}: {cannot_run}")
-    return series.exit_code or (1 if cannot_run or not is_written else 0)
+    if not_run:
+        complain(f"run {len(runs) + 1} of {wanted}: {not_run}")
+    return series.exit_code or (1 if not_run or not is_written else 0)
 
 
 def _show(run: RepeatedRun, profile: Profile, wanted: int) -> None:
-    """A line for a run that is over, and more when it exceeded a limit."""
+    """Writes a line on a run that is over, and more when it exceeded a limit."""
     from memwatch.reports.limit_lines import lines
     from memwatch.reports.repeats_report import progress
 
@@ -110,38 +105,29 @@ def _show(run: RepeatedRun, profile: Profile, wanted: int) -> None:
             write_stderr("".join(f"{line}\n" for line in lines(profile, *terminal.styles(2))))
 
 
-def _abandon(recorders: Sequence[Recorder | None]) -> None:
-    for recorder in recorders:
-        if recorder:
-            recorder.abandon()
-
-
-def _is_left(profile: Profile) -> bool:
-    """Whether processes are still there that were when the command ended."""
+def _left_processes(profile: Profile) -> bool:
+    """Whether processes still exist that were alive when the command ended."""
     return any(_exists(process.pid) for process in profile.processes if process.alive)
 
 
 def _exists(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == 0
-    except ChildProcessError:  # its parent is another
+    except ChildProcessError:  # it is not a child of this process
         return os.path.exists(f"/proc/{pid}")
 
 
 def _write(series: Series, *, as_json: bool, quiet: bool) -> bool:
+    """Returns whether the report could be written."""
     from memwatch.reports import repeats_report as report
 
     if as_json:
-        try:
-            write_stdout(lambda out: print(report.to_json(series), end="", file=out))
-        except OSError as error:
-            complain(f"cannot write to standard output: {error.strerror}")
-            return False
-    elif not quiet:
+        return print_json(report.document(series))
+    if not quiet:
         bold, dim = terminal.styles(2)
         lines = report.lines(series, width=terminal.width(2), bold=bold, dim=dim)
         try:
             write_stderr("\n".join(lines) + "\n")
         except OSError:
-            return False  # there is nowhere left to say so
+            return False  # there is nowhere left to report it
     return True

@@ -1,50 +1,37 @@
-"""The reports of one profile, as the options of `run` and `report` ask for them."""
+"""The reports of one profile that the options of `run` and `report` ask for."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from memwatch.commands.shared import options, terminal
 from memwatch.commands.shared.files import are_one_file, open_output
-from memwatch.messages import complain, write_stderr, write_stdout
+from memwatch.messages import complain, print_lines, write_stderr, write_stdout
 from memwatch.model.profile import Profile
 from memwatch.storage.outputs import rescue
 
 if TYPE_CHECKING:
     from memwatch.analysis.leaks import Leaks, LeakSearch
-    from memwatch.analysis.tree import Subtrees
+    from memwatch.analysis.subtrees import Subtrees
     from memwatch.model.filters import Shown
     from memwatch.model.observations import Observer
 
-# Lines of the tree for each process of the list.
+# Lines of the tree for each process in the list.
 TREE_LINES = 4
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 Fill = Callable[[TextIO], None]
 KeepJson = Callable[[Fill], "str | None"]
 
-_OPTIONS = (
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout, not a summary."),
     click.option("--quiet", is_flag=True, help="No summary."),
-    click.option(
-        "--csv",
-        "csv_path",
-        shell_complete=options.files,
-        metavar="FILE",
-        help="Write each process's peak as CSV.",
-    ),
-    click.option(
-        "--timeline",
-        "timeline_path",
-        shell_complete=options.files,
-        metavar="FILE",
-        help="Write the totals over time as CSV.",
-    ),
+    options.file("--csv", "csv_path", help="Write each process's peak as CSV."),
+    options.file("--timeline", "timeline_path", help="Write the totals over time as CSV."),
     click.option(
         "--include",
         callback=options.regex,
@@ -79,7 +66,7 @@ _OPTIONS = (
         default="50%",
         show_default=True,
         metavar="PERCENT",
-        help="Growth that --leaks reports: of what was held after the warm-up.",
+        help="Least growth that --leaks reports, in percent of the size after the warm-up.",
     ),
     click.option(
         "--leak-min-duration",
@@ -87,15 +74,17 @@ _OPTIONS = (
         default="60s",
         show_default=True,
         metavar="TIME",
-        help="How long a process must run for --leaks: 60 (seconds), 90s, 5min.",
+        help="Least time that a process must run for --leaks: 60 (seconds), 90s, 5min.",
     ),
     click.option(
-        "--fail-on-leak", is_flag=True, help="Exit with 12 if one seems to leak. Implies --leaks."
+        "--fail-on-leak",
+        is_flag=True,
+        help="Exit with 12 if a process seems to leak. Implies --leaks.",
     ),
 )
 
 
-def report_options(command: Command) -> Command:
+def report_options(command: options.Command) -> options.Command:
     """Adds the options whose values are the arguments of Reports()."""
     for option in reversed(_OPTIONS):
         command = option(command)
@@ -105,8 +94,15 @@ def report_options(command: Command) -> Command:
 EXIT_LEAK = 12
 
 
+def _refuse_leak_options() -> None:
+    """Raises UsageError for options that have no effect without --leaks."""
+    for name in ("leak_min_growth", "leak_min_duration"):
+        if options.is_typed(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} needs --leaks")
+
+
 class Reports:
-    """Opens the files that are asked for at once, and writes them when there is a profile."""
+    """The reports: opens their files at once, and writes them when there is a profile."""
 
     def __init__(
         self,
@@ -127,16 +123,14 @@ class Reports:
         fail_on_leak: bool,
     ) -> None:
         if not (leaks or fail_on_leak):
-            for name in ("leak_min_growth", "leak_min_duration"):
-                if options.is_typed(name):
-                    raise click.UsageError(f"--{name.replace('_', '-')} needs --leaks")
+            _refuse_leak_options()
         if csv_path and timeline_path and are_one_file(csv_path, timeline_path):
             raise click.UsageError(f"--csv and --timeline both name {csv_path!r}: choose two files")
         self.as_json = as_json
         self._summary_fd = summary_fd
         self.quiet = quiet
         self.group_by = group_by
-        """None: by command, or as the file has them."""
+        """None: by command, or as the file is grouped."""
         self._shows_tree = tree and not (as_json or quiet)
         self._include = include
         self._exclude = exclude
@@ -149,39 +143,46 @@ class Reports:
                 self._csv_file.abandon()
             raise
         self.leaks: Leaks | None = None
-        """What was found, once the reports are written; None when nothing was looked for."""
+        """What the leak check found, once the reports are written; None when there was no check."""
         self.observers: list[Observer] = []
-        """Have to take all that is observed."""
+        """Functions that must be called with each batch of observations."""
         self._fail_on_leak = fail_on_leak
         self._leak_search: LeakSearch | None = None
         self._subtrees: Subtrees | None = None
         if leaks or fail_on_leak:
-            from memwatch.analysis.leaks import LeakSearch
-
-            self._leak_search = LeakSearch(leak_min_growth, round(leak_min_duration * 1e9))
-            self.observers.append(self._leak_search.apply)
+            self._observe_leaks(leak_min_growth, leak_min_duration)
         if self._shows_tree:
-            from memwatch.analysis.tree import Subtrees
+            self._observe_tree()
 
-            self._subtrees = Subtrees()
-            self.observers.append(self._subtrees.apply)
+    def _observe_leaks(self, min_growth: float, min_duration: float) -> None:
+        from memwatch.analysis.leaks import LeakSearch
+
+        self._leak_search = LeakSearch(min_growth, round(min_duration * 1e9))
+        self.observers.append(self._leak_search.apply)
+
+    def _observe_tree(self) -> None:
+        from memwatch.analysis.subtrees import Subtrees
+
+        self._subtrees = Subtrees()
+        self.observers.append(self._subtrees.apply)
 
     def writes(self, path: str) -> bool:
-        """Whether one of them goes to the same file."""
+        """Whether a report goes to the same file."""
         files = (self._csv_file, self._timeline_file)
         return any(file and are_one_file(file.path, path) for file in files)
 
     @property
     def needs_samples(self) -> bool:
-        """A profile is not enough."""
+        """Whether a profile alone is not enough."""
         return self._leak_search is not None
 
     @property
     def needs_timeline(self) -> bool:
+        """Whether the profile must have a timeline."""
         return self._timeline_file is not None
 
     def abandon(self) -> None:
-        """There is nothing to report: leaves the files as they were."""
+        """Leaves the files as they were, when there is nothing to report."""
         for file in (self._csv_file, self._timeline_file):
             if file:
                 file.abandon()
@@ -189,11 +190,12 @@ class Reports:
     def write(
         self, profile: Profile, keep: KeepJson | None = None, *, has_samples: bool = True
     ) -> bool:
-        """Writes all of them. Whether that could be done: one that cannot is not the end.
+        """Writes all reports. Returns whether all were written; one failure does not stop the
+        others.
 
-        `keep` is told first how to write the JSON. It may answer with the path of a file that has
-        it, so that it need not be made twice. Without `has_samples` nothing was observed, and the
-        profile is all there is.
+        `keep` is called first, with a function that writes the JSON. It may return the path of a
+        file that has the JSON, which is then not made twice. Without `has_samples` the profile is
+        all there is: nothing was observed.
         """
         if self._leak_search:
             self.leaks = self._leak_search.finish()
@@ -217,11 +219,13 @@ class Reports:
 
     @property
     def leak_code(self) -> int:
-        """The exit code when something was found and that is to fail; else 0."""
+        """The exit code for leaks: 0 if none was found, or if leaks are only reported."""
         return EXIT_LEAK if self._fail_on_leak and self.leaks and self.leaks.found else 0
 
 
 class _Writer:
+    """Writes the reports of one profile, and notes whether one failed."""
+
     def __init__(
         self,
         profile: Profile,
@@ -234,12 +238,12 @@ class _Writer:
         self._exclude = exclude
         self.leaks = leaks
         self.made: str | None = None
-        """A file that has the JSON already."""
+        """The path of a file that already has the JSON."""
         self.failed = False
 
     @cached_property
     def shown(self) -> Shown:
-        """Each process is looked at for it, so not before something shows them."""
+        """The processes that pass the filters. Made on first use: it takes time per process."""
         from memwatch.model.filters import Filter, apply
 
         return apply(self.profile.processes, Filter(self._include, self._exclude))
@@ -266,7 +270,7 @@ class _Writer:
         write(self.profile, self.shown, out, self.leaks)
 
     def write(self, where: str, write: Callable[[], None]) -> None:
-        """Calls `write`; if that fails, says so and saves the whole result elsewhere, once."""
+        """Calls `write`; if that fails, complains and saves the whole result elsewhere, once."""
         try:
             write()
         except OSError as error:
@@ -277,7 +281,7 @@ class _Writer:
             try:
                 complain(f"the result is in {rescue(self.json)}")
             except OSError as second:
-                complain(f"nor could the result be saved elsewhere: {second.strerror}")
+                complain(f"the result could not be saved elsewhere: {second.strerror}")
 
     def print_summary(
         self, fd: int, top: int | None, *, tree: bool, subtrees: Subtrees | None
@@ -312,13 +316,10 @@ class _Writer:
                 leaks=self.leaks,
             )
         )
+        if fd == 1:
+            self.failed |= not print_lines([text])
+            return
         try:
-            if fd == 2:
-                write_stderr(text + "\n")
-            else:
-                write_stdout(lambda out: print(text, file=out))
-        except OSError as error:
-            # Of standard error there is nowhere left to say so.
-            if fd != 2:
-                complain(f"cannot write to standard output: {error.strerror}")
-            self.failed = True
+            write_stderr(text + "\n")
+        except OSError:
+            self.failed = True  # there is nowhere left to report it

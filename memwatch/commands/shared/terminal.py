@@ -1,4 +1,4 @@
-"""How text looks at a terminal: colours or none, and how wide it may be."""
+"""How text looks on a terminal: whether it has colours, and how wide it may be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from memwatch.units import Style
 
 
 def styles(fd: int) -> tuple[Style, Style]:
-    """Bold and dim, where `fd` takes colours; else two that change nothing."""
+    """Returns bold and dim where `fd` takes colours; otherwise two styles that change nothing."""
     color = wants_color(fd)
 
     def style(**how: bool) -> Style:
@@ -21,7 +21,8 @@ def styles(fd: int) -> tuple[Style, Style]:
 
 
 def wants_color(fd: int) -> bool:
-    """https://no-color.org and https://force-color.org; otherwise only on a terminal."""
+    """Whether `fd` takes colours: by https://no-color.org and https://force-color.org; otherwise
+    whether it is a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -40,6 +41,6 @@ def has_boxes() -> bool:
 
 
 def width(fd: int, unknown: int = 100) -> int:
-    """Columns of the terminal at `fd`; `unknown` where there is none."""
-    # A terminal that was never told its size says 0.
+    """Returns the columns of the terminal at `fd`; `unknown` where there is none."""
+    # A terminal whose size was never set reports 0.
     return (os.get_terminal_size(fd).columns if os.isatty(fd) else 0) or unknown

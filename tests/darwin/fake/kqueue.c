@@ -1,9 +1,10 @@
 /*
- * kqueue over the table. A queue's descriptor is an epoll of a bell and of what
- * else is watched, so that it can be polled, as macOS's can.
+ * kqueue on the table. A queue's descriptor is an epoll of an eventfd, the
+ * bell, and of the descriptors that are watched, so that it can be polled as
+ * macOS's can.
  *
- * Of real processes nobody tells: in live mode they are looked at every few
- * milliseconds for as long as somebody waits.
+ * Real processes report nothing: in live mode they are read every few
+ * milliseconds while a thread waits.
  */
 #include <sys/event.h>
 
@@ -19,16 +20,16 @@
 
 #include "machine.h"
 
-enum { MOST_QUEUES = 64, LOOK_EVERY_MS = 2 };
+enum { MOST_QUEUES = 64, READ_EVERY_MS = 2 };
 
 typedef struct {
     struct kevent what;
-    uint32_t said; /* fflags that wait to be fetched */
+    uint32_t pending; /* fflags that wait to be fetched */
     intptr_t data;
     int is_active;
-    uint64_t turn; /* the order in which they became so */
+    uint64_t turn; /* the order in which notes became active */
     uint64_t unique;
-    int fd; /* SIGNAL: one to poll; else -1 */
+    int fd; /* SIGNAL: a signalfd to poll; else -1 */
 } knote;
 
 typedef struct {
@@ -85,7 +86,7 @@ static void drop(queue *q, size_t i) {
 int __real_close(int fd);
 int __wrap_close(int fd);
 
-/* Closing a queue ends it. */
+/* Closes a descriptor, and the queue if it has one. */
 int __wrap_close(int fd) {
     lock_machine();
     queue *q = find_queue(fd);
@@ -116,8 +117,8 @@ int fake_knotes(void) {
     return (int)count;
 }
 
-static void activate(queue *q, knote *n, uint32_t said, intptr_t data) {
-    n->said |= said;
+static void activate(queue *q, knote *n, uint32_t flags, intptr_t data) {
+    n->pending |= flags;
     n->data = data;
     if (!n->is_active)
         n->turn = ++q->turns;
@@ -135,14 +136,14 @@ void post(const process *p, uint32_t note, int status) {
             knote *n = &queues[i].notes[j];
             if (n->what.filter != EVFILT_PROC || n->unique != p->unique)
                 continue;
-            uint32_t said = n->what.fflags & note;
+            uint32_t flags = n->what.fflags & note;
             if (note == NOTE_EXIT) {
-                said |= n->what.fflags & NOTE_EXITSTATUS;
+                flags |= n->what.fflags & NOTE_EXITSTATUS;
                 n->what.flags |= EV_EOF | EV_ONESHOT;
             }
-            if (said || note == NOTE_EXIT)
-                activate(&queues[i], n, said,
-                         said & NOTE_EXITSTATUS ? status & NOTE_PDATAMASK : 0);
+            if (flags || note == NOTE_EXIT)
+                activate(&queues[i], n, flags,
+                         flags & NOTE_EXITSTATUS ? status & NOTE_PDATAMASK : 0);
         }
 }
 
@@ -154,7 +155,7 @@ static ptrdiff_t find_note(const queue *q, const struct kevent *what) {
     return -1;
 }
 
-/* What a new one needs. 0 or an errno. */
+/* Prepares a new note: 0 or an errno. */
 static int attach(const queue *q, knote *n) {
     int error = 0;
     switch (n->what.filter) {
@@ -204,7 +205,7 @@ static int add(queue *q, const struct kevent *change) {
     return error;
 }
 
-/* What is disabled must not wake anyone. */
+/* Enables or disables a note. One that is disabled must not wake a thread. */
 static void enable(const queue *q, knote *n, int is_enabled) {
     n->what.flags &= (uint16_t)~EV_DISABLE;
     if (!is_enabled)
@@ -245,8 +246,8 @@ static int change_one(queue *q, const struct kevent *change) {
     return 0;
 }
 
-/* What is ready on its own account. */
-static void look_at_descriptors(queue *q) {
+/* Activates the notes whose descriptors are ready. */
+static void check_descriptors(queue *q) {
     for (size_t i = 0; i < q->count; i++) {
         knote *n = &q->notes[i];
         int fd = n->what.filter == EVFILT_READ ? (int)n->what.ident : n->fd;
@@ -257,8 +258,8 @@ static void look_at_descriptors(queue *q) {
     }
 }
 
-/* Those of all queues: one may wait for another. */
-static void look_at_processes(void) {
+/* Reads the processes of all queues, since one queue may wait for another. */
+static void read_processes(void) {
     for (size_t i = 0; i < queue_count; i++)
         for (size_t j = 0; j < queues[i].count; j++) {
             const knote *n = &queues[i].notes[j];
@@ -279,16 +280,16 @@ static ptrdiff_t next_active(const queue *q) {
 static int collect(queue *q, struct kevent *out, int room) {
     machine_now(); /* what is due happens */
     if (fake.is_live)
-        look_at_processes();
-    look_at_descriptors(q);
+        read_processes();
+    check_descriptors(q);
     int count = 0;
     for (ptrdiff_t at; count < room && (at = next_active(q)) >= 0; count++) {
         knote *n = &q->notes[at];
         out[count] = n->what;
-        out[count].fflags = n->what.filter == EVFILT_PROC ? n->said : 0;
+        out[count].fflags = n->what.filter == EVFILT_PROC ? n->pending : 0;
         out[count].data = n->data;
         n->is_active = 0;
-        n->said = 0;
+        n->pending = 0;
         if (n->what.flags & EV_ONESHOT)
             drop(q, (size_t)at);
     }
@@ -300,18 +301,19 @@ static int collect(queue *q, struct kevent *out, int room) {
     return count;
 }
 
-/* The first error goes where there is room for it, or ends the call. */
+/* Applies changes. An error goes into `out` if there is room for it, or ends
+   the call. */
 static int change_all(queue *q, const struct kevent *changes, int count,
-                      struct kevent *out, int room, int *said) {
+                      struct kevent *out, int room, int *filled) {
     for (int i = 0; i < count; i++) {
         int error = change_one(q, &changes[i]);
         if (!error && !(changes[i].flags & EV_RECEIPT))
             continue;
-        if (*said < room) {
-            out[*said] = changes[i];
-            out[*said].flags |= EV_ERROR;
-            out[*said].data = error;
-            ++*said;
+        if (*filled < room) {
+            out[*filled] = changes[i];
+            out[*filled].flags |= EV_ERROR;
+            out[*filled].data = error;
+            ++*filled;
         } else if (error) {
             return error;
         }
@@ -342,16 +344,16 @@ int kevent(int fd, const struct kevent *changes, int change_count,
             error = EBADF;
         else
             count = collect(q, events, room);
-        int looks = fake.is_live || fake.runs_from;
+        int reads = fake.is_live || fake.runs_from;
         unlock_machine();
         int64_t left = deadline - real_now();
         is_done = error || count || left <= 0;
         if (is_done)
             break;
         struct epoll_event rung;
-        int ms = looks || left < 1000000 ? 0 : (int)(left / 1000000);
-        if (looks)
-            ms = left < 1000000 * LOOK_EVERY_MS ? 1 : LOOK_EVERY_MS;
+        int ms = reads || left < 1000000 ? 0 : (int)(left / 1000000);
+        if (reads)
+            ms = left < 1000000 * READ_EVERY_MS ? 1 : READ_EVERY_MS;
         if (epoll_wait(fd, &rung, 1, ms ? ms : 1) < 0) {
             error = errno;
             is_done = 1;

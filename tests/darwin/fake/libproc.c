@@ -1,6 +1,6 @@
 /*
- * libproc and sysctl over the table, as xnu has them: who may ask, what a
- * zombie still tells, and how each call says that it failed.
+ * libproc and sysctl on the table, as in xnu: which user may ask, what a zombie
+ * still shows, and how each call fails.
  */
 #include <libproc.h>
 
@@ -31,7 +31,8 @@ static int fail(int error) {
     return -1;
 }
 
-/* As proc_find(): not what has begun to exit; with `zombies` that, too. */
+/* Does what proc_find() does: finds no process that is exiting or has ended,
+   unless `zombies` is set. */
 static process *look_up(int32_t pid, int zombies) {
     if (fake.is_live)
         live_refresh(pid);
@@ -43,7 +44,7 @@ static int is_allowed(const process *p) {
     return !fake.my_uid || p->uid == fake.my_uid;
 }
 
-/* LC_UUID: another one for each executable. */
+/* Makes an LC_UUID, which differs for each executable. */
 static void fill_uuid(const process *p, uint8_t out[16]) {
     uint64_t hash = 14695981039346656037u; /* FNV-1a */
     for (const char *at = p->path; *at; at++)
@@ -65,7 +66,7 @@ static uint32_t state_of(const process *p) {
     return p->life == ZOMBIE ? SZOMB : SRUN;
 }
 
-/* Cut to one less than MAXCOMLEN, as xnu does it. */
+/* Copies the name, cut to one less than MAXCOMLEN as xnu does it. */
 static void copy_name(char *out, const process *p) {
     memcpy(out, p->comm, MAXCOMLEN);
     out[MAXCOMLEN - 1] = '\0';
@@ -121,7 +122,8 @@ static void fill_unique(const process *p, struct uniqidentifierinfo *out) {
     fill_uuid(p, out->p_uuid);
 }
 
-/* What a flavor is: its size, whose permission it needs, its name here. */
+/* Gives the size of a flavor, whether it needs permission, and its name
+   here. */
 static int flavor_of(int flavor, size_t *size, int *is_checked,
                      const char **what) {
     *is_checked = flavor == PROC_PIDTBSDINFO || flavor == PROC_PIDTASKINFO ||
@@ -259,7 +261,7 @@ static int is_listed(const process *p, uint32_t type, uint32_t which) {
     }
 }
 
-/* In bytes. Fails with 0, not -1; what does not fit is left out. */
+/* Returns bytes. Fails with 0, not -1; pids that do not fit are left out. */
 int proc_listpids(uint32_t type, uint32_t which, void *buffer, int size) {
     lock_machine();
     machine_now();
@@ -330,8 +332,9 @@ static void vanish(void) {
         do_remove(p);
 }
 
-/* The newest first. Without a buffer only the size, and some to spare; what
-   does not fit is left out, and then the call fails. */
+/* Lists processes, the newest first. Without a buffer it gives only the size,
+   and some to spare; if some do not fit, they are left out, and the call
+   fails. */
 static int list_processes(int32_t pid, void *old, size_t *size) {
     int error = ask("scan");
     if (error)
@@ -364,8 +367,9 @@ static size_t round_up(size_t size) {
     return (size + PAGE - 1) & ~(size_t)(PAGE - 1);
 }
 
-/* The end of what is on the stack, when not all of it fits; and of that the
-   last bytes are zeros, up to the next page's size. */
+/* Gives the strings on the stack of a process. If they do not fit, it gives the
+   end of them; and of that the last bytes are zeros, as many as are missing to
+   a whole page. */
 static int show_arguments(int32_t pid, char *old, size_t *size) {
     int error = ask("args");
     if (error)
@@ -399,6 +403,7 @@ static int show_arguments(int32_t pid, char *old, size_t *size) {
     return 0;
 }
 
+/* Copies a value to the caller: 0 or an errno. */
 static int give(const void *value, size_t length, void *old, size_t *size) {
     if (old && *size < length)
         return ENOMEM;

@@ -1,10 +1,11 @@
 /*
  * The table from /proc: the real processes of this machine. Resident size and
- * start are Linux's own; the footprint is what is anonymous, swap too, and its
- * peak what the high-water mark leaves for it.
+ * start are Linux's; the footprint is anonymous memory and swap, and its peak
+ * is the high-water mark without file and shared memory.
  *
- * Linux keeps neither of a zombie, macOS does: what was seen last is kept. Nor
- * does it tell of forks and execs: they are noticed as a process is looked at.
+ * A zombie keeps neither on Linux, but does on macOS: the last values are kept.
+ * Linux does not report forks and execs here: they are noticed when a process
+ * is read.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -19,7 +20,7 @@
 
 enum { MOST_TEXT = 1 << 17 };
 
-/* One value per line of `status`, in KiB. */
+/* Returns a value of `status` in bytes; 0 if it is not there. */
 static uint64_t kib(const char *status, const char *key) {
     const char *at = strstr(status, key);
     return at ? strtoull(at + strlen(key), NULL, 10) * 1024 : 0;
@@ -48,7 +49,7 @@ typedef struct {
     int32_t ppid, pgid, sid;
     unsigned flags;
     long long user, system, start;
-    unsigned long long faults_of_children; /* that were waited for */
+    unsigned long long faults_of_children; /* those it has waited for */
     unsigned long long code, stack;        /* no code in the middle of execve */
     int status;
 } stat_line;
@@ -81,7 +82,7 @@ static void note_arguments(process *p) {
     snprintf(link, sizeof link, "/proc/%d/exe", p->pid);
     ssize_t n = readlink(link, path, sizeof path - 1);
     if (n < 0)
-        return; /* the kernel's, or another user's */
+        return; /* a kernel thread, or another user's process */
     path[n] = '\0';
     snprintf(link, sizeof link, "/proc/%d/cwd", p->pid);
     n = readlink(link, p->cwd, sizeof p->cwd - 1);
@@ -117,7 +118,7 @@ static void note_memory(process *p) {
         p->footprint_max = peak;
 }
 
-/* Word of a fork: a child that is newer than all that were seen. */
+/* Reports a fork if the list of children has changed. */
 static void note_children(process *p) {
     static char text[1 << 16];
     char path[64];
@@ -134,18 +135,18 @@ static void note_children(process *p) {
 
 static void note_image(process *p, const stat_line *s, int is_new) {
     enum { FORKNOEXEC = 0x40 };
-    uint64_t mark = s->stack * 2 + !(s->flags & FORKNOEXEC);
+    uint64_t image_id = s->stack * 2 + !(s->flags & FORKNOEXEC);
     memcpy(p->comm, s->comm, sizeof p->comm);
     p->executed = !(s->flags & FORKNOEXEC);
-    if (mark == p->live_mark && p->arguments)
+    if (image_id == p->image_id && p->arguments)
         return;
     note_arguments(p);
-    if (mark == p->live_mark)
+    if (image_id == p->image_id)
         return;
-    p->live_mark = mark;
+    p->image_id = image_id;
     if (is_new)
         return;
-    /* The peak is of the image, and the parent as it is now. */
+    /* The peak is that of the new image, and the parent the present one. */
     p->version = ++fake.last_version;
     p->footprint_max = 0;
     const process *parent = find_process(p->ppid);
@@ -153,7 +154,8 @@ static void note_image(process *p, const stat_line *s, int is_new) {
     post(p, NOTE_EXEC, 0);
 }
 
-/* A fork a moment before would go unnoticed: so it is told of in any case. */
+/* Ends a process. A fork just before might go unnoticed, so one is reported in
+   any case. */
 static void end(process *p, int status) {
     post(p, NOTE_FORK, 0);
     do_exiting(p, status);
@@ -164,19 +166,20 @@ static void forget(int32_t pid) {
     if (!p)
         return;
     if (p->life == LIVES)
-        end(p, 0); /* reaped before anyone looked */
+        end(p, 0); /* it was reaped before it was read again */
     do_remove(find_process(pid));
 }
 
-/* Linux does not tell who has forked an orphan: whoever began its session, most
-   likely, if that has ended. */
+/* Returns the unique id of the process that forked this one. For an orphan
+   Linux does not know it: most likely it began the session, if that process has
+   ended. */
 static uint64_t forker(const process *p, const stat_line *s) {
     const process *leader = find_process(s->sid);
     return leader && leader != p && leader->life != LIVES ? leader->unique
                                                           : p->parent_unique;
 }
 
-/* What this thread has spent on /proc: macOS has no such work to do. */
+/* CPU time that this thread has spent on /proc, which macOS would not need. */
 static _Thread_local int64_t spent;
 
 int64_t live_spent(void) { return spent; }

@@ -16,7 +16,8 @@ machine fake = {.numer = 1, .denom = 1};
 
 static pthread_mutex_t lock;
 
-/* Taken again by whoever has it: what is wrapped is also called from here. */
+/* The lock is recursive: functions that are wrapped are also called from
+   here. */
 __attribute__((constructor(101))) static void make_lock(void) {
     pthread_mutexattr_t kind;
     pthread_mutexattr_init(&kind);
@@ -75,7 +76,7 @@ void set_arguments(process *p, const char *path, size_t argc,
     char *text = calloc(capacity, 1);
     if (!text)
         abort();
-    /* The argv begins at the next word. */
+    /* The argv begins at the next multiple of 8. */
     size_t at = (strlen(path) + 8) & ~(size_t)7;
     memcpy(text, path, strlen(path));
     for (size_t i = 0; i < argc; i++) {
@@ -112,7 +113,8 @@ process *do_fork(int32_t parent_pid, int32_t pid) {
         memcpy(child->arguments, parent->arguments, parent->arguments_length);
     child->arguments_length = parent->arguments_length;
     child->rss = child->rss_max = parent->rss;
-    /* Copied on write: what it is charged for is little, at first. */
+    /* Memory is copied on write, so the child is charged for little at
+       first. */
     child->footprint = child->footprint_max = PAGE;
     post(parent, NOTE_FORK, 0);
     return child;
@@ -124,8 +126,8 @@ void do_exec(process *p, const char *path) {
     snprintf(p->path, sizeof p->path, "%s", path);
     p->executed = 1;
     p->version = ++fake.last_version;
-    /* A new task: its ledgers start anew, and its parent is whoever it is now.
-       (xnu: pinsertchild() with in_exec) */
+    /* It gets a new task, whose ledgers begin anew, and its parent's unique id
+       is that of its present parent. (xnu: pinsertchild() with in_exec) */
     const process *parent = find_process(p->ppid);
     p->parent_unique = parent ? parent->unique : 0;
     p->rss = p->footprint = p->footprint_max = PAGE;
@@ -136,7 +138,7 @@ void do_dying(process *p, int status) {
     p->life = DYING;
     p->status = status;
     p->ended = fake.now ? fake.now : 1;
-    p->footprint = 0; /* its peak is kept; so is, oddly, the resident size */
+    p->footprint = 0; /* xnu keeps its peak and, oddly, the resident size */
 }
 
 void do_exiting(process *p, int status) {
@@ -149,11 +151,11 @@ void do_exiting(process *p, int status) {
 void do_exit(process *p) {
     p->life = ZOMBIE;
     int32_t pid = p->pid;
-    /* The dead's children are launchd's, and the ended ones of them gone. */
+    /* Its children become launchd's, which reaps those that have ended. */
     for (size_t i = 0; i < fake.count;) {
         process *child = &fake.table[i];
         if (child->ppid == pid && child->life == ZOMBIE) {
-            /* xnu adds up even those that nobody has waited for. */
+            /* xnu counts even children that were not waited for. */
             uint64_t highest = child->rss_max;
             do_remove(child);
             p = find_process(pid);
@@ -206,14 +208,14 @@ int64_t machine_now(void) {
     return fake.now;
 }
 
-/* -- What was asked -- */
+/* -- Calls that are counted, and may fail -- */
 
 enum { MOST_KINDS = 32 };
 
 static struct {
     char what[16];
     long calls;
-    int error, after, count; /* of the calls that are to fail yet */
+    int error, after, count; /* of the calls that are still to fail */
 } asked[MOST_KINDS];
 
 static size_t kind_of(const char *what) {
@@ -263,7 +265,7 @@ long fake_calls(const char *what) {
     return calls;
 }
 
-/* -- Which machine it is -- */
+/* -- The two kinds of machine -- */
 
 static void make_empty(void) {
     script_reset();
@@ -313,8 +315,8 @@ void fake_run(void) {
     unlock_machine();
 }
 
-/* FAKE_MACOS=NUMER/DENOM in the environment: live from the start, for programs
-   that know nothing of all this. */
+/* Makes the machine live from the start if FAKE_MACOS=NUMER/DENOM is in the
+   environment, for programs that do not know the fake. */
 __attribute__((constructor(102))) static void begin_live(void) {
     const char *ticks = getenv("FAKE_MACOS");
     unsigned numer, denom;

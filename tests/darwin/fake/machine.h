@@ -13,8 +13,9 @@ enum { LAUNCHD = 1, PAGE = 16384, ARGUMENTS_MAX = 1 << 20 };
 
 enum life {
     LIVES,
-    DYING,   /* its memory is being freed: found, but no longer to be struck */
-    EXITING, /* past its task, not a zombie yet: found as zombies are */
+    DYING,   /* its memory is being freed: found, but signals have no effect */
+    EXITING, /* its task is gone, but it is no zombie yet: found as zombies are
+              */
     ZOMBIE
 };
 
@@ -22,7 +23,7 @@ typedef struct process {
     int32_t pid, ppid, pgid, sid;
     uint32_t uid;
     uint64_t unique, parent_unique;
-    int32_t version, parent_version; /* p_idversion: another for each image */
+    int32_t version, parent_version; /* p_idversion: changes with each image */
     int64_t start, ended;            /* ns since boot; 0: not ended */
     enum life life;
     int status;
@@ -33,14 +34,14 @@ typedef struct process {
     char *arguments; /* as on its stack: path, NUL padding, argv, environment */
     size_t arguments_length;
     char cwd[1024];
-    uint64_t rss, rss_max; /* of all that it ever ran */
+    uint64_t rss, rss_max; /* of all images that it ever ran */
     uint64_t footprint, footprint_max;
     int64_t user, system;
-    int64_t children_elapsed; /* the lives of those that it has waited for */
+    int64_t children_elapsed; /* the lives of children that it has waited for */
     uint64_t read, written;
     uint64_t ignored;    /* signals: bit N is signal N */
-    int owned_by_kernel; /* no stack of its own */
-    uint64_t live_mark;  /* of the image, in live mode */
+    int owned_by_kernel; /* it has no stack */
+    uint64_t image_id;   /* tells images apart, in live mode */
     uint64_t children;   /* a hash of them, in live mode */
 } process;
 
@@ -49,7 +50,7 @@ typedef struct machine {
     size_t count, capacity;
     int is_live;
     int64_t now;       /* scripted */
-    int64_t runs_from; /* CLOCK_MONOTONIC - now, when it runs; else 0 */
+    int64_t runs_from; /* CLOCK_MONOTONIC - now, if it runs; else 0 */
     int64_t boot;      /* wall clock, ns */
     uint32_t numer, denom;
     int is_translated;
@@ -67,7 +68,7 @@ extern machine fake;
 void lock_machine(void);
 void unlock_machine(void);
 
-/* What is to happen: 0, or what is wrong with it. Under the lock. */
+/* What may happen. Call these with the lock held. */
 process *find_process(int32_t pid);
 process *add_process(int32_t pid, int32_t ppid, const char *name);
 void set_arguments(process *p, const char *path, size_t argc,
@@ -80,34 +81,35 @@ void do_exit(process *p);
 void do_reap(process *p); /* its parent has waited for it */
 void do_remove(process *p);
 
-/* Time since boot. Lets what is due by then happen. */
+/* Returns the time since boot; what is due by then happens. */
 int64_t machine_now(void);
 
-/* A clock of Linux. */
+/* Returns the time of a clock of Linux. */
 int64_t real_clock(clockid_t clock);
 
-/* A time in the ticks that the kernel counts in, and that this process sees. */
+/* Convert a time to the ticks that the kernel counts, and to those that this
+   process sees. */
 uint64_t to_ticks(int64_t ns);
 uint64_t to_seen_ticks(int64_t ns);
 
-/* Counts a call; the error that is due, or 0. */
+/* Counts a call. Returns the error that it is to fail with, or 0. */
 int ask(const char *what);
 int fail_next(const char *what, int error, int count, int after);
 void reset_asked(void);
 
-/* The steps of a script whose time has come. */
+/* Does the steps of a script whose time has come. */
 void script_advance(int64_t time);
 int64_t script_next(void);
 void script_reset(void);
 
-/* Brings the table in line with /proc: one process, or all of them. */
+/* Update the table from /proc: one process, or all of them. */
 void live_refresh(int32_t pid);
 void live_refresh_all(void);
 
-/* The CPU time that the calling thread has spent on that. */
+/* Returns the CPU time that the calling thread has spent on that. */
 int64_t live_spent(void);
 
-/* Tells all kqueues that something happened to a process: NOTE_*. */
+/* Reports to all kqueues that something happened to a process: NOTE_*. */
 void post(const process *p, uint32_t note, int status);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * Calls that both systems have, for processes that are made up: the linker puts
- * these in the place of libc's (--wrap). For real ones they are libc's own, but
- * where macOS counts otherwise.
+ * these in the place of libc's (--wrap). For real processes they do what libc
+ * does, except where macOS counts in other units.
  */
 #include <crt_externs.h>
 #include <errno.h>
@@ -33,7 +33,8 @@ pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *used);
 pid_t __wrap_waitpid(pid_t pid, int *status, int options);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
 
-/* Before anything was said, nothing is made up. */
+/* Returns whether processes are real: in live mode, or before a script
+   began. */
 static int is_real(void) { return fake.is_live || !fake.count; }
 
 pid_t __wrap_getpid(void) { return is_real() ? __real_getpid() : fake.my_pid; }
@@ -42,7 +43,8 @@ uid_t __wrap_geteuid(void) {
     return is_real() ? __real_geteuid() : fake.my_uid;
 }
 
-/* Of the living; what ends is in no group that can be asked for. */
+/* Finds a process that lives: one that is ending is in no group that can be
+   asked for. */
 static const process *find_living(pid_t pid) {
     const process *p = find_process(pid ? pid : fake.my_pid);
     if (p && p->life == LIVES)
@@ -73,8 +75,9 @@ pid_t __wrap_getsid(pid_t pid) {
     return session;
 }
 
-/* 0 or an errno. What has ended takes every signal and does nothing. */
-static int strike(process *p, int number) {
+/* Signals a process: 0 or an errno. A process that has ended takes every signal
+   and does nothing. */
+static int signal_one(process *p, int number) {
     if (p->life != LIVES)
         return 0;
     if (fake.my_uid && p->uid != fake.my_uid)
@@ -97,7 +100,7 @@ int __wrap_kill(pid_t pid, int number) {
     if (pid < 0)
         abort(); /* memwatch has no use for groups */
     if (p)
-        error = strike(p, number);
+        error = signal_one(p, number);
     unlock_machine();
     if (error)
         errno = error;
@@ -147,15 +150,15 @@ pid_t __wrap_waitpid(pid_t pid, int *status, int options) {
     return __wrap_wait4(pid, status, options, NULL);
 }
 
-/* Bytes there, KiB here. */
+/* macOS counts bytes, Linux KiB. */
 int fake_getrusage(int who, struct rusage *used) {
     int result = (getrusage)(who, used);
     used->ru_maxrss *= 1024;
     return result;
 }
 
-/* The clocks that go on while nobody looks are one and the same. A machine that
-   is made up takes no time for anything. */
+/* All clocks that run by themselves show the same time. A machine that is made
+   up needs no CPU time. */
 int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
     int is_wall = clock == CLOCK_REALTIME;
     int is_clock = is_wall || clock == CLOCK_MONOTONIC;
@@ -176,7 +179,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *out) {
     return 0;
 }
 
-/* Of the calling thread. */
+/* Names the calling thread. */
 int fake_pthread_setname_np(const char *name) {
     return prctl(PR_SET_NAME, name);
 }

@@ -134,7 +134,8 @@ static int do_args(process *p, const words *w) {
     return 0;
 }
 
-/* What is said of the machine, not of a process. 1: it is nothing of that. */
+/* Does a step that changes the machine, not a process. Returns 1 if it is not
+   such a step. */
 static int about_machine(const words *w) {
     const char *verb = word(w, 0);
     if (!strcmp(verb, "ticks")) {

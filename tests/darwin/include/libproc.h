@@ -1,5 +1,6 @@
-/* What the Darwin files use of macOS's libproc, for their tests on Linux: the
-   same names, types and numbers, checked against Apple's by ../layout.c. */
+/* The part of macOS's libproc that the Darwin files use, for their tests on
+   Linux: the same names, types and numbers, compared with Apple's by
+   ../layout.c. */
 #ifndef FAKE_LIBPROC_H
 #define FAKE_LIBPROC_H
 

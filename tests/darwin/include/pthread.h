@@ -1,4 +1,5 @@
-/* macOS names only the calling thread: one argument less than Linux. */
+/* pthread_setname_np() names only the calling thread on macOS: it has one
+   argument less than on Linux. */
 #ifndef FAKE_PTHREAD_H
 #define FAKE_PTHREAD_H
 

@@ -1,4 +1,4 @@
-/* What macOS has in this header beside what Linux has. */
+/* What this header has on macOS and not on Linux. */
 #include_next <time.h>
 
 #if !defined FAKE_TIME_H && defined CLOCK_REALTIME
@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-/* Other numbers than Linux has for its clocks. */
+/* The number is none of Linux's clocks. */
 #define CLOCK_UPTIME_RAW 0x108
 
 uint64_t clock_gettime_nsec_np(clockid_t clock);

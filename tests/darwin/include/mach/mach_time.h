@@ -1,3 +1,4 @@
+/* The part of macOS's header that the Darwin files use: Mach's clock. */
 #ifndef FAKE_MACH_MACH_TIME_H
 #define FAKE_MACH_MACH_TIME_H
 

@@ -1,3 +1,4 @@
+/* The part of macOS's header that the Darwin files use: kqueue. */
 #ifndef FAKE_SYS_EVENT_H
 #define FAKE_SYS_EVENT_H
 

@@ -1,3 +1,5 @@
+/* The part of macOS's header that the Darwin files use: what proc_pidinfo()
+   fills. */
 #ifndef FAKE_SYS_PROC_INFO_H
 #define FAKE_SYS_PROC_INFO_H
 

@@ -1,4 +1,4 @@
-/* What macOS has in this header beside what Linux has. */
+/* What this header has on macOS and not on Linux. */
 #include_next <sys/resource.h>
 
 #ifndef FAKE_SYS_RESOURCE_H
@@ -32,7 +32,7 @@ struct rusage_info_v4 {
     uint64_t ri_interval_max_phys_footprint, ri_runnable_time;
 };
 
-/* Not by the linker: libFuzzer asks for it, too. */
+/* The linker does not wrap this one, because libFuzzer calls it as well. */
 int fake_getrusage(int who, struct rusage *used);
 #define getrusage(who, used) fake_getrusage(who, used)
 

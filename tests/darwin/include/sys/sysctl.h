@@ -1,3 +1,4 @@
+/* The part of macOS's header that the Darwin files use: sysctl. */
 #ifndef FAKE_SYS_SYSCTL_H
 #define FAKE_SYS_SYSCTL_H
 

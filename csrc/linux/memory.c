@@ -1,0 +1,124 @@
+/*
+ * Memory that is not read at every tick: proportional set sizes, by
+ * `smaps_rollup` (Linux 4.14 and later), for which the kernel walks every page
+ * of the process with its map of memory locked; and whether two processes share
+ * one memory.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "procfs.h"
+#include "state.h"
+
+/* linux/kcmp.h */
+enum { KCMP_VM_TYPE = 1 };
+
+uint64_t mw_platform_roughness(const mw_platform *p) { return p->roughness; }
+
+/* Reads one number out of a file of a process: 0 or -errno. */
+typedef int mw_number_reader(int dir_fd, const char *path, uint64_t *number);
+
+static int read_pss(int dir_fd, const char *path, uint64_t *bytes) {
+    char text[MW_FILE_TEXT];
+    ssize_t n = mw_procfs_read(dir_fd, path, text, sizeof text);
+    if (n < 0)
+        return (int)n;
+    return mw_parse_pss(text, (size_t)n, bytes) ? 0 : -EINVAL;
+}
+
+/* Reads the resident size in pages. -ESRCH: the process has no memory any
+   more. */
+static int read_resident(int dir_fd, const char *path, uint64_t *pages) {
+    mw_statm statm;
+    int error = mw_procfs_statm(dir_fd, path, &statm);
+    *pages = error ? 0 : statm.resident;
+    return error || *pages ? error : -ESRCH;
+}
+
+/* Reads a number of a process. If its first thread has ended before the others,
+   any of those has it. */
+static int read_any_thread(const mw_platform *p, int32_t pid, const char *file,
+                           mw_number_reader *read_number, uint64_t *number) {
+    char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/%s", pid, file);
+    int error = read_number(p->proc_fd, path, number);
+    if (error != -ESRCH)
+        return error;
+    mw_pids tids = {0};
+    int list_error = mw_procfs_threads(p->proc_fd, pid, &tids);
+    for (size_t i = 0; error && i < tids.count; i++) {
+        if (tids.pid[i] == pid)
+            continue;
+        snprintf(path, sizeof path, "%d/task/%d/%s", pid, tids.pid[i], file);
+        error = read_number(p->proc_fd, path, number);
+    }
+    free(tids.pid);
+    if (list_error)
+        return list_error;
+    return error ? -ESRCH : 0;
+}
+
+/* Returns why a process has no `smaps_rollup`, as -errno. */
+static int why_missing(const mw_platform *p, int32_t pid) {
+    char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/statm", pid);
+    if (!faccessat(p->proc_fd, path, F_OK, 0))
+        return -ENOTSUP;
+    /* A process of another user may be hidden: proc(5), hidepid. */
+    return p->real && !(kill(pid, 0) && errno == ESRCH) ? -EACCES : -ESRCH;
+}
+
+int mw_platform_pss(const mw_platform *p, int32_t pid, uint64_t *pss) {
+    *pss = 0;
+    int error = read_any_thread(p, pid, "smaps_rollup", read_pss, pss);
+    return error == -ENOENT ? why_missing(p, pid) : error;
+}
+
+int mw_platform_resident(const mw_platform *p, int32_t pid, uint64_t *rss) {
+    uint64_t pages = 0;
+    int error = read_any_thread(p, pid, "statm", read_resident, &pages);
+    *rss = pages * p->page_size;
+    return error;
+}
+
+static int read_statm(const mw_platform *p, int32_t pid, mw_statm *out) {
+    char path[MW_PATH];
+    snprintf(path, sizeof path, "%d/statm", pid);
+    return mw_procfs_statm(p->proc_fd, path, out);
+}
+
+static char state_of(const mw_platform *p, int32_t pid) {
+    char path[MW_PATH];
+    mw_stat stat;
+    snprintf(path, sizeof path, "%d/stat", pid);
+    return mw_procfs_stat(p->proc_fd, path, &stat) ? '\0' : stat.state;
+}
+
+/* Returns whether `parent` stands still in vfork(2), an uninterruptible sleep,
+   and its memory is to the page as large as the child's. After fork(2) it is
+   not, because mapped files are not copied. A vfork in another thread than the
+   first is not seen: then the memory is counted twice until the exec. */
+static int waits_in_vfork(const mw_platform *p, int32_t pid, int32_t parent) {
+    mw_statm one, other;
+    if (state_of(p, parent) != 'D')
+        return 0;
+    return !read_statm(p, pid, &one) && !read_statm(p, parent, &other) &&
+           one.size && one.size == other.size && one.text == other.text &&
+           one.resident == other.resident;
+}
+
+int mw_platform_shares_memory(const mw_platform *p, int32_t pid,
+                              int32_t other) {
+    if (!p->real)
+        return 0;
+    long order = syscall(SYS_kcmp, pid, other, KCMP_VM_TYPE, 0ul, 0ul);
+    if (order >= 0)
+        return order == 0;
+    /* Container runtimes refuse kcmp(2), and a kernel may be built without. */
+    return errno != ESRCH && waits_in_vfork(p, pid, other);
+}

@@ -1,0 +1,91 @@
+"""A Comparison as JSON: the keys of schema/comparison.schema.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from memwatch.analysis.comparison import Change, Comparison
+from memwatch.model.profile import Profile
+from memwatch.reports.comparison_rows import verdict_line
+from memwatch.units import kib, unicode_text
+
+
+def document(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]]) -> dict[str, Any]:
+    """Returns the document. `files` are those of the base and of the candidate, in the order of
+    their profiles."""
+    return {
+        "verdict": comparison.verdict.value,
+        "verdict_text": verdict_line(comparison),
+        "regressions": [unicode_text(each.name) for each in comparison.regressions],
+        "plain": comparison.is_plain,
+        "base": _side(comparison.base, files[0]),
+        "candidate": _side(comparison.candidate, files[1]),
+        "total_rss": _change(comparison.total),
+        "total_pss": _change(comparison.pss) if comparison.pss else None,
+        "largest_process": _change(comparison.per_process),
+        "group_by": unicode_text(comparison.group_by),
+        "groups": [_change(each) for each in comparison.groups],
+        "process_classes": [
+            {
+                "name": unicode_text(each.name),
+                "base_processes": each.base_count,
+                "candidate_processes": each.candidate_count,
+                "peak": _change(each.peak),
+            }
+            for each in comparison.classes
+        ],
+        "notes": [unicode_text(note) for note in comparison.notes],
+    }
+
+
+def _side(profiles: Sequence[Profile], files: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": unicode_text(file),
+            "command": [unicode_text(word) for word in profile.command],
+            "exit_code": profile.exit_code,
+            "duration_seconds": round(profile.duration, 6),
+            "interval_ms": profile.sampling.interval / 1e6,
+            "processes": len(profile.processes),
+            "cut_short": profile.sampling.error is not None,
+        }
+        for profile, file in zip(profiles, files, strict=True)
+    ]
+
+
+def _change(change: Change) -> dict[str, Any]:
+    interval = change.interval
+    return {
+        "name": unicode_text(change.name),
+        "base_kib": _kib(change.base),
+        "candidate_kib": _kib(change.candidate),
+        "difference_kib": _kib(change.difference),
+        "relative": _rounded(change.relative),
+        "presence": "new" if change.is_new else "gone" if change.is_gone else "both",
+        "confidence_interval": interval
+        and {
+            "level": round(interval.level, 4),
+            "low_kib": _kib(interval.low),
+            "high_kib": _kib(interval.high),
+            "low_relative": _rounded(change.part(interval.low)),
+            "high_relative": _rounded(change.part(interval.high)),
+        },
+        "threshold": {
+            "relative": _rounded(change.threshold.relative),
+            "kib": _kib(change.threshold.absolute),
+        },
+        "gates": change.gates,
+        "verdict": change.verdict.value,
+        "base_values_kib": [kib(value) for value in change.base_values],
+        "candidate_values_kib": [kib(value) for value in change.candidate_values],
+    }
+
+
+def _kib(size: float | None) -> int | None:
+    """Rounds to the nearest KiB: a difference may be negative."""
+    return None if size is None else round(size / 1024)
+
+
+def _rounded(part: float | None) -> float | None:
+    return None if part is None else round(part, 6)
