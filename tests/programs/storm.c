@@ -80,7 +80,7 @@ struct record {
     char words[64];
 };
 
-_Static_assert(sizeof(struct record) == 128, "conftest.py knows it so");
+_Static_assert(sizeof(struct record) == 128, "support/storms.py knows it so");
 
 static struct header *header;
 static struct record *records;
