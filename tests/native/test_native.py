@@ -164,7 +164,13 @@ def test_fuzz_parsers(toolchain, tmp_path):
     check_program(
         sanitizer,
         *(program, tmp_path / "corpus", f"-artifact_prefix={tmp_path}/"),
-        *(f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-max_len=1024", "-verbosity=0"),
+        *(
+            f"-max_total_time={FUZZ_SECONDS}",
+            "-seed=1",
+            "-timeout=10",
+            "-max_len=1024",
+            "-verbosity=0",
+        ),
     )
 
 
