@@ -42,7 +42,7 @@ class Report:
 
     @staticmethod
     def final(process: dict[str, Any]) -> int | None:
-        """Returns the watermark that the kernel reported for its last program at its end, in KiB."""
+        """Returns the watermark that the kernel reported at its end, in KiB."""
         watermark = process["final_watermark_kib"]
         assert watermark is None or isinstance(watermark, int)
         return watermark

@@ -120,6 +120,6 @@ class Truth:
         return programs[min(programs)].ppid
 
     def peak(self, pid: int) -> int:
-        """Returns its peak in KiB: the highest of the programs it executed; all of it without one."""
+        """Returns its peak in KiB: the highest of the programs that it executed, if any."""
         programs = self.programs[pid]
         return max(each.peak for program, each in programs.items() if program or len(programs) == 1)

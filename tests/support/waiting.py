@@ -24,7 +24,7 @@ def wait_until(condition: Callable[[], T], what: str, *, pause: float = 0.005) -
 
 
 def state_of(pid: int) -> str:
-    """Returns the state letter of proc_pid_stat(5): R, S, T, Z, ...; empty if there is no process."""
+    """Returns the state letter of proc_pid_stat(5): R, S, T, Z, ...; empty without a process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
