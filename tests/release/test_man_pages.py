@@ -108,7 +108,7 @@ def test_commands_are_listed(pages):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_can_be_copied(pages, name):
-    """Examples are the same as in --help, with the quotes and dashes of a shell."""
+    """They are the same as in --help, with the quotes and dashes of a shell."""
     text = command_of(f"memwatch-{name}").help or ""
     examples = [line.strip() for line in text.partition("Examples:\n")[2].strip().splitlines()]
     there = sections(shown(pages / f"memwatch-{name}.1"))["EXAMPLES"]

@@ -250,7 +250,7 @@ def test_tags_of_the_action_start_no_release():
 
 
 def names_of(version: str) -> list[str]:
-    """Returns the files of a release, named like auditwheel and delocate name them."""
+    """Returns the files of a release, with the names that auditwheel and delocate give."""
     platforms = [
         *(f"manylinux2014_{cpu}.manylinux_2_17_{cpu}" for cpu in ("x86_64", "aarch64")),
         *(f"musllinux_1_2_{cpu}" for cpu in ("x86_64", "aarch64")),
