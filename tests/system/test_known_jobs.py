@@ -416,7 +416,7 @@ def test_hostile_name_of_a_process_that_is_followed(memwatch, burner, comm):
 
 
 def test_long_command_line(memwatch, burner):
-    """Of 1 MB of arguments only the beginning is kept, and the report notes that."""
+    """Only the beginning of 1 MB of arguments is kept, and the report notes that."""
     words = ["ignore", "x" * 100_000] * 10
     watch = memwatch.burn(*words, "touch", 5, "mark", "root", "gate")
     root = watch.mark("root")

@@ -347,7 +347,7 @@ def test_nested(memwatch, storm, needs):
 
 @as_nobody
 def test_setuid_program_under_the_hook(memwatch, burner, needs):
-    """Without privileges the hook prevents setuid programs from changing user; a note says so."""
+    """Without privileges the hook keeps setuid programs from changing user; a note explains it."""
     needs("hook")
     if os.geteuid() != 0:
         pytest.skip("needs root to make a setuid program")
