@@ -586,7 +586,7 @@ def limits_kept() -> Profile:
 
 
 def mac() -> Profile:
-    """A build on macOS: compressed memory is not resident, and the end of one process is unknown."""
+    """A build on macOS: compressed memory is not resident; the end of one process is unknown."""
     story = Story("make", "-j2")
     story.new(1, 4, "make", "-j2")
     story.footprint(1, 2, 2)

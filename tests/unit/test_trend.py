@@ -110,8 +110,8 @@ def leak_check() -> ModuleType:
     return module
 
 
-# Limits for each 1,000 series, where other than 20 alarms or 900 leaks found. The measured rates are
-# in benchmarks/README.md.
+# Limits for each 1,000 series, where they are not 20 alarms or 900 leaks found.
+# benchmarks/README.md has the measured rates.
 MORE_ALARMS = {"free_walk": 100}
 FEWER_FOUND = {"lumps": 500, "garbage_on_top": 350}
 SEEDS = range(60)
