@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from memwatch.model.observations import ProgramText
-from memwatch.units import suggestion
 
 GroupKey: TypeAlias = Callable[[ProgramText, int | None], str]
 """Returns the name of a process's group, from its program and the serial number of its parent."""
@@ -114,6 +113,10 @@ KINDS = (*_KEYS, SOURCE_FILE)
 _SPECIAL = re.compile(r"[\\.^$*+?{}\[\]|()]")
 
 
+class UnknownKeyError(ValueError):
+    """The key is a word that is not one of KINDS."""
+
+
 def group_key(by: str) -> GroupKey:
     """Returns the key that `--group-by` names: one of KINDS, or a regular expression.
 
@@ -125,9 +128,7 @@ def group_key(by: str) -> GroupKey:
     if by == SOURCE_FILE:
         return BySourceFile()
     if not _SPECIAL.search(by):
-        raise ValueError(
-            f"unknown key {by!r} ({suggestion(by, KINDS)}); to use it as a regex write '({by})'"
-        )
+        raise UnknownKeyError(f"unknown key {by!r}: choose from {', '.join(KINDS)}, or a regex")
     try:
         return ByRegex(re.compile(by))
     except (re.error, OverflowError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The Darwin files on Linux: built with the fake macOS, and played scripts."""
+"""Fixtures that build the Darwin files on Linux with the fake macOS, and play scripts to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 FAKE = tuple(str(path) for path in sorted(HERE.glob("fake/*.c")))
 DARWIN = tuple(f"darwin/{path.name}" for path in sorted(CSRC.glob("darwin/*.c")))
 
-# What both systems have, and the fake answers for processes that are made up.
+# Functions of both systems, which the fake replaces for fake processes.
 WRAPPED = (
     *("clock_gettime", "close", "getpgid", "getpid", "geteuid", "getsid", "kill"),
     *("wait4", "waitpid"),
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def common_sources() -> tuple[str, ...]:
-    """What every platform is built with, as the build has it."""
+    """The sources that the build uses for every platform."""
     before = os.getcwd()
     os.chdir(ROOT)
     try:
@@ -60,7 +60,7 @@ def toolchain(new_toolchain: NewToolchain) -> Toolchain:
     return new_toolchain(HERE, [*(f"-I{folder}" for folder in folders), *WRAPS])
 
 
-# -- Scripts that are played ---------------------------------------------------------------------
+# -- Playing scripts -----------------------------------------------------------------------------
 
 
 class Fact(NamedTuple):
@@ -98,15 +98,15 @@ class Stats(NamedTuple):
 
 
 class Played:
-    """What came of a script. Batches are what each `tick` of the plan has shown, in order."""
+    """The results of a script. There is a batch for each `tick` of the plan, in order."""
 
     def __init__(self, output: str) -> None:
         self.batches: list[Batch] = []
         self.answers: list[list[str]] = []
-        """Of `new`, `signal`, `scan`, `probe` and `calls`, each with its words."""
+        """The answers to `new`, `signal`, `scan`, `probe` and `calls`, each with its words."""
         self.rows: list[Row] = []
         self.errors: list[int] = []
-        """Of each tick."""
+        """The error of each tick, or 0."""
         self.stats: Stats | None = None
         records: list[Observation] = []
         for line in output.splitlines():
@@ -130,13 +130,13 @@ class Played:
         self.job = Job(timeline=True)
         for batch in self.batches:
             self.job.apply(batch)
-            # A tick adds up what was told.
+            # The sums of a tick must match its observations.
             if batch.records and batch.records[-1][4] == TICK:
                 assert batch.records[-1][2] == sum(each.rss for each in self.job.live.values())
                 assert batch.records[-1][3] == len(self.job.live)
 
     def all(self, kind: int, pid: int | None = None, tick: int | None = None) -> list[Fact]:
-        """Those of one tick, counted from 0, or of all."""
+        """Returns the observations of one tick, counted from 0, or of all ticks."""
         found = []
         for batch in self.batches if tick is None else [self.batches[tick]]:
             for record in batch.records:
@@ -154,7 +154,7 @@ class Played:
         return fact
 
     def answer(self, verb: str) -> list[str]:
-        """The words of the only answer to this line of the plan."""
+        """Returns the words of the only answer to this line of the plan."""
         (words,) = [words for given, *words in self.answers if given == verb]
         return words
 
@@ -173,7 +173,7 @@ JOB = 100
 def play(
     toolchain: Toolchain, common_sources: tuple[str, ...], tmp_path: Path
 ) -> Callable[..., Played]:
-    """Plays a script to a sampler, under sanitizers.
+    """Makes play(SCRIPT, PLAN), which plays a script to a sampler under sanitizers.
 
     The script begins with memwatch itself (pid 50, uid 501) and the job's root (100), its child.
     """
@@ -210,7 +210,7 @@ def play(
     return played
 
 
-# -- The whole of memwatch -----------------------------------------------------------------------
+# -- All of memwatch -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -242,7 +242,7 @@ def library(common_sources: tuple[str, ...]) -> Iterator[Path]:
             ("MW_BUILD_TARGET", '"macosx-11.0-arm64"'),
         ],
         extra_compile_args=["-std=c11", "-O1", "-g", "-pthread"],
-        # glibc has a sysctl() of its own for old programs, which would come first.
+        # glibc has a sysctl() for old programs, which would be found first.
         extra_link_args=["-pthread", "-Wl,-Bsymbolic", *WRAPS],
         py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
     )
@@ -253,5 +253,5 @@ def library(common_sources: tuple[str, ...]) -> Iterator[Path]:
 
 @pytest.fixture
 def darwin_env(library: Path) -> dict[str, str]:
-    """The variables under which Python has that memwatch, with real processes."""
+    """The variables with which Python imports that memwatch, with real processes."""
     return {"PYTHONPATH": str(library), "FAKE_MACOS": "125/3"}

@@ -1,4 +1,4 @@
-"""A scripted job through the extension, as Python sees it: run by test_darwin_run.py."""
+"""Plays a scripted job through the extension in Python; test_darwin_run.py runs it."""
 
 from memwatch.model.job import Job
 from memwatch.runner import native

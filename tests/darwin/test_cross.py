@@ -1,4 +1,4 @@
-"""Builds all of the C side for macOS, with Apple's headers and libraries as zig has them."""
+"""Tests that build all C files for macOS with the copies of Apple's headers in zig."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ DEFINES = ("-D_GNU_SOURCE", '-DMW_BUILD_DATE="2025-01-01"', '-DMW_BUILD_TARGET="
 MAIN = "int main(void) { return 0; }\n"
 MISSPELT = "int proc_pid_rusege(int);\nint main(void) { return proc_pid_rusege(1); }\n"
 
-# The first time, zig makes its own libraries.
+# Seconds; on the first run, zig builds its libraries.
 TIMEOUT = 600
 
 
 @pytest.fixture
 def link(tmp_path, common_sources):
-    """Links the C side with a program's source: how that went, and the program."""
+    """Makes linked(TARGET, TEXT), which links all C files with a program; returns the result and
+    the path of the program."""
     if not importlib.util.find_spec("ziglang"):
         pytest.skip("ziglang is not installed")
 
@@ -61,7 +62,7 @@ def test_links_for_macos(link, target):
     assert program.read_bytes()[:4] == b"\xcf\xfa\xed\xfe"
 
 
-def test_what_macos_has_not_is_not_linked(link):
+def test_a_function_that_macos_does_not_have_is_not_linked(link):
     done, _ = link(TARGETS[0], MISSPELT)
     assert done.returncode
     assert "proc_pid_rusege" in done.stderr

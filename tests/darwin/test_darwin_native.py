@@ -1,4 +1,4 @@
-"""Compiles the Darwin files strictly, here and for macOS, and fuzzes what can be fuzzed."""
+"""Tests that compile the Darwin files strictly, here and for macOS, and fuzz the parser."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FUZZ_ROUNDS = 300_000
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_compiles_without_warnings(toolchain, tmp_path, compiler):
-    """Against the headers of the fake macOS."""
+    """Compiles with the headers of the fake macOS."""
     toolchain.require(compiler, None)
     assert DARWIN
     for source in (*(CSRC / "darwin" / name for name in DARWIN), HERE / "layout.c", *FAKE):
@@ -47,7 +47,7 @@ def test_compiles_without_warnings(toolchain, tmp_path, compiler):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_compiles_for_macos(target, tmp_path):
-    """Against Apple's headers, as zig has them."""
+    """Compiles with the copies of Apple's headers in zig."""
     if not importlib.util.find_spec("ziglang"):
         pytest.skip("ziglang is not installed")
     for source in (*(CSRC / "darwin" / name for name in DARWIN), HERE / "layout.c"):
@@ -69,7 +69,7 @@ def test_fake(toolchain, compiler):
 
 
 def test_fuzz_arguments(toolchain, tmp_path):
-    """libFuzzer, which looks for inputs that reach new code."""
+    """Runs libFuzzer, which searches for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
     sources = ["darwin/arguments.c"]
     program = toolchain.build("clang", sanitizer, "fuzz_arguments.c", sources, FAKE)
@@ -88,7 +88,7 @@ def test_fuzz_arguments(toolchain, tmp_path):
 
 
 def test_mutate_arguments(toolchain):
-    """The same target without libFuzzer: the same inputs each time."""
+    """Runs the same target without libFuzzer, with the same inputs each time."""
     compiler = toolchain.any_compiler(MEMORY)
     sources = ["darwin/arguments.c"]
     flags = ["-DSTANDALONE", *FAKE]

@@ -1,5 +1,5 @@
-"""One job, played to the Linux files by a made up /proc and to the Darwin files by the fake macOS:
-the same Profile, but for what a platform cannot know."""
+"""Tests that one job gives the same Profile on Linux (a fake /proc) and on the fake macOS, except
+for what a platform cannot know."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.fake_proc import FakeProc
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(native.backend() != "linux", reason="half of it is of Linux"),
+    pytest.mark.skipif(native.backend() != "linux", reason="half of it needs Linux"),
 ]
 
 MS = 1_000_000
@@ -28,7 +28,7 @@ ROOT = 100
 ME = 50
 TICKS = (5, 15, 25, 35, 45, 55, 65)
 
-# Above Linux's largest pid, so that it is nobody's: added to each.
+# Added to each pid: above Linux's largest pid, so that no real process has it.
 BEYOND = 5_000_000
 
 SCRIPT = f"""
@@ -75,11 +75,11 @@ UNLIKE = {
 }
 
 UNLIKE_OF_PROCESS = {
-    "programs": "compared below: Linux tells more of how their peaks are known",
-    "last_seen": "kqueue tells when it ended, the made up /proc that it has ended since",
+    "programs": "compared below: Linux reports more about how their peaks are known",
+    "last_seen": "kqueue reports when it ended, the fake /proc only that it has ended",
     "end_known": "for the same reason",
-    "exit_status": "kqueue tells that of all, Linux without events of children only",
-    "usage": "macOS tells it at the end, Linux by taskstats only",
+    "exit_status": "kqueue reports it for all, Linux without events only for children",
+    "usage": "macOS reports it at the end, Linux only with taskstats",
 }
 
 
@@ -97,9 +97,9 @@ def pages(mib: int) -> int:
 
 
 def on_linux(path: Path) -> Profile:
-    """The same, as the kernel of Linux shows it."""
+    """Returns the profile of the same job as the kernel of Linux shows it."""
     tree = FakeProc(path)
-    tick = native.Sampler(10 * MS, proc_root=str(path))
+    sampler = native.Sampler(10 * MS, proc_root=str(path))
     job = Job(timeline=True)
 
     def pid(number: int) -> int:
@@ -117,9 +117,9 @@ def on_linux(path: Path) -> Profile:
             cwd="/",
         )
 
-    def look(at: int) -> None:
-        tick.tick(pid(ROOT), at * MS)
-        batch = tick.read()
+    def tick(at: int) -> None:
+        sampler.tick(pid(ROOT), at * MS)
+        batch = sampler.read()
         records = [
             (*each[:6], each[6] and each[6] - BEYOND, each[7] and each[7] - BEYOND)
             for each in batch.records
@@ -127,26 +127,26 @@ def on_linux(path: Path) -> Profile:
         job.apply(Batch(records, batch.text))
 
     fork(ME, ROOT, b"make", (b"make", b"all"), 6, 0)
-    look(5)
+    tick(5)
     fork(ROOT, 101, b"sh", (b"sh", b"-c", b"x"), 2, 10)
     fork(101, 102, b"cc", (b"cc", b"a.c"), 30, 10)
-    look(15)
+    tick(15)
     tree.change(pid(102), rss=pages(44))
     fork(101, 103, b"ld", (b"ld", b"a.o"), 12, 20)
-    look(25)
+    tick(25)
     tree.remove(pid(102))
     tree.exec(pid(103), name=b"strip", argv=(b"strip", b"a"), exe="/usr/bin/strip", rss=pages(3))
-    look(35)
+    tick(35)
     tree.change(pid(103), ppid=1)
     tree.remove(pid(101))
     fork(ROOT, 104, b"true", (b"true",), 1, 40)
-    look(45)
+    tick(45)
     tree.remove(pid(103))
     tree.remove(pid(104))
-    look(55)
+    tick(55)
     tree.change(pid(ROOT), rss=pages(1))
-    look(65)
-    tick.close()
+    tick(65)
+    sampler.close()
     return profile(job, None)
 
 
@@ -165,7 +165,7 @@ def test_the_same_profile(play, tmp_path):
     for mine, theirs in zip(mac.at_peak, linux.at_peak, strict=True):
         assert mine[:4] == theirs[:4]
 
-    # Of two that end between the same looks only macOS, by kqueue, tells which was the first.
+    # If two processes end between the same ticks, only macOS (kqueue) reports which was first.
     def in_order(found: Profile) -> list[Process]:
         return sorted(found.processes, key=lambda each: each.serial)
 

@@ -1,4 +1,4 @@
-"""What the reports say of a job on macOS: with real processes, and again on Linux."""
+"""Tests of the reports on a job on macOS with real processes, made there and on Linux."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def memwatch(memwatch, darwin_env):
 
 
 def test_footprints(memwatch):
-    """In the run's own report, and in those of its recording, wherever that is read."""
+    """They are in the report of the run, and in reports of its recording on both systems."""
     watch = memwatch.burn(
         *("fork", 1, "[", "touch", 30, "mark", "up", "gate", "]"),
         *("touch", 20, "mark", "up", "gate", "wait"),
@@ -50,13 +50,13 @@ def test_footprints(memwatch):
     text = memwatch.run("report", "mac.jsonl").out.decode()
     assert "\nMax footprint:   " in text
     assert "\nmacOS reports that a process forked, but not its child" in text
-    # What would help on Linux.
+    # Remedies that apply only to Linux.
     for word in ("root", "--exact", "taskstats"):
         assert word not in text
 
 
 def test_the_command_is_read_at_its_end(memwatch):
-    """Its parent is memwatch, which lets it go only then."""
+    """Its parent is memwatch, which waits for it only afterwards."""
     watch = memwatch.burn("touch", 20, "mark", "root", "gate")
     watch.mark("root")
     watch.ticks(10)
@@ -86,6 +86,6 @@ def test_what_is_for_linux_only(memwatch):
     refused = memwatch.run("run", "--sources", "taskstats", "--", "true")
     assert refused.code == 1
     assert "some of kqueue" in refused.one_line()
-    told = memwatch.run("run", "--exact", "--", "true")
-    assert told.code == 0
-    assert "--exact was not possible: " in told.text
+    result = memwatch.run("run", "--exact", "--", "true")
+    assert result.code == 0
+    assert "--exact was not possible: " in result.text

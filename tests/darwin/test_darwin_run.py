@@ -1,7 +1,7 @@
-"""The whole of memwatch on the Darwin files, with real processes.
+"""Tests of all of memwatch on the Darwin files, with real processes.
 
 The fake macOS shows the processes of this Linux machine. What the burner holds is known; the
-footprint is what is anonymous of that.
+footprint is the anonymous part of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 MIB = 1024  # KiB, the unit of the reports
 
-# What the burner holds beside what it is told to: its program, its libraries, the C library's heap.
+# What the burner holds in addition: its program, its libraries, the C library's heap.
 SLACK = 12 * MIB
 
 
@@ -45,7 +45,7 @@ def test_a_tree(memwatch):
     assert [each["name"] for each in report["accuracy"]["sources"]] == ["kqueue"]
     assert result.code == report["exit_code"] == 3
     assert {each["pid"] for each in report["processes"]} == {root, *children, *grandchildren}
-    # A fork has the pages of its parent, and they count each time, as ps has it.
+    # A fork has the pages of its parent, and they count once per process, as in ps.
     parents = {root: 20, **dict.fromkeys(children, 50), **dict.fromkeys(grandchildren, 60)}
     for pid, least in parents.items():
         process = result.by_pid(pid)
@@ -59,7 +59,7 @@ def test_a_tree(memwatch):
 
 
 def test_sources_and_accuracy(memwatch):
-    """Each number says how it is known."""
+    """Each number has its source."""
     watch = memwatch.burn("touch", 20, "mark", "root", "gate")
     watch.mark("root")
     watch.ticks(10)
@@ -75,8 +75,8 @@ def test_sources_and_accuracy(memwatch):
 
 
 def test_a_daemon_and_another_program(memwatch, burner):
-    """Gone from its parent, its group and its session; and what executes something keeps its
-    place."""
+    """A daemon has left its parent, its group and its session; a process that executes a program
+    keeps its place."""
     watch = memwatch.burn(
         *("fork", 1, "[", "setsid", "mark", "leader", "until", "on", "fork", 1, "["),
         *("touch", 15, "mark", "daemon", "until", "go", "]", "]"),
@@ -135,7 +135,7 @@ def test_keys_reach_the_command_once(terminal, memwatch, burner):
     root = screen.watch.mark("root")
     screen.type(b"\x03")
     assert screen.watch.mark("sig02") == root
-    # Signals are taken one by one: when this one is through, the key would have been, too.
+    # Signals are handled in turn: when this one arrives, a signal of the key has arrived.
     os.kill(screen.watch.pid, signal.SIGUSR1)
     screen.watch.marks("sig10")
     assert screen.watch.marked()["sig02"] == [root]
@@ -144,7 +144,8 @@ def test_keys_reach_the_command_once(terminal, memwatch, burner):
 
 
 def test_a_limit_ends_the_job(memwatch):
-    """Who is deaf to SIGTERM, and who has a session of its own: `no_survivors` looks for them."""
+    """It also ends processes that ignore SIGTERM or are in another session: `no_survivors`
+    searches for them."""
     watch = memwatch.burn(
         *("mark", "root", "trap", 15, "fork", 2, "[", "setsid", "mark", "up", "until", "go"),
         *("touch", 40, "gate", "]", "until", "go", "wait"),
@@ -199,7 +200,7 @@ def test_version(memwatch):
 
 
 def test_make(memwatch):
-    """A build, with programs that live for a few milliseconds."""
+    """Runs a build with programs that live for a few milliseconds."""
     files = range(12)
     for number in files:
         (memwatch.room / f"f{number}.txt").write_text(str(number))

@@ -1,7 +1,7 @@
-"""The Darwin files over processes that are made up, at times that the test says.
+"""Tests of the Darwin files with fake processes, at times set by the test.
 
-A script (see fake/fake.h) tells what happens, a plan when it is looked at: `tick 5` is a look at
-5 ms. The job's root is pid 100, a child of memwatch, pid 50; both are there from the start.
+A script (see fake/fake.h) describes what happens, a plan when it is sampled: `tick 5` is a tick at
+5 ms. The job's root is pid 100, a child of memwatch, pid 50; both exist from the start.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ KQUEUE = 16
 
 ENOMEM, EMFILE, EACCES = 12, 24, 13
 
-# With kqueue's word of what happens, and without any.
+# With the events of kqueue, and without events.
 both = pytest.mark.parametrize("sources", [KQUEUE, 0], ids=["kqueue", "scans"])
 
 
@@ -79,7 +79,7 @@ def test_memory_over_time(play):
     )
     assert [each.value // MIB for each in seen.all(TICK)] == [5, 9, 9, 1, 1]
     own = seen.all(FOOTPRINT, ROOT)
-    # 12 MiB were seen by nobody but the kernel.
+    # Only the kernel saw the 12 MiB.
     assert [(f.value // MIB, f.second // MIB) for f in own] == [(3, 3), (8, 8), (2, 12)]
     assert all(f.valid & HAS_WATERMARK for f in own)
     assert not seen.all(EXITED)
@@ -87,8 +87,8 @@ def test_memory_over_time(play):
 
 @pytest.mark.parametrize("clock", ["1 1", "125 3", "125 3 translated"])
 def test_times(play, clock):
-    """CPU time is in ticks of a clock that each kind of Mac has its own of; starts are the wall
-    clock's."""
+    """CPU time is in units of a clock that differs between kinds of Mac; start times are wall-clock
+    times."""
     seen = play(
         "at 40\nfork 100 101\nset 101 user 1500 system 250 read 4096 written 8192\n"
         "at 60\nexiting 101 0\nat 61\nexit 101",
@@ -127,8 +127,8 @@ def test_a_whole_tree_is_found_in_one_tick(play, sources):
     assert seen.live == {100, 101, 102, 110, 111}
 
 
-def test_a_fork_has_nothing_of_its_own_yet(play):
-    """What it runs is its parent's, until it executes something."""
+def test_a_fork_runs_its_parents_program(play):
+    """It runs its parent's program until it executes another."""
     seen = play(
         "at 10\nfork 100 101\nat 20\nexec 101 /bin/ls ls\nset 101 rss 2M",
         "tick 5, tick 15, tick 25",
@@ -139,8 +139,8 @@ def test_a_fork_has_nothing_of_its_own_yet(play):
     assert seen.all(TICK)[-1].second == 2
 
 
-def test_the_same_pid_twice(play):
-    """The pid of a process that has gone is taken up by another one, of the job and not."""
+def test_a_pid_that_is_reused(play):
+    """The pid of an ended process is reused, by a process of the job and by another."""
     seen = play(
         "at 10\nfork 100 101\nfork 100 102\nset 101 rss 7M footprint 7M\n"
         "at 20\nexit 101\nreap 101\nexit 102\nreap 102\n"
@@ -155,7 +155,7 @@ def test_the_same_pid_twice(play):
     assert "stranger" not in {f.program.name for f in seen.all(IMAGE) if f.program}
 
 
-def test_the_same_pid_at_once(play):
+def test_a_pid_that_is_reused_at_once(play):
     seen = play(
         "at 10\nfork 100 101\nat 20\nexit 101\nreap 101\nfork 100 101",
         "tick 5, tick 15, tick 25, tick 35, tick 45",
@@ -164,7 +164,8 @@ def test_the_same_pid_at_once(play):
 
 
 def test_orphans(play):
-    """Whose parent ends is launchd's child; it stays in the job, and keeps its parent."""
+    """A process whose parent ends becomes a child of launchd; it stays in the job and keeps its
+    parent."""
     seen = play(
         "at 10\nfork 100 101\nfork 101 102\nat 20\nexit 101\nreap 101\n"
         "at 30\nexec 102 /usr/sbin/daemon daemon\nset 102 pgid 102 sid 102 rss 30M\n"
@@ -181,19 +182,19 @@ def test_orphans(play):
 
 
 def test_a_daemon_whose_parent_was_never_seen(play):
-    """It is known by the unique id of who forked it."""
+    """It would be recognised by the unique id of the process that forked it."""
     seen = play(
         "at 10\nfork 100 101\nfork 101 102\nexit 101\nreap 101\nset 102 pgid 102 sid 102\n"
         "at 20\nset 102 rss 9M",
         "tick 5, tick 15, tick 25",
     )
-    # Nobody who was seen has forked it: there is no telling that it is of the job.
+    # No process that was seen has forked it: it is unknown that it belongs to the job.
     assert seen.live == {100}
 
 
 @both
 def test_a_daemon_that_executes(play, sources):
-    """A second fork, a session of its own, another program: the parent was seen in time."""
+    """After a second fork, in a new session, with another program: the parent was seen in time."""
     seen = play(
         "at 10\nfork 100 101\nset 101 pgid 101 sid 101\nat 20\nfork 101 102\nexit 101\nreap 101\n"
         "at 30\nexec 102 /usr/sbin/daemon daemon",
@@ -219,8 +220,8 @@ def test_processes_that_vanish_in_mid_scan(play, sources):
 
 
 def test_a_zombie(play):
-    """It holds nothing, and has ended, whether or not its parent has waited for it. What it held
-    at most is known to its end."""
+    """It holds nothing and has ended, whether or not its parent has waited for it. Its peak is
+    known up to its end."""
     seen = play(
         "at 10\nfork 100 101\nset 101 rss 20M footprint 15M\n"
         "at 17\nset 101 footprint 80M\nset 101 footprint 1M\nat 20\nexit 101 256",
@@ -235,8 +236,8 @@ def test_a_zombie(play):
     assert end.time == pytest.approx(20 * MS, abs=5 * MS)
 
 
-def test_word_of_an_end_comes_before_it_can_be_waited_for(play):
-    """NOTE_EXIT is given before the parent is woken, and the root is our child."""
+def test_exit_event_before_the_process_can_be_waited_for(play):
+    """NOTE_EXIT is sent before the parent is woken, and the root is our child."""
     seen = play(
         "at 10\nset 100 rss 20M footprint 15M user 70\nexiting 100 768\nat 20\nexit 100",
         "tick 5, tick 15, tick 25, tick 35",
@@ -250,8 +251,8 @@ def test_word_of_an_end_comes_before_it_can_be_waited_for(play):
     assert seen.job.root_status == 768
 
 
-def test_what_takes_long_to_free_its_memory(play):
-    """It has begun to exit, but nobody is told yet. All that is known of its end is awaited."""
+def test_a_process_that_takes_long_to_free_its_memory(play):
+    """It has begun to exit, but there is no event yet. Its end is reported with all its facts."""
     seen = play(
         "at 10\nfork 100 101\nset 101 rss 20M footprint 15M user 70\nat 20\ndying 101 256\n"
         "at 70\nexiting 101 256\nat 71\nexit 101\nat 80\nset 100 rss 20M\ndying 100 0\n"
@@ -263,23 +264,23 @@ def test_what_takes_long_to_free_its_memory(play):
         assert end.valid & HAS_STATUS
         assert end.value == status
     assert seen.one(CPU, 101).value == 70 * MS
-    # In between it holds nothing that is known.
+    # In between, what it holds is unknown.
     assert [f.value for f in seen.all(MEMORY, 101) if f.valid & HAS_RSS][-1] == 0
     assert [f.second for f in seen.all(FOOTPRINT, 101) if f.valid & FINAL] == [15 * MIB]
     assert seen.job.root_status == 0
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_the_peak_of_the_root_is_its_own(play, waits):
-    """With the wait status comes the highest of all its children, too."""
-    looks = "tick 5, tick 15, tick 25, tick 35, tick 45"
-    alone = play("at 10\nset 100 rss 20M\nset 100 rss 1M\nexit 100", looks)
+def test_the_peak_of_the_root_excludes_its_children(play, waits):
+    """The peak that comes with the wait status may be that of a child."""
+    plan = "tick 5, tick 15, tick 25, tick 35, tick 45"
+    alone = play("at 10\nset 100 rss 20M\nset 100 rss 1M\nexit 100", plan)
     assert [f.second for f in alone.all(MEMORY, ROOT) if f.valid & FINAL] == [20 * MIB]
     seen = play(
         "at 10\nfork 100 101\nset 101 rss 50M\nat 12\nexit 101\n"
         + ("reap 101\n" if waits else "")
         + "at 20\nexit 100",
-        looks,
+        plan,
     )
     assert seen.one(EXITED, ROOT)
     assert not [f for f in seen.all(MEMORY, ROOT) if f.valid & FINAL]
@@ -294,14 +295,14 @@ def test_the_root_ends(play, sources):
     assert seen.live == set()
 
 
-def test_a_root_that_was_gone_before_the_first_look(play):
+def test_a_root_that_ended_before_the_first_tick(play):
     seen = play("exit 100\nreap 100", "tick 5")
     assert not seen.all(STARTED)
     assert seen.one(TICK).second == 0
 
 
-def test_short_lives_between_two_looks(play):
-    """Word of the fork comes, but of no child: whoever came and went was seen by nobody."""
+def test_short_lives_between_two_ticks(play):
+    """A fork event names no child: a process that lived between two ticks is not seen."""
     seen = play(
         "at 10\nfork 100 101\nexec 101 /bin/true\nexit 101\nreap 101\nat 16\nfork 100 102",
         "tick 5, tick 15, tick 25",
@@ -322,9 +323,9 @@ def test_one_program_after_another(play):
     )
     argvs = [f.program.argv for f in seen.all(IMAGE, 101) if f.program]
     assert argvs == [("sh", "x"), ("python3", "y"), ("python3", "z")]
-    # The kernel's peak is of the program; the last one's is known to its end.
-    marks = [f.second / MIB for f in seen.all(FOOTPRINT, 101) if f.valid & HAS_WATERMARK]
-    assert marks[:2] == [8, 4]
+    # The kernel's peak is that of the program; the last program's is known up to its end.
+    watermarks = [f.second / MIB for f in seen.all(FOOTPRINT, 101) if f.valid & HAS_WATERMARK]
+    assert watermarks[:2] == [8, 4]
     assert [f.second for f in seen.all(FOOTPRINT, 101) if f.valid & FINAL] == [16384]
 
 
@@ -352,7 +353,7 @@ def test_odd_command_lines(play, what, argv, cut):
     assert bool(program.valid & ARGV_CUT) is cut
 
 
-def test_a_command_line_longer_than_what_is_kept(play):
+def test_a_command_line_longer_than_the_limit(play):
     word = "x" * 100_000
     seen = play(f"fork 100 101\nexec 101 /bin/echo echo {word} {word}", "tick 5, tick 15")
     program = seen.one(IMAGE, 101)
@@ -363,17 +364,17 @@ def test_a_command_line_longer_than_what_is_kept(play):
 
 @pytest.mark.parametrize("length", [15, 16, 17, 40])
 def test_long_names(play, length):
-    """The kernel cuts them; the whole of them is in the path."""
+    """The kernel cuts the name; the path has the whole name."""
     name = ("abcdefghij" * 4)[:length]
     seen = play(f"fork 100 101\nexec 101 /opt/{name} {name} x", "tick 5, tick 15")
     assert seen.one(IMAGE, 101).program.name == name
 
 
-# Others' processes
+# Processes of other users
 
 
 def test_a_process_of_another_user(play):
-    """It is of the job, and named; its memory and its command line may not be read."""
+    """It belongs to the job and has a name; its memory and its command line are not readable."""
     seen = play(
         "at 10\nfork 100 101\nexec 101 /usr/bin/sudo sudo x\nset 101 uid 0 rss 50M\n"
         "at 20\nfork 101 102\nexec 102 /usr/bin/true true\nat 30\nexit 102\nreap 102\nexit 101\n"
@@ -391,7 +392,7 @@ def test_a_process_of_another_user(play):
     assert seen.live == {100}
 
 
-def test_what_was_held_before_an_exec_as_another_user_does_not_count(play):
+def test_memory_from_before_an_exec_as_another_user_does_not_count(play):
     seen = play(
         "at 10\nfork 100 101\nset 101 rss 50M\nat 20\nset 101 uid 0\nexec 101 /usr/bin/sudo sudo x",
         "tick 5, tick 15, tick 18, tick 25, tick 35",
@@ -403,7 +404,7 @@ def test_what_was_held_before_an_exec_as_another_user_does_not_count(play):
 
 
 def test_a_process_that_becomes_another_users(play):
-    """What was read of it before does not count any more."""
+    """Values that were read before do not count any more."""
     seen = play(
         "at 10\nfork 100 101\nset 101 rss 50M footprint 50M\nat 20\nset 101 uid 0\n"
         "at 30\nset 101 uid 501",
@@ -433,8 +434,8 @@ def test_a_table_that_grows_while_it_is_listed(play, sources):
 
 @both
 @pytest.mark.parametrize("error", [ENOMEM, EMFILE])
-def test_a_scan_that_fails_now_and_then(play, sources, error):
-    """For that one look nothing new is found; what is followed is followed on."""
+def test_a_scan_that_fails_sometimes(play, sources, error):
+    """Nothing new is found at that tick; known processes are still followed."""
     seen = play(
         f"at 10\nset 100 rss 7M\nfork 100 101\nfail scan {error} 2\nat 30\nfork 100 102",
         "tick 5, tick 15, tick 25, tick 35",
@@ -450,8 +451,8 @@ def test_no_descriptor_for_the_sampler(play):
     assert seen.answer("new") == [str(-EMFILE)]
 
 
-def test_no_descriptor_for_the_news(play):
-    """Then the machine is scanned at every look."""
+def test_no_descriptor_for_events(play):
+    """Then the machine is scanned at every tick."""
     seen = play(
         f"fail kqueue {EMFILE} 1 1\nat 10\nfork 100 101\nat 20\nexit 101",
         "tick 5, tick 15, tick 25, tick 35",
@@ -462,7 +463,7 @@ def test_no_descriptor_for_the_news(play):
 
 
 def test_processes_that_cannot_be_watched(play):
-    """They are followed by looking; that not everything is told is known."""
+    """They are followed by scans; it is known that their events are missing."""
     seen = play(
         f"fail register {ENOMEM} 3\nat 10\nfork 100 101\nat 20\nfork 101 102\nexit 101\nreap 101",
         "tick 5, tick 15, tick 25, tick 35",
@@ -471,14 +472,14 @@ def test_processes_that_cannot_be_watched(play):
     assert seen.one(EXITED, 101)
 
 
-@pytest.mark.parametrize("looks", ["tick 5, tick 15, tick 25, tick 35, tick 45, tick 55"])
-def test_lost_words(play, looks):
-    """kqueue says nothing for a while: nobody is taken for dead or alive because of that."""
+@pytest.mark.parametrize("plan", ["tick 5, tick 15, tick 25, tick 35, tick 45, tick 55"])
+def test_lost_events(play, plan):
+    """kqueue reports nothing for a while: no process is wrongly taken as ended or alive."""
     seen = play(
         "at 10\nlose on\nfork 100 101\nexec 101 /bin/sh sh\nat 20\nfork 101 102\n"
         "exec 102 /bin/ls ls\nat 30\nexit 102 0\nreap 102\nlose off\nat 40\nfork 101 103\n"
         "at 50\nexit 101\nreap 101",
-        looks,
+        plan,
     )
     assert seen.live == {100, 103}
     assert seen.one(EXITED, 101)
@@ -486,10 +487,10 @@ def test_lost_words(play, looks):
     assert seen.all(IMAGE, 102)[-1].program.name == "ls"
 
 
-# What it costs
+# Cost
 
 
-def test_a_job_that_stands_still_costs_one_question_each(play):
+def test_an_idle_job_costs_few_calls_per_process(play):
     forks = "".join(f"fork 100 {pid}\n" for pid in range(101, 121))
     seen = play(
         f"{forks}start 900 1 stranger\ngrow 300",
@@ -497,15 +498,15 @@ def test_a_job_that_stands_still_costs_one_question_each(play):
         "calls rusage",
     )
     calls = [int(words[1]) for words in seen.answers if words[0] == "calls"]
-    scans, questions, later_scans, later_questions = calls
-    assert later_scans == scans, "the machine is scanned though nothing has happened"
-    assert later_questions - questions <= 2 * 21 * 2
+    scans, reads, later_scans, later_reads = calls
+    assert later_scans == scans, "the machine is scanned although nothing has happened"
+    assert later_reads - reads <= 2 * 21 * 2
 
 
 # Signals
 
 
-def test_a_signal_to_all_of_the_job(play):
+def test_a_signal_to_the_whole_job(play):
     seen = play(
         "at 10\nfork 100 101\nfork 101 102\nexit 101\nreap 101\nset 102 pgid 102 sid 102\n"
         "fork 100 103\nstart 200 50 mine\nfork 200 201\nstart 300 1 stranger",
@@ -518,7 +519,7 @@ def test_a_signal_to_all_of_the_job(play):
     assert seen.job.root_status == 9
 
 
-def test_who_cannot_be_killed_and_who_will_not_end(play):
+def test_processes_that_cannot_be_signalled_or_ignore_the_signal(play):
     seen = play(
         "at 10\nfork 100 101\nset 101 uid 0\nfork 100 102\nset 102 ignores 15",
         "tick 5, tick 15, signal 15, tick 25, tick 35, tick 45",
@@ -547,8 +548,8 @@ def test_scan(play):
 # The sampler's own thread
 
 
-def test_the_thread_is_woken_by_what_happens(play):
-    """Looks are an hour apart: nothing but kqueue's word can end this."""
+def test_events_wake_the_thread(play):
+    """Ticks are an hour apart: only events from kqueue can end this."""
     seen = play(
         "at 40\nfork 100 101\nset 101 rss 3M footprint 3M\nat 120\nfork 101 102\nset 102 rss 5M\n"
         "at 200\nexit 102 0\nreap 102\nat 240\nexit 101\nreap 101\nat 300\nexit 100 1024",
@@ -559,41 +560,41 @@ def test_the_thread_is_woken_by_what_happens(play):
     assert seen.one(EXITED, 102).time == pytest.approx(200 * MS, abs=80 * MS)
 
 
-# Histories that nobody thought of
+# Random histories
 
 
 def history(seed: int) -> tuple[str, str, dict[int, int]]:  # noqa: PLR0912
-    """A script, a plan, and the pids that live at its end."""
+    """Returns a script, a plan, and the pids that live at the end with their parents."""
     rng = random.Random(seed)
     live, zombies = {ROOT: ME}, {}
     pid, lines, plan = ROOT, [], ["tick 1"]
     for step in range(1, 60):
         lines.append(f"at {step * 5}")
         for _ in range(rng.randrange(3)):
-            who = rng.choice(list(live))
+            chosen = rng.choice(list(live))
             match rng.randrange(8):
                 case 0 | 1 | 2:
-                    # Pids come around again.
+                    # Pids are reused.
                     pid = 101 + (pid - 100 + rng.randrange(1, 4)) % 40
                     if pid in live or pid in zombies:
                         continue
-                    lines.append(f"fork {who} {pid}")
-                    live[pid] = who
+                    lines.append(f"fork {chosen} {pid}")
+                    live[pid] = chosen
                 case 3:
-                    lines.append(f"exec {who} /bin/program{rng.randrange(9)} a b")
+                    lines.append(f"exec {chosen} /bin/program{rng.randrange(9)} a b")
                 case 4:
                     size = rng.randrange(1, 60)
-                    lines.append(f"set {who} rss {size}M footprint {size // 2}M")
+                    lines.append(f"set {chosen} rss {size}M footprint {size // 2}M")
                 case 5:
-                    lines.append(f"set {who} pgid {who}")
-                case 6 | 7 if who != ROOT:
-                    lines.append(f"exit {who} {rng.choice((0, 256, 9))}")
-                    parent = live.pop(who)
+                    lines.append(f"set {chosen} pgid {chosen}")
+                case 6 | 7 if chosen != ROOT:
+                    lines.append(f"exit {chosen} {rng.choice((0, 256, 9))}")
+                    parent = live.pop(chosen)
                     if parent in live:
-                        zombies[who] = parent
-                    for child in [each for each, above in live.items() if above == who]:
+                        zombies[chosen] = parent
+                    for child in [each for each, above in live.items() if above == chosen]:
                         live[child] = 1
-                    for gone in [each for each, above in zombies.items() if above == who]:
+                    for gone in [each for each, above in zombies.items() if above == chosen]:
                         del zombies[gone]
                 case _:
                     if zombies:
@@ -611,8 +612,8 @@ def history(seed: int) -> tuple[str, str, dict[int, int]]:  # noqa: PLR0912
 @both
 @pytest.mark.parametrize("seed", range(20))
 def test_random_histories(play, seed, sources):
-    """Whatever happens, no look fails, the sums are right (see Played), and who lives at the end is
-    followed, but for those whose parent came and went unseen."""
+    """No tick fails, the sums are right (see Played), and each process that lives at the end is
+    followed, unless its parent came and went unseen."""
     script, plan, live = history(seed)
     seen = play(script, plan, sources=sources)
     assert not any(seen.errors)
@@ -620,10 +621,10 @@ def test_random_histories(play, seed, sources):
     assert seen.live >= {pid for pid, parent in live.items() if parent in seen.live}
 
 
-# Who else is there
+# Other processes
 
 
-def test_children_of_the_caller_are_not_of_the_job(play):
+def test_children_of_the_caller_are_not_in_the_job(play):
     seen = play("start 60 50 other\nat 10\nfork 60 61\nfork 50 70", "tick 5, tick 15", others=True)
     assert seen.live == {100}
 
@@ -635,14 +636,14 @@ def test_probe(play):
     assert all(each < 0 for each in answers[1:])
 
 
-def test_a_footprint_that_nobody_may_read_is_not_in_the_sum(play):
+def test_an_unreadable_footprint_is_not_in_the_sum(play):
     seen = play("set 100 footprint 5M\nfork 100 101\nset 101 footprint 7M uid 0", "tick 5, tick 15")
     total = seen.all(FOOTPRINT, 0)[-1]
     assert total.valid & HAS_FOOTPRINT
     assert (total.value, total.second) == (5 * MIB, 1)
 
 
-def test_an_exit_is_told_of_when_it_was(play):
+def test_an_exit_without_its_status_has_no_exact_time(play):
     seen = play(
         "at 10\nfork 100 101\nat 20\nexit 101 512\nreap 101", "tick 5, tick 15, tick 25, tick 35"
     )

@@ -1,4 +1,4 @@
-"""The toolchain of the C tests."""
+"""Fixture with the toolchain of the C tests."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What native.py offers, used on real processes and on trees that stand in for /proc.
+"""Cases that use native.py on real processes and on a fake /proc.
 
-Run by test_extension.py, one case each time: `exercise_extension.py CASE`.
+test_extension.py runs them one at a time: `exercise_extension.py CASE`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from memwatch.runner import native
 MS = 1_000_000
 PAGE = os.sysconf("SC_PAGESIZE")
 
-# Longest wait for anything, in seconds; only a failure takes that long.
+# Longest wait, in seconds; only a failure takes that long.
 DEADLINE = 60
 
 
 class FakeProc:
-    """A tree of files like /proc, as the kernel would write them."""
+    """A fake /proc: a tree of files in the format of the kernel."""
 
     def __init__(self, root: Path, *, lists_children: bool = True) -> None:
         self.root = root
@@ -85,7 +85,7 @@ def kinds(batch, kind):
 
 
 def live(batches) -> dict[int, int]:
-    """pid to resident size, as a stream leaves them."""
+    """Returns the pids of live processes and their resident sizes at the end of a stream."""
     sizes = {}
     for batch in batches:
         for _time, serial, value, _second, kind, _valid, pid, _ppid in batch.records:
@@ -122,7 +122,7 @@ def scan_machine():
 
 
 def scan_tree():
-    """More processes than there is room for at first; names that are no pids."""
+    """Scans more processes than the first buffer holds, and names that are no pids."""
     with fake_proc() as proc:
         for pid in range(1, 700):
             proc.process(pid, pages=pid)
@@ -161,12 +161,12 @@ def spawn_missing():
     for _ in range(20):
         error = failure_of(spawn, ["/no/such/command"])
         assert (error.errno, error.filename) == (errno.ENOENT, "/no/such/command")
-    # Nothing is left to be waited for.
+    # No child is left to wait for.
     assert failure_of(os.waitpid, -1, os.WNOHANG).errno == errno.ECHILD
 
 
 def sample_forks():
-    """A job that forks all the time, sampled in a thread, read when it is over and before."""
+    """Samples a job that forks all the time in a thread; reads during the job and afterwards."""
     script = "i=0; while [ $i -lt 150 ]; do sh -c : & i=$((i+1)); done; wait; exit 3"
     was = native.subreaper(True)
     try:
@@ -198,7 +198,7 @@ def run_profile():
 
 
 def many_records():
-    """More than the first buffer holds (4096), and longer texts (16 KiB)."""
+    """Makes more records than the first buffer holds (4096), and longer texts (16 KiB)."""
     with fake_proc() as proc:
         proc.process(50, cmdline=b"word\0" * 8000)
         with sampler(proc_root=str(proc.root)) as source:
@@ -214,7 +214,7 @@ def many_records():
 
 
 def long_command_line():
-    """128 KiB are taken, and the rest is said to be missing."""
+    """Keeps 128 KiB of a command line, and notes that the rest is missing."""
     with fake_proc() as proc:
         proc.process(50, cmdline=b"x" * 200_000 + b"\0")
         with sampler(proc_root=str(proc.root)) as source:
@@ -227,7 +227,7 @@ def long_command_line():
 
 
 def tree_in_steps():
-    """Children come and go; with descriptors kept, with some, and without."""
+    """Starts and ends children, with all descriptors kept, with some, and without."""
     for descriptors in (0, 3, 1000):
         with (
             fake_proc() as proc,
@@ -247,7 +247,7 @@ def tree_in_steps():
             parents = {record[6]: record[2] for record in kinds(first, obs.STARTED)}
             assert parents[51] == 1
             assert parents[52] == 2
-            # A zombie has ended, though its files are there.
+            # A zombie has ended, although its files exist.
             proc.process(52, ppid=51, state="Z", pages=0)
             source.tick(50, 3 * MS)
             second = source.read()
@@ -260,7 +260,7 @@ def tree_in_steps():
 
 
 def reused_pid():
-    """Another process with the pid of one that has gone is another process."""
+    """Reuses the pid of an ended process: it is another process."""
     with (
         fake_proc() as proc,
         sampler(proc_root=str(proc.root), max_descriptors=0) as source,
@@ -279,9 +279,9 @@ def reused_pid():
 
 
 def without_lists_of_children():
-    """The whole machine is scanned: orphans are found, earlier children are left alone."""
+    """Scans the whole machine: orphans are found, earlier children are not added."""
     with fake_proc(lists_children=False) as proc:
-        proc.process(40)  # who adopts
+        proc.process(40)  # adopts orphans
         proc.process(41, ppid=40)  # there before the job
         with sampler(proc_root=str(proc.root), adopter_pid=40, has_other_children=False) as source:
             proc.process(50, ppid=40)
@@ -326,7 +326,7 @@ def facts():
 
 
 def close_while_sampling():
-    """Closed at any moment, with and without a reader in another thread."""
+    """Closes at any moment, with and without a reader in another thread."""
     pid = spawn(["sleep", str(DEADLINE)])
     try:
         for number in range(50):

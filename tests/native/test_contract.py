@@ -1,4 +1,4 @@
-"""Every platform has the files that platform.h names, with the functions it names for each."""
+"""Tests that each platform has the files named in platform.h, with the functions of each."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ OF_API = re.compile(r"\b(mw_\w+)\(\)")
 
 
 def contract() -> dict[str, list[str]]:
-    """Functions by the file that has to define them, in the order of platform.h."""
-    # What stands before the first heading, then for each heading its file, its rest, its section.
+    """Returns the functions that each file has to define, in the order of platform.h."""
+    # The part before the first heading, then for each heading: file, rest, section.
     _, *parts = HEADING.split((CSRC / "platform.h").read_text())
     return {
         name: [*OF_API.findall(heading), *DECLARED.findall(section)]
@@ -29,7 +29,7 @@ def defined(text: str) -> list[str]:
     return re.findall(r"^[a-z][\w ]*?\**(mw_\w+)\([^;{]*\) \{", text, re.M)
 
 
-def test_the_contract_is_read_as_a_whole():
+def test_the_contract_is_read_completely():
     declared = [name for names in contract().values() for name in names]
     assert {"mw_platform_open", "mw_platform_reap", "mw_now", "mw_hook_install"} <= {*declared}
     assert len(declared) == len({*declared})

@@ -1,4 +1,4 @@
-"""The extension as Python sees it: as it is installed, and built with sanitizers."""
+"""Tests of the extension from Python, as installed and built with sanitizers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def sanitized(tmp_path_factory) -> dict[str, str]:
     ).stdout.strip()
     if not os.path.isabs(runtime):
         pytest.skip("gcc has no runtime for -fsanitize=address")
-    # The compiler is loaded with it as well: its leaks do not matter here.
+    # The library is preloaded into the compiler as well, whose leaks do not matter here.
     preload = {
         **os.environ,
         "LD_PRELOAD": runtime,

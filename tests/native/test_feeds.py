@@ -1,4 +1,4 @@
-"""The event sources of Linux, with processes that are known, and their parsers on any bytes."""
+"""Tests of Linux's event sources with known processes, and of their parsers on any bytes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_parsers(toolchain, compiler):
 @pytest.mark.slow
 @on_linux
 def test_fuzz_parsers(toolchain, tmp_path):
-    """libFuzzer, which looks for inputs that reach new code."""
+    """Runs libFuzzer, which searches for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
     program = toolchain.build("clang", sanitizer, "fuzz_messages.c", PARSERS)
     (tmp_path / "corpus").mkdir()
@@ -77,7 +77,7 @@ def test_fuzz_parsers(toolchain, tmp_path):
 @pytest.mark.slow
 @on_linux
 def test_mutate_parsers(toolchain):
-    """The same target without libFuzzer: the same inputs each time."""
+    """Runs the same target without libFuzzer, with the same inputs each time."""
     compiler = toolchain.any_compiler(MEMORY)
     program = toolchain.build(compiler, MEMORY, "fuzz_messages.c", PARSERS, ["-DSTANDALONE"])
     check_program(MEMORY, program, str(FUZZ_ROUNDS))
@@ -167,12 +167,12 @@ def test_an_ordinary_user_gets_no_records(feeds, room):
     ],
 )
 def test_namespaces(feeds, room, namespace, source, expected):
-    """In a container the kernel sends no events, or to another process: that is noticed."""
+    """In a container the kernel sends no events, or sends them elsewhere: that is noticed."""
     if os.geteuid() != 0:
         pytest.skip("needs root to make namespaces")
     program = feeds(None)
     if without := probe(room, program, source):
-        pytest.skip(f"not even outside of a namespace: {os.strerror(-without)}")
+        pytest.skip(f"not available outside a namespace either: {os.strerror(-without)}")
     unshare = ("unshare", "--fork", namespace)
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
         pytest.skip(f"{' '.join(unshare)} does not work here")

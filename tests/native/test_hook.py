@@ -1,4 +1,4 @@
-"""The exit hook on real processes, and the ring by which its guardian reports."""
+"""Tests of the exit hook on real processes, and of the ring through which its guardian reports."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CASES = (
     "maker-stopped",
 )
 
-# The driver's exit status where the hook does not work.
+# The driver's exit status if the hook does not work.
 CANNOT = 77
 
 NOBODY = ("--reuid", "65534", "--regid", "65534", "--clear-groups")
@@ -74,7 +74,7 @@ def as_user(user: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def public_folder() -> Iterator[Path]:
-    """Where any user may run programs; pytest's own folder is closed to others."""
+    """A folder in which any user may run programs; pytest's own is closed to others."""
     folder = Path(tempfile.mkdtemp(prefix="memwatch-hook-"))
     folder.chmod(0o755)
     yield folder
@@ -131,7 +131,7 @@ def test_hook_sanitized(toolchain, run_case, case):
 @on_linux
 @pytest.mark.parametrize("case", ["storm", "spawn-storm", "chain", "threads"])
 def test_hook_static(toolchain, run_case, tmp_path, case):
-    """A job without dynamic linking, which no preloaded library would see."""
+    """Uses a statically linked job, which a preloaded library could not observe."""
     compiler = toolchain.any_compiler(None)
     empty = tmp_path / "empty.c"
     empty.write_text("int main(void) { return 0; }\n")

@@ -1,4 +1,4 @@
-"""Compiles the C code strictly, and runs its own tests under sanitizers."""
+"""Tests that compile the C code strictly, and run its C tests under sanitizers."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ FOLLOW_CASES = (
     "closing",
 )
 
-# If things happen between any two reads, about one history in two thousand shows a program twice,
-# or a peak under the wrong one, which cannot be known then. None of these does.
+# With events between any two reads, about one history in two thousand shows a program twice, or a
+# peak under the wrong one, which is then unavoidable. None of the histories from this seed does.
 FIRST_SEED = 1
 HISTORIES = 6_000
 
@@ -157,7 +157,7 @@ def test_table_pids_and_queue(toolchain, compiler):
 
 @pytest.mark.slow
 def test_fuzz_parsers(toolchain, tmp_path):
-    """libFuzzer, which looks for inputs that reach new code."""
+    """Runs libFuzzer, which searches for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
     program = toolchain.build("clang", sanitizer, "fuzz_parse.c", ["linux/parse.c"])
     shutil.copytree(HERE / "corpus", tmp_path / "corpus")
@@ -176,7 +176,7 @@ def test_fuzz_parsers(toolchain, tmp_path):
 
 @pytest.mark.slow
 def test_mutate_parsers(toolchain):
-    """The same target without libFuzzer: the same inputs each time."""
+    """Runs the same target without libFuzzer, with the same inputs each time."""
     compiler = toolchain.any_compiler(MEMORY)
     program = toolchain.build(compiler, MEMORY, "fuzz_parse.c", ["linux/parse.c"], ["-DSTANDALONE"])
     check_program(MEMORY, program, str(FUZZ_ROUNDS), *sorted((HERE / "corpus").iterdir()))

@@ -1,4 +1,4 @@
-"""Sums of proportional set sizes: the policy on made-up processes, and real ones of known size."""
+"""Tests of the sum of PSS: the policy on fake processes, and real processes of known size."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ LINUX_CASES = (
     "made-up",
 )
 
-# Without the sampler: the test is its own platform.
+# Without the sampler: the test itself is the platform.
 LINUX = (
     *("pss.c", "table.c", "pids.c", "linux/memory.c", "linux/host.c"),
     *("linux/procfs.c", "linux/parse.c"),

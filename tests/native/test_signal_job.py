@@ -1,4 +1,4 @@
-"""Signals to a whole job: csrc/linux/signal_job.c on real processes."""
+"""Tests of signals to a whole job: csrc/linux/signal_job.c on real processes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The GitHub Action and the example workflows: each step that is a script is run for real.
+"""Tests of the GitHub Action and the example workflows: steps that are scripts are really run.
 
-Stand-ins play the other parties: the runner's variables and files, `gh`, and GitLab's server.
-`pip` really installs in one test; in the others, a venv of the workflow contains the memwatch under
-test.
+Fakes replace the rest: the runner's variables and files, `gh`, and GitLab's server. `pip` really
+installs in one test; in the others, a venv of the workflow contains the memwatch under test.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ ACTION_YML = yaml.safe_load((ACTION / "action.yml").read_text())
 GITHUB_YML = yaml.safe_load((DOCS / "github.yml").read_text())
 GITLAB_YML = yaml.safe_load((DOCS / "gitlab.yml").read_text())
 
-# As GitHub and GitLab run a script in bash.
+# The command with which GitHub and GitLab run a script in bash.
 BASH = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
 
-# Holds some MiB long enough for a sample.
+# A command that holds some MiB long enough for a sample.
 HOLD = "{python} -c 'import time; held = bytearray({mib} << 20); time.sleep(0.1)'"
 
 
@@ -65,14 +64,14 @@ def programs(tmp_path) -> Path:
 [ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"
 mkdir -p "$3/bin"
 cp "{folder}/memwatch" "$3/bin/memwatch"
-printf '#!/bin/sh\\necho "$@" >> "{folder}/pip-was-told"\\n' > "$3/bin/pip"
+printf '#!/bin/sh\\necho "$@" >> "{folder}/pip-calls"\\n' > "$3/bin/pip"
 chmod 755 "$3/bin/pip"
 """,
     )
     return folder
 
 
-# -- A runner of GitHub's ------------------------------------------------------------------------
+# -- A GitHub runner -----------------------------------------------------------------------------
 
 
 class Ran(NamedTuple):
@@ -194,7 +193,7 @@ def runner(tmp_path, programs) -> Runner:
 # -- The action ----------------------------------------------------------------------------------
 
 
-def test_the_action_measures_checks_and_keeps(runner):
+def test_the_action_measures_checks_and_saves_the_recording(runner):
     ran = runner.use(**{"command": hold(30), "max-total-rss": "2G", "max-per-proc-rss": "1G"})
     assert ran.outcome == "success", ran.log
     assert "memwatch: ok: max total RSS at least " in ran.log
@@ -204,10 +203,10 @@ def test_the_action_measures_checks_and_keeps(runner):
     assert "### memwatch: ok" in runner.summary.read_text()
     assert runner.uploads == [{"name": "memwatch", "path": "memwatch.jsonl.gz"}]
     assert (runner.workspace / "memwatch.jsonl.gz").stat().st_size
-    told = (runner.programs / "pip-was-told").read_text().split()
-    assert told[:2] == ["install", "--quiet"]
-    assert Path(told[2]).resolve() == ROOT
-    # Only memwatch is on the PATH of the command and of later steps, not a Python of its own.
+    calls = (runner.programs / "pip-calls").read_text().split()
+    assert calls[:2] == ["install", "--quiet"]
+    assert Path(calls[2]).resolve() == ROOT
+    # Only memwatch is on the PATH of the command and of later steps, not another Python.
     assert os.listdir(runner.temp / "memwatch/bin") == ["memwatch"]
 
 
@@ -226,7 +225,7 @@ def test_the_action_compares(runner):
     first = runner.use(command=hold(30), recording="base.jsonl.gz", **limits)
     assert first.outcome == "success", first.log
     assert not runner.uploads
-    # It has itself for its baseline: the file is there by then.
+    # The recording is compared with itself: the file exists by then.
     assert "unchanged from" in first.log
     larger = runner.use(command=hold(60), junit="out.xml", **limits)
     assert (larger.outcome, larger.outputs["result"]) == ("failure", "regression")
@@ -257,13 +256,13 @@ HOSTILE = "$(touch owned) `touch owned`; touch owned; \"'\n touch owned ${{ x }}
 
 
 def test_no_input_is_a_script(runner):
-    """Every input except the command is one argument, or words, whatever it looks like."""
+    """Every input except the command becomes arguments, even if it contains shell syntax."""
     inputs = {name: HOSTILE for name in ACTION_YML["inputs"] if name != "command"}
     ran = runner.use(command="true", **inputs)
     assert ran.outcome == "failure"
-    told = (runner.programs / "pip-was-told").read_text()
-    assert told == f"install --quiet memwatch=={HOSTILE}\n"
-    # Both scripts came as far as memwatch itself, which did not like it.
+    calls = (runner.programs / "pip-calls").read_text()
+    assert calls == f"install --quiet memwatch=={HOSTILE}\n"
+    # Both scripts ran memwatch itself, which refused the value.
     assert len(re.findall(r"^memwatch: ", ran.log, re.M)) == 2
     assert "is not an interval" in ran.log
     assert "is not a size" in ran.log
@@ -289,7 +288,7 @@ def test_without_a_limit_it_only_measures(runner):
 
 
 @pytest.mark.parametrize("name", ["threshold", "junit"])
-def test_what_needs_a_check_without_one_is_an_error(runner, name):
+def test_an_input_for_a_check_without_a_check_is_an_error(runner, name):
     ran = runner.use(**{"command": "true", name: "5%"})
     assert ran.outcome == "failure"
     assert "::error title=memwatch::threshold and junit need a limit" in ran.log
@@ -297,11 +296,11 @@ def test_what_needs_a_check_without_one_is_an_error(runner, name):
 
 def test_a_version_comes_from_the_index(runner):
     runner.use(**{"command": "true", "max-total-rss": "2G", "version": "0.1.0"})
-    assert (runner.programs / "pip-was-told").read_text().split()[2] == "memwatch==0.1.0"
+    assert (runner.programs / "pip-calls").read_text().split()[2] == "memwatch==0.1.0"
 
 
-def test_the_action_installs_what_it_came_with(tmp_path, runner):
-    """pip installs the action's own repository; without an index, from what is installed here."""
+def test_the_action_installs_its_own_repository(tmp_path, runner):
+    """pip installs without an index, with the build tools that are installed here."""
     pytest.importorskip("setuptools")
     if not shutil.which(os.environ.get("CC", "cc").split()[0]):
         pytest.skip("no C compiler")
@@ -315,7 +314,7 @@ def test_the_action_installs_what_it_came_with(tmp_path, runner):
             shutil.copy(path, checkout / path.name)
     borrowed = tmp_path / "borrowed"
     borrowed.mkdir()
-    # With what pip knows of each: setuptools finds its commands, and cffi's part in a build, there.
+    # With the metadata of each: setuptools finds its commands and cffi's build step there.
     building = ("setuptools", "_distutils_hack", "click_man")
     for name in (*building, "cffi", "click", "pycparser", "_cffi_backend"):
         found = pytest.importorskip(name).__file__
@@ -366,7 +365,7 @@ def test_scripts_hold_no_expression(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_expressions_refer_to_what_is_there(document):
+def test_expressions_refer_to_existing_names(document):
     ids = {step["id"] for step in steps_of(document) if "id" in step}
     found = re.findall(r"\b(inputs|steps)\.([\w-]+)(?:\.(\w+)\.?([\w-]*))?", str(document))
     for context, name, part, output in found:
@@ -401,12 +400,12 @@ def test_actions_are_pinned_to_a_major_version(document):
         assert re.fullmatch(r"[\w./-]+@v\d+", each)
 
 
-def test_the_workflow_uses_the_action_as_it_is():
+def test_the_workflow_uses_the_inputs_and_outputs_of_the_action():
     (step,) = [each for each in steps_of(GITHUB_YML) if "actions/memwatch@" in each.get("uses", "")]
     assert step["with"].keys() <= ACTION_YML["inputs"].keys()
     required = {name for name, each in ACTION_YML["inputs"].items() if each.get("required")}
     assert required <= step["with"].keys()
-    # It keeps the recording where the next run looks for it.
+    # It saves the recording where the next run fetches it.
     (fetch,) = [each["run"] for each in steps_of(GITHUB_YML) if "run" in each]
     artifact = ACTION_YML["inputs"]["artifact"]["default"]
     folder, name = step["with"]["baseline"].split("/")
@@ -419,7 +418,7 @@ def test_the_workflow_uses_the_action_as_it_is():
 
 GH = """#!/bin/sh
 [ -n "$GH_TOKEN" ] && [ "$GH_REPO" = us/it ] || exit 4
-echo "$*" >> {folder}/gh-was-told
+echo "$*" >> {folder}/gh-calls
 case "$1 $2" in
     "run list") cat {folder}/runs ;;
     "run download")
@@ -477,21 +476,21 @@ def test_github_first_run(github):
     assert ran.outcome == "success", ran.log
     assert "No run on main to compare with yet" in ran.log
     assert "not compared: no baseline 'baseline/memwatch.jsonl.gz'" in ran.log
-    told = (github.folder / "gh-was-told").read_text()
-    assert "--branch main --event push --status success" in told
+    calls = (github.folder / "gh-calls").read_text()
+    assert "--branch main --event push --status success" in calls
 
 
 def test_github_run_with_a_baseline(github, tmp_path):
     pushed = github.run("push", hold(30))
     assert pushed.outcome == "success", pushed.log
-    assert not (github.folder / "gh-was-told").exists()
+    assert not (github.folder / "gh-calls").exists()
     github.has("1234", github.runner.workspace / github.runner.uploads[0]["path"])
     same = github.run("pull_request", hold(30))
     assert same.outcome == "success", same.log
     assert "in the baseline" in same.log
     more = github.run("pull_request", hold(60))
     assert (more.outcome, more.outputs["result"]) == ("failure", "regression")
-    assert "run download 1234" in (github.folder / "gh-was-told").read_text()
+    assert "run download 1234" in (github.folder / "gh-calls").read_text()
 
 
 def test_github_run_whose_baseline_has_expired(github):
@@ -602,7 +601,7 @@ def test_gitlab_first_run(gitlab, shell):
     ((path, headers),) = gitlab.asked
     assert path == "/api/v4/projects/42/jobs/artifacts/main/raw/memwatch.jsonl.gz?job=memory"
     assert headers["JOB-TOKEN"] == "job-secret"
-    assert (gitlab.programs / "pip-was-told").read_text().split()[2].startswith("git+https://")
+    assert (gitlab.programs / "pip-calls").read_text().split()[2].startswith("git+https://")
 
 
 def test_gitlab_run_with_a_baseline(gitlab):
@@ -624,7 +623,7 @@ def test_gitlab_run_with_a_baseline(gitlab):
     assert report.find(".//failure").get("type") == "regression"
 
 
-def test_gitlab_does_not_hide_a_server_that_is_not_there(gitlab):
+def test_gitlab_does_not_hide_an_unreachable_server(gitlab):
     code, log = gitlab.run(hold(30), CI_MERGE_REQUEST_IID="7", CI_API_V4_URL="http://127.0.0.1:1")
     assert code not in (0, 1, 10, 11)
     assert "curl: " in log

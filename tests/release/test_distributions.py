@@ -1,4 +1,4 @@
-"""What packaging/ makes for distributions from the sdist, checked with the tools of each."""
+"""Tests of the packages made from packaging/ and the sdist, with the tools of each system."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKAGING = ROOT / "packaging"
 FILL = PACKAGING / "fill.py"
 MADE = 1700000000  # 2023-11-14 22:13:20 UTC
 
-# One of setuptools' hooks, as a build frontend calls it.
+# Calls a hook of setuptools like a build frontend.
 BUILD_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 
 
@@ -111,7 +111,7 @@ def test_resources_of_the_formula():
         }
 
     text = fill.with_resources(formula, ask)
-    # What memwatch needs, and what that needs.
+    # The dependencies of memwatch, and theirs.
     assert asked == ["cffi", "click", "pycparser"]
     for project in asked:
         assert f'url "https://x/{project}-9.tar.gz"\n    sha256 "{project * 2}"\n' in text
@@ -142,7 +142,7 @@ def test_templates_are_filled(filled, sdist):
     "text",
     [None, "Name: other\nVersion: 1\n", "Name: memwatch\n", ""],
 )
-def test_what_is_no_sdist(tmp_path, text):
+def test_files_that_are_no_sdist(tmp_path, text):
     path = write_sdist(tmp_path / "x.tar.gz", text)
     done = run(sys.executable, FILL, path, "-o", tmp_path / "filled")
     assert done.returncode == 1
@@ -180,7 +180,7 @@ def test_formula_is_ruby(filled):
 def test_conda_recipe(filled, platform):
     rattler = pytest.importorskip("rattler_build", reason="needs py-rattler-build")
     recipe = rattler.Stage0Recipe.from_file(filled / "conda-forge/recipe.yaml")
-    # Of conda-forge's global pinning, what decides here.
+    # The part of conda-forge's global pinning that matters here.
     variants = {
         "python": ["3.10.* *_cpython"],
         "python_min": ["3.10"],
@@ -201,7 +201,7 @@ def test_conda_recipe(filled, platform):
     assert ("cffi" in requirements["build"]) == (platform != "linux-64")
 
 
-# Enough of nixpkgs to see what is asked of it.
+# Enough of nixpkgs to see which packages are requested.
 NIXPKGS = """
   lib = {
     optional = wanted: one: if wanted then [ one ] else [ ];
@@ -268,7 +268,7 @@ def test_nix_flake(filled):
 
 @pytest.fixture(scope="module")
 def debian(tmp_path_factory) -> Path:
-    """A folder with what dpkg-buildpackage makes of the sdist."""
+    """A folder with what dpkg-buildpackage makes from the sdist."""
     needs("dpkg-buildpackage", "dpkg-checkbuilddeps", "dh")
     missing = run("dpkg-checkbuilddeps", PACKAGING / "debian/control", cwd=PACKAGING)
     if missing.returncode:
@@ -290,7 +290,7 @@ def debian(tmp_path_factory) -> Path:
     shutil.copy(sdist, folder / f"memwatch_{unpacked.name.partition('-')[2]}.orig.tar.gz")
     assert run(sys.executable, FILL, sdist, "-o", folder / "filled").returncode == 0
     shutil.copytree(folder / "filled/debian", unpacked / "debian")
-    # What the environment of the tests has is not Debian's.
+    # The environment of the tests must not replace Debian's.
     env = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(folder),
@@ -304,7 +304,7 @@ def debian(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def root(debian) -> Path:
-    """What the package installs."""
+    """A folder with the files that the package installs."""
     (package,) = debian.glob("memwatch_*.deb")
     assert run("dpkg-deb", "-x", package, debian / "root").returncode == 0
     return debian / "root"
@@ -348,7 +348,7 @@ def test_lintian_finds_no_errors(debian):
     (changes,) = debian.glob("*.changes")
     done = run("lintian", "--fail-on", "error", "--allow-root", changes)
     assert done.returncode == 0, done.stdout + done.stderr
-    # Nobody has asked Debian for it yet, and it has no page but PyPI's.
+    # There is no request for a Debian package yet, and no home page other than PyPI's.
     known = ("initial-upload-closes-no-bugs", "pypi-homepage")
     assert [
         line for line in done.stdout.splitlines() if not any(tag in line for tag in known)

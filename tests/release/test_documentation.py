@@ -1,6 +1,6 @@
 """Checks that the README and the pages agree with the program and with the tree.
 
-The help in docs/commands.md is the program's; MEMWATCH_WRITE_GOLDEN=1 writes it anew.
+The help in docs/commands.md is that of the program; MEMWATCH_WRITE_GOLDEN=1 writes it again.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def test_help_is_that_of_the_program(tmp_path):
     assert COMMANDS_PAGE.read_text() == expected
 
 
-def test_links_lead_somewhere():
-    """The site checks those within docs/; these are all, as a reader of the repository sees."""
+def test_link_targets_exist():
+    """Checks the links in the repository; building the site checks only those within docs/."""
     folders = {ROOT: ["README.md", "CONTRIBUTING.md", "SECURITY.md"], ROOT / "docs": PAGES}
     for folder, names in folders.items():
         for name in names:
@@ -61,13 +61,13 @@ def test_links_lead_somewhere():
                 assert (folder / target).exists(), f"{name}: {target}"
 
 
-def test_pages_link_only_to_what_the_site_has():
+def test_pages_link_only_to_pages_of_the_site():
     for name, text in PAGES.items():
         assert not re.findall(r"\]\(\.\./[^)]*", text), name
 
 
 def paths_named_in(text: str) -> set[str]:
-    """Returns every `folder/file` or `folder/` in backticks that can only be one of this tree."""
+    """Returns every `folder/file` or `folder/` in backticks that must be in this repository."""
     tops = "|".join(re.escape(path.name) for path in ROOT.iterdir() if path.is_dir())
     return set(re.findall(rf"`((?:{tops})/[\w./-]*)`", text))
 
@@ -95,8 +95,8 @@ def test_every_page_is_in_the_index():
         assert f": {name}\n" in (ROOT / "mkdocs.yml").read_text(), name
 
 
-def test_sizes_of_the_door():
-    """The README and the first page for contributors stay short."""
+def test_first_pages_are_short():
+    """Limits the length of the README and of the first page for contributors."""
     assert len(README.splitlines()) <= 200
     assert len(PAGES["architecture.md"].splitlines()) <= 120
 
@@ -128,7 +128,7 @@ def test_commands_are_shown():
 
 @pytest.mark.parametrize("line", shown_commands())
 def test_shown_commands_are_accepted(line, tmp_path):
-    """Runs each with a harmless command in place of the example's."""
+    """Runs each one with a harmless command instead of the example's."""
     words = shlex.split(line.split(" > ")[0])[1:]
     if "--" in words:
         words = [*words[: words.index("--") + 1], sys.executable, "-c", ""]
@@ -159,7 +159,7 @@ def test_python_example_runs(tmp_path):
 
 
 def test_what_doctor_shows(tmp_path):
-    """The page shows another system, in the same words."""
+    """The page shows another system, with the same wording."""
     pages = blocks("console", PAGES["sources.md"])
     (shown,) = [each for each in pages if each.startswith("$ memwatch doctor\n")]
     for line in memwatch("doctor", cwd=tmp_path).stdout.splitlines():

@@ -1,4 +1,4 @@
-"""The manual pages: made from the commands as they are, and read as man shows them."""
+"""Tests of the manual pages: made from the commands, and read as man shows them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def command_of(page: str) -> click.Command:
 
 
 def shown(page: Path) -> str:
-    """As a terminal 100 columns wide has it, without bold and the like."""
+    """Returns a page as on a terminal 100 columns wide, without text attributes."""
     if not shutil.which("mandoc"):
         pytest.skip("no mandoc")
     done = subprocess.run(
@@ -62,8 +62,8 @@ def shown(page: Path) -> str:
 
 
 def sections(text: str) -> dict[str, str]:
-    """What stands below each heading."""
-    inner = text.strip().split("\n", 1)[1].rpartition("\n")[0]  # less header and footer
+    """Returns the text below each heading."""
+    inner = text.strip().split("\n", 1)[1].rpartition("\n")[0]  # without header and footer
     parts = re.split(r"^(?=[A-Z])", inner, flags=re.MULTILINE)[1:]
     return {heading: body for heading, _, body in (part.partition("\n") for part in parts)}
 
@@ -108,7 +108,7 @@ def test_commands_are_listed(pages):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_can_be_copied(pages, name):
-    """Each as --help has it: quotes and dashes are those that a shell knows."""
+    """They are the same as in --help, with the quotes and dashes of a shell."""
     text = command_of(f"memwatch-{name}").help or ""
     examples = [line.strip() for line in text.partition("Examples:\n")[2].strip().splitlines()]
     there = sections(shown(pages / f"memwatch-{name}.1"))["EXAMPLES"]
@@ -149,11 +149,11 @@ def test_no_warnings(pages, page, judge):
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     if judge[0] == "mandoc":
         assert done.stdout == ""
-    if judge[0] == "lexgrog":  # what apropos finds
+    if judge[0] == "lexgrog":  # reads what apropos finds
         assert f'"{page} - ' in done.stdout
 
 
-def test_says_in_a_line_what_is_missing(tmp_path):
+def test_a_missing_dependency_is_reported_in_one_line(tmp_path):
     (tmp_path / "click_man").mkdir()
     (tmp_path / "click_man/__init__.py").write_text("raise ImportError")
     done = make(tmp_path / "man", PYTHONPATH=str(tmp_path))

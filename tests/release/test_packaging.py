@@ -1,6 +1,6 @@
-"""The sdist, the wheels made from it, here and for macOS, and what one installs.
+"""Tests of the sdist, the wheels built from it for this system and others, and an installation.
 
-Needs no network.
+They need no network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT = 300
 
-# One of setuptools' hooks, in the folder it is run in: the name of what it made.
+# Calls a hook of setuptools in the current folder, and prints the name of the result.
 BUILD = (
     "import sys; from setuptools import build_meta; "
     "print('made ' + getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))"
@@ -32,7 +32,7 @@ BUILD = (
 
 TREES = ("benchmarks", "csrc", "docs", "memwatch", "packaging", "tests")
 
-# Any day: https://reproducible-builds.org/specs/source-date-epoch/
+# An arbitrary day: https://reproducible-builds.org/specs/source-date-epoch/
 SOME_DAY = {"SOURCE_DATE_EPOCH": "1700000000"}
 
 has_gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -60,7 +60,7 @@ def build(what: str, source: Path, target: Path, **variables: str) -> Path:
 
 
 def tracked_files() -> set[str]:
-    """What belongs to the project: files here, less what building and testing leave behind."""
+    """Returns the files of the project, without what building and testing leave behind."""
     left_behind = (".so", ".pyc", "memwatch/runner/_native.c")
     hidden = {".ci/lint", ".ci/packages", ".ci/run", ".pre-commit-config.yaml"}
     return hidden | {
@@ -73,7 +73,7 @@ def tracked_files() -> set[str]:
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory) -> Path:
-    """Built from a copy, so that nothing is written into the tree under test."""
+    """The sdist, built from a copy, so that nothing is written into the tree under test."""
     pytest.importorskip("setuptools")
     if not shutil.which(os.environ.get("CC", sysconfig.get_config_var("CC") or "cc").split()[0]):
         pytest.skip("no C compiler")
@@ -109,7 +109,7 @@ def wheel(unpacked) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel) -> Path:
-    """The programs of a new environment that holds this wheel, and borrows what it needs."""
+    """The programs of a new environment with this wheel, and links to its dependencies."""
     pytest.importorskip("pip")
     target = wheel.parent.parent / "venv"
     venv.create(target, with_pip=False, symlinks=True)
@@ -121,8 +121,8 @@ def installed(wheel) -> Path:
             *("--no-deps", "--no-index", "--no-build-isolation", wheel),
         ]
     )
-    # A .pth file appends, so memwatch itself is the one of the wheel; links, because an editable
-    # memwatch beside what is needed must not be found.
+    # A .pth file appends, so memwatch itself comes from the wheel. Links, because an editable
+    # memwatch in the same folder as the dependencies must not be found.
     borrowed = target / "borrowed"
     borrowed.mkdir()
     for name in ("cffi", "click", "pycparser", "_cffi_backend"):
@@ -138,13 +138,13 @@ def clean_environment() -> dict[str, str]:
 
 
 def test_sdist_can_be_tested(unpacked):
-    """Nothing that a test file takes is missing."""
+    """No file that a test imports is missing."""
     run(
         [
             *(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"),
             *("-c", unpacked / "pyproject.toml", "--rootdir", unpacked, unpacked / "tests"),
         ],
-        cwd=unpacked.parent,  # else Python would take its package for the one that is installed
+        cwd=unpacked.parent,  # otherwise Python would import the package there
     )
 
 
@@ -159,13 +159,13 @@ def test_sdist_has_nothing_built(unpacked):
     assert not [path for path in unpacked.rglob("*") if path.name.endswith(built)]
 
 
-def test_metadata_is_what_an_index_takes(sdist, wheel):
+def test_an_index_accepts_the_metadata(sdist, wheel):
     pytest.importorskip("twine")
     run([sys.executable, "-m", "twine", "check", "--strict", sdist, wheel])
 
 
 def test_same_source_gives_the_same_wheel(sdist, wheel, tmp_path):
-    """Wherever it is built, and however new its files are."""
+    """The folder of the build and the times of its files do not matter."""
     again = build("wheel", unpack(sdist, tmp_path / "elsewhere"), tmp_path / "wheel", **SOME_DAY)
     assert again.name == wheel.name
     assert again.read_bytes() == wheel.read_bytes()
@@ -179,20 +179,20 @@ def test_wheel_tag(wheel):
     else:
         assert abi.endswith("t")
     if sys.platform == "darwin":
-        # The oldest that it runs on, which is the extension's own.
+        # The oldest macOS that it runs on, which the extension names.
         assert platform.startswith("macosx_")
     else:
         assert platform == sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
 def audit(wheel: Path) -> None:
-    """That nothing is called but the stable ABI of the Python that the wheel is tagged with."""
+    """Checks that only the stable ABI of the Python in the wheel's tag is used."""
     pytest.importorskip("abi3audit")
     run([sys.executable, "-m", "abi3audit", "--strict", wheel])
 
 
 @pytest.mark.skipif(not has_gil, reason="a free-threaded Python has no stable ABI")
-def test_wheel_keeps_to_the_stable_abi(wheel):
+def test_wheel_uses_only_the_stable_abi(wheel):
     audit(wheel)
 
 
@@ -211,7 +211,7 @@ def test_wheel_content(wheel):
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     (extension,) = [name for name in names if name.endswith(".so")]
     assert not has_gil or extension == "memwatch/runner/_native.abi3.so"
-    # Nothing else: no sources of the extension, no tests, no builds.
+    # Nothing else: no C files, no tests, no build results.
     metadata = metadata.partition("/")[0]
     folders = {"memwatch", metadata, metadata.replace(".dist-info", ".data")}
     assert {name.partition("/")[0] for name in names} == folders
@@ -221,7 +221,7 @@ def test_wheel_content(wheel):
     assert "Requires-Dist: click" in text
 
 
-def test_wheel_has_what_man_and_shells_look_for(wheel):
+def test_wheel_has_pages_and_completions_where_man_and_shells_find_them(wheel):
     from memwatch.cli import COMMANDS
 
     with zipfile.ZipFile(wheel) as archive:
@@ -237,7 +237,7 @@ def test_wheel_has_what_man_and_shells_look_for(wheel):
 
 @pytest.mark.parametrize("page", ["memwatch", "memwatch-run"])
 def test_man_finds_the_pages_of_an_environment(installed, page):
-    """Through PATH, as an activated environment sets it."""
+    """man finds them through PATH, as an activated environment sets it."""
     if not shutil.which("man"):
         pytest.skip("no man")
     env = {"PATH": f"{installed}:{os.environ['PATH']}", "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}
@@ -282,7 +282,7 @@ def test_installed_module(installed, tmp_path):
 # -- Systems that memwatch does not know -----------------------------------------------------------
 
 
-def test_an_unknown_system_gets_a_program_that_says_so(unpacked, tmp_path):
+def test_an_unknown_system_gets_a_program_that_reports_it(unpacked, tmp_path):
     wheel = build("wheel", unpacked, tmp_path / "wheel", _PYTHON_HOST_PLATFORM="plan9-4-x86_64")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
@@ -306,20 +306,20 @@ def test_an_unknown_system_gets_a_program_that_says_so(unpacked, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-# -- Other machines, built for here by zig, which has their headers and their libraries' names -----
+# -- Builds for other machines by zig, which has their headers and names of library functions ------
 
 
 @pytest.fixture(scope="module")
 def zig(tmp_path_factory) -> str:
-    """Its command. It keeps what it compiled in a folder of ours: not every user has a home."""
+    """The command of zig, with a cache in a folder of the tests: not every user has a home."""
     if sys.platform != "linux":
-        pytest.skip("needs the headers of a Python for Linux; this one is built for by itself")
-    pytest.importorskip("ziglang", reason="no ziglang: it builds for other machines")
+        pytest.skip("needs the headers of a Python for Linux; other systems build natively")
+    pytest.importorskip("ziglang", reason="needs ziglang, which builds for other machines")
     folder = tmp_path_factory.mktemp("zig")
     headers = Path(sysconfig.get_path("include"))
     shutil.copytree(headers, folder / "include")
-    # Debian's pyconfig.h looks for one of the machine that is built for. That of this machine will
-    # do: nothing in the stable ABI depends on it, as long as both have 64 bits.
+    # Debian's pyconfig.h includes the one of the target machine. That of this machine can be used:
+    # nothing in the stable ABI depends on it, as long as both have 64 bits.
     debian = headers.parent / str(sysconfig.get_config_var("MULTIARCH")) / headers.name
     if (debian / "pyconfig.h").exists():
         shutil.copy(debian / "pyconfig.h", folder / "include")
@@ -337,16 +337,16 @@ class Mac(NamedTuple):
     """cpu_type_t of mach/machine.h."""
 
     def compilers(self, zig: str) -> dict[str, str]:
-        """What setuptools is to build with, instead of what Python itself was built with.
+        """Returns the compilers for setuptools, instead of those that built Python.
 
-        All that an extension does not define must be in a library, but for Python's own functions:
-        they are in the program that loads it. The linker then takes any name for one of those.
+        Everything that an extension does not define must be in a library, except Python's own
+        functions: they are in the program that loads it. The linker therefore accepts any name.
         """
         compiler = f"{zig} -target {self.target}"
         return {
             "CC": f"{compiler} -Werror=unguarded-availability",
             "CFLAGS": "-Wall",
-            # The system's library alone: zig would compile one of its own to go with it.
+            # Only the system's library: zig would compile and add another one.
             "LDSHARED": f"{compiler} -shared -nostdlib -lc -undefined dynamic_lookup",
             "_PYTHON_HOST_PLATFORM": self.platform,
         }
@@ -360,7 +360,7 @@ MACS = [
 
 @pytest.fixture(params=MACS, ids=lambda mac: mac.platform)
 def mac(request) -> Mac:
-    pytest.importorskip("macholib", reason="no macholib: it reads what was built")
+    pytest.importorskip("macholib", reason="needs macholib, which reads what was built")
     return request.param
 
 
@@ -370,12 +370,12 @@ class Image(NamedTuple):
     libraries: list[str]
     exported: set[str]
     found: set[str]
-    """What it needs, and one of the libraries has."""
+    """Names that it needs and that one of the libraries has."""
     missing: set[str]
 
 
 def read_image(path: Path) -> Image:
-    """A Mach-O file for one architecture: mach-o/loader.h, mach-o/nlist.h."""
+    """Reads a Mach-O file for one architecture: mach-o/loader.h, mach-o/nlist.h."""
     from macholib.mach_o import LC_BUILD_VERSION, LC_LOAD_DYLIB, LC_VERSION_MIN_MACOSX
     from macholib.MachO import MachO
     from macholib.SymbolTable import SymbolTable
@@ -394,7 +394,7 @@ def read_image(path: Path) -> Image:
     symbols = SymbolTable(image)
     needed: dict[bool, set[str]] = {True: set(), False: set()}
     for symbol, name in symbols.undefsyms:
-        # From 1 on, the number of the library where the linker found it.
+        # The number, from 1, of the library in which the linker found it.
         needed[1 <= symbol.n_desc >> 8 & 0xFF <= len(libraries)].add(name.decode())
     return Image(
         int(header.header.cputype),
@@ -407,8 +407,8 @@ def read_image(path: Path) -> Image:
 
 
 def stable_abi() -> set[str]:
-    """Names that every Python from 3.10 on exports."""
-    abi3info = pytest.importorskip("abi3info", reason="no abi3info: it knows the stable ABI")
+    """Returns the names that every Python from 3.10 on exports."""
+    abi3info = pytest.importorskip("abi3info", reason="needs abi3info, which lists the stable ABI")
     from abi3info.models import PyVersion
 
     return {
@@ -429,7 +429,7 @@ def test_wheel_for_macos(unpacked, mac, zig, tmp_path):
     assert image.libraries == ["/usr/lib/libSystem.B.dylib"]
     assert "_PyInit__native" in image.exported
     assert image.found > {"_kevent", "_proc_pid_rusage", "_sysctl"}
-    # The newest macOS exports it; older ones do not, and no header says so.
+    # The newest macOS exports it, older ones do not, and no header shows that.
     assert "_environ" not in image.found
     assert image.missing > {"_PyImport_ImportModule"}
     assert not image.missing - stable_abi()
@@ -437,7 +437,7 @@ def test_wheel_for_macos(unpacked, mac, zig, tmp_path):
 
 
 def compile_for(mac: Mac, zig: str, code: str, folder: Path) -> Path:
-    """An extension by itself, with the compilers that make the wheel's."""
+    """Compiles a single extension with the compilers of the wheel."""
     (folder / "x.c").write_text(code)
     compilers = mac.compilers(zig)
     run([*shlex.split(compilers["CC"]), "-O2", "-c", "x.c", "-o", "x.o"], cwd=folder)
@@ -467,7 +467,7 @@ def test_a_function_of_a_later_macos_is_noticed(mac, zig, tmp_path):
 
 @pytest.mark.skipif(not has_gil, reason="a free-threaded Python has no stable ABI")
 def test_wheel_for_another_processor_and_c_library(zig, unpacked, tmp_path):
-    """Compiled, not linked with musl: that is done where wheels are made for a release."""
+    """It is compiled for musl but not linked with it: the build of a release does that."""
     compiler = f"{zig} -target aarch64-linux-musl"
     compilers = {"CC": compiler, "CFLAGS": "-Wall", "LDSHARED": f"{compiler} -shared -nostdlib"}
     platform = {"_PYTHON_HOST_PLATFORM": "linux-aarch64"}

@@ -1,4 +1,4 @@
-"""What bash, zsh and fish complete after `memwatch`: the answers, and the shells themselves."""
+"""Tests of completion after `memwatch`: the answers, and bash, zsh and fish themselves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BASH_COMPLETION = Path("/usr/share/bash-completion/bash_completion")
 
 
 def answers(*words: str, splits_equals: bool = False) -> list[tuple[str, str]]:
-    """(kind, value) of each."""
+    """Returns the (kind, value) of each answer."""
     found = [line.split("\t") for line in lines(cli, words, splits_equals=splits_equals)]
     return [(kind, value) for kind, value, _ in found]
 
@@ -71,7 +71,7 @@ def test_options(name):
     [pytest.param(*each, id=f"{each[0]}-{each[1].name}") for each in options()],
 )
 def test_values_of_options(command, option):
-    """Files for what names files, and all the words that there are."""
+    """Options that name files complete to files, others to all their values."""
     name = option.opts[-1]
     if option.is_flag:
         assert name not in plain(command, name, "--")
@@ -84,7 +84,7 @@ def test_values_of_options(command, option):
         assert all(kind == "plain" for kind, _ in answers(command, name, ""))
 
 
-def test_words_that_are_not_all_there_are():
+def test_values_that_are_not_the_only_ones():
     assert plain("run", "--sources", "") == ["auto", "none", *SOURCES]
     assert plain("view", "--group-by", "c") == ["command", "cwd"]
     assert plain("report", "--top", "") == ["all"]
@@ -116,7 +116,7 @@ def test_files_of_one_side():
         ("run -- memwatch run --top ", 3),
     ],
 )
-def test_the_command_is_completed_as_its_own(words, start):
+def test_the_jobs_command_is_completed_as_a_command(words, start):
     assert answers(*words.split(" ")) == [("command", str(start))]
 
 
@@ -128,7 +128,7 @@ def test_words_as_bash_splits_them():
     ]
     words = ["run", "--top", "=", "5", "--", "make", "--dir", "=", "x"]
     assert answers(*words, splits_equals=True) == [("command", "6")]
-    # What stands alone is no value.
+    # An equals sign alone is no option with a value.
     assert answers("run", "--", "=", "x", splits_equals=True) == [("command", "3")]
 
 
@@ -137,7 +137,7 @@ def test_words_as_bash_splits_them():
 
 @pytest.fixture
 def ask(tmp_path):
-    """`_MEMWATCH_COMPLETE=... memwatch WORDS...` in a folder whose settings are damaged."""
+    """Runs `_MEMWATCH_COMPLETE=... memwatch WORDS...` in a folder with damaged settings."""
     (tmp_path / "pyproject.toml").write_text("[tool.memwatch.run]\nno-such = 1\n")
 
     def run(instruction: str, *words: str, **how) -> subprocess.CompletedProcess[str]:
@@ -174,7 +174,7 @@ def ask(tmp_path):
         ("run", "--show-settings", "--help", "make", ""),
     ],
 )
-def test_says_nothing_but_the_answer(ask, shell, words):
+def test_prints_only_the_answer(ask, shell, words):
     done = ask(f"{shell}_complete", *words)
     assert (done.returncode, done.stderr) == (0, "")
     for line in done.stdout.splitlines():
@@ -212,7 +212,7 @@ def test_unknown_instruction(ask, instruction):
     assert "bash_source" in done.stderr
 
 
-def test_answer_that_nobody_takes(ask):
+def test_answer_that_cannot_be_written(ask):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     with open("/dev/full", "w") as full:
@@ -222,13 +222,13 @@ def test_answer_that_nobody_takes(ask):
 
 # -- The shells ------------------------------------------------------------------------------------
 
-# Ctrl-T puts all that can be completed into the line, Ctrl-O the line into the file $LINE.
+# Ctrl-T puts all completions into the line, Ctrl-O writes the line to the file $LINE.
 BASH = r"""
 eval "$(_MEMWATCH_COMPLETE=bash_source memwatch)"
 complete -W "apple apricot" fruit
 bind '"\C-t": insert-completions'
-tell() { printf '%s' "$READLINE_LINE" >"$LINE.new"; mv "$LINE.new" "$LINE"; }
-bind -x '"\C-o": tell'
+save_line() { printf '%s' "$READLINE_LINE" >"$LINE.new"; mv "$LINE.new" "$LINE"; }
+bind -x '"\C-o": save_line'
 PS1='ready> '
 """
 ZSH = r"""
@@ -240,9 +240,9 @@ zstyle ':completion:all:*' completer _all_matches _complete
 zstyle ':completion:all:*' insert yes
 zle -C all complete-word _generic
 bindkey '^T' all
-tell() { print -rn -- "$BUFFER" >"$LINE.new"; mv "$LINE.new" "$LINE" }
-zle -N tell
-bindkey '^O' tell
+save_line() { print -rn -- "$BUFFER" >"$LINE.new"; mv "$LINE.new" "$LINE" }
+zle -N save_line
+bindkey '^O' save_line
 PS1='ready> '
 """
 FISH = """
@@ -263,7 +263,7 @@ LINES = {
     "memwatch run -- ls bu": ["build.jsonl"],
     "memwatch run --top=5 -- fruit ap": ["apple", "apricot"],
     "memwatch run fruit ap": ["apple", "apricot"],
-    # It has nothing to do with memwatch's own option of that name.
+    # This is not memwatch's option of the same name.
     "memwatch run -- other --on-limit bu": ["build.jsonl"],
 }
 OF_THE_OTHER_COMMAND = [line for line in LINES if "fruit ap" in line]
@@ -271,7 +271,7 @@ OF_THE_OTHER_COMMAND = [line for line in LINES if "fruit ap" in line]
 
 @pytest.fixture
 def place(memwatch):
-    """A folder with a file in it, `memwatch` and another program on the PATH: the environment."""
+    """The environment for a shell: a folder with a file; `memwatch` and another program on PATH."""
     (memwatch.room / "build.jsonl").touch()
     folder = memwatch.room / "bin"
     folder.mkdir()
@@ -290,7 +290,7 @@ def place(memwatch):
 
 
 def in_terminal(terminal, place, argv, line) -> list[str]:
-    """The last word of the line, and what the shell makes of it."""
+    """Types a line and returns the completions that the shell gives for its last word."""
     screen = terminal(argv, env=place)
     screen.expect(b"ready> ")
     screen.type(line.encode() + b"\x14\x0f")

@@ -1,4 +1,4 @@
-"""Where memwatch cannot run, it says so in one line: at import and at build."""
+"""Tests that importing and building memwatch on Windows fail with one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 REFUSAL = "memwatch does not support Windows yet: it needs Linux or macOS (or WSL 2)"
 
-# What a Python for Windows has not.
+# Modules that a Python for Windows does not have.
 ABSENT = ("fcntl", "resource", "termios", "tty", "pwd", "memwatch.runner._native")
 
 
@@ -41,7 +41,7 @@ def test_import_refuses(module):
 
 
 def test_import_can_be_caught():
-    """By a program that can do without."""
+    """A program that does not need memwatch can catch the error."""
     done = python(f"{WINDOWS}try:\n import memwatch\nexcept ImportError as error: print(error)")
     assert (done.stdout, done.stderr) == (f"{REFUSAL}\n", "")
 
@@ -51,9 +51,9 @@ def test_import_can_be_caught():
     ["get_requires_for_build_wheel()", "build_wheel(sys.argv[1])", "build_sdist(sys.argv[1])"],
 )
 def test_build_refuses(hook, tmp_path):
-    """Before a compiler is looked for, and with nothing else in the output."""
+    """It refuses before it searches for a compiler, and prints nothing else."""
     pytest.importorskip("setuptools")
-    # setuptools itself is not under test: it may think that it is where it is.
+    # setuptools itself is not under test: it sees the real system.
     code = f"from setuptools import build_meta{WINDOWS}build_meta.{hook}"
     done = python(code, str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{REFUSAL}\n")

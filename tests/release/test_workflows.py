@@ -1,6 +1,6 @@
-"""The workflows of CI and of a release, contributors' chores, the configuration of the wheels.
+"""Tests of the workflows of CI and releases, of nox, and of the configuration of the wheels.
 
-Steps that are scripts are run; cibuildwheel is asked what it would build.
+Steps that are scripts are run; cibuildwheel lists what it would build.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if not shutil.which("bash"):
 FILES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(WORKFLOWS.glob("*.yml"))}
 WHEELS, RELEASE = FILES["wheels"], FILES["release"]
 
-# YAML 1.1 takes the key "on" for a truth value.
+# YAML 1.1 reads the key "on" as a truth value.
 ON = True
 
-# What is promised: docs/install.md.
+# The wheels that docs/install.md promises.
 LINUX = [f"{libc}_{cpu}" for libc in ("manylinux", "musllinux") for cpu in ("x86_64", "aarch64")]
 MACOS = ["macosx_arm64", "macosx_x86_64"]
 
@@ -48,7 +48,7 @@ def script(document: Mapping[str, Any], name: str) -> str:
 def run(
     code: str, folder: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """As GitHub runs a step."""
+    """Runs a script like a step on GitHub."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", code],
@@ -80,7 +80,7 @@ def test_scripts_hold_no_expression(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_only_what_publishes_may_write(document):
+def test_only_publishing_jobs_may_write(document):
     assert document["permissions"] == {"contents": "read"}
     for name, job in document["jobs"].items():
         allowed = {
@@ -92,7 +92,7 @@ def test_only_what_publishes_may_write(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_workflows_that_are_used_are_there(document):
+def test_workflows_that_are_used_exist(document):
     for job in document["jobs"].values():
         if "uses" in job:
             used = ROOT / job["uses"]
@@ -161,7 +161,7 @@ def test_nothing_is_published_before_it_is_built_and_checked():
 
 
 def test_what_is_published_is_what_was_built():
-    """Artifacts are handed on by name."""
+    """Artifacts are passed on by name."""
     kept = [
         step["with"]["name"]
         for step in steps_of(WHEELS)
@@ -179,7 +179,7 @@ def test_publishing_is_trusted():
     assert job["environment"]["name"] == "pypi"
     publish = job["steps"][-1]
     assert publish["uses"].startswith("pypa/gh-action-pypi-publish@")
-    # No password, and its attestations are not switched off.
+    # No password, and attestations are not switched off.
     assert "with" not in publish
 
 
@@ -243,14 +243,14 @@ def test_a_version_without_changes_ends_the_release(project, version):
     assert f"::error::CHANGELOG.md has no section '## {version}'" in done.stdout, done.stderr
 
 
-def test_tags_of_the_action_are_no_release():
-    """They move: v0, v1. GitHub's patterns are globs here."""
+def test_tags_of_the_action_start_no_release():
+    """The tags v0 and v1 move. GitHub's patterns are globs here."""
     (pattern,) = RELEASE[ON]["push"]["tags"]
     assert pattern == "v*.*.*"
 
 
 def names_of(version: str) -> list[str]:
-    """As auditwheel and delocate name them."""
+    """Returns the files of a release, with the names that auditwheel and delocate give."""
     platforms = [
         *(f"manylinux2014_{cpu}.manylinux_2_17_{cpu}" for cpu in ("x86_64", "aarch64")),
         *(f"musllinux_1_2_{cpu}" for cpu in ("x86_64", "aarch64")),
@@ -264,12 +264,12 @@ def names_of(version: str) -> list[str]:
 
 
 @pytest.mark.parametrize("missing", ["", "tar.gz", "abi3-musllinux_1_2_aarch64", "t-macosx_11_0"])
-def test_a_release_lacks_nothing(tmp_path, missing):
+def test_a_release_needs_every_file(tmp_path, missing):
     (tmp_path / "dist").mkdir()
     for name in names_of("1.2.0"):
         if not missing or missing not in name:
             (tmp_path / "dist" / name).touch()
-    # Of another version: it does not count.
+    # A file of another version does not count.
     (tmp_path / "dist/memwatch-1.1.0.tar.gz").touch()
     done = run(script(RELEASE, "Nothing is missing"), tmp_path, {"GITHUB_REF_NAME": "v1.2.0"})
     assert done.returncode == bool(missing), done.stderr
@@ -301,7 +301,7 @@ def identifiers(platform: str, architectures: str) -> set[str]:
     ("platform", "architectures", "promised"),
     [("linux", "x86_64,aarch64", LINUX), ("macos", "arm64,x86_64", MACOS)],
 )
-def test_wheels_are_those_that_are_promised(platform, architectures, promised):
+def test_wheels_are_the_promised_ones(platform, architectures, promised):
     found = identifiers(platform, architectures)
     assert {name for name in found if name.startswith("cp310-")} == {f"cp310-{p}" for p in promised}
     others = {name for name in found if not name.startswith("cp310-")}
@@ -314,7 +314,7 @@ def test_wheels_are_those_that_are_promised(platform, architectures, promised):
 def test_the_test_of_a_wheel_passes_here(tmp_path):
     tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
-    # memwatch itself, as it is installed here.
+    # memwatch as it is installed here.
     program = tmp_path / "bin" / "memwatch"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m memwatch "$@"\n')

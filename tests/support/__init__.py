@@ -1,1 +1,1 @@
-"""What tests share. A test imports from here by name: `from support.command import Memwatch`."""
+"""Helpers that tests share, imported by name: `from support.command import Memwatch`."""

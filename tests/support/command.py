@@ -1,4 +1,4 @@
-"""memwatch as a command: started, watched while it runs, and what it left behind."""
+"""Starts memwatch as a command, observes it while it runs, and collects its results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.waiting import PATIENCE, wait_until
 
 
 class Result:
-    """What a finished memwatch left behind."""
+    """The exit code and output of a finished memwatch."""
 
     def __init__(self, code: int, out: bytes, err: bytes) -> None:
         self.code = code
@@ -44,7 +44,7 @@ class Result:
         return document
 
     def by_pid(self, pid: int) -> dict[str, Any]:
-        """The one process of the JSON report with this pid."""
+        """Returns the only process of the JSON report with this pid."""
         found = [each for each in self.json["processes"] if each["pid"] == pid]
         assert len(found) == 1, f"pid {pid} is {len(found)} times in the report"
         process = found[0]
@@ -52,14 +52,14 @@ class Result:
         return process
 
     def one_line(self) -> str:
-        """Standard error, which must be one line of memwatch's own and nothing else."""
+        """Returns standard error, which must be a single line written by memwatch."""
         lines = self.text.splitlines()
         assert len(lines) == 1, self.text
         assert lines[0].startswith("memwatch: ")
         return lines[0]
 
 
-# The number of that system call: the same on every processor, as all since Linux 5.0.
+# The number of that system call, the same on every architecture, as for all since Linux 5.0.
 EPOLL_PWAIT2 = 441
 
 
@@ -76,32 +76,32 @@ class Watch:
         self.process = process
         self.pid = process.pid
         self.argv = [os.fsdecode(word) for word in argv]
-        """Of memwatch; its -i and --burst say how far apart ticks are."""
+        """The command line; -i and --burst set the time between ticks."""
         self._marks = marks
         self._outputs = outputs
 
     def marks(self, name: str, count: int = 1) -> list[int]:
-        """Waits until `count` processes have said `mark NAME`: their pids."""
+        """Waits until `count` processes have executed `mark NAME`, and returns their pids."""
 
-        def said() -> list[int]:
+        def arrived() -> list[int]:
             pids = self.marked().get(name, [])
             return pids if len(pids) >= count else []
 
-        def said_or_over() -> list[int] | bool:
-            return said() or self.process.poll() is not None
+        def arrived_or_over() -> list[int] | bool:
+            return arrived() or self.process.poll() is not None
 
-        wait_until(said_or_over, f"{count} x mark {name}, not {self.marked()}")
-        pids = said()
+        wait_until(arrived_or_over, f"{count} x mark {name}, not {self.marked()}")
+        pids = arrived()
         assert pids, f"it ended with code {self.process.returncode}: {self.marked()}"
         return list(pids)
 
     def mark(self, name: str) -> int:
-        """Waits for the one process that says `mark NAME`."""
+        """Waits for the only process that executes `mark NAME`, and returns its pid."""
         (pid,) = self.marks(name)
         return pid
 
     def marked(self) -> dict[str, list[int]]:
-        """All marks until now: their names, and the pids that made them."""
+        """Returns the marks so far: their names, and the pids that made them."""
         found = defaultdict(list)
         if self._marks.exists():
             for line in self._marks.read_text().splitlines():
@@ -110,10 +110,10 @@ class Watch:
         return dict(found)
 
     def ticks(self, count: int = 5) -> None:
-        """Waits until the sampler has looked at everything `count` times.
+        """Waits until the sampler has made `count` ticks.
 
-        Events wake its thread as well, so the number of times that it slept says nothing. But if
-        it goes to sleep when an interval has passed, it has made the tick that was due by then.
+        Events wake its thread as well, so the number of its sleeps is no count of ticks. But if it
+        goes to sleep after an interval has passed, it has made the tick that was due by then.
         """
         wait_until(lambda: self._ended() or self._sleeps() >= 0, "the sampler")
         interval = self._interval()
@@ -124,17 +124,17 @@ class Watch:
         assert self.process.returncode is None, "it has ended"
 
     def _interval(self) -> float:
-        """Seconds from tick to tick, at most."""
+        """Returns the longest time between two ticks, in seconds."""
         if "--burst" in self.argv:
             return 0.001
         asked = self.argv[self.argv.index("-i") + 1] if "-i" in self.argv else "500"
         return parse_interval(asked)
 
     def _wait_for_sleep(self, before: int) -> None:
-        """Waits until the sampler has begun to sleep since the number of its sleeps was read.
+        """Waits until the sampler has begun to sleep after its sleeps were counted as `before`.
 
-        It may also have waited for a lock within a tick, so one more is not enough, unless it is
-        where it waits for the time of the next tick.
+        It may also have waited for a lock within a tick, so one more sleep is not enough, unless
+        it now waits for events until the next tick.
         """
 
         def done() -> bool:
@@ -147,7 +147,7 @@ class Watch:
         return self.process.poll() is not None
 
     def _sampler(self) -> Path | None:
-        """The folder of its thread in /proc."""
+        """Returns the /proc folder of the sampler's thread."""
         for task in Path(f"/proc/{self.pid}/task").iterdir():
             with suppress(FileNotFoundError, ProcessLookupError):
                 if (task / "comm").read_text() == "memwatch-tick\n":
@@ -155,7 +155,7 @@ class Watch:
         return None
 
     def _sleeps(self) -> int:
-        """How often the sampler has gone to sleep; -1 before there is one, or after."""
+        """Returns how often the sampler has gone to sleep; -1 if there is no sampler."""
         with suppress(FileNotFoundError, ProcessLookupError):
             if task := self._sampler():
                 status = (task / "status").read_text()
@@ -169,7 +169,7 @@ class Watch:
         return False
 
     def errors(self) -> bytes:
-        """What is on its standard error until now."""
+        """Returns its standard error so far."""
         return os.pread(self._outputs[1].fileno(), 1 << 20, 0)
 
     def open_gate(self) -> None:
@@ -177,7 +177,7 @@ class Watch:
         self.process.stdin.close()
 
     def end(self, stdin: bytes = b"") -> Result:
-        """Opens the gate, and waits for the report."""
+        """Opens the gate, waits for the end, and returns the result."""
         if self.process.stdin and not self.process.stdin.closed:
             with suppress(BrokenPipeError):
                 self.process.stdin.write(stdin)
@@ -193,14 +193,14 @@ class Watch:
 
 
 class Memwatch:
-    """Starts memwatch as a command, in an empty folder. Stop what it started with close()."""
+    """Starts memwatch as a command in an empty folder; close() ends what it started."""
 
     def __init__(self, user: User, burner: Callable[[], Path]) -> None:
         self.user = user
         self.room = user.room
         self.marks = self.room / "marks"
         self.variables: dict[str, str] = {}
-        """More of the environment: another build of memwatch, say."""
+        """Additional environment variables, for example for another build of memwatch."""
         self._burner = burner
         self._started: list[subprocess.Popen[bytes]] = []
         self._files: list[IO[bytes]] = []
@@ -211,7 +211,7 @@ class Memwatch:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of every memwatch here: nothing of the caller's that shows."""
+        """The environment of every memwatch here, without the caller's variables that matter."""
         env = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
@@ -219,7 +219,7 @@ class Memwatch:
             "BURNER_MARKS": str(self.marks),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        # Instrumented builds of the extension, and coverage, need theirs.
+        # Instrumented builds of the extension and coverage need these.
         keep = ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", "COVERAGE_PROCESS_START")
         env.update((name, os.environ[name]) for name in keep if name in os.environ)
         return env | self.variables
@@ -227,13 +227,13 @@ class Memwatch:
     def popen(
         self, argv: Sequence[str | bytes], *, env: dict[str, str] | None = None, **how: Any
     ) -> Watch:
-        """A program that ends up as memwatch: memwatch itself, or what execs it."""
+        """Starts memwatch, or a program that executes it."""
         # Not pipes: a process that outlives memwatch would hold them open.
         outputs = (TemporaryFile(), TemporaryFile())  # noqa: SIM115 - closed by close()
         first = how.pop("preexec_fn", None)
 
         def prepare() -> None:
-            # The tests may run in the background of a shell, where these are ignored.
+            # A shell ignores these signals in jobs that it runs in the background.
             for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
             if first:
@@ -251,15 +251,15 @@ class Memwatch:
         return Watch(process, self.marks, outputs, argv)
 
     def start(self, *words: str | bytes | Path, **how: Any) -> Watch:
-        """`memwatch WORDS...`; `how` is for subprocess.Popen."""
+        """Starts `memwatch WORDS...`; `how` is for subprocess.Popen."""
         return self.popen(self.argv(*words), **how)
 
     def run(self, *words: str | bytes | Path, stdin: bytes = b"", **how: Any) -> Result:
-        """The same, to its end."""
+        """Runs `memwatch WORDS...` to its end."""
         return self.start(*words, **how).end(stdin)
 
     def burn(self, *words: object, options: Sequence[str] = ("-i", "5"), **how: Any) -> Watch:
-        """`memwatch run --json OPTIONS -- burner WORDS...`"""
+        """Starts `memwatch run --json OPTIONS -- burner WORDS...`."""
         program = self._burner()
         plain = [word if isinstance(word, bytes) else str(word) for word in words]
         return self.start("run", "--json", *options, "--", program, *plain, **how)
@@ -276,5 +276,5 @@ class Memwatch:
 
 
 def read_csv(path: Path) -> list[list[str]]:
-    """The rows of a CSV file, the header first."""
+    """Returns the rows of a CSV file, the header first."""
     return list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline="")))

@@ -1,4 +1,4 @@
-"""The kernel's exit records (taskstats) of the whole machine, read without memwatch."""
+"""Reads the kernel's exit records (taskstats) of the whole machine, without memwatch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 
 class ExitRecord(NamedTuple):
-    """What the kernel wrote down of a process as it exited."""
+    """What the kernel recorded about a process when it exited."""
 
     pid: int
     ppid: int
@@ -23,16 +23,16 @@ class ExitRecord(NamedTuple):
     ran: int
     """Nanoseconds on a processor, of all threads; 0 where the kernel does not count them."""
     user: int
-    """Microseconds, as the clock tick saw them."""
+    """Microseconds, as sampled by the kernel's clock tick."""
     system: int
     read_bytes: int
     written_bytes: int
 
 
 class ExitRecords:
-    """Listens to the kernel's exit records (taskstats) of the whole machine.
+    """Receives the kernel's exit records (taskstats) of the whole machine.
 
-    Nothing is read until they are asked for: the buffer holds tens of thousands.
+    Records are read only on request: the buffer holds tens of thousands.
     """
 
     GENERIC, CONTROL, TASKSTATS_GET = 16, 16, 1
@@ -72,7 +72,7 @@ class ExitRecords:
         return found
 
     def _ask(self, family: int, command: int, attribute: bytes) -> bytes:
-        """Sends a request; the answer to it, or the acknowledgement."""
+        """Sends a request and returns the answer, or b"" if there was only an acknowledgement."""
         flags = self.REQUEST | self.ACK
         length = 20 + len(attribute)
         head = struct.pack("=IHHIIBBH", length, family, flags, 1, 0, command, 1, 0)
@@ -91,7 +91,7 @@ class ExitRecords:
                 answer = message
 
     def read(self) -> dict[int, ExitRecord]:
-        """All until now, by pid: the last word on each."""
+        """Returns all records so far, by pid; the threads of a process are merged."""
         while True:
             try:
                 message = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
@@ -120,13 +120,14 @@ class ExitRecords:
         if version >= 12:
             (pid,) = struct.unpack_from("=I", stats, 368)  # of the process, not the thread
         before = self._records.get(pid)
-        if before and before.ppid == ppid:  # another thread of it
+        if before and before.ppid == ppid:  # another thread of the same process
             peak = max(before.peak, peak)
             sums = [one + other for one, other in zip(before[5:], sums, strict=True)]
         self._records[pid] = ExitRecord(pid, ppid, name, peak, status, *sums)
 
     def below(self, pid: int) -> dict[int, ExitRecord]:
-        """Those of the process `pid` and of all below it, where no parent ended first."""
+        """Returns the records of `pid` and its descendants; a process whose parent ended first, and
+        everything below it, is missing."""
         records = self.read()
         found: dict[int, ExitRecord] = {}
         new = {pid}

@@ -1,4 +1,4 @@
-"""A /proc that is made up: a folder of files that read as the kernel's."""
+"""A fake /proc: a folder of files with the same format as the kernel's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORKNOEXEC = 0x40
 
 @dataclass(frozen=True)
 class FakeProcess:
-    """What the files of a process say. None: there is no such file."""
+    """The contents of a process's files. None: there is no such file."""
 
     pid: int
     ppid: int = 1
@@ -34,7 +34,7 @@ class FakeProcess:
     exe: str | None = "/bin/sh"
     cwd: str | None = None
     tids: tuple[int, ...] = ()
-    """Threads beside the first."""
+    """The threads other than the leader."""
     missing: frozenset[str] = frozenset()
 
     @property
@@ -52,7 +52,7 @@ class FakeProcess:
             23: self.size * PAGE,
             24: self.rss,
             25: 2**64 - 1,
-            # In the middle of execve there is no code; without memory neither.
+            # No code address during execve, nor without memory.
             26: 0x5000 if self.size and self.text else 0,
             28: self.start_stack,
         }.items():
@@ -65,8 +65,8 @@ class FakeProcess:
 
     @property
     def status(self) -> bytes:
-        mark = self.watermark
-        memory = b"" if mark is None else b"VmHWM:\t%8d kB\n" % (mark * PAGE // 1024)
+        pages = self.watermark
+        memory = b"" if pages is None else b"VmHWM:\t%8d kB\n" % (pages * PAGE // 1024)
         return b"Name:\t%s\nPid:\t%d\n%sThreads:\t%d\n" % (
             self.name.replace(b"\n", b"\\n"),
             self.pid,
@@ -76,7 +76,7 @@ class FakeProcess:
 
 
 class FakeProc:
-    """A /proc: processes are added, changed, and taken away; their files follow."""
+    """A fake /proc: adds, changes and removes processes and their files."""
 
     def __init__(self, root: Path, *, lists_children: bool = True) -> None:
         self.root = root
@@ -86,7 +86,7 @@ class FakeProc:
         root.mkdir()
 
     def add(self, pid: int, *, thread: int | None = None, **facts: Any) -> FakeProcess:
-        """A new process; `thread` of its parent started it."""
+        """Adds a process, started by `thread` of its parent."""
         fake = FakeProcess(pid, **facts)
         assert pid not in self.processes
         self.processes[pid] = fake
@@ -96,7 +96,7 @@ class FakeProc:
         return fake
 
     def change(self, pid: int, **facts: Any) -> None:
-        """Files are written in place, so that kept descriptors see it."""
+        """Changes a process. Files are written in place: open descriptors see the change."""
         before = self.processes[pid]
         fake = self.processes[pid] = replace(before, **facts)
         if fake.ppid != before.ppid:
@@ -106,7 +106,7 @@ class FakeProc:
         self._write(fake)
 
     def exec(self, pid: int, **facts: Any) -> None:
-        """Another program: another text, another stack, no longer a fork."""
+        """Executes another program: other text, other stack, no longer a fork."""
         before = self.processes[pid]
         new = {
             "flags": before.flags & ~FORKNOEXEC,
@@ -120,7 +120,7 @@ class FakeProc:
         self.change(pid, state="Z", size=0, rss=0, text=0, watermark=None, start_stack=0, argv=())
 
     def remove(self, pid: int) -> None:
-        """It is reaped. Its children, if any, are its parent's no more."""
+        """Removes a reaped process; its children, if any, leave its children files."""
         self.zombie(pid)
         fake = self.processes.pop(pid)
         for path in self._children_files(fake):
@@ -156,7 +156,7 @@ class FakeProc:
         for tid in wanted:
             (task / str(tid)).mkdir(exist_ok=True)
             if tid != fake.pid:
-                # A thread shares the memory of its process, and has it when the first is gone.
+                # A thread shares the memory of its process, and keeps it when the leader is gone.
                 memory = fake.statm if fake.size else replace(fake, size=500, rss=77).statm
                 (task / str(tid) / "statm").write_bytes(memory)
         if self.lists_children and "children" not in fake.missing:
@@ -169,7 +169,7 @@ class FakeProc:
                 yield path
 
     def _list_children(self, pid: int, thread: int | None = None) -> None:
-        """Writes the lists of a process's threads, or of one, as the kernel does: "12 13 "."""
+        """Writes the children files of all threads of a process, or of one: "12 13 "."""
         fake = self.processes.get(pid)
         if not fake or not self.lists_children:
             return

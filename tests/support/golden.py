@@ -1,6 +1,6 @@
-"""Files in tests/golden, with which reports are compared to the letter.
+"""Compares reports with the files in tests/golden, byte for byte.
 
-After a change that is meant to change a report, write the files anew, and read the difference:
+After a change that is meant to change a report, write the files again and read the difference:
 
     MEMWATCH_WRITE_GOLDEN=1 pytest tests/unit; git diff tests/golden
 """
@@ -13,9 +13,9 @@ from support.paths import GOLDEN
 
 
 def check_golden(name: str, text: str) -> None:
-    """Compares with a golden file, or writes it."""
+    """Compares a text with a golden file; with MEMWATCH_WRITE_GOLDEN set, writes the file first."""
     path = GOLDEN / name
-    # Escapes that a hostile name might get through would be lost on a reader of the file.
+    # Bytes, so that line ends and control characters are compared as they are.
     data = text.encode("utf-8")
     if os.environ.get("MEMWATCH_WRITE_GOLDEN"):
         path.write_bytes(data)

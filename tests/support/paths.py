@@ -1,4 +1,4 @@
-"""Where the sources and the tests are."""
+"""Paths of the source code and the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON schemas: the keys that they describe, and the keys that documents have."""
+"""The JSON schemas that memwatch ships: the keys they describe, and the keys documents have."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Schema:
     """One of the schemas that memwatch ships."""
 
     def __init__(self, name: str) -> None:
-        """`name` is that of the file, up to the first dot."""
+        """`name` is the file name up to the first dot."""
         path = files("memwatch").joinpath(f"schema/{name}.schema.json")
         self.document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
 
     def check(self) -> None:
-        """It is a schema itself."""
+        """Checks that it is a valid JSON schema."""
         jsonschema.Draft202012Validator.check_schema(self.document)
 
     def validate(self, document: object) -> None:
@@ -41,11 +41,11 @@ class Schema:
         jsonschema.Draft202012Validator(self.document).validate(document)
 
     def described(self) -> list[Key]:
-        """Every key that it describes."""
+        """Returns every key that it describes."""
         return list(self._keys(self.document, ""))
 
     def places(self) -> set[tuple[str, str]]:
-        """The same as written_keys() has them."""
+        """Returns the same keys in the form of written_keys()."""
         return {key.place for key in self.described()}
 
     def _keys(self, schema: dict[str, Any], at: str) -> Iterator[Key]:
@@ -59,7 +59,7 @@ class Schema:
             yield from self._keys(schema["items"], f"{at}[]")
 
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """What a reference means, and of alternatives the first, which says the most."""
+        """Follows a reference; takes the first of several alternatives: it describes the most."""
         if reference := schema.get("$ref"):
             found = self.document
             for word in reference.removeprefix("#/").split("/"):
@@ -71,7 +71,7 @@ class Schema:
 
 
 def written_keys(document: object, at: str = "") -> set[tuple[str, str]]:
-    """Every key of a document: where it is, its name."""
+    """Returns every key of a document: its path and its name."""
     found: set[tuple[str, str]] = set()
     if isinstance(document, dict):
         for name, value in document.items():

@@ -54,10 +54,10 @@ NO_LIMIT = MemoryLimit(None, None, None, None, None, None)
 
 
 class Script:
-    """Observations as a sampler would make them, one call each; calls can be chained.
+    """Observations as a sampler would make them, one per call; calls can be chained.
 
     Times are counted from `origin` in units of `time_unit` nanoseconds, sizes in units of
-    `size_unit` bytes. `at` is the time of an observation; without it, that of the one before.
+    `size_unit` bytes. `at` is the time of an observation, by default that of the previous one.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Script:
         step: float = 0,
         sink: Observer | None = None,
     ) -> None:
-        """`outside` is the pid of parents that are not in the job. What follows a tick without a
-        time is a `step` later. `sink` takes what would not fit into memory."""
+        """`outside` is the pid of parents that are not in the job. After a tick, time advances by
+        `step` unless a time is given. `sink` takes observations that would not fit into memory."""
         self.command = command or ("make",)
         self.time_unit = time_unit
         self.size_unit = size_unit
@@ -83,11 +83,11 @@ class Script:
         self._sink = sink
         self.now: float = 0
         self.status: int | None = None
-        """The root's, as its end was told."""
+        """The wait status of the root; None until its end is observed with one."""
         self.held: dict[int, int] = {}
         """Resident size of each live process, in bytes."""
         self.totals: list[tuple[int, int]] = []
-        """Of each tick: microseconds since `origin`, and the sum of resident sizes in bytes."""
+        """For each tick: microseconds since `origin`, and the sum of resident sizes in bytes."""
         self.footprints_held: dict[int, int] = {}
         self._pids: dict[int, int] = {}
         self._events: list[tuple[Observation, bytes]] = []
@@ -106,7 +106,7 @@ class Script:
         found_by: int = 0,
         at: float | None = None,
     ) -> Script:
-        """A process, and what it runs when that is given. It began now unless told otherwise;
+        """Starts a process that runs `argv`, if given. It begins now unless `began` is given;
         `found_by` is one of BY_EVENT, BY_RECORD and BY_HOOK, or 0 for a sample."""
         self._go_to(at)
         self._pids[serial] = self.first_pid + serial if pid is None else pid
@@ -115,7 +115,7 @@ class Script:
             ppid = self._pids.get(parent, self.first_pid + parent) if parent else self.outside
         valid = (HAS_PARENT if parent else 0) | (HAS_START if start_known else 0) | found_by
         birth = self._time(self.now if began is None else began) if start_known else 0
-        self._of(serial, parent or 0, birth, STARTED, valid, ppid=ppid)
+        self._add(serial, parent or 0, birth, STARTED, valid, ppid=ppid)
         return self.execute(serial, *argv) if argv else self
 
     def execute(
@@ -129,12 +129,12 @@ class Script:
         same: bool = False,
         at: float | None = None,
     ) -> Script:
-        """A program: its command line, or its name alone, or nothing but that it was executed.
-        `inherited`: from the parent, by fork; `same`: more is known of what it runs already."""
+        """Observes a program: its command line, or only its name, or only that it was executed.
+        `inherited`: from the parent, by fork; `same`: more facts about the current program."""
         self._go_to(at)
         valid = (INHERITED if inherited else 0) | (SAME_IMAGE if same else 0)
         if not argv and name is None:
-            return self._of(serial, 0, 0, IMAGE, valid)
+            return self._add(serial, 0, 0, IMAGE, valid)
         words = [_encode(word) for word in argv]
         base = words[0].rsplit(b"/", 1)[-1] if name is None else _encode(name)
         path = _encode(exe) if exe is not None else b"/usr/bin/" + base if words else b""
@@ -142,7 +142,7 @@ class Script:
         valid |= HAS_EXE if path else 0
         valid |= 0 if cwd is None else HAS_CWD
         valid |= HAS_ARGV if words else 0
-        return self._of(serial, 0, 0, IMAGE, valid, text=b"".join(part + b"\0" for part in parts))
+        return self._add(serial, 0, 0, IMAGE, valid, text=b"".join(part + b"\0" for part in parts))
 
     def new(
         self,
@@ -154,7 +154,7 @@ class Script:
         found_by: int = 0,
         at: float | None = None,
     ) -> Script:
-        """A process that runs `argv` and holds `size` when it is first seen."""
+        """Starts a process that runs `argv` and holds `size` when it is first seen."""
         self.start(serial, parent=parent, found_by=found_by, at=at)
         return self.execute(serial, *argv, inherited=inherited).memory(serial, size)
 
@@ -166,14 +166,14 @@ class Script:
         by_event: bool = False,
         at: float | None = None,
     ) -> Script:
-        """`status` is what wait(2) gives; `by_event`: at that very time."""
+        """Ends a process. `status` is as from wait(2); `by_event`: the time is exact."""
         self._go_to(at)
         self.held.pop(serial, None)
         self.footprints_held.pop(serial, None)
         if serial == 1:
             self.status = status
         valid = (0 if status is None else HAS_STATUS) | (BY_EVENT if by_event else 0)
-        return self._of(serial, status or 0, 0, EXITED, valid)
+        return self._add(serial, status or 0, 0, EXITED, valid)
 
     # -- What they hold and use ------------------------------------------------------------------
 
@@ -183,29 +183,29 @@ class Script:
         self._go_to(at)
         size = self.held[serial] = self._size(rss)
         valid = HAS_RSS | (0 if watermark is None else HAS_WATERMARK)
-        return self._of(serial, size, self._size(watermark or 0), MEMORY, valid)
+        return self._add(serial, size, self._size(watermark or 0), MEMORY, valid)
 
     def final(
         self, serial: int, watermark: float, *, roughness: float = 0, at: float | None = None
     ) -> Script:
-        """The high-water mark of the program that it runs, at its end."""
+        """Observes the watermark of the current program, at its end."""
         self._go_to(at)
         sizes = (self._size(roughness), self._size(watermark))
-        return self._of(serial, *sizes, MEMORY, HAS_WATERMARK | FINAL)
+        return self._add(serial, *sizes, MEMORY, HAS_WATERMARK | FINAL)
 
     def footprint(
         self, serial: int, size: float, watermark: float | None = None, *, at: float | None = None
     ) -> Script:
-        """As macOS has it: now, and the highest of its program so far."""
+        """Observes the footprint as macOS reports it: now, and the current program's watermark."""
         self._go_to(at)
         now = self.footprints_held[serial] = self._size(size)
         valid = HAS_FOOTPRINT | (0 if watermark is None else HAS_WATERMARK)
-        return self._of(serial, now, self._size(watermark or 0), FOOTPRINT, valid)
+        return self._add(serial, now, self._size(watermark or 0), FOOTPRINT, valid)
 
     def final_footprint(self, serial: int, watermark: float, *, at: float | None = None) -> Script:
         self._go_to(at)
         self.footprints_held[serial] = 0
-        return self._of(serial, 0, self._size(watermark), FOOTPRINT, HAS_WATERMARK | FINAL)
+        return self._add(serial, 0, self._size(watermark), FOOTPRINT, HAS_WATERMARK | FINAL)
 
     def cpu(
         self,
@@ -216,10 +216,10 @@ class Script:
         known: bool = True,
         at: float | None = None,
     ) -> Script:
-        """Time on a processor in all its life."""
+        """Observes the CPU time since the start of the process."""
         self._go_to(at)
         times = (round(user * self.time_unit), round(system * self.time_unit))
-        return self._of(serial, *times, CPU, HAS_CPU if known else 0)
+        return self._add(serial, *times, CPU, HAS_CPU if known else 0)
 
     def io(
         self,
@@ -230,10 +230,10 @@ class Script:
         known: bool = True,
         at: float | None = None,
     ) -> Script:
-        """From and to storage, in all its life."""
+        """Observes the bytes from and to storage since the start of the process."""
         self._go_to(at)
         sizes = (self._size(read), self._size(written))
-        return self._of(serial, *sizes, IO, HAS_IO if known else 0)
+        return self._add(serial, *sizes, IO, HAS_IO if known else 0)
 
     # -- The whole job ---------------------------------------------------------------------------
 
@@ -247,13 +247,13 @@ class Script:
         at: float | None = None,
         then: float | None = None,
     ) -> Script:
-        """The end of a look at all processes: what they hold, unless told otherwise. What follows
-        is observed at `then`."""
+        """Ends a tick. `total` and `count` default to what the processes hold. What follows is
+        observed at `then`."""
         self._go_to(at)
         size = sum(self.held.values()) if total is None else self._size(total)
         self.totals.append((round(self.now * self.time_unit / 1000), size))
         number = len(self.held) if count is None else count
-        self._of_all(skipped, size, number, TICK, HAS_RSS | flags)
+        self._add_for_job(skipped, size, number, TICK, HAS_RSS | flags)
         self.now = self.now + self.step if then is None else then
         if self._sink and len(self._events) > 5000:
             self._sink(self.take())
@@ -267,29 +267,29 @@ class Script:
         unread: int = 0,
         at: float | None = None,
     ) -> Script:
-        """Shared pages counted once, at a tick with that sum of resident sizes: the present one
-        unless told otherwise. What follows is not of that time."""
+        """Observes the PSS at a tick with the sum of resident sizes `rss`, by default the present
+        one. `at` does not change the time of what follows."""
         flags = TICK_PARTIAL if unread else 0
         total = sum(self.held.values()) if rss is None else self._size(rss)
         now = self.now
         self._go_to(at)
-        self._of_all(total, self._size(size), unread, PSS, flags)
+        self._add_for_job(total, self._size(size), unread, PSS, flags)
         self.now = now
         return self
 
     def footprints(
         self, total: float | None = None, unread: int | None = None, *, at: float | None = None
     ) -> Script:
-        """The sum of footprints, of what was told of them unless told otherwise."""
+        """Observes the sum of footprints; the defaults follow from the single ones."""
         self._go_to(at)
         size = sum(self.footprints_held.values()) if total is None else self._size(total)
         missing = len(self.held) - len(self.footprints_held) if unread is None else unread
-        return self._of_all(0, size, missing, FOOTPRINT, HAS_FOOTPRINT)
+        return self._add_for_job(0, size, missing, FOOTPRINT, HAS_FOOTPRINT)
 
-    # -- What becomes of it ----------------------------------------------------------------------
+    # -- Results ---------------------------------------------------------------------------------
 
     def batches(self, cuts: Sequence[int] = ()) -> list[Batch]:
-        """All of it in several batches, each with the text of its own programs."""
+        """Returns everything in several batches, each with the text of its own programs."""
         edges = [0, *sorted(cuts), len(self._events)]
         return [_batch(self._events[edges[i] : edges[i + 1]]) for i in range(len(edges) - 1)]
 
@@ -297,7 +297,7 @@ class Script:
         return _batch(self._events)
 
     def take(self) -> Batch:
-        """What was told since the last time."""
+        """Returns the observations since the last call, and forgets them."""
         taken, self._events = self._events, []
         return _batch(taken)
 
@@ -324,7 +324,7 @@ class Script:
     def _size(self, size: float) -> int:
         return round(size * self.size_unit)
 
-    def _of(
+    def _add(
         self,
         serial: int,
         value: int,
@@ -341,8 +341,8 @@ class Script:
         self._events.append((record, text))
         return self
 
-    def _of_all(self, first: int, value: int, second: int, kind: int, valid: int) -> Script:
-        """Adds an observation of the whole job; some have a number in the place of a process."""
+    def _add_for_job(self, first: int, value: int, second: int, kind: int, valid: int) -> Script:
+        """Adds an observation of the whole job; some have a number in place of a serial."""
         record = (self._time(self.now), first, value, second, kind, valid, 0, 0)
         self._events.append((record, b""))
         return self
@@ -364,7 +364,7 @@ def _batch(events: Sequence[tuple[Observation, bytes]]) -> Batch:
 
 
 class ScriptedRecording(Script):
-    """A recording whose every value is known. Times are milliseconds, sizes KiB."""
+    """A recording in which every value is known. Times are milliseconds, sizes KiB."""
 
     ORIGIN = 1_000 * SECOND
 
@@ -389,7 +389,7 @@ class ScriptedRecording(Script):
         status: int = 0,
         limit_outcome: LimitOutcome | None = None,
     ) -> Path:
-        """`limit` in KiB; `status` as wait(2) gives it."""
+        """Ends the recording. `limit` in KiB; `status` as from wait(2)."""
         self.cut_short()
         memory_limit = NO_LIMIT
         if limit is not None:
@@ -400,6 +400,6 @@ class ScriptedRecording(Script):
         return self.path
 
     def cut_short(self) -> Path:
-        """Without its last line."""
+        """Leaves the recording without its last line."""
         self._recorder.add(self.take())
         return self.path

@@ -1,4 +1,4 @@
-"""Which sources of events can be had here, found out without memwatch."""
+"""Finds out without memwatch which event sources are available here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from support.exit_records import ExitRecords
 from support.users import User
 
-# Prints nothing when a source of events can be had, else why not.
+# Programs that print nothing when an event source is available, otherwise why not.
 _ATTEMPTS = {
     "connector": """
 import os, socket, struct
@@ -39,16 +39,16 @@ if not actions.exists() or "user_notif" not in actions.read_text():
 
 
 def need_source(user: User, source: str) -> None:
-    """Skips the test where `user` cannot have a source of events."""
+    """Skips the test if `user` cannot use an event source."""
     if source == "taskstats":
         if user.prefix:
             pytest.skip("exit records need CAP_NET_ADMIN")
         try:
             ExitRecords().close()
         except OSError as error:
-            pytest.skip(f"exit records cannot be had here: {error}")
+            pytest.skip(f"exit records are not available here: {error}")
         return
     argv = [*user.prefix, sys.executable, "-c", _ATTEMPTS[source]]
     tried = subprocess.run(argv, check=False, capture_output=True, text=True)
     if tried.returncode:
-        pytest.skip(f"{source} cannot be had here: {tried.stderr.strip().splitlines()[-1]}")
+        pytest.skip(f"{source} is not available here: {tried.stderr.strip().splitlines()[-1]}")

@@ -1,4 +1,4 @@
-"""Storms of processes (tests/programs/storm.c), and the truth about them as they wrote it down."""
+"""Storms of processes (tests/programs/storm.c), and the truth as the processes recorded it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Record(NamedTuple):
-    """What a process of tests/programs/storm.c says of one of its programs, and of its end."""
+    """What a process of tests/programs/storm.c records about one of its programs and its end."""
 
     done: int
     announced: int
@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
 
 class Storm:
-    """A storm that will run, runs or has run in a folder: what its processes wrote down."""
+    """A storm before, during or after its run in a folder: the records of its processes."""
 
     LAYOUT = struct.Struct("=2I4i2Q3q64s")
     HEADER = 4096
@@ -40,22 +40,22 @@ class Storm:
         self.env = {"STORM_RECORDS": str(self.file)}
 
     def used(self) -> int:
-        """How many records were begun."""
+        """Returns how many records were begun."""
         return struct.unpack_from("=I", self._read(0, 8))[0]  # type: ignore[no-any-return]
 
     def root(self) -> int:
-        """The pid of its first process, which has the first record."""
+        """Returns the pid of its first process, which has the first record."""
         return struct.unpack_from("=i", self._read(self.HEADER + 8, 4))[0]  # type: ignore[no-any-return]
 
     def held(self) -> bool:
         return self._read(4, 1) == b"\1"
 
     def made(self) -> int:
-        """How many processes a flood had so far."""
+        """Returns how many processes a flood has started so far."""
         return struct.unpack_from("=I", self._read(8, 4))[0]  # type: ignore[no-any-return]
 
     def is_over(self) -> bool:
-        """Its first process has nothing left to do but exit."""
+        """Returns whether its first process only has to exit."""
         return self._read(self.HEADER, 1) == b"\1"
 
     def _read(self, offset: int, size: int) -> bytes:
@@ -66,7 +66,7 @@ class Storm:
             return bytes(size)
 
     def records(self) -> list[Record]:
-        """All that are complete."""
+        """Returns all complete records."""
         used = self.used()
         text = self.file.read_bytes()[self.HEADER : self.HEADER + used * self.LAYOUT.size]
         return [each for each in map(Record._make, self.LAYOUT.iter_unpack(text)) if each.done]
@@ -81,7 +81,7 @@ class Truth:
     def __init__(self, records: list[Record]) -> None:
         self.programs: dict[int, dict[int, Record]] = defaultdict(dict)
         self.statuses = {}
-        # Others may start so many processes meanwhile that a pid comes twice: run it again then.
+        # Other jobs may start so many processes meanwhile that a pid is reused: run it again then.
         self.reused = False
         for each in records:
             if each.program == Storm.REAPED:
@@ -90,12 +90,12 @@ class Truth:
                 self.reused |= each.program in self.programs[each.pid]
                 self.programs[each.pid][each.program] = each
         self.crowds = {pid for pid in self.programs if self.last(pid).words.startswith(b"crowd\0")}
-        """Those with several threads, of which another than the first may have ended them."""
+        """The processes with several threads; any of these may have ended the process."""
         self.root = records[0].pid
         self.root_argv = self.argv(records[0])
         for pid, status in self.statuses.items():
-            said = self.last(pid).status
-            assert self.reused or said == status, f"pid {pid} said {said}, its parent got {status}"
+            own = self.last(pid).status
+            assert self.reused or own == status, f"pid {pid} has {own}, its parent got {status}"
 
     @property
     def pids(self) -> set[int]:
@@ -103,7 +103,7 @@ class Truth:
 
     @property
     def announced(self) -> set[int]:
-        """Those that ended by exit_group."""
+        """The processes that ended with exit_group."""
         return {pid for pid in self.programs if self.last(pid).announced}
 
     def last(self, pid: int) -> Record:
@@ -112,7 +112,7 @@ class Truth:
 
     @staticmethod
     def argv(program: Record) -> list[str]:
-        """Without the first, which is the path."""
+        """Returns the arguments of a program, without its path."""
         return program.words.rstrip(b"\0").decode().split()[1:]
 
     def ppid(self, pid: int) -> int:
@@ -120,6 +120,6 @@ class Truth:
         return programs[min(programs)].ppid
 
     def peak(self, pid: int) -> int:
-        """KiB: the most under any program of its own; of a fork that executed none, all it had."""
+        """Returns its peak in KiB: the highest of the programs that it executed, if any."""
         programs = self.programs[pid]
         return max(each.peak for program, each in programs.items() if program or len(programs) == 1)

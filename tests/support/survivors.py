@@ -1,4 +1,4 @@
-"""No process of a test survives it."""
+"""A context manager that fails if a test leaves processes behind, and ends them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def no_survivors() -> Iterator[None]:
     """Fails if processes are left behind, and ends them.
 
     Meanwhile this process is a subreaper: a process that loses its parent, memwatch or another,
-    becomes a child of this process, so nothing gets away, not even into a session of its own.
+    becomes a child of this process, so none escapes, not even by starting a session.
     """
     prctl = ctypes.CDLL(None).prctl
     before = ctypes.c_int()
@@ -44,13 +44,13 @@ def no_survivors() -> Iterator[None]:
     try:
         yield
     finally:
-        survivors = _end_all_but(others)
+        survivors = _end_all_except(others)
         prctl(_SET_SUBREAPER, before.value)
     assert not survivors, f"processes left behind: {survivors}"
 
 
-def _end_all_but(others: set[int]) -> list[tuple[int, bytes]]:
-    """Waits for programs that were let go and may be on their way out, then kills what is left."""
+def _end_all_except(others: set[int]) -> list[tuple[int, bytes]]:
+    """Waits for programs that may be about to exit, then kills the rest and returns it."""
     deadline = time.monotonic() + PATIENCE / 4
     while (left := _children() - others) and time.monotonic() < deadline:
         _reap(left)
@@ -65,5 +65,5 @@ def _end_all_but(others: set[int]) -> list[tuple[int, bytes]]:
                 os.kill(pid, signal.SIGKILL)
         _reap(left)
         time.sleep(0.005)
-        left = _children() - others  # their children are ours now
+        left = _children() - others  # their children are now ours
     return survivors

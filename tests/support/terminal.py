@@ -1,4 +1,4 @@
-"""A terminal of its own for a program, and what the program writes to the screen."""
+"""A pseudo-terminal for a program, and what the program writes to its screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.waiting import wait_until
 
 
 class Terminal:
-    """A terminal with a program in it that leads its session."""
+    """A terminal in which a program runs as the session leader."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Terminal:
         env: dict[str, str] | None = None,
         **how: Any,
     ) -> None:
-        """`how` is for subprocess.Popen: a stream that is not the terminal."""
+        """`how` is for subprocess.Popen, such as a stream that is not the terminal."""
         self.master, slave = pty.openpty()
         self.resize(rows, columns)
         self.attributes = termios.tcgetattr(self.master)
@@ -54,14 +54,14 @@ class Terminal:
         assert os.write(self.master, keys) == len(keys)
 
     def pump(self) -> None:
-        """Takes what has been written to the screen."""
+        """Reads what has been written to the screen."""
         try:
             while text := os.read(self.master, 65536):
                 self.shown += text
         except BlockingIOError:
             pass
         except OSError:
-            pass  # EIO: nobody has the terminal open any more
+            pass  # EIO: no process has the terminal open any more
 
     def expect(self, text: bytes) -> None:
         def there() -> bool:
@@ -71,7 +71,7 @@ class Terminal:
         wait_until(there, f"{text!r} on the screen")
 
     def end(self) -> int:
-        """Waits for the program: its exit code."""
+        """Waits for the program and returns its exit code."""
 
         def ended() -> bool:
             self.pump()
@@ -82,7 +82,7 @@ class Terminal:
         return self.watch.process.returncode
 
     def lines(self) -> list[str]:
-        """What is on the screen, without colours."""
+        """Returns the lines on the screen, without colours."""
         return re.sub(r"\x1b\[[0-9;]*m", "", self.shown.decode()).splitlines()
 
     def close(self) -> None:

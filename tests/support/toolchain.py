@@ -1,4 +1,4 @@
-"""Compilers: the programs of tests/programs, and the C tests with and without sanitizers."""
+"""Compiles tests/programs, and compiles and runs the C tests with and without sanitizers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ BASE = ("-std=c11", "-g", "-O1", "-pthread", *WARNINGS, *DEFINES, f"-I{CSRC}")
 
 THREADS = "thread"
 
-# A program's exit status when what it tests cannot be had here; it has printed why. As automake.
+# The exit status of a program (as in automake) if what it tests is not available here; it has
+# printed why.
 SKIPPED = 77
 
-# Longest run of any one program; only a hang takes that long.
+# Seconds that one program may take; only a hang takes that long.
 PROGRAM_TIMEOUT = 300
 
 
@@ -44,7 +45,8 @@ def _run_program(
 
 @functools.cache
 def without_randomization() -> tuple[str, ...]:
-    """ThreadSanitizer does not start where the kernel spreads mappings too widely."""
+    """Returns a command prefix that turns off address randomization: ThreadSanitizer does not start
+    where the kernel spreads mappings too widely."""
     setarch = shutil.which("setarch")
     if setarch and _run_program([setarch, "-R", "true"]).returncode == 0:
         return (setarch, "-R")
@@ -71,7 +73,7 @@ def execute(
 
 
 class Toolchain:
-    """Compiles the programs of one folder of tests into a directory; each once a session."""
+    """Compiles the C programs of one test folder into a directory, each once per session."""
 
     def __init__(self, directory: Path, folder: Path, flags: Sequence[str]) -> None:
         self.directory = directory
@@ -81,7 +83,7 @@ class Toolchain:
         self._missing: dict[tuple[str, str], str] = {}
 
     def lacks(self, compiler: str, sanitizer: str | None) -> str:
-        """Why this compiler cannot be used so; empty when it can."""
+        """Returns why this compiler cannot use this sanitizer; empty if it can."""
         if not shutil.which(compiler):
             return f"{compiler} is not installed"
         key = (compiler, sanitizer or "")
@@ -127,7 +129,7 @@ class Toolchain:
         sources: Sequence[str],
         flags: Sequence[str] = (),
     ) -> Path:
-        """A program from `main` in that folder and files of csrc."""
+        """Builds a program from `main` in that folder and files of csrc, and returns its path."""
         key = (compiler, sanitizer or "", main, *sources, *flags)
         if key not in self._built:
             self.require(compiler, sanitizer)
@@ -144,7 +146,7 @@ class Toolchain:
 
 
 class Programs:
-    """Compiles tests/programs/NAME.c, each once, into a folder; any user may run the result."""
+    """Compiles tests/programs/NAME.c into a folder, each once; any user may run the result."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -154,13 +156,13 @@ class Programs:
     def __call__(self, name: str) -> Path:
         program = self.folder / name
         if not program.exists():
-            # No name of a test in the way: it is what reports call the process.
+            # The file name must be the plain program name: reports show it as the process name.
             self._compile(program, PROGRAMS / f"{name}.c")
         return program
 
     def static(self, name: str) -> Path:
-        """The same without shared libraries, where there is a static libc: it starts in half the
-        time."""
+        """Compiles it without shared libraries if there is a static libc: it then starts in half
+        the time."""
         program = self.folder / "static" / name
         if not program.exists():
             program.parent.mkdir(exist_ok=True)
@@ -181,7 +183,7 @@ class Programs:
 
 
 def check_program(sanitizer: str | None, *command: str | Path) -> None:
-    """Runs a program that says by its exit status whether all is well."""
+    """Runs a program and checks its exit status; skips the test if it is SKIPPED."""
     done = execute(command, sanitizer)
     if done.returncode == SKIPPED:
         pytest.skip(done.stdout.strip())
@@ -189,4 +191,4 @@ def check_program(sanitizer: str | None, *command: str | Path) -> None:
 
 
 NewToolchain: TypeAlias = Callable[[Path, Sequence[str]], Toolchain]
-"""The fixture `new_toolchain`: a toolchain for the C programs of a folder, with its own flags."""
+"""The fixture `new_toolchain`: makes a Toolchain for a folder of C programs, with extra flags."""

@@ -1,4 +1,4 @@
-"""The user as which memwatch runs in a test: the caller, or one without any privilege."""
+"""The user that memwatch runs as in a test: the caller, or "nobody", without privileges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class User:
 
 
 def user_named(name: str, room: Path) -> User:
-    """Skips the test where it cannot run as that user."""
+    """Returns a user; skips the test if it cannot run as that user."""
     if name == "nobody":
         if os.geteuid() != 0:
             pytest.skip("needs root to become another user")

@@ -1,4 +1,4 @@
-"""Waiting for something to become true: no test sleeps to be right."""
+"""Waits for conditions, so that no test depends on the length of a sleep."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-# For every wait: far beyond what any machine needs, and below the programs' own patience.
+# Seconds for every wait: far more than any machine needs, less than the programs wait themselves.
 PATIENCE = 120.0
 
 
 def wait_until(condition: Callable[[], T], what: str, *, pause: float = 0.005) -> T:
-    """Returns the first true value of `condition`, which is asked every `pause` seconds."""
+    """Calls `condition` every `pause` seconds and returns its first true value."""
     deadline = time.monotonic() + PATIENCE
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited too long: {what}"
@@ -24,7 +24,7 @@ def wait_until(condition: Callable[[], T], what: str, *, pause: float = 0.005) -
 
 
 def state_of(pid: int) -> str:
-    """The letter of proc_pid_stat(5): R, S, T, Z, ...; empty when there is no such process."""
+    """Returns the state letter of proc_pid_stat(5): R, S, T, Z, ...; empty without a process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

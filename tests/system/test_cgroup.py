@@ -1,4 +1,4 @@
-"""The memory limit of control groups: parsing, trees made here, and a real group with a limit."""
+"""Tests of memory limits of control groups: parsers, fake trees, and a real group with a limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from support.waiting import wait_until
 MIB = 1 << 20
 UNLIMITED_V1 = "9223372036854771712\n"
 
-# What systems say of a process --------------------------------------------------------------------
+# Real contents of process files -----------------------------------------------------------------
 
 V2_SESSION = "0::/user.slice/user-1000.slice/session-3.scope\n"
 V2_MOUNTS = """\
@@ -69,21 +69,21 @@ cgroup cgroup rw,memory
             V1_SESSION,
             CgroupPaths(*["/user.slice/user-1000.slice/session-3.scope"] * 2),
         ),
-        # Hybrid, and the job in a group of one hierarchy only.
+        # Hybrid, with the job in a group of only one hierarchy.
         ("4:memory:/process/1\n2:cpuacct:/\n0::/\n", CgroupPaths("/process/1", "/")),
         (f"4:cpu,memory,hugetlb:{CONTAINER}\n", CgroupPaths(CONTAINER, None)),
         ("0::/\n", CgroupPaths(None, "/")),
         # A group with a colon and blanks in its name, and one that has been removed.
         ("0::/a:b c/d\n", CgroupPaths(None, "/a:b c/d")),
         ("0::/gone (deleted)\n", CgroupPaths(None, "/gone (deleted)")),
-        # Moved out of the namespace it looks from.
+        # Moved out of the namespace from which it reads.
         ("0::/../other\n", CgroupPaths(None, "/../other")),
-        # A named hierarchy that only sounds like it.
+        # A named hierarchy called "memory", not the memory controller.
         ("1:name=memory:/a\n", CgroupPaths(None, None)),
         ("1:memory_recursive:/a\n", CgroupPaths(None, None)),
         ("", CgroupPaths(None, None)),
         ("garbage\n\n::\n0:\n0::relative\n:memory\n", CgroupPaths(None, None)),
-        # Not ends of lines, whatever Python's splitlines() has to say.
+        # Not line ends, although Python's splitlines() treats them so.
         ("0::/a\x0cb\x1cc\u2028d\n", CgroupPaths(None, "/a\x0cb\x1cc\u2028d")),
     ],
 )
@@ -103,7 +103,7 @@ def test_membership(text: str, paths: CgroupPaths) -> None:
         # No optional field; more than one.
         ("35 31 0:32 / /c rw - cgroup cgroup rw,memory\n", [Mount(1, "/", "/c")]),
         ("35 31 0:32 / /c rw shared:1 master:2 - cgroup2 none rw\n", [Mount(2, "/", "/c")]),
-        # A source, and so any field, may be empty.
+        # The mount source, like any field, may be empty.
         ("35 31 0:32 / /c rw - cgroup2  rw\n", [Mount(2, "/", "/c")]),
         (
             "35 31 0:32 /a\\134b /with\\040blank\\011tab\\012line rw - cgroup2 x rw\n",
@@ -125,18 +125,18 @@ def test_mounts(text: str, mounts: list[Mount]) -> None:
     [
         ("/", "/", (["/c"], True)),
         ("/", "/a/b", (["/c/a/b", "/c/a", "/c"], True)),
-        # A container of version 1 that sees the host's names but only its own group.
+        # A container with version 1: the host's names are visible, but only its own group.
         (CONTAINER, CONTAINER, (["/c"], True)),
         (CONTAINER, f"{CONTAINER}/job", (["/c/job", "/c"], True)),
         (CONTAINER, f"{CONTAINER}-other", None),
         (CONTAINER, "/", None),
-        # A cgroup namespace made after the mount: the way down is not known.
+        # A cgroup namespace made after the mount: the path down is unknown.
         ("/../..", "/", (["/c"], False)),
         ("/../..", "/..", (["/c"], False)),
         ("/..", "/..", (["/c"], True)),
         ("/..", "/../beside", (["/c/beside", "/c"], True)),
         ("/../beside", "/", None),
-        # The process was moved out of its namespace: not below this mount, whatever the names say.
+        # The process was moved out of its namespace: it is not below this mount despite the names.
         ("/", "/..", None),
         ("/", "/../beside", None),
     ],
@@ -198,12 +198,12 @@ PARTS = st.lists(NAMES.filter(lambda name: name not in (".", "..")), max_size=5)
 
 
 def escape(path: str) -> str:
-    """As the kernel writes paths in mountinfo (show_mountinfo() of fs/proc_namespace.c)."""
+    """Escapes a path as in mountinfo (show_mountinfo() of fs/proc_namespace.c)."""
     return "".join(f"\\{ord(char):03o}" if char in " \t\n\\" else char for char in path)
 
 
 @given(st.text())
-def test_unescape_takes_back_escape(text: str) -> None:
+def test_unescape_reverses_escape(text: str) -> None:
     assert cgroup.unescape(escape(text)) == text
 
 
@@ -223,7 +223,7 @@ def test_any_group_is_read(parts: list[str], controllers: str) -> None:
 
 
 @given(PARTS, PARTS, PARTS)
-def test_folders_are_those_from_the_group_to_the_mount(
+def test_folders_lead_from_the_group_to_the_mount(
     root: list[str], below: list[str], point: list[str]
 ) -> None:
     point_path = "/" + "/".join(point)
@@ -265,11 +265,11 @@ def test_parsers_take_anything(text: str) -> None:
     assert number is None or number >= 0
 
 
-# Trees made here ----------------------------------------------------------------------------------
+# Fake trees ---------------------------------------------------------------------------------------
 
 
 class Tree:
-    """A /proc and mounts of control groups in a folder."""
+    """A fake /proc and fake control group mounts in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -295,7 +295,7 @@ class Tree:
         self.group(point)
 
     def group(self, name: str, **files: str) -> None:
-        """A group's folder with these files of the memory controller."""
+        """Makes a group's folder with these files of the memory controller."""
         self.write(f"{name}/cgroup.procs", "")
         for file, text in files.items():
             self.write(f"{name}/memory.{file}", f"{text}\n")
@@ -386,7 +386,7 @@ def test_a_group_above_is_tighter(tree: Tree) -> None:
     assert tree.find().limit() == CgroupLimit(50 * MIB, folder, 30 * MIB)
 
 
-def test_of_equal_limits_the_outermost_counts(tree: Tree) -> None:
+def test_the_outermost_of_equal_limits_is_chosen(tree: Tree) -> None:
     v2_host(tree)
     tree.group("c/user.slice", max=50 * MIB)
     tree.group("c/user.slice/job.scope", max=50 * MIB)
@@ -417,7 +417,7 @@ def test_a_group_above_is_tighter_in_version_1(tree: Tree) -> None:
     assert tree.find().limit() == CgroupLimit(50 * MIB, folder, 30 * MIB)
 
 
-def test_without_the_kernels_own_word_in_version_1(tree: Tree) -> None:
+def test_version_1_without_hierarchical_memory_limit(tree: Tree) -> None:
     v1_host(tree)
     tree.group("c/user.slice", limit_in_bytes=50 * MIB)
     tree.group("c/user.slice/job.scope", stat="cache 0")
@@ -425,7 +425,7 @@ def test_without_the_kernels_own_word_in_version_1(tree: Tree) -> None:
     assert tree.find().limit() == CgroupLimit(50 * MIB, folder, 30 * MIB)
 
 
-def test_a_group_that_does_not_heed_those_above(tree: Tree) -> None:
+def test_a_group_without_use_hierarchy_ignores_the_limits_above(tree: Tree) -> None:
     """memory.use_hierarchy was 0, before Linux 5.11."""
     v1_host(tree)
     tree.group("c/user.slice", limit_in_bytes=50 * MIB)
@@ -439,7 +439,7 @@ def test_a_group_that_does_not_heed_those_above(tree: Tree) -> None:
 
 
 def test_a_limit_above_what_a_container_sees(tree: Tree) -> None:
-    """Version 1, the host's names: the pod has a limit, the container has none of its own."""
+    """Version 1 with the host's names: the pod has a limit, the container itself has none."""
     path = "/kubepods/burstable/pod7/3f0c"
     tree.member(f"5:memory:{path}\n")
     tree.mount(1, path, "c")
@@ -456,8 +456,8 @@ def test_a_limit_above_what_a_container_sees(tree: Tree) -> None:
     assert group.oom_kills() == 1
 
 
-def test_a_container_with_a_namespace_of_its_own(tree: Tree) -> None:
-    """Version 2: its group looks like the root, and yet has limits."""
+def test_a_container_with_its_own_namespace(tree: Tree) -> None:
+    """Version 2: its group appears as the root group, but has limits."""
     tree.member("0::/\n")
     tree.mount(2, "/", "c")
     tree.group("c", max=50 * MIB, current=MIB, events="oom_kill 0")
@@ -478,7 +478,7 @@ def test_a_container_with_the_hosts_names(tree: Tree) -> None:
 
 
 def test_a_namespace_made_after_the_mount(tree: Tree) -> None:
-    """unshare -C, bwrap: what is above can be read, the group's own files cannot be told apart."""
+    """unshare -C, bwrap: the groups above are readable, the group's own folder is unknown."""
     tree.member("0::/\n")
     tree.mount(2, "/../..", "c")
     tree.group("c", max=50 * MIB, current=40 * MIB, events="oom_kill 7")
@@ -490,7 +490,7 @@ def test_a_namespace_made_after_the_mount(tree: Tree) -> None:
     assert group.oom_kills() is None
 
 
-def test_a_group_whose_folder_is_not_there(tree: Tree) -> None:
+def test_a_group_without_a_folder(tree: Tree) -> None:
     v2_host(tree)
     tree.member("0::/user.slice/gone.scope (deleted)\n")
     tree.group("c/user.slice", max=50 * MIB)
@@ -522,7 +522,7 @@ def test_the_root_group(tree: Tree) -> None:
     assert group.oom_kills() is None
 
 
-def test_the_mount_that_shows_most_is_taken(tree: Tree) -> None:
+def test_the_mount_that_shows_most_groups_is_used(tree: Tree) -> None:
     v2_host(tree)
     tree.mountinfo = ""
     tree.mount(2, "/user.slice", "part")
@@ -530,7 +530,7 @@ def test_the_mount_that_shows_most_is_taken(tree: Tree) -> None:
     assert tree.find().folders[-1] == str(tree.folder / "c")
 
 
-def test_a_mount_that_lies_under_another(tree: Tree) -> None:
+def test_a_mount_that_another_one_hides(tree: Tree) -> None:
     v2_host(tree)
     tree.mountinfo = ""
     tree.mount(2, "/", "hidden")
@@ -549,7 +549,7 @@ def test_a_mount_point_with_any_name(tree: Tree, point: str) -> None:
     assert limit.folder == str(tree.folder / point / "job")
 
 
-def test_a_group_whose_name_is_no_text(tree: Tree) -> None:
+def test_a_group_name_that_is_not_utf_8(tree: Tree) -> None:
     tree.write("proc/self/cgroup", b"0::/j\xffb\n")
     tree.mount(2, "/", "c")
     job = os.fsencode(tree.folder / "c") + b"/j\xffb"
@@ -572,7 +572,7 @@ def test_a_group_whose_name_is_no_text(tree: Tree) -> None:
         ("0::/../out\n", V2_MOUNTS.replace("/sys/fs/cgroup", "/nowhere")),
     ],
 )
-def test_no_group_to_be_seen(tree: Tree, member: str | None, mounts: str | None) -> None:
+def test_no_visible_group(tree: Tree, member: str | None, mounts: str | None) -> None:
     if member is not None:
         tree.member(member)
     if mounts is not None:
@@ -601,13 +601,13 @@ def test_watch_a_job_without_a_limit(tree: Tree) -> None:
     assert tree.watch().end() == MemoryLimit(1 << 30, "machine", None, 256 * MIB, 0, 0)
 
 
-def test_a_limit_beyond_the_machine_is_none(tree: Tree) -> None:
+def test_a_limit_above_the_machines_memory_is_no_limit(tree: Tree) -> None:
     v2_host(tree)
     tree.group("c/user.slice/job.scope", max=2 << 30)
     assert tree.watch().end() == MemoryLimit(1 << 30, "machine", None, 256 * MIB, 0, 0)
 
 
-def test_watch_where_the_machine_is_unknown(tree: Tree) -> None:
+def test_watch_when_the_machines_memory_is_unknown(tree: Tree) -> None:
     v1_host(tree)
     tree.group("c/user.slice/job.scope", stat=f"hierarchical_memory_limit {50 * MIB}")
     for name in ("meminfo", "vmstat"):
@@ -615,13 +615,13 @@ def test_watch_where_the_machine_is_unknown(tree: Tree) -> None:
     assert tree.watch().end() == MemoryLimit(50 * MIB, "cgroup v1", None, MIB, 0, None)
 
 
-def test_watch_where_nothing_is_known(tmp_path: Path) -> None:
+def test_watch_when_nothing_is_known(tmp_path: Path) -> None:
     limit = cgroup.LimitWatch(str(tmp_path)).end()
     assert limit == MemoryLimit(None, None, None, None, None, None)
     assert limit.headroom(MIB) is None
 
 
-def test_a_count_that_goes_back_or_away_is_unknown(tree: Tree) -> None:
+def test_a_count_that_decreases_or_disappears_is_unknown(tree: Tree) -> None:
     v2_host(tree)
     watch = tree.watch()
     tree.group("c/user.slice/job.scope", events="oom_kill 1")
@@ -642,7 +642,7 @@ FILES = (
     st.sampled_from([v1_host, v2_host]),
     st.dictionaries(st.sampled_from(FILES), st.binary(max_size=80) | st.none(), max_size=4),
 )
-def test_odd_content_is_no_error(make, changes: dict[str, bytes | None]) -> None:
+def test_unexpected_content_is_no_error(make, changes: dict[str, bytes | None]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         tree = Tree(Path(folder))
         make(tree)
@@ -651,7 +651,7 @@ def test_odd_content_is_no_error(make, changes: dict[str, bytes | None]) -> None
             if content is not None:
                 path.write_bytes(content)
             else:
-                # A folder in its place: it opens, and cannot be read.
+                # A folder instead: it can be opened but not read.
                 path.unlink(missing_ok=True)
                 path.mkdir()
         limit = tree.watch().end()
@@ -663,19 +663,19 @@ def test_odd_content_is_no_error(make, changes: dict[str, bytes | None]) -> None
             group.usage()
 
 
-def test_what_cannot_be_read_is_empty(tmp_path: Path) -> None:
+def test_an_unreadable_file_reads_as_empty(tmp_path: Path) -> None:
     assert read_text(str(tmp_path / "missing")) == ""
     assert read_text(str(tmp_path)) == ""
     assert read_text("with a \0") == ""
 
 
-# Here ---------------------------------------------------------------------------------------------
+# On this machine ----------------------------------------------------------------------------------
 
 
-def test_this_process_has_its_place() -> None:
+def test_the_group_of_this_process_is_found() -> None:
     group = cgroup.find()
     if not group:
-        pytest.skip("no control group with memory is mounted here")
+        pytest.skip("no control group with the memory controller is mounted here")
     assert all(os.path.isdir(folder) for folder in group.folders)
     if group.own_is_visible:
         assert str(os.getpid()) in Path(group.folders[0], "cgroup.procs").read_text().split()
@@ -694,12 +694,12 @@ SIZE = 64 * MIB
 
 @pytest.fixture
 def limited():
-    """The folder of a real group with a limit of 64 MiB, swap included."""
+    """Makes a real group with a limit of 64 MiB, including swap, and gives its folder."""
     group = cgroup.find()
     if os.geteuid() != 0:
         pytest.skip("needs root to make a control group")
     if not group:
-        pytest.skip("no control group with memory is mounted here")
+        pytest.skip("no control group with the memory controller is mounted here")
     v2 = group.version == 2
     limits = {"memory.max": SIZE} if v2 else {"memory.limit_in_bytes": SIZE}
     swap = {"memory.swap.max": 0} if v2 else {"memory.memsw.limit_in_bytes": SIZE}
@@ -721,7 +721,7 @@ def limited():
     finally:
 
         def removed() -> bool:
-            # Not empty yet: the last process is on its way out.
+            # Not empty yet: the last process is still exiting.
             with suppress(OSError):
                 for each in (*folder.iterdir(), folder):
                     if each.is_dir():
@@ -791,12 +791,12 @@ def test_an_oom_kill_in_a_group_made_by_the_job(limited: Path) -> None:
     _, _, limit, status, source, _, kills, machine_kills = run_in(limited, argv)
     assert limit[0] == SIZE
     assert status == signal.SIGKILL
-    # Version 1 counts where it happened, and only there.
+    # Version 1 counts it only in the group where it happened.
     assert kills == (0 if source == "cgroup v1" else 1)
     assert machine_kills is None or machine_kills >= 1
 
 
-def test_a_limit_above_is_found_from_within(limited: Path) -> None:
+def test_a_limit_above_is_found_from_a_group_below(limited: Path) -> None:
     inner = limited / "inner"
     inner.mkdir()
     code = (
@@ -808,11 +808,11 @@ def test_a_limit_above_is_found_from_within(limited: Path) -> None:
 
 
 def test_a_real_namespace(limited: Path) -> None:
-    """Its own group is out of sight then, and so is its limit; nothing is made up."""
+    """Its own group and limit are then invisible, and must not be invented."""
     if not shutil.which("unshare"):
         pytest.skip("needs unshare")
     if subprocess.run(["unshare", "-C", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no cgroup namespaces here")
+        pytest.skip("cgroup namespaces are not available here")
     code = (
         "import json; from memwatch.runner import cgroup; group = cgroup.find(); "
         "print(json.dumps([group.own_is_visible, group.usage(), group.oom_kills()]))"

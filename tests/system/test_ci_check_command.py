@@ -1,4 +1,4 @@
-"""`memwatch ci-check`: its line, exit codes, annotations, job summary and JUnit XML."""
+"""Tests of `memwatch ci-check`: verdict, exit codes, annotations, job summary and JUnit XML."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from memwatch.storage.load import load
 
 GITHUB = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")
 
-# As the runner undoes the escapes of a workflow command, in this order.
+# The escapes of a workflow command, in the order in which the runner replaces them.
 UNESCAPE = {
     "message": (("%0D", "\r"), ("%0A", "\n"), ("%25", "%")),
     "property": (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%")),
@@ -30,18 +30,18 @@ UNESCAPE = {
 
 @pytest.fixture
 def build(story) -> Callable[..., str]:
-    """A recording of `make`, whose compiler holds so many MiB."""
+    """Makes a recording of `make` with a compiler that holds `size` MiB."""
 
     def make(name: str, size: int, program: str = "cc1", cut: bool = False) -> str:
-        told = story(name, "make", "all")
-        told.start(1, "make", "all", at=0)
-        told.memory(1, 1 << 10, at=1)
-        told.start(2, program, "x.c", parent=1, at=10)
-        told.memory(2, size << 10, at=12)
-        told.tick(at=20)
-        told.tick(at=30)
-        told.exit(2, 0, by_event=True, at=35)
-        return str(told.cut_short() if cut else told.end(40))
+        script = story(name, "make", "all")
+        script.start(1, "make", "all", at=0)
+        script.memory(1, 1 << 10, at=1)
+        script.start(2, program, "x.c", parent=1, at=10)
+        script.memory(2, size << 10, at=12)
+        script.tick(at=20)
+        script.tick(at=30)
+        script.exit(2, 0, by_event=True, at=35)
+        return str(script.cut_short() if cut else script.end(40))
 
     return make
 
@@ -66,8 +66,8 @@ def unescaped(text: str, kind: str) -> str:
     return text
 
 
-# Attributes that the schema of Jenkins' xUnit plugin (junit-10.xsd) knows, of those elements that
-# we write.
+# The attributes that the schema of Jenkins' xUnit plugin (junit-10.xsd) allows for the elements
+# that we write.
 KNOWN = {
     "testsuites": {"name", "time", "tests", "failures", "errors"},
     "testsuite": {"name", "time", "tests", "failures", "errors", "skipped", "timestamp"},
@@ -101,7 +101,7 @@ KNOWN = {
             "group cc1 −5.0 MiB",
         ),
         (["--max-total-pss", "10M"], 1, "inconclusive: max total PSS unknown"),
-        # Of several the first decides, and all that failed are there.
+        # The first of several decides, and all that failed are shown.
         (
             ["--max-per-proc-rss", "1M", "--max-total-rss", "1M", "--baseline", "small"],
             10,
@@ -120,7 +120,7 @@ def test_verdicts(build, tmp_path, words, code, start):
     assert line.startswith(f"memwatch: {start}")
 
 
-def test_all_that_failed_is_on_the_line(build, tmp_path):
+def test_all_failures_are_on_the_line(build, tmp_path):
     build("small", 4)
     words = ("--max-per-proc-rss", "1M", "--max-total-rss", "1M", "--baseline", "small")
     line = ci_check(build("now", 10), *words, cwd=tmp_path).stdout
@@ -136,7 +136,7 @@ def test_a_recording_cut_short_does_not_pass(build):
     assert done.stdout.startswith("memwatch: inconclusive: max total RSS at least 11.0 MiB")
 
 
-def test_the_json_of_a_run_will_do(tmp_path):
+def test_the_json_of_a_run_is_accepted(tmp_path):
     path = tmp_path / "run.json"
     job = [sys.executable, "-c", "x = bytearray(20 << 20)"]
     done = subprocess.run(
@@ -153,7 +153,7 @@ def test_the_json_of_a_run_will_do(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         ([], "nothing to check: give a limit, --max-total-rss 2G, or --baseline"),
         (["--threshold", "5%"], "need --baseline FILE"),
@@ -167,14 +167,14 @@ def test_the_json_of_a_run_will_do(tmp_path):
         (["--max-total-rss", "1G", "--junit", "no/out.xml"], "cannot write 'no/out.xml'"),
     ],
 )
-def test_errors_are_one_line(build, tmp_path, words, said):
+def test_errors_are_one_line(build, tmp_path, words, expected):
     build("now", 10)
     (tmp_path / "text").write_text("nothing of the kind\n")
     done = ci_check("now", *words, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("memwatch: ")
-    assert said in line
+    assert expected in line
 
 
 def test_an_error_is_an_annotation_and_leaves_no_report(tmp_path):
@@ -189,7 +189,7 @@ def test_an_error_is_an_annotation_and_leaves_no_report(tmp_path):
     assert not junit.exists()
 
 
-def test_a_wrong_option_is_an_annotation_too():
+def test_a_wrong_option_is_an_annotation():
     done = ci_check("nowhere", "--max-total-rss", "lots", GITHUB_ACTIONS="true")
     assert done.returncode == 1
     assert done.stdout.startswith("::error title=memwatch%3A error::")
@@ -199,7 +199,7 @@ def test_a_wrong_option_is_an_annotation_too():
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_never_writes_over_what_it_reads(build, tmp_path, link):
+def test_input_files_are_never_overwritten(build, tmp_path, link):
     paths = [Path(build(name, 10)) for name in ("before", "now")]
     before = [path.read_bytes() for path in paths]
     for path in paths:
@@ -215,7 +215,7 @@ def test_never_writes_over_what_it_reads(build, tmp_path, link):
     assert [path.read_bytes() for path in paths] == before
 
 
-def test_a_threshold_of_a_project_does_not_ask_for_a_baseline(build, tmp_path):
+def test_a_project_threshold_does_not_require_a_baseline(build, tmp_path):
     (tmp_path / "pyproject.toml").write_text(
         '[tool.memwatch.ci-check]\nthreshold = ["5%"]\nallow-missing-baseline = true\n'
     )
@@ -223,7 +223,7 @@ def test_a_threshold_of_a_project_does_not_ask_for_a_baseline(build, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_missing_baseline_can_be_let_pass_and_is_told(build, tmp_path):
+def test_a_missing_baseline_can_be_accepted_and_is_reported(build, tmp_path):
     words = ("--baseline", "nowhere", "--allow-missing-baseline", "--junit", "out.xml")
     done = ci_check(build("now", 10), *words, cwd=tmp_path, GITHUB_ACTIONS="true")
     assert done.returncode == 0
@@ -266,7 +266,7 @@ def test_a_junit_file_that_cannot_be_written_fails(build):
 # -- GitHub --------------------------------------------------------------------------------------
 
 
-def test_github_is_told_everything(build, tmp_path):
+def test_github_gets_annotations_and_a_summary(build, tmp_path):
     (tmp_path / "summary.md").write_text("from a step before\n")
     (tmp_path / "output").write_text("other=1\n")
     build("small", 4)
@@ -302,7 +302,7 @@ def test_github_is_told_everything(build, tmp_path):
     assert "Per-process peak RSS:" in summary
 
 
-def test_github_is_told_nothing_elsewhere(build, tmp_path):
+def test_no_github_output_outside_github(build, tmp_path):
     done = ci_check(
         build("now", 10),
         *("--max-total-rss", "10M"),
@@ -315,7 +315,7 @@ def test_github_is_told_nothing_elsewhere(build, tmp_path):
     assert not (tmp_path / "output").exists()
 
 
-def test_a_summary_that_cannot_be_written_is_only_told(build, tmp_path):
+def test_a_summary_that_cannot_be_written_is_only_a_warning(build, tmp_path):
     done = ci_check(
         build("now", 10),
         *("--max-total-rss", "1G"),
@@ -328,11 +328,11 @@ def test_a_summary_that_cannot_be_written_is_only_told(build, tmp_path):
 
 
 @given(st.text(), st.text())
-def test_a_workflow_command_is_one_line_and_comes_back(title, message):
+def test_a_workflow_command_is_one_line_and_unescapes_to_its_text(title, message):
     text = workflow_command("error", title, message)
     assert "\n" not in text
     assert "\r" not in text
-    # The runner looks for the first "::" after the one at the start.
+    # The runner searches for the first "::" after the one at the start.
     head, _, data = text[2:].partition("::")
     name, _, properties = head.partition(" ")
     assert name == "error"
@@ -347,8 +347,8 @@ def test_a_workflow_command_is_one_line_and_comes_back(title, message):
     assert unescaped(value, "property").isprintable()
 
 
-def test_a_name_is_no_workflow_command(build, tmp_path):
-    """The runner takes `##[name]` for one wherever it is in a line."""
+def test_a_name_is_not_taken_as_a_workflow_command(build, tmp_path):
+    """The runner takes `##[name]` as a command anywhere in a line."""
     name = "##[error]x|`y"
     done = ci_check(
         build("now", 10, program=name),
@@ -369,7 +369,7 @@ def test_a_name_is_no_workflow_command(build, tmp_path):
 
 
 @given(st.text())
-def test_markdown_ends_no_cell_and_opens_no_tag(text):
+def test_names_end_no_markdown_cell_and_open_no_tag(text):
     shown = markdown(text)
     assert shown.isprintable()
     assert not re.search(r"(?<!\\)(?:\\\\)*[|`*_$]", shown)
@@ -382,12 +382,12 @@ def test_a_code_block_is_not_ended_by_its_text(build):
     assert "\n````text\nJob: " in text
 
 
-def test_so_many_annotations_as_github_shows(build):
+def test_no_more_annotations_than_github_shows(build):
     profile = load(build("now", 10)).profile
     checks = tuple(Check(f"group {n}", FAILED, "grew", REGRESSION) for n in range(30))
-    told = [*annotate(Judgment(profile, checks, None))]
-    assert len(told) == 10
-    assert told[-1].endswith("::21 more: see the job summary")
+    shown = [*annotate(Judgment(profile, checks, None))]
+    assert len(shown) == 10
+    assert shown[-1].endswith("::21 more: see the job summary")
 
 
 # -- JUnit ---------------------------------------------------------------------------------------
@@ -431,7 +431,7 @@ def test_junit(build, tmp_path):
     }
 
 
-def test_junit_is_read_by_a_library(build, tmp_path):
+def test_a_junit_library_reads_it(build, tmp_path):
     junitparser = pytest.importorskip("junitparser")
     words = ("--max-total-rss", "1M", "--max-per-proc-rss", "1G", "--junit", "out.xml")
     ci_check(build("now", 10), *words, cwd=tmp_path)
@@ -442,7 +442,7 @@ def test_junit_is_read_by_a_library(build, tmp_path):
     assert passed.is_passed
 
 
-def test_junit_has_no_character_that_xml_forbids(build, tmp_path):
+def test_junit_has_no_characters_that_xml_forbids(build, tmp_path):
     name = "a\x01\x1b[31m\ufffe\udc80<&\"]]>'é"
     done = ci_check(
         build("now", 10, program=name),

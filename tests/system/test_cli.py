@@ -1,4 +1,4 @@
-"""`memwatch run` as a command: exit codes, bad input, files, streams, what the job sees of it."""
+"""Tests of `memwatch run` as a command: exit codes, bad input, files, streams, transparency."""
 
 import json
 import os
@@ -43,12 +43,12 @@ def test_exit_code_of_a_command_that_a_signal_killed(memwatch, burner, number):
     assert f"killed by {number.name}, exit code {128 + number}" in summary
 
 
-# -- Bad input: one line that names it, exit code 1, and no job -----------------------------------
+# -- Bad input: one line that names it, exit code 1, no job ---------------------------------------
 
 
 @pytest.fixture
 def refuses(memwatch):
-    """Runs memwatch with a job that must not run; returns the complaint."""
+    """Runs memwatch with a job that must not run; returns the error message."""
 
     def run(*options, job=None, **how):
         ran = memwatch.room / "ran"
@@ -166,7 +166,7 @@ def test_help_and_version(memwatch, words):
     assert result.err == b""
 
 
-def test_version_tells_what_a_report_of_a_bug_needs(memwatch):
+def test_version_has_the_facts_that_a_bug_report_needs(memwatch):
     lines = memwatch.run("--version").out.decode().splitlines()
     names = [line.partition(":")[0] for line in lines]
     assert names == [f"memwatch {__version__}", "Build date", "Target", "Backend", "Python"]
@@ -183,7 +183,7 @@ def test_version_tells_what_a_report_of_a_bug_needs(memwatch):
 
 @pytest.fixture
 def unusable(memwatch):
-    """Names of things that are no command."""
+    """Names of files that cannot be run as commands."""
     room = memwatch.room
     (room / "text").write_text("not a program")
     (room / "text").chmod(0o644)
@@ -222,7 +222,7 @@ def test_command_that_cannot_be_started(memwatch, unusable, case):
     assert "\x1b" not in line
 
 
-def test_files_are_left_alone_when_the_command_cannot_be_started(memwatch):
+def test_files_are_unchanged_if_the_command_cannot_be_started(memwatch):
     old, new = memwatch.room / "old.csv", memwatch.room / "new.csv"
     old.write_text("precious\n")
     result = memwatch.run("run", "--csv", old, "--timeline", new, "--", "no-such-command-here")
@@ -291,7 +291,7 @@ def test_csv_of_totals(memwatch):
         assert int(row[2]) == point["total_rss_kib"]
 
 
-# -- What is shown --------------------------------------------------------------------------------
+# -- Reports --------------------------------------------------------------------------------------
 
 
 def test_json_goes_to_stdout_and_the_commands_stdout_to_stderr(memwatch):
@@ -316,8 +316,8 @@ def test_summary_goes_to_stderr(memwatch):
     ],
     indirect=["user"],
 )
-def test_summary_of_a_command_that_is_over_at_once(memwatch, needs, source, options, way):
-    """Whether a look at it came in time or not, its peak is known at its end."""
+def test_summary_of_a_command_that_ends_at_once(memwatch, needs, source, options, way):
+    """Its peak is known at its end, whether or not it was sampled."""
     needs(source)
     for _ in range(5):
         text = memwatch.run("run", *options, "--", "true").text
@@ -350,7 +350,7 @@ def test_silent(memwatch):
     assert result.err == b""
 
 
-def test_options_of_the_command_are_its_own(memwatch):
+def test_options_after_the_command_belong_to_it(memwatch):
     for separator in ([], ["--"]):
         result = memwatch.run("run", "--quiet", *separator, "echo", "--json", "-i", "--", "x")
         assert result.out == b"--json -i -- x\n"
@@ -358,7 +358,7 @@ def test_options_of_the_command_are_its_own(memwatch):
 
 @pytest.fixture
 def family(memwatch, burner):
-    """Runs a job of processes that are called sh, alpha, alpha and beta, to its end."""
+    """Runs a job with processes named sh, alpha, alpha and beta to its end."""
     for name in ("alpha", "beta"):
         shutil.copy(burner, memwatch.room / name)
     (memwatch.room / "script").write_text(
@@ -391,7 +391,7 @@ def family(memwatch, burner):
         (["--include", "nothing is called so"], [], {"include_pattern": "nothing is called so"}),
     ],
 )
-def test_filters_hide_processes_and_change_no_total(family, options, names, filters):
+def test_filters_hide_processes_but_change_no_total(family, options, names, filters):
     report = family("--json", *options).json
     assert sorted(each["command"] for each in report["processes"]) == names
     assert report["filter"] == filters
@@ -411,12 +411,12 @@ def test_one_file_for_two_reports_is_refused(memwatch):
     assert not path.exists()
 
 
-def test_no_filter_no_filter_keys(memwatch):
+def test_json_has_no_filter_keys_without_filters(memwatch):
     report = memwatch.burn("exit", 0).end().json
     assert not {"filter", "filtered_process_count", "filtered_total_rss_kib"} & set(report)
 
 
-def test_summary_says_what_a_filter_hides(family):
+def test_summary_reports_what_a_filter_hides(family):
     text = family("--exclude", "alpha").text
     assert "2 processes filtered out; totals cover all processes" in text
     assert "alpha" not in text.split("Per-process peak RSS:")[1]
@@ -464,7 +464,7 @@ def test_json_has_no_colors(memwatch):
 
 @pytest.fixture
 def through_sh(memwatch):
-    """memwatch started by a shell that first does something to its descriptors."""
+    """Runs memwatch from a shell that first redirects or closes its descriptors."""
 
     def run(redirection, *words, stdin=b"", **how):
         argv = ["sh", "-c", f'exec "$@" {redirection}', "sh", *memwatch.argv(*words)]
@@ -482,7 +482,7 @@ def test_closed_streams_do_not_change_the_exit_code(through_sh, burner, closed, 
     assert ("Duration:" in result.text) == ("2>&-" not in closed)
 
 
-def test_json_without_a_stdout_is_rescued(through_sh, memwatch):
+def test_json_without_a_stdout_is_saved_elsewhere(through_sh, memwatch):
     result = through_sh(">&-", "run", "--json", "--", "true")
     assert result.code == 1
     assert rescued(memwatch, result)["exit_code"] == 0
@@ -500,7 +500,7 @@ def test_refusal_without_a_stderr(through_sh):
 
 
 def rescued(memwatch, result):
-    """The report that memwatch saved elsewhere, and says where."""
+    """Returns the report that memwatch saved elsewhere; its message must name the file."""
     (file,) = memwatch.room.glob("memwatch-*.json")
     assert str(file) in result.text
     return json.loads(file.read_text())
@@ -514,11 +514,11 @@ def test_full_disk_under_a_file(memwatch, option, code):
     assert result.code == (code or 1)
     assert "cannot write to /dev/full: No space left on device" in result.text
     assert rescued(memwatch, result)["exit_code"] == code
-    # What else was asked for is there.
+    # The other requested output is there.
     assert "Duration:" in result.text
 
 
-def test_full_disk_under_both_files_is_rescued_once(memwatch):
+def test_full_disk_under_both_files_saves_one_report_elsewhere(memwatch):
     options = ["--csv", "/dev/full", "--timeline", "/dev/full"]
     result = memwatch.run("run", *options, "--quiet", "--", "true")
     assert result.code == 1
@@ -541,7 +541,7 @@ def test_full_disk_under_stderr(memwatch):
         assert memwatch.run("run", "--", "sh", "-c", "exit 3", stderr=full).code == 3
 
 
-def test_reader_of_the_json_is_gone(memwatch):
+def test_reader_of_the_json_has_closed_the_pipe(memwatch):
     reader, writer = os.pipe()
     os.close(reader)
     result = memwatch.run("run", "--json", "--", "sh", "-c", "exit 3", stdout=writer)
@@ -551,8 +551,8 @@ def test_reader_of_the_json_is_gone(memwatch):
     assert rescued(memwatch, result)["exit_code"] == 3
 
 
-def test_nowhere_to_rescue_to(memwatch):
-    """The summary is still there, and the exit code."""
+def test_the_report_cannot_be_saved_anywhere(memwatch):
+    """The summary and the exit code are still there."""
     watch = memwatch.start(
         *("run", "--csv", "out.csv", "--", "sh", "-c", "exit 3"),
         preexec_fn=lambda: limit_file_size(0),
@@ -573,18 +573,18 @@ def limit_file_size(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-# -- What the job sees of memwatch: nothing --------------------------------------------------------
+# -- memwatch is invisible to the job --------------------------------------------------------------
 
 
-def test_stdin_goes_through_byte_by_byte(memwatch):
+def test_stdin_reaches_the_command_unchanged(memwatch):
     data = os.urandom(1 << 20)
     result = memwatch.run("run", "--quiet", "--", "cat", stdin=data)
     assert result.code == 0
     assert result.out == data
 
 
-def test_stdin_is_the_commands_to_the_last_byte(memwatch):
-    """memwatch reads nothing of it, and leaves what the command leaves."""
+def test_memwatch_reads_nothing_from_stdin(memwatch):
+    """What the command leaves unread is still there afterwards."""
     file = memwatch.room / "in"
     file.write_bytes(b"first\nsecond\n")
     with file.open("rb", buffering=0) as stdin:
@@ -623,8 +623,8 @@ def ways_to_start():
 @pytest.mark.both_users
 @pytest.mark.parametrize("way", ways_to_start())
 @pytest.mark.parametrize("closed", ["", "<&-", "<&- >&- 2>&-"])
-def test_the_job_is_as_without_memwatch(memwatch, probe, way, closed, user):
-    """Environment, limits, signals, descriptors and all else that is inherited."""
+def test_the_job_inherits_the_same_as_without_memwatch(memwatch, probe, way, closed, user):
+    """Environment, limits, signals, descriptors and everything else that is inherited."""
     extra = os.open("/dev/null", os.O_RDONLY)
     reports = []
     for name, words in {"direct": [], "watched": ["run", "--quiet", "--"]}.items():
@@ -637,12 +637,12 @@ def test_the_job_is_as_without_memwatch(memwatch, probe, way, closed, user):
     os.close(extra)
     direct, watched = reports
     if way == "session":
-        # memwatch leads the session then, and the command is in it.
+        # Then memwatch leads the session, and the command is in it.
         direct[-1] = direct[-1].replace("group: 1, its session: 1", "group: 0, its session: 0")
     assert watched == direct
 
 
-def test_the_output_of_the_job_is_as_without_memwatch(memwatch, probe):
+def test_the_output_of_the_job_is_the_same_as_without_memwatch(memwatch, probe):
     direct = memwatch.popen([str(probe)]).end()
     watched = memwatch.run("run", "--quiet", "--", probe)
     assert (watched.code, watched.err) == (direct.code, direct.err)
@@ -665,7 +665,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 @needs_make
 @pytest.mark.parametrize("outside", [False, True], ids=["around make", "inside make"])
 def test_make_and_its_jobserver(memwatch, outside):
-    """memwatch around make -j, and memwatch in a recipe of make -j around a sub-make."""
+    """Runs memwatch around make -j, and in a recipe of make -j around a sub-make."""
     watched = " ".join(f"'{os.fsdecode(word)}'" for word in memwatch.argv("run", "--quiet", "--"))
     (memwatch.room / "Makefile").write_text(
         f"all: one two\none two:\n\t+{watched if outside else ''} $(MAKE) -f sub.mk $@-sub\n"
@@ -691,7 +691,7 @@ def test_make_and_its_jobserver(memwatch, outside):
 
 
 def test_the_installed_command(memwatch):
-    """`memwatch`, not `python -m memwatch`."""
+    """Runs `memwatch`, not `python -m memwatch`."""
     script = os.path.join(os.path.dirname(sys.executable), "memwatch")
     if not os.path.exists(script):
         pytest.skip("memwatch is not installed as a command")

@@ -1,4 +1,4 @@
-"""`memwatch compare` as a command: how files are given, exit codes, errors in one line."""
+"""Tests of `memwatch compare` as a command: file arguments, exit codes, one-line errors."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder(story, tmp_path) -> Path:
-    """Recordings before.N and after.N, the latter of a job that needs 10 % more."""
+    """A folder with recordings before.N and after.N; the job of after.N needs 10 % more."""
     for side, size in (("before", 1000), ("after", 1100)):
         for number in range(5):
-            told = story(f"{side}.{number}", "make", "-j8")
-            told.start(1, "make", "-j8", at=0)
-            told.start(2, "cc1", "a.c", parent=1)
-            told.memory(1, 20 * 1024, at=1)
-            told.memory(2, (size - 20 + number) * 1024)
-            told.tick()
-            told.exit(2, 0, by_event=True, at=2)
-            told.exit(1, 0, by_event=True, at=3)
-            told.tick()
-            told.end(4)
+            script = story(f"{side}.{number}", "make", "-j8")
+            script.start(1, "make", "-j8", at=0)
+            script.start(2, "cc1", "a.c", parent=1)
+            script.memory(1, 20 * 1024, at=1)
+            script.memory(2, (size - 20 + number) * 1024)
+            script.tick()
+            script.exit(2, 0, by_event=True, at=2)
+            script.exit(1, 0, by_event=True, at=3)
+            script.tick()
+            script.end(4)
     return tmp_path
 
 
@@ -43,7 +43,7 @@ def verdict(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "expected"),
     [
         (["before.0", "after.0"], 1, "total RSS: 10.0 % more: a regression"),
         (["after.0", "before.0"], 0, "total RSS: 9.1 % less: an improvement"),
@@ -64,10 +64,10 @@ def verdict(done: subprocess.CompletedProcess[str]) -> str:
         ),
     ],
 )
-def test_two_files(folder, words, code, said):
+def test_two_files(folder, words, code, expected):
     done = memwatch(*words, cwd=folder)
     assert (done.returncode, done.stderr) == (code, "")
-    assert said in verdict(done)
+    assert expected in verdict(done)
     assert "\nVerdict: " in done.stdout
     assert "Only one run each, so noise is unknown" in done.stdout
 
@@ -96,7 +96,7 @@ def test_repeats(folder, words):
     )
 
 
-def test_as_a_shell_gives_it(folder):
+def test_file_names_from_shell_patterns(folder):
     words = f"{sys.executable} -m memwatch compare --base before.* --candidate after.* --json"
     done = subprocess.run(["sh", "-c", words], cwd=folder, capture_output=True, check=False)
     assert done.returncode == 1
@@ -105,14 +105,14 @@ def test_as_a_shell_gives_it(folder):
     assert document["verdict"] == "regression"
 
 
-def test_one_file_of_a_side(folder):
+def test_one_side_with_a_single_file(folder):
     done = memwatch("--base", *BEFORE, "--candidate", "after.0", cwd=folder)
     assert done.returncode == 1
     assert "67 % confidence: a regression" in verdict(done)
     assert "5 and 1 runs give at most 67 % confidence" in done.stdout
 
 
-def test_forms(folder):
+def test_output_formats(folder):
     done = memwatch("--json", "before.0", "after.0", cwd=folder)
     assert done.returncode == 1
     document = json.loads(done.stdout)
@@ -124,7 +124,7 @@ def test_forms(folder):
     assert done.stdout.startswith("### Memory: total RSS")
 
 
-def test_groups_of_another_kind(folder):
+def test_groups_by_another_key(folder):
     done = memwatch(
         "before.0", "after.0", "--group-by", r"(\w)\.c", "--threshold", "a=5%", cwd=folder
     )
@@ -135,8 +135,8 @@ def test_groups_of_another_kind(folder):
     assert json.loads(document)["group_by"] == "exe"
 
 
-def test_json_of_runs_will_do(folder):
-    """With what a recording says."""
+def test_json_of_runs_is_accepted(folder):
+    """It has the same verdict as the recordings."""
     for name in ("before.0", "after.0"):
         with open(folder / f"{name}.json", "wb") as out:
             argv = [sys.executable, "-m", "memwatch", "report", "--json", name]
@@ -216,10 +216,10 @@ def test_groups_that_cannot_be_compared(folder):
 
 
 def test_no_verdict_is_an_error(folder, story):
-    told = story("unseen", "make")
-    told.start(1, "make", at=0)
-    told.exit(1, 0, by_event=True, at=1)
-    told.end(2)
+    script = story("unseen", "make")
+    script.start(1, "make", at=0)
+    script.exit(1, 0, by_event=True, at=1)
+    script.end(2)
     done = memwatch("before.0", "unseen", cwd=folder)
     assert done.returncode == 1
     assert done.stderr == (
@@ -229,12 +229,12 @@ def test_no_verdict_is_an_error(folder, story):
     assert "candidate: its memory was not seen." in done.stdout
 
 
-def test_a_recording_that_was_cut_short_is_told(folder, story):
-    told = story("cut", "make", "-j8")
-    told.start(1, "make", "-j8", at=0)
-    told.memory(1, 990 * 1024, at=1)
-    told.tick()
-    told.cut_short()
+def test_a_recording_that_was_cut_short_is_reported(folder, story):
+    script = story("cut", "make", "-j8")
+    script.start(1, "make", "-j8", at=0)
+    script.memory(1, 990 * 1024, at=1)
+    script.tick()
+    script.cut_short()
     done = memwatch("before.0", "cut", cwd=folder)
     assert done.returncode == 1
     assert "only a part of a run was seen, so there is no verdict" in done.stderr

@@ -1,4 +1,4 @@
-"""A damaged file of results gives results or one line of an error, whatever is wrong with it."""
+"""Tests that a damaged result file gives results or an error of one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUES: tuple[Any, ...] = (
     *(0, -1, 1, 0.5, 2**31, 2**62, -(2**62), 2**63, 10**18, 10**30, -1e30, 1e300, NAN, INFINITY),
 )
 PLACES, TRIES = 25, 3
-"""In each line, and values for each place: all of them would take minutes."""
+"""Places tried per line, and values tried per place; all of them would take minutes."""
 
 COMMANDS = (
     ("report", "FILE", "--tree", "--csv", "/dev/null"),
@@ -50,7 +50,7 @@ COMMANDS = (
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something is within a document, and where it has parts."""
+    """Yields the path of every value within a document, including containers."""
     if path:
         yield path
     if isinstance(value, dict):
@@ -72,7 +72,7 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 @pytest.fixture
 def silent() -> Iterator[None]:
-    """Commands write to descriptors."""
+    """Discards the output of commands, which write to descriptors."""
     kept = [os.dup(number) for number in (1, 2)]
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
@@ -85,7 +85,7 @@ def silent() -> Iterator[None]:
 
 
 def survives(path: Path, whole: Path, story: str) -> bool:
-    """Whether it could be read. What is no error of ours fails."""
+    """Returns whether it could be read; fails on any error other than a ClickException."""
     try:
         load(str(path), timeline=True, tracks=True)
     except BadResults:
@@ -97,8 +97,8 @@ def survives(path: Path, whole: Path, story: str) -> bool:
         try:
             cli.main([names.get(word, word) for word in words], standalone_mode=False)
         except click.ClickException as error:
-            said = error.format_message()
-            assert "\n" not in said, f"{' '.join(words)}: {story}: {said}"
+            message = error.format_message()
+            assert "\n" not in message, f"{' '.join(words)}: {story}: {message}"
         except Exception as error:
             raise AssertionError(f"{' '.join(words)}: {story}") from error
     return True
@@ -160,7 +160,7 @@ def test_a_recording_with_a_wrong_value(run_once, tmp_path, line, path, value):
         load(str(damaged))
 
 
-def test_a_status_that_is_none_of_a_recording_that_was_cut_short(run_once, tmp_path):
+def test_an_impossible_status_in_a_recording_that_was_cut_short(run_once, tmp_path):
     *lines, _ = map(json.loads, run_once[0].splitlines())
     ended = [each for line in lines[1:] for each in line["records"] if each[4] == EXITED]
     (root,) = (each for each in ended if each[1] == 1)

@@ -1,4 +1,4 @@
-"""Few descriptors, and a /proc that does not tell everything: the job is never the worse for it."""
+"""Tests that few descriptors or a restricted /proc never harm the job."""
 
 import os
 import resource
@@ -14,7 +14,7 @@ MIB = 1024  # KiB, the unit of the reports
 
 
 def limit_descriptors(soft, hard):
-    """For preexec_fn: `ulimit -n`."""
+    """Returns a preexec_fn that does the same as `ulimit -n`."""
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
@@ -25,7 +25,7 @@ def limit_descriptors(soft, hard):
     ids="soft {0[0]} hard {0[1]}".format,
 )
 def test_few_descriptors(memwatch, limits):
-    """Processes without a kept descriptor are read all the same."""
+    """Processes without a kept descriptor are read as well."""
     children = 30
     watch = memwatch.burn(
         *("fork", children, "[", "touch", 3, "fork", 1, "[", "touch", 2, "mark", "up", "gate", "]"),
@@ -42,7 +42,7 @@ def test_few_descriptors(memwatch, limits):
     assert report["process_count"] == 2 * children + 1
     assert report["accuracy"]["error"] is None
     assert report["accuracy"]["unreadable_processes"] == 0
-    # At most two for each process; what is not there cannot be kept.
+    # At most two for each process, and none beyond the limit.
     assert (report["accuracy"]["unkept_processes"] > 0) == (limits[1] < 2 * (2 * children + 1))
     for process in report["processes"]:
         if process["pid"] != root:
@@ -52,8 +52,8 @@ def test_few_descriptors(memwatch, limits):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("limits", [(20, 20), (32, 64), (256, 512)], ids=str)
-def test_the_job_has_its_own_limits(memwatch, limits):
-    """memwatch raises its own soft limit; the job's stays."""
+def test_the_limits_of_the_job_are_unchanged(memwatch, limits):
+    """memwatch raises its own soft limit but not the job's."""
     result = memwatch.run(
         *("run", "--quiet", "--", "sh", "-c", "ulimit -Sn; ulimit -Hn"),
         preexec_fn=limit_descriptors(*limits),
@@ -62,7 +62,7 @@ def test_the_job_has_its_own_limits(memwatch, limits):
     assert result.err == b""
 
 
-def test_memwatch_uses_what_it_may(memwatch):
+def test_memwatch_raises_its_soft_limit_to_the_hard_limit(memwatch):
     watch = memwatch.burn("mark", "root", "gate", preexec_fn=limit_descriptors(64, 512))
     root = watch.mark("root")
     assert resource.prlimit(watch.pid, resource.RLIMIT_NOFILE) == (512, 512)
@@ -73,8 +73,8 @@ def test_memwatch_uses_what_it_may(memwatch):
 @pytest.mark.both_users
 @pytest.mark.parametrize("limit", range(4, 16))
 def test_too_few_descriptors(memwatch, burner, limit):
-    """Either the job runs, with its exit code, or one line says why it does not."""
-    # A Python that runs already: it could not start with so few.
+    """Either the job runs, with its exit code, or one line reports why it does not."""
+    # Python must already be running: it could not start with so few.
     script = f"""
 import resource, sys
 from memwatch.cli import main
@@ -101,7 +101,7 @@ as_nobody = pytest.mark.parametrize("user", ["nobody"], indirect=True)
 
 @pytest.fixture
 def setuid_burner(memwatch, burner):
-    """A burner that runs as root, whoever starts it."""
+    """A burner that runs as root for every user."""
     program = memwatch.room / "setuid"
     shutil.copy(burner, program)
     os.chown(program, 0, 0)
@@ -141,7 +141,7 @@ def test_signal_that_may_not_be_forwarded(memwatch, setuid_burner):
     watch.mark("root")
     watch.ticks()
     os.kill(watch.pid, signal.SIGTERM)
-    wait_until(watch.errors, "it says so")
+    wait_until(watch.errors, "a message")
     result = watch.end()
     assert result.code == 6
     assert result.json["exit_code"] == 6
@@ -149,7 +149,7 @@ def test_signal_that_may_not_be_forwarded(memwatch, setuid_burner):
 
 
 def with_proc(memwatch, mount, *words):
-    """memwatch in a mount namespace of its own, with another /proc."""
+    """Starts memwatch in a separate mount namespace with another /proc."""
     can = ["unshare", "--mount", "sh", "-c", mount]
     if not shutil.which("unshare") or subprocess.run(can, check=False).returncode:
         pytest.skip("needs a mount namespace")
@@ -178,7 +178,7 @@ def test_process_that_is_hidden(memwatch, burner, setuid_burner, become):
     assert result.by_pid(seen)["max_rss_kib"] >= 10 * MIB
     process = result.by_pid(hidden)
     assert process["alive_at_end"] is False
-    # Seen before it became root, it is still read through the descriptors from then.
+    # If it was seen before it became root, it is still read through the descriptors opened then.
     if process["max_rss_kib"] is None:
         assert result.json["accuracy"]["unreadable_processes"] >= 1
     else:

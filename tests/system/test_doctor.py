@@ -1,4 +1,4 @@
-"""`memwatch doctor`: what it concludes, how it says so, and that it is true here."""
+"""Tests of `memwatch doctor`: its conclusions, its report, and that both are true here."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_release(text: str, release: tuple[int, int] | None) -> None:
         ("000001ffffffffff", ALL_CAPABILITIES),
         ("0000000000001000", {"NET_ADMIN"}),
         ("0000004001280000", {"SYS_PTRACE", "SYS_ADMIN", "SYS_RESOURCE", "PERFMON"}),
-        # Docker's usual set: nothing of use.
+        # Docker's default set: none of these.
         ("00000000a80425fb", frozenset()),
         ("zzz", None),
         ("", None),
@@ -114,7 +114,7 @@ def test_capabilities(bits: str, names: set[str] | None) -> None:
     assert parse_capabilities(status) == names
 
 
-def test_capabilities_that_are_not_told() -> None:
+def test_capabilities_that_are_not_in_the_file() -> None:
     assert parse_capabilities("Name:\tx\n") is None
 
 
@@ -141,7 +141,7 @@ def test_namespace() -> None:
         ("22 27 0:21 / /proc rw - proc proc rw,hidepid=invisible\n", "invisible"),
         ("22 27 0:21 / /proc rw - proc proc rw,hidepid=off\n", None),
         ("22 27 0:21 / /proc rw - proc proc rw,hidepid=0\n", None),
-        # Another proc, and one that lies over the first.
+        # A proc mounted elsewhere, and one that covers the first.
         ("22 27 0:21 / /other/proc rw - proc proc rw,hidepid=2\n", None),
         (
             "22 27 0:21 / /proc rw - proc proc rw,hidepid=2\n"
@@ -170,7 +170,7 @@ def test_facts_of_this_process() -> None:
     major, minor = platform.release().split(".")[:2]
     assert facts.kernel == (int(major), int(re.match(r"\d+", minor)[0]))
     assert facts.capabilities is not None
-    # Only whoever has all of them may be sure to have this one.
+    # Only a process with all of them is sure to have this one.
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     data = (ctypes.c_uint32 * 6)()
@@ -180,7 +180,7 @@ def test_facts_of_this_process() -> None:
     assert facts.capabilities == held
 
 
-def test_facts_where_nothing_can_be_read(tmp_path: Path) -> None:
+def test_facts_when_nothing_can_be_read(tmp_path: Path) -> None:
     facts = read_facts(str(tmp_path))
     assert facts.capabilities is None
     assert facts.perf_event_paranoid is None
@@ -188,7 +188,7 @@ def test_facts_where_nothing_can_be_read(tmp_path: Path) -> None:
     assert facts.initial_user_namespace is None
 
 
-# Ways to see processes ----------------------------------------------------------------------------
+# Sources ------------------------------------------------------------------------------------------
 
 
 def test_python_and_c_mean_the_same_sources() -> None:
@@ -201,7 +201,7 @@ def test_python_and_c_mean_the_same_sources() -> None:
     )
 
 
-def test_each_way_is_there_once() -> None:
+def test_each_source_is_listed_once() -> None:
     assert [source.number for source in LINUX_SOURCES] == [
         SAMPLING,
         CONNECTOR,
@@ -220,11 +220,11 @@ def test_each_way_is_there_once() -> None:
     assert set(sources.IDS) == {SAMPLING, CONNECTOR, PERF, TASKSTATS, HOOK, KQUEUE}
 
 
-def test_a_profile_is_complete_by_ways_that_there_are() -> None:
+def test_the_sources_that_make_a_profile_complete_exist() -> None:
     assert set(sources.IDS.values()) > sources.COMPLETE_SOURCES
 
 
-# source, errno, facts; words of the reason and of the remedy; None: there is no remedy.
+# source, errno, facts; text in the reason and in the remedy; None: there is no remedy.
 REFUSALS = [
     (SAMPLING, errno.ENOENT, ROOT, "/proc is not mounted", "mount -t proc"),
     (CONNECTOR, errno.EPERM, DEBIAN, "before Linux 6.6", "as root, or with CAP_NET_ADMIN"),
@@ -272,7 +272,9 @@ REFUSALS = [
         f"{each[0]}-{errno.errorcode.get(each[1], each[1])}-{i}" for i, each in enumerate(REFUSALS)
     ],
 )
-def test_why_not(source: int, error: int, facts: Facts, reason: str, remedy: str | None) -> None:
+def test_reason_and_remedy(
+    source: int, error: int, facts: Facts, reason: str, remedy: str | None
+) -> None:
     refusal = why_not(source, error, facts)
     assert refusal
     assert reason in refusal.reason
@@ -315,9 +317,9 @@ EPERM = errno.EPERM
             None,
         ),
         ({SAMPLING: errno.ENOENT, TASKSTATS: 0, HOOK: 0}, ROOT, False, False, "mount"),
-        # Nothing was tried: nothing is promised.
+        # Nothing was tried, so nothing is promised.
         ({}, ROOT, False, False, None),
-        # macOS: that there was a fork says nothing of whom, and there is no peak RSS.
+        # macOS: a fork event does not name the child, and there is no peak RSS.
         ({SAMPLING: 0, KQUEUE: errno.EMFILE}, ELSEWHERE, False, False, "ulimit"),
         ({SAMPLING: errno.EPERM, KQUEUE: 0}, ELSEWHERE, False, False, None),
     ],
@@ -463,21 +465,21 @@ def test_lines_fit_the_terminal(name: str, width: int) -> None:
     for line in text_of(CHECKUPS[name], width).split("\n"):
         assert line.isprintable()
         assert line == line.rstrip()
-        if len(line) > max(width, 48):  # the longest name with its mark, or a label and a word
+        if len(line) > max(width, 48):  # the longest name with its symbol, or a label and a word
             assert len(line.split()) <= 2 or "xxx" in line, line
 
 
 def test_colours_change_nothing_else() -> None:
-    def mark(text: str) -> str:
+    def brackets(text: str) -> str:
         return f"<{text}>"
 
     for checkup in CHECKUPS.values():
-        colored = "\n".join(lines(checkup, width=60, bold=mark, dim=mark))
+        colored = "\n".join(lines(checkup, width=60, bold=brackets, dim=brackets))
         assert re.sub("[<>]", "", colored) == text_of(checkup, 60)
         assert "<memwatch run gives here:>" in colored
 
 
-def test_report_where_all_works() -> None:
+def test_report_when_everything_works() -> None:
     text = text_of(CHECKUPS["all works"])
     assert text.count("\n  yes  ") == len(LINUX_SOURCES)
     assert "\n  no " not in text
@@ -491,7 +493,7 @@ def test_report_where_all_works() -> None:
     assert "warning" not in text
 
 
-def test_report_where_nothing_works() -> None:
+def test_report_when_nothing_works() -> None:
     text = text_of(CHECKUPS["nothing works"])
     assert text.count("\n  yes  ") == 1
     assert text.count("       why: ") == 4
@@ -500,7 +502,7 @@ def test_report_where_nothing_works() -> None:
     assert text.endswith("\nFor every process and exact peaks: run as root, or with CAP_NET_ADMIN")
 
 
-def test_report_says_what_is_not_needed() -> None:
+def test_report_names_what_is_not_needed() -> None:
     checkup = dataclasses.replace(CHECKUPS["nothing works"], errors=FAILS | {TASKSTATS: 0, PERF: 0})
     text = text_of(checkup)
     assert "fix: not needed: process events (perf) works" in text
@@ -541,7 +543,7 @@ def test_imprecise_kernels(kernel: tuple[int, int] | None, cpus: int, warning: s
     assert document(checkup)["kernel"]["imprecise_rss"] == bool(warning)
 
 
-def test_report_of_a_limit_that_cannot_be_seen() -> None:
+def test_report_of_a_limit_that_is_not_visible() -> None:
     text = text_of(CHECKUPS["hidden limit"], 200)
     assert "1.0 MiB, set by a cgroup v1 group above that is not visible here" in text
     assert "counted for the machine only: 0 so far" in text
@@ -568,7 +570,7 @@ def test_report_of_a_mac() -> None:
         "\nmemwatch run gives here: nearly every process; peak RSS is a lower bound, peak "
         "footprint exact where\nit can be read in time"
     )
-    # Nothing that would have to be done on Linux.
+    # Nothing that applies only to Linux.
     for word in ("/proc", "cgroup", "capabilit", "taskstats", "seccomp", "--exact", "pidfd"):
         assert word not in text
 
@@ -592,7 +594,7 @@ def test_a_document_is_valid(name: str) -> None:
     text = json.dumps(document(CHECKUPS[name]))
     text.encode("utf-8")
     SCHEMA.validate(json.loads(text, parse_constant=pytest.fail))
-    assert "\\ud" not in text  # a lone surrogate, that strict parsers refuse
+    assert "\\ud" not in text  # a lone surrogate, which strict parsers reject
 
 
 def test_schema_and_document_have_the_same_keys() -> None:
@@ -618,7 +620,7 @@ def test_every_key_is_required() -> None:
             SCHEMA.validate(found)
 
 
-def test_what_a_document_says() -> None:
+def test_the_values_of_a_document() -> None:
     found = document(CHECKUPS["nothing works"])
     by_id = {source["id"]: source for source in found["tiers"]}
     assert by_id["sampling"]["works"]
@@ -637,7 +639,7 @@ def test_what_a_document_says() -> None:
     assert found["run"]["every_process"] is False
 
 
-# The command, with ways that fail -----------------------------------------------------------------
+# The command, with failing sources ---------------------------------------------------------------
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, errors: dict[int, int], *words: str) -> int:
@@ -656,16 +658,16 @@ def run_here(monkeypatch: pytest.MonkeyPatch, errors: dict[int, int], *words: st
     ],
     ids=errno.errorcode.get,
 )
-def test_a_way_that_fails(monkeypatch, capfd, source: int, error: int) -> None:
+def test_a_source_that_fails(monkeypatch, capfd, source: int, error: int) -> None:
     errors = WORKS | {source: error}
     assert run_here(monkeypatch, errors, "--json") == 0
     found = json.loads(capfd.readouterr().out)
     SCHEMA.validate(found)
-    for each, told in zip(LINUX_SOURCES, found["tiers"], strict=True):
-        assert told["works"] == (each.number != source)
+    for each, tier in zip(LINUX_SOURCES, found["tiers"], strict=True):
+        assert tier["works"] == (each.number != source)
         if each.number == source:
-            assert told["error"] == errno.errorcode[error]
-            assert told["reason"]
+            assert tier["error"] == errno.errorcode[error]
+            assert tier["reason"]
     assert found["run"]["exact_peaks"] == (source != TASKSTATS)
 
     assert run_here(monkeypatch, errors) == 0
@@ -676,7 +678,7 @@ def test_a_way_that_fails(monkeypatch, capfd, source: int, error: int) -> None:
 
 @pytest.mark.parametrize("euid", [0, 501])
 def test_on_a_mac(monkeypatch, capfd, tmp_path, euid: int) -> None:
-    """As far as it asks nothing but memwatch's own code: no /proc, no Linux to be found."""
+    """A mac, except for the system calls: no /proc and nothing else of Linux can be read."""
     missing = str(tmp_path / "missing")
     monkeypatch.setattr(native, "backend", lambda: "darwin")
     monkeypatch.setattr(native, "build_target", lambda: "darwin-arm64")
@@ -716,7 +718,7 @@ def refuse(enable: bool) -> bool:
     raise OSError(errno.ENOTSUP, "no such thing")
 
 
-def test_looking_changes_nothing() -> None:
+def test_the_checks_change_nothing() -> None:
     prctl = ctypes.CDLL(None).prctl
     get_subreaper, set_subreaper = 37, 36
 
@@ -739,7 +741,7 @@ def test_looking_changes_nothing() -> None:
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits
 
 
-# The command, as it is ----------------------------------------------------------------------------
+# The command on this system -----------------------------------------------------------------------
 
 
 @pytest.mark.both_users
@@ -794,7 +796,7 @@ def test_output_that_cannot_be_written(memwatch) -> None:
         assert "cannot write to standard output" in result.one_line()
 
 
-def test_help_names_it(memwatch) -> None:
+def test_help_lists_the_command(memwatch) -> None:
     text = memwatch.run("--help").out.decode()
     assert re.search(r"^  doctor +Show what memwatch can find out here", text, re.MULTILINE)
 
@@ -810,7 +812,7 @@ def shown_on_a_terminal(memwatch, env: dict[str, str], columns: int) -> str:
             while text := os.read(master, 65536):
                 shown += text
         except OSError:
-            pass  # EIO: nobody has the terminal open any more
+            pass  # EIO: no process has the terminal open any more
         assert watch.end().code == 0
     finally:
         os.close(master)
@@ -840,7 +842,7 @@ def test_in_a_pid_namespace(memwatch) -> None:
     if not shutil.which("unshare"):
         pytest.skip("needs unshare")
     if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("may not make a pid namespace here")
+        pytest.skip("no permission to make a pid namespace here")
     result = memwatch.popen([*enter, *memwatch.argv("doctor", "--json")]).end()
     assert result.code == 0
     found = result.json
@@ -856,7 +858,7 @@ def test_in_a_pid_namespace(memwatch) -> None:
 
 def test_under_another_exit_hook(memwatch) -> None:
     if error := native.probe(HOOK):
-        pytest.skip(f"no exit hook here: {os.strerror(error)}")
+        pytest.skip(f"the exit hook is not available here: {os.strerror(error)}")
     inner = memwatch.argv("doctor", "--json")
     result = memwatch.run("run", "--quiet", "--exact", "--sources", "none", "--", *inner)
     assert result.code == 0

@@ -1,4 +1,4 @@
-"""`memwatch export`: files in, files out, and what is said when that cannot be."""
+"""Tests of `memwatch export`: formats, input and output files, and errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from memwatch.exports.formats import FORMATS
 from memwatch.model.observations import EXITED
 from support.inside import TICKS
 
-# It holds memory that a sample is sure to see.
+# A program that holds memory until it has certainly been sampled.
 HOLDER = TICKS + "held = bytearray(32 << 20); wait_for_ticks(os.getppid(), 0.01, 2)"
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, str]:
-    """A run's recording, gzipped recording, and JSON."""
+    """Paths of the recording, the gzipped recording and the JSON of a run."""
     folder = tmp_path_factory.mktemp("export")
     paths = {kind: str(folder / f"run.{kind}") for kind in ("jsonl", "jsonl.gz", "json")}
     job = ["--", sys.executable, "-c", HOLDER]
@@ -36,14 +36,14 @@ def files(tmp_path_factory) -> dict[str, str]:
 
 
 def memwatch(*words: str, cwd: Path = Path("/")) -> subprocess.CompletedProcess[bytes]:
-    """In the checkout Python would take its package for the one that is installed."""
+    """Runs memwatch outside the checkout: there, Python would import the package in it."""
     return subprocess.run(
         [sys.executable, "-m", "memwatch", *words], cwd=cwd, capture_output=True, check=False
     )
 
 
 def refused(done: subprocess.CompletedProcess[bytes]) -> str:
-    """The one line that says why."""
+    """Returns the one line with the reason."""
     assert done.returncode == 1
     assert done.stdout == b""
     (line,) = done.stderr.decode().splitlines()
@@ -101,7 +101,7 @@ def test_does_not_overwrite(files, tmp_path):
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])
-def test_does_not_overwrite_what_it_reads(files, tmp_path, force):
+def test_does_not_overwrite_its_input(files, tmp_path, force):
     path = tmp_path / "in.json"
     path.write_bytes(Path(files["json"]).read_bytes())
     before = path.read_bytes()
@@ -130,7 +130,7 @@ def test_writes_through_a_link(files, tmp_path):
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
-def test_a_device_stays_one(files, tmp_path, force):
+def test_a_device_is_not_replaced(files, tmp_path, force):
     done = memwatch("export", files["jsonl"], "--format", "gha", *force, "-o", "/dev/null")
     assert done.returncode == 0, done.stderr
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
@@ -153,14 +153,14 @@ def test_bad_input(files, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["no"]
 
 
-def test_a_full_disk_is_told(files):
+def test_a_full_disk_is_an_error(files):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     done = memwatch("export", files["jsonl"], "--format", "gha", "-o", "/dev/full")
     assert "No space left" in refused(done)
 
 
-def test_nothing_is_left_of_what_fails(tmp_path):
+def test_a_failed_export_leaves_no_file(tmp_path):
     def pieces():
         yield b"a"
         assert len(list(tmp_path.iterdir())) == 1
@@ -172,7 +172,7 @@ def test_nothing_is_left_of_what_fails(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_came_meanwhile_stays(tmp_path):
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
     def pieces():
         (tmp_path / "out").write_text("new")
         yield b"a"
@@ -182,7 +182,7 @@ def test_a_file_that_came_meanwhile_stays(tmp_path):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["new"]
 
 
-def test_the_umask_decides_who_may_read(tmp_path):
+def test_the_umask_sets_the_permissions(tmp_path):
     before = os.umask(0o027)
     try:
         write_whole(str(tmp_path / "out"), iter([b"a"]), overwrite=False)

@@ -1,4 +1,4 @@
-"""Jobs whose processes and memory are known: each must be in the report, with its own numbers."""
+"""Tests of jobs with known processes and memory: each must be reported with its own numbers."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from support.waiting import state_of, wait_until
 
 MIB = 1024  # KiB, the unit of the reports
 
-# What a small C program holds beside what it touches.
+# What a small C program holds in addition to what it touches.
 OWN = 4 * MIB
 
 
 def holds(process: dict, mib: int) -> bool:
-    """Whether a process's peak is what a burner that touched `mib` MiB must have."""
+    """Returns whether a process's peak is that of a burner that touched `mib` MiB."""
     return mib * MIB <= process["max_rss_kib"] <= mib * MIB + OWN
 
 
@@ -58,7 +58,7 @@ def test_parallel_children(memwatch):
     assert group["max_rss_kib"] <= group["sum_of_max_rss_kib"]
 
 
-def test_copy_on_write_children_count_shared_pages_once_each(memwatch):
+def test_shared_pages_count_once_per_copy_on_write_child(memwatch):
     watch = memwatch.burn(
         *("touch", 50, "fork", 4, "[", "read", "mark", "child", "gate", "]"),
         *("mark", "root", "wait"),
@@ -67,11 +67,11 @@ def test_copy_on_write_children_count_shared_pages_once_each(memwatch):
     watch.ticks()
     result = watch.end()
     assert all(holds(result.by_pid(pid), 50) for pid in children)
-    # RSS is not memory in use: 50 MiB that five processes share are 250 MiB here.
+    # The sum of RSS is not memory in use: 50 MiB shared by five processes count as 250 MiB.
     assert result.json["max_total_rss_kib"] >= 5 * 50 * MIB
 
 
-def test_the_summary_says_that_shared_pages_count_once_each(memwatch, burner):
+def test_the_summary_explains_that_shared_pages_count_once_per_process(memwatch, burner):
     words = ("run", "-i", "5", "--", burner, "touch", "5", "mark", "up", "gate")
     watch = memwatch.start(*words)
     watch.mark("up")
@@ -94,7 +94,7 @@ def test_orphan_keeps_the_parent_that_started_it(memwatch):
     orphan, parent = watch.mark("orphan"), watch.mark("parent")
     watch.ticks()
     go.touch()
-    watch.mark("root")  # it has waited for the parent, which is gone now
+    watch.mark("root")  # it has waited for the parent, which has ended
     watch.ticks()
     result = watch.end()
     assert result.json["process_count"] == 3
@@ -105,7 +105,7 @@ def test_orphan_keeps_the_parent_that_started_it(memwatch):
 
 @pytest.mark.both_users
 def test_daemon_is_found(memwatch):
-    """Forked twice, with a session of its own, its parent gone at once."""
+    """A daemon forks twice, starts a session, and its parent ends at once."""
     watch = memwatch.burn(
         *("daemon", "[", "touch", 10, "mark", "daemon", "gate", "]", "mark", "root", "gate")
     )
@@ -115,7 +115,7 @@ def test_daemon_is_found(memwatch):
     process = result.by_pid(daemon)
     assert holds(process, 10)
     serials = {each["serial"] for each in result.json["processes"]}
-    # Its parent may have ended before the first look: then it is an orphan of nobody known.
+    # Its parent may have ended before the first tick: then its parent is unknown.
     assert process["parent_serial"] is None or process["parent_serial"] in serials
 
 
@@ -129,7 +129,7 @@ def test_daemon_that_outlives_the_job(memwatch):
     watch.ticks()
     go.touch()
     result = watch.end()
-    # memwatch does not wait for it, and does not end it.
+    # memwatch neither waits for it nor ends it.
     os.kill(daemon, 0)
     (memwatch.room / "later").touch()
     assert result.code == 4
@@ -138,7 +138,7 @@ def test_daemon_that_outlives_the_job(memwatch):
     assert holds(result.by_pid(daemon), 10)
 
 
-def test_child_with_a_session_of_its_own(memwatch):
+def test_child_that_starts_a_session(memwatch):
     watch = memwatch.burn(
         *("fork", 1, "[", "setsid", "touch", 10, "mark", "child", "gate", "]"),
         *("mark", "root", "wait"),
@@ -161,14 +161,14 @@ def test_child_without_a_copy_of_its_parent(memwatch, start):
     assert holds(result.by_pid(root), 60)
 
 
-# The sampler asks a process for its threads every 128 ms: that many ticks are twice as long.
+# The sampler reads the threads of a process every 128 ms: so many ticks take twice as long.
 THREADS_NOTICED = 50
 
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("threads", [1, 50])
 def test_children_of_threads(memwatch, threads):
-    """With more threads than are visited in one tick, too."""
+    """Also with more threads than are read in one tick."""
     one = ["thread", "[", "fork", 1, "[", "touch", 2, "mark", "child", "gate", "]", "gate", "]"]
     watch = memwatch.burn(*one * threads, "gate")
     children = watch.marks("child", threads)
@@ -202,8 +202,8 @@ def test_child_of_a_thread_that_has_ended(memwatch):
     assert holds(watch.end().by_pid(child), 5)
 
 
-def test_first_thread_ends_before_the_others(memwatch):
-    """The process is then a zombie by its state, and no memory shows where it is looked for."""
+def test_leader_ends_before_the_other_threads(memwatch):
+    """Its state is then zombie, and the usual files of the process show no memory."""
     go, timeline = memwatch.room / "go", memwatch.room / "timeline.csv"
     watch = memwatch.burn(
         *("thread", "[", "mark", "root", "until", go, "touch", 50, "mark", "full", "gate"),
@@ -211,7 +211,7 @@ def test_first_thread_ends_before_the_others(memwatch):
         options=("-i", "5", "--timeline", str(timeline)),
     )
     root = watch.mark("root")
-    wait_until(lambda: state_of(root) == "Z", "its first thread has ended")
+    wait_until(lambda: state_of(root) == "Z", "its leader has ended")
     watch.ticks()
     go.touch()
     watch.mark("full")
@@ -232,7 +232,7 @@ sys.stdin.read()
 
 
 def test_exec_of_another_program(memwatch):
-    """The report names the last program, and keeps the first."""
+    """The report names the last program and keeps the first."""
     go = memwatch.room / "go"
     os.mkfifo(go)
     script = 'echo "sh $$" >> $BURNER_MARKS; read line < go; exec "$0" -c "$1"'
@@ -261,7 +261,7 @@ def test_exec_of_the_same_program(memwatch):
     watch.ticks()
     go.touch()
     assert watch.mark("second") == pid
-    # Nothing that is read at every tick differs: it is noticed at the next inspection.
+    # Nothing that is read at every tick changes: the next full inspection notices it.
     watch.ticks(220)
     process = watch.end().by_pid(pid)
     assert [each["command"] for each in process["images"]] == ["burner", "burner"]
@@ -272,14 +272,14 @@ def test_exec_of_the_same_program(memwatch):
 
 
 def test_one_program_per_exec(memwatch, burner):
-    """However often a process is caught in the middle of one."""
+    """Even if a process is often sampled in the middle of an exec."""
     execs = 20
     words = ["exec", "["] * execs + ["]"] * execs
     for _ in range(5):
         result = memwatch.burn(*words, options=("-i", "0.1ms"), env={"BURNER": str(burner)}).end()
         (process,) = result.json["processes"]
         assert len(process["images"]) <= execs + 1
-        # One that nobody could look at has no name.
+        # A program that was never sampled has no name.
         assert (
             {"burner"} <= {program["command"] for program in process["images"]} <= {"burner", "?"}
         )
@@ -307,7 +307,7 @@ def test_parent_that_never_reaps(memwatch):
 @pytest.mark.parametrize("orphaned", [False, True], ids=["children", "orphans"])
 @pytest.mark.both_users
 def test_storm_of_short_processes(memwatch, orphaned):
-    """Processes that vanish between two reads are nothing to complain of."""
+    """Processes that vanish between two reads cause no warning."""
     storm = ["orphans" if orphaned else "storm", 500]
     watch = memwatch.burn(*storm, "mark", "root", "exit", 7, options=("-i", "0.1ms"))
     result = watch.end()
@@ -322,7 +322,7 @@ def test_storm_of_short_processes(memwatch, orphaned):
 
 
 def test_adopted_orphans_are_reaped_while_the_job_runs(memwatch):
-    # The burner itself waits until memwatch has no child but it.
+    # The burner itself waits until it is memwatch's only child.
     watch = memwatch.burn("orphans", 200, "children", 1, "exit", 5)
     assert watch.end().code == 5
 
@@ -334,7 +334,7 @@ def test_command_that_ends_at_once_is_in_the_report(memwatch):
     assert result.json["exit_code"] == 0
 
 
-# -- Names and command lines that are not what one expects ---------------------------------------
+# -- Unusual names and command lines -------------------------------------------------------------
 
 COMMS = [b"a) R 1 (b", b"x\ny", b"\x1b[31mred", b"\xff\xfe\x80", b") S 1 2 3", b"tab\tbell\a", b" "]
 ARGUMENTS = [
@@ -350,7 +350,7 @@ ARGUMENTS = [
 
 
 def hostile(memwatch, burner, *options):
-    """A job whose every word means harm, once under each of the names."""
+    """Runs a job with harmful arguments, and one process for each harmful name."""
     words: list = []
     for argument in ARGUMENTS:
         words += ["ignore", argument]
@@ -358,20 +358,20 @@ def hostile(memwatch, burner, *options):
         words += ["fork", "1", "[", "comm", comm, "mark", "child", "gate", "]"]
     watch = memwatch.start("run", "-i", "5", *options, "--", burner, *words, "gate")
     watch.marks("child", len(COMMS))
-    # A name may change after the process was first looked at.
+    # A name may change after the process was first sampled.
     watch.ticks()
     return watch.end()
 
 
 def harmless(text: str) -> bool:
-    """Nothing in it steers a terminal: no controls, no invisible changes of direction."""
+    """Returns whether a text has no control characters and no invisible direction marks."""
     return all(
         char == "\n" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
         for char in text
     )
 
 
-def test_hostile_names_do_not_steer_the_terminal(memwatch, burner):
+def test_hostile_names_do_not_control_the_terminal(memwatch, burner):
     result = hostile(memwatch, burner, "--top", "all")
     assert result.code == 0
     assert "burner" in result.text
@@ -382,7 +382,7 @@ def test_hostile_names_make_valid_json(memwatch, burner):
     result = hostile(memwatch, burner, "--json")
     assert result.json["process_count"] == len(COMMS) + 1
     assert result.err == b""
-    # Every string of it is text: UTF-8 has no way to write half of a surrogate pair.
+    # Every string in it is text: UTF-8 cannot encode half a surrogate pair.
     json.dumps(result.json, ensure_ascii=False).encode("utf-8")
     (root,) = [each for each in result.json["processes"] if each["serial"] == 1]
     assert root["argv"][2] == "\x1b]0;owned\x07"
@@ -400,7 +400,7 @@ def test_hostile_names_make_valid_csv(memwatch, burner):
 
 @pytest.mark.parametrize("comm", COMMS, ids=ascii)
 def test_hostile_name_of_a_process_that_is_followed(memwatch, burner, comm):
-    """Its memory is read through the file that has the name in it, once its thread has ended."""
+    """Its memory is read from the file that contains the name once a thread has ended."""
     watch = memwatch.burn(
         *("fork", 1, "[", "comm", comm, "fork", 1, "[", "touch", 5, "mark", "child", "gate", "]"),
         *("mark", "parent", "gate", "]", "gate"),
@@ -410,13 +410,13 @@ def test_hostile_name_of_a_process_that_is_followed(memwatch, burner, comm):
     result = watch.end()
     assert holds(result.by_pid(child), 5)
     assert result.by_pid(child)["parent_serial"] == result.by_pid(parent)["serial"]
-    # A forked child is looked at after its parent took the name.
+    # The child is sampled after its parent took the name.
     shown = comm.decode("utf-8", "backslashreplace")
     assert result.by_pid(child)["command"] == shown
 
 
 def test_long_command_line(memwatch, burner):
-    """1 MB of arguments: what is kept of it is its beginning, and the report says so."""
+    """Only the beginning of 1 MB of arguments is kept, and the report notes that."""
     words = ["ignore", "x" * 100_000] * 10
     watch = memwatch.burn(*words, "touch", 5, "mark", "root", "gate")
     root = watch.mark("root")

@@ -1,4 +1,4 @@
-"""`--leaks`: what it makes of observations and of programs, and that a recording gives the same."""
+"""Tests of `--leaks`: what is found, the reports, and that run and report give the same."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SCHEMA = Schema("profile")
 
 
 def grows(t: float) -> float:
-    """Of seconds: MiB."""
+    """Returns the MiB held after `t` seconds: one more each second."""
     return 50 + t
 
 
 class Lives(Script):
-    """Observations second by second, and what a search for leaks finds in them. Sizes are MiB."""
+    """Observations second by second, and the leaks found in them. Sizes are MiB."""
 
     def __init__(self) -> None:
         super().__init__(time_unit=SECOND, size_unit=MIB)
@@ -43,7 +43,7 @@ class Lives(Script):
     def life(
         self, serial: int, start: int, end: int, shape: Callable[[float], float] = grows
     ) -> None:
-        """With a tick every second, at which all that the job holds is this."""
+        """Adds memory and a tick every second; this process is all that the job holds."""
         for time in range(start, end):
             self.memory(serial, shape(time - start), at=time).tick(shape(time - start))
 
@@ -53,10 +53,10 @@ class Lives(Script):
         return search.finish()
 
 
-# -- What is found -------------------------------------------------------------------------------
+# -- Processes that leak--------------------------------------------------------------------------
 
 
-def test_it_names_the_process_and_the_rate():
+def test_a_leak_has_its_process_and_its_rate():
     script = Lives()
     script.start(1, "leaky", "--option", at=10)
     script.life(1, 10, 210)
@@ -67,7 +67,7 @@ def test_it_names_the_process_and_the_rate():
     assert (leak.process.serial, leak.process.pid) == (1, 101)
     assert leak.process.program.name == "leaky"
     assert leak.process.program.argv == ("leaky", "--option")
-    # A MiB a second. A stretch has the value at its beginning, so the line is a little late.
+    # One MiB a second. An interval has the value at its beginning, so the line lags a little.
     assert leak.rate == pytest.approx(3600 * MIB, rel=0.01)
     assert leak.fit > 0.99
     assert leak.low == pytest.approx(grows(leak.start / SECOND - 10) * MIB, rel=0.03)
@@ -83,13 +83,13 @@ def test_thresholds():
     (leak,) = script.judge().found
     assert script.judge(growth=leak.growth * 0.99).found
     assert not script.judge(growth=leak.growth * 1.01).found
-    # From its first sample to its last, and that is a second less.
+    # The time from its first sample to its last is a second less.
     assert script.judge(seconds=99).found
     assert not script.judge(seconds=99.1).found
     assert script.judge(seconds=99.1).judged == 0
 
 
-def test_it_is_not_judged_by_a_few_samples():
+def test_a_few_samples_are_not_judged():
     def sampled(times: int) -> Leaks:
         script = Lives()
         script.start(1, "program", "--option", at=0)
@@ -110,8 +110,8 @@ def test_less_than_a_mib_is_no_leak():
     assert script.judge().found
 
 
-def test_memory_that_stands_still_is_not_said_again():
-    """A value holds until the next, and until the end: here it is a plateau."""
+def test_constant_memory_that_is_not_observed_again_is_no_leak():
+    """A value holds until the next one or the end: here it is a plateau."""
     script = Lives()
     script.start(1, "program", "--option", at=0)
     script.life(1, 0, 50)
@@ -121,7 +121,7 @@ def test_memory_that_stands_still_is_not_said_again():
     assert not script.judge(seconds=30).found
 
 
-def test_the_fastest_is_first():
+def test_the_fastest_leak_is_first():
     script = Lives()
     for serial in (1, 2, 3):
         script.start(serial, "program", "--option", at=0)
@@ -135,8 +135,8 @@ def test_the_fastest_is_first():
 # -- Programs and processes ------------------------------------------------------------------------
 
 
-def test_each_program_is_judged_by_itself():
-    """A shell that becomes a large program, and then another, has not leaked."""
+def test_each_program_is_judged_separately():
+    """A shell that executes a large program and then another has not leaked."""
     script = Lives()
     script.start(1, "small", "--option", at=0)
     script.life(1, 0, 100, lambda t: 10)
@@ -151,12 +151,12 @@ def test_each_program_is_judged_by_itself():
     assert leak.process.program.name == "leaky"
 
 
-def test_more_that_is_learnt_of_a_program_does_not_begin_another():
+def test_more_facts_about_a_program_do_not_begin_another():
     script = Lives()
     script.start(1, "early", "--option", at=0)
     script.life(1, 0, 50)
     script.execute(1, "late", "--option", same=True, at=50)
-    # When it was executed: it has no text.
+    # Only the time of its exec becomes known: there is no text.
     script.execute(1, same=True)
     script.life(1, 50, 100, lambda t: 100 + t)
     (leak,) = script.judge().found
@@ -164,7 +164,7 @@ def test_more_that_is_learnt_of_a_program_does_not_begin_another():
     assert leak.process.program.name == "late"
 
 
-def test_a_fork_is_a_process_of_its_own():
+def test_a_fork_is_a_separate_process():
     script = Lives()
     script.start(1, "program", "--option", at=0)
     script.execute(2, "worker", "--option", inherited=True)
@@ -175,7 +175,7 @@ def test_a_fork_is_a_process_of_its_own():
     assert leak.process.serial == 2
 
 
-def test_a_pid_that_is_used_again_is_another_process():
+def test_a_reused_pid_is_another_process():
     script = Lives()
     for serial in range(1, 11):
         start = serial * 12
@@ -185,8 +185,8 @@ def test_a_pid_that_is_used_again_is_another_process():
     assert script.judge().judged == 0
 
 
-def test_memory_that_is_given_up_before_the_end_is_no_sample():
-    """What exits has none left, but is still there."""
+def test_no_memory_at_exit_is_no_sample():
+    """An exiting process has no memory but still exists."""
     script = Lives()
     script.start(1, "program", "--option", at=0)
     script.life(1, 0, 100)
@@ -205,7 +205,7 @@ def test_a_watermark_is_no_sample():
     assert script.judge().found
 
 
-def test_a_program_that_could_not_be_looked_at():
+def test_a_program_that_could_not_be_read():
     script = Lives()
     for time in range(100):
         script.memory(1, grows(time), at=time)
@@ -219,7 +219,7 @@ def test_a_program_that_could_not_be_looked_at():
 
 
 def fleet() -> Lives:
-    """Workers that stay, and of which there are more and more; each for itself stands still."""
+    """A growing number of workers that stay; the memory of each is constant."""
     script = Lives()
     for time in range(120):
         script.start(time + 1, "program", "--option", at=time)
@@ -235,7 +235,7 @@ def test_total_that_grows():
     assert leak.rate == pytest.approx(36000 * MIB, rel=0.02)
 
 
-def test_total_is_left_out_where_a_process_explains_it():
+def test_total_is_left_out_if_a_process_explains_it():
     script = Lives()
     script.start(1, "program", "--option", at=0)
     script.life(1, 0, 100)
@@ -244,7 +244,7 @@ def test_total_is_left_out_where_a_process_explains_it():
     assert not found.total_judged
 
 
-def test_the_end_of_the_job_is_not_in_its_total():
+def test_the_end_of_the_job_is_not_part_of_its_total():
     script = fleet()
     script.tick(0, at=120)
     assert script.judge(seconds=110).found
@@ -253,7 +253,7 @@ def test_the_end_of_the_job_is_not_in_its_total():
 # -- Cost ----------------------------------------------------------------------------------------
 
 
-def test_what_has_ended_takes_no_memory():
+def test_ended_processes_take_no_memory():
     search = LeakSearch(0.5, 60 * SECOND)
 
     def run(first: int, number: int) -> int:
@@ -281,7 +281,7 @@ def test_a_long_life_takes_no_more_memory_than_a_short_one():
 
     tracemalloc.start()
     try:
-        run(0, 10_000)  # Python keeps some tuples for later
+        run(0, 10_000)  # Python keeps some tuples for reuse
         before, _ = tracemalloc.get_traced_memory()
         run(10_000, 20_000)
         after, _ = tracemalloc.get_traced_memory()
@@ -353,7 +353,7 @@ def test_summary_of_a_total_that_does_not_leak():
 
 
 @pytest.mark.parametrize("script", [fleet, Lives], ids=["total", "nothing"])
-def test_json_is_what_the_schema_says(script):
+def test_json_follows_the_schema(script):
     job = Job()
     beginning = Beginning(("x",), Clock(0, 0), 0, 1)
     profile = from_job(job, beginning, Ending(1, 0, Overhead(None, None), NO_LIMIT))
@@ -443,7 +443,7 @@ def test_bad_values(memwatch, recording, option, value, why):
 
 
 @pytest.mark.parametrize("option", [("--leak-min-duration", "5s"), ("--leak-min-growth", "9%")])
-def test_options_of_a_search_that_is_not_made(memwatch, recording, option):
+def test_search_options_without_leaks_are_refused(memwatch, recording, option):
     for words in (("report", *option, recording), ("run", *option, "--", "touch", "ran")):
         result = memwatch.run(*words)
         assert (result.code, result.out) == (1, b"")
@@ -453,7 +453,7 @@ def test_options_of_a_search_that_is_not_made(memwatch, recording, option):
     assert memwatch.run("run", "--quiet", "--", "true", env={setting: option[1]}).code == 0
 
 
-# However late it wakes, it holds then what a straight line says: 25 MiB a second.
+# However late it wakes, it then holds what the straight line gives: 25 MiB a second.
 LEAKY = """
 import mmap, time
 kept, start = [], time.monotonic()
@@ -465,7 +465,7 @@ while (age := time.monotonic() - start) < 1.6:
 """
 
 
-def test_run_and_its_recording_say_the_same(memwatch):
+def test_run_and_report_give_the_same(memwatch):
     options = ("--leak-min-duration", "1s", "--fail-on-leak", "--json")
     path = memwatch.room / "r.jsonl"
     result = memwatch.run("run", "-i", "5", "-o", path, *options, "--", sys.executable, "-c", LEAKY)
@@ -479,13 +479,13 @@ def test_run_and_its_recording_say_the_same(memwatch):
     assert again.json["leaks"] == result.json["leaks"]
 
 
-def test_commands_code_where_nothing_leaks(memwatch):
+def test_exit_code_is_the_commands_if_nothing_leaks(memwatch):
     result = memwatch.run("run", "--fail-on-leak", "--", "sh", "-c", "exit 3")
     assert result.code == 3
     assert "Leak check: not possible" in result.text
 
 
-def test_a_run_without_it_does_not_pay_for_it(memwatch):
+def test_a_run_without_leaks_does_not_load_the_search(memwatch):
     code = (
         "import os, sys; from memwatch import cli; os._exit = lambda code: print("
         "*sorted(name for name in sys.modules if name.startswith('memwatch.')), sep='\\n'); "
@@ -504,7 +504,7 @@ def test_a_run_without_it_does_not_pay_for_it(memwatch):
     assert {"memwatch.analysis.leaks", "memwatch.analysis.trend"} <= set(shown[("--leaks",)])
 
 
-def test_load_hands_out_all_batches(recording):
+def test_load_passes_on_all_batches(recording):
     batches: list[Batch] = []
     results = load(str(recording), observers=[batches.append])
     assert results.has_samples

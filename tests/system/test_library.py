@@ -1,4 +1,4 @@
-"""memwatch.run in someone else's program: it puts back what it touches, and takes nothing."""
+"""Tests of memwatch.run within a program: it restores what it changes and takes nothing."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from support.inside import TICKS
 
-# Each script runs in a process of its own, after this.
+# Each script runs in a separate process, after this.
 PRELUDE = """
 import ctypes, json, os, resource, signal, subprocess, sys, threading, time
 import memwatch
@@ -65,14 +65,14 @@ def job():
     return memwatch.run(["cat", f"/dev/fd/{gate}"], interval=INTERVAL)
 os.set_inheritable(gate, True)
 
-def tell(**facts):
+def send(**facts):
     print(json.dumps(facts), flush=True)
 """
 
 
 @pytest.fixture
 def facts(memwatch):
-    """Runs a script that calls tell(...): what it told."""
+    """Runs a script that calls send(...) and returns what it sent."""
 
     def run(script):
         argv = [*memwatch.user.prefix, sys.executable, "-c", TICKS + PRELUDE + script]
@@ -98,9 +98,9 @@ CALLS = {
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("call", CALLS)
-def test_everything_is_put_back(facts, call):
-    """From the main thread and from another, whatever was set before."""
-    told = facts(f"""
+def test_everything_is_restored(facts, call):
+    """Runs in the main thread and in another, with various settings before."""
+    sent = facts(f"""
 resource.setrlimit(resource.RLIMIT_NOFILE, (128, 256))
 signal.signal(signal.SIGUSR1, lambda *_: None)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -119,37 +119,37 @@ for subreaper in (0, 1):
         wait_until(lambda: len(os.listdir("/proc/self/task")) == before["threads"])
         after = state()
         different += [(key, before[key], after[key]) for key in before if before[key] != after[key]]
-tell(different=different)
+send(different=different)
 """)
-    assert told["different"] == []
+    assert sent["different"] == []
 
 
 def test_profile(facts):
-    told = facts("""
+    sent = facts("""
 profile = memwatch.run(["sh", "-c", "exit 3"], interval=0.01, timeline=True)
-tell(code=profile.exit_code, signal=profile.signal, status=profile.exit_status,
+send(code=profile.exit_code, signal=profile.signal, status=profile.exit_status,
      command=profile.command, interval=profile.sampling.interval,
      ticks=[profile.sampling.ticks, len(profile.timeline.times)],
      commands=[process.command for process in profile.processes])
 """)
-    assert told["code"] == 3
-    assert told["signal"] is None
-    assert told["status"] == 3 << 8
-    assert told["command"] == ["sh", "-c", "exit 3"]
-    assert told["interval"] == 10_000_000
-    assert told["ticks"][0] == told["ticks"][1]
-    assert told["commands"] == ["sh"]
+    assert sent["code"] == 3
+    assert sent["signal"] is None
+    assert sent["status"] == 3 << 8
+    assert sent["command"] == ["sh", "-c", "exit 3"]
+    assert sent["interval"] == 10_000_000
+    assert sent["ticks"][0] == sent["ticks"][1]
+    assert sent["commands"] == ["sh"]
 
 
 def test_streams_and_environment_of_the_command(facts):
-    told = facts("""
+    sent = facts("""
 reader, writer = os.pipe()
 profile = memwatch.run(["sh", "-c", "echo out $X; echo err >&2"], env={"X": "1"},
                        stdout=writer, stderr=writer)
 os.close(writer)
-tell(output=os.read(reader, 100).decode(), code=profile.exit_code)
+send(output=os.read(reader, 100).decode(), code=profile.exit_code)
 """)
-    assert told == {"output": "out 1\nerr\n", "code": 0}
+    assert sent == {"output": "out 1\nerr\n", "code": 0}
 
 
 @pytest.mark.parametrize("call", ["memwatch.run([])", "memwatch.run(())"])
@@ -181,13 +181,13 @@ os.environ["PATH"] = os.defpath
 try:
     {call}
 except Exception as error:
-    tell(error=type(error).__name__)
+    send(error=type(error).__name__)
 """
 
 
 def test_from_another_thread(facts):
-    """Signals stay with the main thread, which may have plans of its own."""
-    told = facts("""
+    """Signal handlers stay with the main thread, which may use them itself."""
+    sent = facts("""
 taken = []
 signal.signal(signal.SIGUSR1, lambda number, frame: taken.append(number))
 done = []
@@ -198,14 +198,14 @@ os.kill(os.getpid(), signal.SIGUSR1)
 wait_until(lambda: taken)
 os.close(opener)
 thread.join()
-tell(taken=taken, code=done[0].exit_code, count=len(done[0].processes))
+send(taken=taken, code=done[0].exit_code, count=len(done[0].processes))
 """)
-    assert told == {"taken": [10], "code": 0, "count": 1}
+    assert sent == {"taken": [10], "code": 0, "count": 1}
 
 
 def test_signals_of_the_main_thread_go_to_the_command(facts):
-    """Not to the caller's handlers, and nothing of them comes after."""
-    told = facts("""
+    """They do not go to the caller's handlers, neither then nor later."""
+    sent = facts("""
 taken = []
 signal.signal(signal.SIGTERM, lambda number, frame: taken.append(number))
 def interrupt():
@@ -215,15 +215,15 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=interrupt).start()
 profile = job()
-tell(taken=taken, signal=profile.signal)
+send(taken=taken, signal=profile.signal)
 """)
-    assert told == {"taken": [], "signal": 15}
+    assert sent == {"taken": [], "signal": 15}
 
 
 @pytest.mark.parametrize("where", ["job()", "in_thread(job)"], ids=["main", "other"])
 def test_children_of_the_caller_are_not_the_jobs(facts, where):
-    """One that runs, and one that has ended and was not waited for yet."""
-    told = facts(f"""
+    """One child runs, and one has ended but was not waited for yet."""
+    sent = facts(f"""
 import atexit
 running = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
 ended = subprocess.Popen(["sh", "-c", "exit 7"])
@@ -236,9 +236,9 @@ def open_gate():
     os.close(opener)
 threading.Thread(target=open_gate).start()
 profile = {where}
-tell(count=len(profile.processes), codes=[running.wait(), ended.wait()])
+send(count=len(profile.processes), codes=[running.wait(), ended.wait()])
 """)
-    assert told == {"count": 1, "codes": [0, 7]}
+    assert sent == {"count": 1, "codes": [0, 7]}
 
 
 MEANWHILE = """
@@ -247,12 +247,12 @@ def start_child():
     ticks()
     children.append(subprocess.Popen(["sh", "-c", "read line; exit 7"], stdin=subprocess.PIPE))
 {start}
-tell(mine=[child.pid in pids(profile) for child in children], codes=codes)
+send(mine=[child.pid in pids(profile) for child in children], codes=codes)
 """
 
 
 def test_child_that_another_thread_starts_meanwhile(facts):
-    told = facts(
+    sent = facts(
         MEANWHILE.format(
             start="""
 codes = []
@@ -268,11 +268,11 @@ profile = job()
 """
         )
     )
-    assert told == {"mine": [False], "codes": [7]}
+    assert sent == {"mine": [False], "codes": [7]}
 
 
 def test_child_that_the_main_thread_starts_meanwhile(facts):
-    told = facts(
+    sent = facts(
         MEANWHILE.format(
             start="""
 done = []
@@ -290,12 +290,12 @@ profile = done[0]
 """
         )
     )
-    # It cannot be told from an orphan of the job, but its exit status is the caller's.
-    assert told["codes"] == [7]
+    # It cannot be distinguished from an orphan of the job, but the caller gets its exit status.
+    assert sent["codes"] == [7]
 
 
 def test_child_of_a_thread_that_has_ended_meanwhile(facts):
-    told = facts(
+    sent = facts(
         MEANWHILE.format(
             start="""
 starter = threading.Thread(target=start_child)
@@ -311,12 +311,12 @@ codes = [children[0].wait()]
 """
         )
     )
-    # It cannot be told from an orphan of the job, but its exit status is the caller's.
-    assert told["codes"] == [7]
+    # It cannot be distinguished from an orphan of the job, but the caller gets its exit status.
+    assert sent["codes"] == [7]
 
 
 def test_many_runs_leak_nothing(facts):
-    told = facts("""
+    sent = facts("""
 memwatch.run(["true"])
 before = state()
 rss = lambda: int(open("/proc/self/statm").read().split()[1])
@@ -326,16 +326,16 @@ first = rss()
 for _ in range(50):
     memwatch.run(["true"], interval=0.001)
 wait_until(lambda: len(os.listdir("/proc/self/task")) == before["threads"])
-tell(same=state() == before, grown=rss() - first)
+send(same=state() == before, grown=rss() - first)
 """)
-    assert told["same"] is True
-    # One sampler has buffers of 100 pages and more: fifty that were kept would show.
-    assert told["grown"] < 1000
+    assert sent["same"] is True
+    # One sampler has buffers of over 100 pages: fifty of them would be visible.
+    assert sent["grown"] < 1000
 
 
 def test_one_run_at_a_time(facts):
-    """Two could not tell whose an orphan is."""
-    told = facts("""
+    """Two at a time could not know to which job an orphan belongs."""
+    sent = facts("""
 refused = []
 def second():
     ticks()
@@ -346,7 +346,7 @@ def second():
     os.close(opener)
 threading.Thread(target=second).start()
 profile = job()
-tell(refused=refused, code=profile.exit_code, again=memwatch.run(["true"]).exit_code)
+send(refused=refused, code=profile.exit_code, again=memwatch.run(["true"]).exit_code)
 """)
-    assert told["refused"] == ["another memwatch.run() is under way in this process"]
-    assert (told["code"], told["again"]) == (0, 0)
+    assert sent["refused"] == ["another memwatch.run() is under way in this process"]
+    assert (sent["code"], sent["again"]) == (0, 0)

@@ -1,4 +1,4 @@
-"""Limits on real jobs: noticed, told, and nobody is left."""
+"""Tests of limits on real jobs: noticed, reported, and no process survives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def one_breach(report):
 
 
 @pytest.mark.both_users
-def test_total(memwatch):
+def test_limit_on_the_total(memwatch):
     watch = memwatch.burn(
         *("mark", "root", "fork", 2, "[", "mark", "up", "until", "go", "touch", 30, "gate", "]"),
         *("until", "go", "touch", 20, "wait"),
@@ -47,8 +47,8 @@ def test_total(memwatch):
 
 
 @pytest.mark.both_users
-def test_one_process(memwatch):
-    """Larger processes together do not matter; the first that is too large does."""
+def test_limit_on_each_process(memwatch):
+    """The sum of processes does not matter; the first that is too large does."""
     watch = memwatch.burn(
         *("fork", 3, "[", "touch", 30, "mark", "small", "gate", "]"),
         *("until", "go", "fork", 1, "[", "mark", "large", "touch", 60, "gate", "]", "wait"),
@@ -69,9 +69,9 @@ def test_one_process(memwatch):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [[], ["--sources", "none"], ["--exact"]], ids=str)
-def test_nobody_gets_away(memwatch, needs, options):
-    """Deaf to SIGTERM, gone into other sessions, forking as they are ended, and passed on from fork
-    to fork: `no_survivors` looks for them."""
+def test_no_process_of_the_job_survives(memwatch, needs, options):
+    """Processes that ignore SIGTERM, are in other sessions, fork while they are being ended, or
+    live on only as their forks: `no_survivors` searches for them."""
     if "--exact" in options:
         needs("hook")
     watch = memwatch.burn(
@@ -94,13 +94,13 @@ def test_nobody_gets_away(memwatch, needs, options):
     assert {root, *deaf} <= set(limits["killed_pids"])
     assert heeds not in limits["killed_pids"]
     assert limits["surviving_pids"] == []
-    assert root in watch.marked()["sig15"]  # it was asked first
+    assert root in watch.marked()["sig15"]  # it was sent SIGTERM first
     for pid in (root, heeds, *deaf, *limits["killed_pids"]):
         assert state_of(pid) in ("", "Z")
 
 
-def test_the_job_s_own_children_only(memwatch, burner):
-    """A child that memwatch had before, as a shell's that became memwatch, is not the job's."""
+def test_only_children_of_the_job_are_ended(memwatch, burner):
+    """A child that memwatch had before, from the shell that executed it, is not the job's."""
     memwatch_words = " ".join(
         [sys.executable, "-m", "memwatch", "run", *OPTIONS, "--max-total-rss", "20M", "--"]
     )
@@ -130,8 +130,8 @@ def test_a_process_that_is_stopped_ends_as_well(memwatch):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize(("own", "code"), [(0, 11), (3, 3)])
-def test_only_reported(memwatch, own, code):
-    """The job goes on to its own end. Where that was well, the exit code tells of the limit."""
+def test_limit_that_is_only_reported(memwatch, own, code):
+    """The job runs to its own end. If it succeeds, the exit code reports the limit."""
     watch = memwatch.burn(
         *("touch", 40, "mark", "up", "gate", "mark", "done", "exit", own),
         options=(
@@ -153,8 +153,8 @@ def test_only_reported(memwatch, own, code):
     }
 
 
-def test_a_peak_that_no_sample_saw(memwatch, burner, needs):
-    """The kernel's record of a process tells of it, when it has ended."""
+def test_a_peak_between_samples(memwatch, burner, needs):
+    """The kernel's record of the process contains it, once it has ended."""
     needs("taskstats")
     result = memwatch.run(
         *("run", "-i", "60s", "--json", "--max-per-proc-rss", "30M", "--"),
@@ -168,7 +168,7 @@ def test_a_peak_that_no_sample_saw(memwatch, burner, needs):
 
 @pytest.mark.both_users
 def test_shared_pages_counted_once(memwatch):
-    """Two processes share 40 MiB: too much for the one sum, not for the other."""
+    """Two processes share 40 MiB: too much for the sum of RSS, but not of PSS."""
     words = ("touch", 40, "fork", 1, "[", "read", "mark", "up", "gate", "]", "mark", "up", "gate")
     options = (*OPTIONS, "--pss", "always", "--max-total-rss", "70M")
     watch = memwatch.burn(*words, options=options)
@@ -187,7 +187,7 @@ def test_shared_pages_counted_once(memwatch):
 
 
 @pytest.mark.both_users
-def test_a_limit_that_is_kept(memwatch, burner):
+def test_a_limit_that_is_not_exceeded(memwatch, burner):
     words = ("run", *OPTIONS, "--max-total-rss", "8G", "--", burner)
     watch = memwatch.start(*words, "touch", 5, "mark", "up", "gate", "exit", 4)
     watch.mark("up")
@@ -197,7 +197,7 @@ def test_a_limit_that_is_kept(memwatch, burner):
     assert "Limits:          total RSS 8.0 GiB: not exceeded in any sample" in result.text
 
 
-def test_what_is_said(memwatch, burner):
+def test_messages_and_reports(memwatch, burner):
     words = (
         burner,
         "trap",
@@ -237,8 +237,8 @@ def test_what_is_said(memwatch, burner):
     ]
 
 
-def test_each_is_asked_once(memwatch):
-    """A second SIGTERM means "at once, and no cleaning up" to many programs."""
+def test_each_process_is_sent_sigterm_once(memwatch):
+    """To many programs a second SIGTERM means "at once, without cleaning up"."""
     watch = memwatch.burn(
         *("trap", 15, "fork", 90, "[", "mark", "up", "until", "go", "]"),
         *("mark", "root", "until", "go", "touch", 40, "gate"),
@@ -252,7 +252,7 @@ def test_each_is_asked_once(memwatch):
 
 
 def test_a_job_that_ended_by_itself(memwatch, burner, needs):
-    """A limit that is known to be exceeded only when all is over has ended nothing."""
+    """A limit that is found exceeded only after the end has ended nothing."""
     needs("taskstats")
     script = 'sleep 0.6; "$0" touch 50; exit 3'
     words = ("run", "-i", "60s", "--max-per-proc-rss", "30M")
@@ -263,7 +263,7 @@ def test_a_job_that_ended_by_itself(memwatch, burner, needs):
 
 @pytest.mark.both_users
 def test_a_signal_ends_the_wait(memwatch):
-    """The command has ended; one of its children takes the time that it has."""
+    """The command has ended; one of its children uses its whole grace period."""
     watch = memwatch.burn(
         *("fork", 1, "[", "setsid", "trap", 15, "mark", "deaf", "gate", "]", "until", "go"),
         *("touch", 40, "gate"),
@@ -279,7 +279,7 @@ def test_a_signal_ends_the_wait(memwatch):
 
 
 def test_limits_of_a_series(memwatch, burner):
-    """What a run has left behind is none of the next one's, and must not be struck for it."""
+    """What a run left behind is not part of the next one, and must not be ended for it."""
     words = ("run", "--repeat", "3", *OPTIONS, "--max-total-rss", "200M", "--")
     result = memwatch.run(*words, burner, "daemon", "[", "until", "go", "]")
     assert result.code == 1
@@ -306,7 +306,7 @@ def test_bad_limits(memwatch, options, message):
 
 
 def test_ctrl_c_while_the_job_is_being_ended(memwatch, burner):
-    """The time between the two signals may be long; the report comes all the same."""
+    """The time between the two signals may be long; the report still comes."""
     watch = memwatch.burn(
         *("trap", 15, "touch", 40, "mark", "up", "gate"),
         options=(*OPTIONS, "--max-total-rss", "30M", "--kill-after", "60s"),

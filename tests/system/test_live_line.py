@@ -1,4 +1,4 @@
-"""`run --live` beside a command that has the same terminal, and without a terminal."""
+"""Tests of `run --live`, with a command at the same terminal and without a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.scripted import Script
 from support.waiting import state_of, wait_until
 
 CTRL_S, CTRL_Q = b"\x13", b"\x11"
-# Ticks in which the line would be drawn two times and more, if it were.
+# Ticks in which the line would be drawn at least twice, if it were drawn.
 QUIET = 50
 
 DRAWN = re.compile(rb"\x1bD\x1b7\r(.*?)\x1b8\x1b\[A")
@@ -29,7 +29,7 @@ DRAWN = re.compile(rb"\x1bD\x1b7\r(.*?)\x1b8\x1b\[A")
 
 @pytest.fixture
 def burn(terminal, memwatch, burner):
-    """`memwatch run --live -- burner WORDS...` at a terminal."""
+    """Starts `memwatch run --live -- burner WORDS...` at a terminal."""
 
     def start(*words, options=(), **how):
         argv = memwatch.argv("run", "--live", "-i", "5", *options, "--", burner, *map(str, words))
@@ -39,19 +39,19 @@ def burn(terminal, memwatch, burner):
 
 
 def drawn(screen) -> list[str]:
-    """Every line that was drawn until now."""
+    """Returns every line drawn so far."""
     screen.pump()
     return [re.sub(r"\x1b\[\d*m", "", each.decode()) for each in DRAWN.findall(screen.shown)]
 
 
 def wait_drawn(screen, more=3):
-    """Until it has been drawn some more times."""
+    """Waits until the line has been drawn `more` times."""
     count = len(drawn(screen)) + more
     wait_until(lambda: len(drawn(screen)) >= count, "the line")
 
 
 def emulate(shown, rows=24, columns=80):
-    """What is on the screen and above it."""
+    """Returns what is on the screen and above it."""
     screen = pyte.HistoryScreen(columns, rows, history=10_000)
     pyte.ByteStream(screen).feed(shown)
     above = ["".join(row[x].data for x in range(columns)) for row in screen.history.top]
@@ -59,7 +59,7 @@ def emulate(shown, rows=24, columns=80):
 
 
 @pytest.mark.both_users
-def test_is_drawn_and_goes(burn, memwatch):
+def test_the_line_is_drawn_and_removed(burn, memwatch):
     go = memwatch.room / "go"
     screen = burn("touch", 20, "mark", "root", "until", go, "exit", 5, columns=100)
     root = screen.watch.mark("root")
@@ -85,8 +85,8 @@ echo one; step a; printf 'two ... '; step b; echo done; step c; echo three; prin
 """
 
 
-def test_output_of_the_command_is_where_it_would_be(terminal, memwatch):
-    """A few rows, so that it scrolls; each piece is written while the line stands there."""
+def test_output_of_the_command_is_where_it_is_without_the_line(terminal, memwatch):
+    """There are few rows, so that it scrolls; each piece is written while the line is shown."""
 
     def run(*options):
         argv = memwatch.argv("run", *options, "-i", "5", "--", "sh", "-c", SCRIPT)
@@ -105,7 +105,7 @@ def test_output_of_the_command_is_where_it_would_be(terminal, memwatch):
     assert run("--live") == run() == ["one", "two ... done", "three", "four"]
 
 
-def test_fits_the_window_as_it_is(terminal, memwatch, burner):
+def test_the_line_fits_the_window_after_a_resize(terminal, memwatch, burner):
     go, program = memwatch.room / "go", memwatch.room / "編譯器編譯"
     shutil.copy(burner, program)
     argv = memwatch.argv("run", "--live", "-i", "5", "--", program, "touch", "5", "until", go)
@@ -114,7 +114,7 @@ def test_fits_the_window_as_it_is(terminal, memwatch, burner):
     assert "編" in drawn(screen)[-1]
     for columns in (30, 120, 12, 2, 1):
         screen.resize(24, columns)
-        # One may be on its way that was measured before.
+        # One line may have been measured before the resize.
         wait_drawn(screen, 2)
         before = len(drawn(screen))
         wait_drawn(screen)
@@ -134,7 +134,7 @@ def test_colors(burn, memwatch):
         assert screen.end() == 128 + signal.SIGINT
 
 
-def test_stopped_terminal_holds_nothing_up(burn, memwatch):
+def test_a_stopped_terminal_does_not_block_the_job(burn, memwatch):
     go, result = memwatch.room / "go", memwatch.room / "result"
     with result.open("wb") as out:
         screen = burn(
@@ -155,7 +155,7 @@ def test_stopped_terminal_holds_nothing_up(burn, memwatch):
     assert result.read_bytes().endswith(b"}\n")
 
 
-def test_terminal_goes_on(burn, memwatch):
+def test_terminal_that_is_stopped_and_continued(burn, memwatch):
     go = memwatch.room / "go"
     screen = burn("mark", "root", "until", go)
     screen.watch.mark("root")
@@ -169,7 +169,7 @@ def test_terminal_goes_on(burn, memwatch):
     assert next(filter(None, emulate(screen.shown))).startswith("Job:")
 
 
-def test_leaves_the_screen_to_a_program_that_takes_each_key(burn, memwatch):
+def test_no_line_while_a_program_reads_single_keys(burn, memwatch):
     go = memwatch.room / "go"
     screen = burn("mark", "root", "until", go)
     screen.watch.mark("root")
@@ -207,7 +207,7 @@ def test_terminal_goes_away(burn, memwatch):
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 def test_in_the_background(terminal, memwatch, burner):
-    """Nothing is drawn, and `stty tostop` does not stop it."""
+    """Nothing is drawn, and `stty tostop` does not stop memwatch."""
     go = memwatch.room / "go"
     words = ["mark", "root", "until", str(go)]
     command = memwatch.argv("run", "--live", "--json", "-i", "5", "--", burner, *words)
@@ -216,7 +216,7 @@ def test_in_the_background(terminal, memwatch, burner):
         env={"PS1": "ready> ", "COMMAND": " ".join(map(str, command)), "HISTFILE": ""},
     )
     screen.expect(b"ready> ")
-    # The last of them is in the foreground: at its prompt bash would have the terminal to itself.
+    # Only `cat` is in the foreground: at its prompt bash would take the terminal for itself.
     screen.type(b"stty tostop; $COMMAND >result & cat\n")
     root = screen.watch.mark("root")
     with open(f"/proc/{root}/stat") as stat:
@@ -248,7 +248,7 @@ def test_nothing_is_drawn(burn, memwatch, options, env):
 
 
 @pytest.mark.slow
-def test_plain_lines_where_there_is_no_terminal(memwatch):
+def test_plain_lines_without_a_terminal(memwatch):
     watch = memwatch.burn(
         *("touch", 20, "mark", "root", "gate", "exit", 5), options=("--live", "-i", "10")
     )
@@ -266,7 +266,7 @@ def test_plain_lines_where_there_is_no_terminal(memwatch):
     assert result.json["exit_code"] == 5
 
 
-# In this process, by a clock of the test's
+# In this process, with a fake clock
 
 
 def job_of(rss: int) -> tuple[Job, Batch]:
@@ -290,7 +290,7 @@ def test_one_line_every_few_seconds(capfd):
     )
 
 
-def test_what_was_taken_in_part_is_completed_first(capfd, monkeypatch):
+def test_a_partly_written_line_is_completed_first(capfd, monkeypatch):
     line = LiveLine(now=lambda: 0)
     write, most = os.write, 3
 
@@ -314,7 +314,7 @@ def test_what_was_taken_in_part_is_completed_first(capfd, monkeypatch):
 
 @pytest.fixture
 def full_pipe():
-    """Standard error is a pipe that takes no more. Gives its other end."""
+    """Makes standard error a full pipe, and gives its other end."""
     reader, writer = os.pipe()
     saved = os.dup(2)
     os.dup2(writer, 2)
@@ -336,7 +336,7 @@ def test_full_pipe_is_not_waited_for(full_pipe):
     job, batch = job_of(3 << 20)
     now = 5_000_000_000
     line.show(job, batch)
-    # The command's descriptor waits as before.
+    # The command's descriptor still blocks.
     assert os.get_blocking(2)
     while os.read(full_pipe, 512) == b"x" * 512:
         now += 5_000_000_000

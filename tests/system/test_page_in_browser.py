@@ -1,4 +1,4 @@
-"""The page in a real browser: what it draws and says, and what mouse and keys do to it."""
+"""Tests of the page in a real browser: drawing, text, mouse and keys."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def browser() -> Iterator[Any]:
     if not found:
         pytest.skip("needs Chromium: apt-get install chromium, or name one in CHROMIUM")
     with playwright.sync_playwright() as driver:
-        # Its sandbox needs what root in a container does not have; the pages are our own.
+        # The sandbox does not work for root in a container; the pages are our own.
         opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield opened
         opened.close()
 
 
 class Page:
-    """A page in the browser, and what it complained about."""
+    """A page in the browser, and the errors that it logged."""
 
     def __init__(self, browser: Any, path: Path, **how: Any) -> None:
         self.path = path
@@ -62,7 +62,7 @@ class Page:
         return self.tab.locator(selector).inner_text()
 
     def settle(self) -> None:
-        """Until what was done is drawn: in the next frame."""
+        """Waits until changes are drawn, which happens in the next frame."""
         self.tab.evaluate(
             "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
@@ -74,7 +74,7 @@ class Page:
         return self.tab.evaluate(f"memwatch.y({pid})")
 
     def hover(self, time: float, y: float | None = None) -> dict[str, str]:
-        """What the tip says: over the chart, or over a lane."""
+        """Returns the contents of the tooltip over the chart or a lane."""
         self.tab.mouse.move(self.x(time), self.chart_y() if y is None else y)
         self.settle()
         terms = self.tab.locator("#tip dt").all_inner_texts()
@@ -95,7 +95,7 @@ class Page:
         self.settle()
 
     def column(self, table: str, number: int) -> list[str]:
-        """The cells of a column, as far as they are in sight."""
+        """Returns the visible cells of a column."""
         rows = self.tab.locator(f"#{table} .rows .line")
         return [rows.nth(i).locator("> div").nth(number).inner_text() for i in range(rows.count())]
 
@@ -104,7 +104,7 @@ class Page:
         self.settle()
 
     def keep(self, name: str) -> None:
-        """A picture, in the folder that MEMWATCH_SCREENSHOTS names."""
+        """Saves a screenshot in the folder named by MEMWATCH_SCREENSHOTS, if any."""
         folder = os.environ.get("MEMWATCH_SCREENSHOTS")
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,8 @@ class Page:
 
 @pytest.fixture
 def show(browser, tmp_path) -> Iterator[Callable[..., Page]]:
-    """show(PATH...): the page of these files. Nothing may have gone wrong in it in the end."""
+    """Makes show(PATH...), which opens the page of these files; in the end no page may have
+    logged an error."""
     opened: list[Page] = []
 
     def show(*paths: Path, group_by: str | None = None, **how: Any) -> Page:
@@ -148,33 +149,33 @@ MIB = 1024
 
 @pytest.fixture
 def build(story):
-    """200 ticks, 5 ms apart, of a make with three compilers one after the other, and a linker."""
-    told = story("build.jsonl", "make", "-j2", "all")
-    told.start(1, "make", "-j2", "all", at=0)
-    told.memory(1, 4 * MIB, at=1)
-    told.pss(3 * MIB, at=2)
+    """A recording of a make with three compilers in turn and a linker: 200 ticks, 5 ms apart."""
+    script = story("build.jsonl", "make", "-j2", "all")
+    script.start(1, "make", "-j2", "all", at=0)
+    script.memory(1, 4 * MIB, at=1)
+    script.pss(3 * MIB, at=2)
     for tick in range(1, TICKS):
         at = tick * 5
         for serial in (2, 3, 4):
             begin = (serial - 2) * 60 + 5
             if tick == begin:
-                told.start(serial, "/usr/lib/cc1", "-O2", f"unit{serial}.c", parent=1, at=at - 1)
+                script.start(serial, "/usr/lib/cc1", "-O2", f"unit{serial}.c", parent=1, at=at - 1)
             if begin <= tick < begin + 50:
-                told.memory(serial, (tick - begin + 1) * serial * 200, at=at)
+                script.memory(serial, (tick - begin + 1) * serial * 200, at=at)
             if tick == begin + 50:
-                told.exit(serial, 256 if serial == 4 else 0, by_event=True, at=at - 2)
+                script.exit(serial, 256 if serial == 4 else 0, by_event=True, at=at - 2)
         if tick == 150:
-            told.start(5, "ld", "-o", "a.out", MARKED, parent=1, at=at - 1)
+            script.start(5, "ld", "-o", "a.out", MARKED, parent=1, at=at - 1)
         if 150 <= tick < 190:
-            told.memory(5, 8 * MIB + (tick - 150) * 4, at=at)
+            script.memory(5, 8 * MIB + (tick - 150) * 4, at=at)
         if tick == 190:
-            told.exit(5, 0, by_event=True, at=at - 1)
-            told.start(6, "true", "\u202egpj.exe", parent=1, at=at - 0.5)
-            told.final(6, 700, at=at - 0.2)
-            told.exit(6, 0, by_event=True, at=at - 0.2)
-        told.tick(at=at)
-    told.end(1000, limit=64 * MIB)
-    return told
+            script.exit(5, 0, by_event=True, at=at - 1)
+            script.start(6, "true", "\u202egpj.exe", parent=1, at=at - 0.5)
+            script.final(6, 700, at=at - 0.2)
+            script.exit(6, 0, by_event=True, at=at - 0.2)
+        script.tick(at=at)
+    script.end(1000, limit=64 * MIB)
+    return script
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ def page(show, build) -> Page:
 
 
 def kib(text: str) -> int:
-    """ "1.5 MiB (1,536 KiB)" in KiB."""
+    """Returns the KiB in a text such as "1.5 MiB (1,536 KiB)"."""
     match = re.search(r"\(([\d,]+) KiB\)", text)
     assert match, text
     return int(match[1].replace(",", ""))
@@ -193,7 +194,7 @@ def micros(text: str) -> int:
     return round(float(text.removesuffix(" s")) * 1e6)
 
 
-# -- What is there at once -----------------------------------------------------------------------
+# -- The page after loading ----------------------------------------------------------------------
 
 
 def test_the_top_has_the_figures(page, build):
@@ -211,7 +212,7 @@ def test_the_top_has_the_figures(page, build):
 
 
 def test_the_chart_is_drawn(page):
-    """Each group's colour is in it, and goes when the group is taken out."""
+    """It has the colour of each group, but not that of a hidden group."""
     colours = """() => {
         const {width, height} = document.getElementById('chart');
         const copy = new OffscreenCanvas(width, height).getContext('2d');
@@ -241,7 +242,7 @@ def test_the_chart_is_drawn(page):
     assert page.tab.evaluate(colours) == before
 
 
-def test_the_legend_and_the_tip_leave_out_what_is_hidden(page):
+def test_the_legend_and_the_tip_leave_out_hidden_groups(page):
     assert "cc1" in page.hover(200_000)
     page.tab.click("#legend button:has-text('cc1')")
     assert "cc1" not in page.hover(200_000)
@@ -249,11 +250,11 @@ def test_the_legend_and_the_tip_leave_out_what_is_hidden(page):
 
 
 def test_a_limit_far_above_is_noted_and_can_be_shown(show, story):
-    told = story("limit.jsonl")
-    told.start(1, "make", at=0)
-    told.memory(1, 4 * MIB, at=1)
-    told.tick(at=10)
-    page = show(told.end(20, limit=4096 * MIB))
+    script = story("limit.jsonl")
+    script.start(1, "make", at=0)
+    script.memory(1, 4 * MIB, at=1)
+    script.tick(at=10)
+    page = show(script.end(20, limit=4096 * MIB))
     limit = page.tab.locator("#legend button[data-key=limit]")
     assert "off the scale" in limit.inner_text()
     assert limit.get_attribute("aria-pressed") == "false"
@@ -262,7 +263,7 @@ def test_a_limit_far_above_is_noted_and_can_be_shown(show, story):
     assert limit.inner_text().startswith("Memory limit")
 
 
-def test_nothing_is_out_of_a_screen_readers_reach(page):
+def test_a_screen_reader_can_reach_everything(page):
     unnamed = page.tab.evaluate(
         """() => [...document.querySelectorAll('#app button, #app canvas, #app input')]
             .filter(each => !each.closest('[hidden]') && !each.textContent.trim()
@@ -274,14 +275,14 @@ def test_nothing_is_out_of_a_screen_readers_reach(page):
 
 
 def test_groups_by_another_key(show, story):
-    told = story("by.jsonl", "make")
-    told.start(1, "make", at=0)
-    told.memory(1, 2 * MIB, at=1)
+    script = story("by.jsonl", "make")
+    script.start(1, "make", at=0)
+    script.memory(1, 2 * MIB, at=1)
     for serial, name in ((2, "a.c"), (3, "b.c")):
-        told.start(serial, "cc1", name, parent=1, at=5 * serial)
-        told.memory(serial, 10 * serial * MIB, at=20)
-    told.tick(at=20)
-    page = show(told.end(40), group_by="source")
+        script.start(serial, "cc1", name, parent=1, at=5 * serial)
+        script.memory(serial, 10 * serial * MIB, at=20)
+    script.tick(at=20)
+    page = show(script.end(40), group_by="source")
     assert page.text("#by-command") == "By source"
     assert page.hover(25_000)["b.c"] == "30.0 MiB"
     assert page.hover(25_000)["(not a compiler)"] == "2.0 MiB"
@@ -303,38 +304,38 @@ def test_the_groups_under_the_pointer(page):
     assert "cc1" not in page.hover(902_000)
 
 
-def test_what_a_process_holds_goes_along_when_it_executes(show, story):
-    told = story("exec.jsonl", "sh")
-    told.start(1, "sh", at=0)
+def test_memory_moves_to_the_new_group_at_an_exec(show, story):
+    script = story("exec.jsonl", "sh")
+    script.start(1, "sh", at=0)
     for tick in range(1, 11):
         if tick == 4:
-            told.execute(1, "python3", "x.py", at=35)
+            script.execute(1, "python3", "x.py", at=35)
         if tick in (2, 7):
-            told.memory(1, tick * MIB, at=tick * 10)
-        told.tick(at=tick * 10)
-    page = show(told.end(100))
+            script.memory(1, tick * MIB, at=tick * 10)
+        script.tick(at=tick * 10)
+    page = show(script.end(100))
     assert page.hover(30_500)["sh"] == "2.0 MiB"
     assert page.hover(40_500)["python3"] == "2.0 MiB"
     assert "sh" not in page.hover(40_500)
     assert page.hover(75_000)["python3"] == "7.0 MiB"
     page.tab.click("#by-command")
     page.settle()
-    # The header of its group: what all of it held then.
+    # The header of its group: what the whole group held then.
     tip = page.hover(75_000, page.y(101) - 20)
     assert kib(tip["python3"]) == 7 * MIB
 
 
 @pytest.mark.parametrize("tick", [1, 54, 55, 120, 175, 198])
-def test_the_total_under_the_pointer_is_the_profiles(page, build, tick):
+def test_the_total_under_the_pointer_is_that_of_the_profile(page, build, tick):
     time, total = build.totals[tick - 1]
     tip = page.hover(time + 2000)
-    # Where no tick falls into the column of pixels, the pointer's own time is told.
+    # If no tick falls into the column of pixels, the time under the pointer is shown.
     assert time <= micros(tip["Time"]) < time + 5000
     assert kib(tip["Total"]) * 1024 == total
 
 
 def test_no_peak_is_hidden(page, build):
-    """Zoomed out, the tip has the highest tick of a column, as the chart draws it."""
+    """When zoomed out, the tip has the highest tick of a column, as the chart draws it."""
     peak_time, peak = max(build.totals, key=lambda pair: pair[1])
     page.tab.set_viewport_size({"width": 600, "height": 900})
     page.settle()
@@ -355,7 +356,7 @@ def test_a_process_under_the_pointer(page, build):
     assert page.hover(900_000, page.y(103))["RSS"] == "not running"
 
 
-def test_what_no_sample_saw_has_its_peak(page):
+def test_a_process_without_samples_has_its_peak(page):
     tip = page.hover(949_600, page.y(106))
     assert tip["Peak"] == "700 KiB, exact"
     assert tip["RSS"] in ("not sampled", "not running")
@@ -391,7 +392,7 @@ def test_dragging_moves_along_the_time(page):
     assert page.get("to") - page.get("from") == pytest.approx(span)
 
 
-def test_a_double_click_shows_all_again(page):
+def test_a_double_click_zooms_out(page):
     page.wheel(500_000, -900)
     assert page.get("from") > 0
     page.tab.mouse.dblclick(700, page.chart_y())
@@ -438,13 +439,13 @@ def test_keys(page):
 
 
 def test_the_wheel_scrolls_the_lanes(show, story):
-    told = story("many.jsonl")
-    told.start(1, "make", at=0)
+    script = story("many.jsonl")
+    script.start(1, "make", at=0)
     for serial in range(2, 200):
-        told.start(serial, "cc", f"{serial}.c", parent=1, at=serial)
-        told.memory(serial, 1000 + serial, at=serial + 0.5)
-    told.tick(at=250)
-    page = show(told.end(300))
+        script.start(serial, "cc", f"{serial}.c", parent=1, at=serial)
+        script.memory(serial, 1000 + serial, at=serial + 0.5)
+    script.tick(at=250)
+    page = show(script.end(300))
     assert page.get("lanes") == 199
     first = page.y(101)
     page.tab.mouse.move(page.x(150_000), first + 30)
@@ -462,7 +463,7 @@ def test_lanes_are_nested_or_grouped(page):
     assert rows == {101: 0, 102: 1, 103: 2, 104: 3, 105: 4, 106: 5}
     page.tab.click("#by-command")
     page.settle()
-    # One row more above each group: cc1 is the largest, then ld, make, true.
+    # Each group has one row more above it: cc1 is the largest, then ld, make, true.
     rows = {pid: round((page.y(pid) - top) / 20 - 0.5) for pid in range(101, 107)}
     assert rows == {102: 1, 103: 2, 104: 3, 105: 5, 101: 7, 106: 9}
     page.keep("grouped")
@@ -474,7 +475,7 @@ def test_lanes_are_nested_or_grouped(page):
     assert page.get("lanes") == 10
 
 
-def test_only_lanes_in_view(page):
+def test_only_visible_lanes_are_shown(page):
     page.wheel(100_000, -1500)
     assert page.get("lanes") < 6
     assert page.y(105) is None
@@ -519,7 +520,7 @@ def test_a_click_on_a_row_shows_its_lane(page):
     assert page.get("pinned") == 101
 
 
-def test_exit_and_unknown_are_told(page):
+def test_exits_and_unknown_values_are_shown(page):
     page.tab.locator("#process-table .rows .line", has_text="unit4.c").click()
     details = page.text("#details")
     assert re.search(r"Exit\s+1\b", details)
@@ -571,18 +572,18 @@ def test_search(page):
 
 
 def test_two_files_on_one_axis(show, story, build):
-    told = story("longer.jsonl", "ninja")
-    told.start(1, "ninja", at=0)
+    script = story("longer.jsonl", "ninja")
+    script.start(1, "ninja", at=0)
     for tick in range(1, 150):
-        told.memory(1, tick * 300, at=tick * 10)
-        told.tick(at=tick * 10)
-    told.end(1500)
-    page = show(build.path, told.path)
+        script.memory(1, tick * 300, at=tick * 10)
+        script.tick(at=tick * 10)
+    script.end(1500)
+    page = show(build.path, script.path)
     assert page.get("to") == 1_500_000
     tip = page.hover(502_000)
     assert kib(tip["Total, build.jsonl"]) * 1024 == dict(build.totals)[500_000]
     assert kib(tip["Total, longer.jsonl"]) == 15_000
-    # After the end of one there is nothing of it.
+    # After the end of one file it has no values.
     tip = page.hover(1_202_000)
     assert "Total, build.jsonl" not in tip
     assert kib(tip["Total, longer.jsonl"]) == 36_000
@@ -621,32 +622,32 @@ def test_json_has_lifetimes_and_peaks(show, build, tmp_path):
 
 
 def test_a_recording_that_was_cut_short(show, story):
-    told = story("cut.jsonl")
-    told.start(1, "make", at=0)
-    told.memory(1, 2048, at=1)
-    told.tick(at=10)
-    page = show(told.cut_short())
+    script = story("cut.jsonl")
+    script.start(1, "make", at=0)
+    script.memory(1, 2048, at=1)
+    script.tick(at=10)
+    page = show(script.cut_short())
     assert "The recording stops early: memwatch was killed" in page.text("#stopped-early")
 
 
-def test_a_job_of_which_nothing_was_seen(show, story):
-    told = story("nothing.jsonl", "true")
-    told.start(1, "true", at=0)
-    page = show(told.end(1))
+def test_a_job_without_samples(show, story):
+    script = story("nothing.jsonl", "true")
+    script.start(1, "true", at=0)
+    page = show(script.end(1))
     assert "unknown" in page.text("#facts")
     assert page.hover(500, page.y(101))["Peak"] == "unknown"
 
 
 def test_hostile_command_lines(show, story):
     words = [MARKED, "\u202egpj.exe", "\x1b[31m", "\\x3cimg\\x3e", "${alert(1)}", "{{data}}"]
-    told = story("hostile.jsonl", "make", *words)
-    told.start(1, "make", *words, at=0)
-    told.memory(1, 1000, at=1)
+    script = story("hostile.jsonl", "make", *words)
+    script.start(1, "make", *words, at=0)
+    script.memory(1, 1000, at=1)
     for serial, word in enumerate(words, 2):
-        told.start(serial, f"/bin/{word.replace('/', '')}", word, parent=1, at=serial)
-        told.memory(serial, 100 * serial, at=serial)
-    told.tick(at=20)
-    page = show(told.end(30))
+        script.start(serial, f"/bin/{word.replace('/', '')}", word, parent=1, at=serial)
+        script.memory(serial, 100 * serial, at=serial)
+    script.tick(at=20)
+    page = show(script.end(30))
     assert page.tab.locator("img").count() == 0
     assert page.tab.locator("script").count() == 1
     assert MARKED in page.text("#command")
@@ -660,7 +661,7 @@ def test_hostile_command_lines(show, story):
     page.keep("hostile")
 
 
-# -- Looks ---------------------------------------------------------------------------------------
+# -- Style ---------------------------------------------------------------------------------------
 
 
 def ground(page: Page) -> str:
@@ -675,11 +676,11 @@ def test_light_and_dark(show, build):
     assert ground(page) == "rgb(255, 255, 255)"
     page.tab.click("#theme")
     assert ground(page) == "rgb(20, 23, 28)"
-    # Until the reader has chosen, it goes with the system.
+    # Until the reader chooses one, it follows the system.
     other = show(build.path, color_scheme="light")
     assert ground(other) == "rgb(255, 255, 255)"
     other.tab.emulate_media(color_scheme="dark")
-    # The page forbids to evaluate text, which waiting for an expression would come to.
+    # The page forbids evaluating text, which waiting for an expression would require.
     other.tab.wait_for_selector("html[data-theme=dark]")
     assert ground(other) == "rgb(20, 23, 28)"
 
@@ -693,7 +694,7 @@ def test_on_paper(show, build):
     page.tab.emulate_media(media="screen")
     pdf = page.tab.pdf(prefer_css_page_size=True)
     assert pdf.startswith(b"%PDF")
-    # On the screen it is as it was.
+    # The screen is unchanged.
     assert ground(page) == "rgb(20, 23, 28)"
 
 
@@ -711,24 +712,24 @@ def test_without_scripts(show, build):
 
 
 def test_ten_thousand_processes_and_a_hundred_thousand_ticks(show, story):
-    """It loads and answers; benchmarks/viewer.py says how fast."""
+    """It loads and responds; benchmarks/viewer.py measures how fast."""
     processes, ticks = 10_000, 100_000
-    told = story("large.jsonl", "make", "-j64")
-    told.start(1, "make", "-j64", at=0)
-    told.memory(1, 4000, at=1)
+    script = story("large.jsonl", "make", "-j64")
+    script.start(1, "make", "-j64", at=0)
+    script.memory(1, 4000, at=1)
     live: list[int] = []
     for tick in range(1, ticks):
         if tick % 10 == 0 and tick // 10 < processes:
             serial = tick // 10 + 1
-            told.start(serial, f"cc{serial % 30}", f"{serial}.c", parent=1, at=tick)
+            script.start(serial, f"cc{serial % 30}", f"{serial}.c", parent=1, at=tick)
             live.append(serial)
         if len(live) > 10:
-            told.exit(live.pop(0), 0, by_event=True, at=tick)
+            script.exit(live.pop(0), 0, by_event=True, at=tick)
         for serial in live:
-            told.memory(serial, 1000 + (serial * 7919 + tick * 31) % 5000, at=tick)
-        told.tick(at=tick)
-    page = show(told.end(ticks))
-    totals = dict(told.totals)
+            script.memory(serial, 1000 + (serial * 7919 + tick * 31) % 5000, at=tick)
+        script.tick(at=tick)
+    page = show(script.end(ticks))
+    totals = dict(script.totals)
     assert "10,000 processes" in page.text("#lane-count")
     for time in (10_000_000, 55_555_000, 99_000_000):
         tip = page.hover(time)
@@ -738,7 +739,7 @@ def test_ten_thousand_processes_and_a_hundred_thousand_ticks(show, story):
         # The highest in the column of pixels.
         column = 100_000_000 / (page.x(100_000_000) - page.x(0))
         start = time - column
-        near = [size for when, size in told.totals if start <= when <= time + 2 * column]
+        near = [size for when, size in script.totals if start <= when <= time + 2 * column]
         assert kib(tip["Total"]) * 1024 >= sorted(near)[len(near) // 2]
     page.keep("large")
     page.tab.click("#by-parent")

@@ -1,4 +1,4 @@
-"""`memwatch plan` as a command: its figures beside those of a real build, and bad input."""
+"""Tests of `memwatch plan` as a command: its figures for a real build, and bad input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 
 @pytest.fixture
 def plan(memwatch):
-    """The document of `memwatch plan --json WORDS...`, which follows the schema."""
+    """Runs `memwatch plan --json WORDS...`; returns its document, which must follow the schema."""
 
     def run(*words: object) -> dict[str, Any]:
         result = memwatch.run("plan", "--json", *map(str, words))
@@ -37,22 +37,22 @@ def plan(memwatch):
 
 @pytest.fixture
 def recorded(story):
-    """Six tasks of a make, two at a time; with a limit or without, whole or not."""
+    """Makes a recording of six tasks of a make, two at a time; see its parameters."""
 
     def make(limit: int | None = None, *, cut: bool = False, busy: bool = True, **end: Any) -> str:
-        told = story("build.jsonl", "make", "-j2")
-        told.start(1, "make", at=0)
-        told.memory(1, 2000)
+        script = story("build.jsonl", "make", "-j2")
+        script.start(1, "make", at=0)
+        script.memory(1, 2000)
         for number in range(0, 6, 2):
             for each in (number, number + 1):
-                told.start(2 + each, "cc", parent=1, at=50 * number)
+                script.start(2 + each, "cc", parent=1, at=50 * number)
                 if busy:
-                    told.memory(2 + each, 10_000, at=50 * number)
-            told.tick(at=50 * number + 10)
+                    script.memory(2 + each, 10_000, at=50 * number)
+            script.tick(at=50 * number + 10)
             for each in (number, number + 1):
-                told.exit(2 + each, 0, by_event=True, at=50 * number + 100)
-        told.exit(1, 0, by_event=True, at=300)
-        return str(told.cut_short() if cut else told.end(300, limit, **end))
+                script.exit(2 + each, 0, by_event=True, at=50 * number + 100)
+        script.exit(1, 0, by_event=True, at=300)
+        return str(script.cut_short() if cut else script.end(300, limit, **end))
 
     return make
 
@@ -62,7 +62,7 @@ def recorded(story):
 
 @pytest.fixture
 def measure(memwatch, burner):
-    """A build of eight tasks that hold known memory, of which so many are there at one time."""
+    """Runs a build of eight tasks that hold known memory, `jobs` at a time."""
     names = [str(number) for number in range(8)]
     rules = "".join(
         f"t{name}:\n\t@{burner} "
@@ -98,7 +98,7 @@ def measure(memwatch, burner):
 
 @needs_make
 def test_j4_is_as_expected_from_j1_and_j2(measure, plan):
-    """How near it is, benchmarks/plan.py tells."""
+    """benchmarks/plan.py measures how close it is."""
     measured = {jobs: measure(jobs) for jobs in (1, 2, 4)}
     for jobs in (1, 2):
         document = plan(f"j{jobs}.jsonl", "--jobs", "1,2,4")
@@ -110,11 +110,11 @@ def test_j4_is_as_expected_from_j1_and_j2(measure, plan):
             peak = expected[at_once]["expected_peak_kib"]
             assert peak == pytest.approx(run["max_total_rss_kib"], rel=0.3), (jobs, at_once)
         assert expected[4]["expected_duration_seconds"] < expected[2]["expected_duration_seconds"]
-        # Each was there for three ticks and more.
+        # Each task lasted at least three ticks.
         assert expected[1]["expected_duration_seconds"] > 8 * 0.03
 
 
-# What it says -------------------------------------------------------------------------------------
+# Document and text --------------------------------------------------------------------------------
 
 
 def test_the_document(recorded, plan):
@@ -131,7 +131,7 @@ def test_the_document(recorded, plan):
 
 def test_the_most_jobs_leave_a_tenth_free(recorded, plan):
     path = recorded(limit=100_000)
-    # Four need 42,000 KiB: that is nine tenths of 46,667.
+    # Four need 42,000 KiB, which is nine tenths of 46,667.
     for size, most in ((46_667, 4), (46_666, 3), (13_000, 0)):
         document = plan(path, "--memory", f"{size * 1024}", "--jobs", "4")
         assert document["memory"]["origin"] == "option"
@@ -143,14 +143,14 @@ def test_the_numbers_of_jobs_by_default(recorded, plan):
     assert [each["jobs"] for each in plan(recorded())["plans"]] == [1, 2, 4, 8, 16]
 
 
-def test_memory_of_this_machine_where_the_recording_has_none(recorded, plan):
+def test_memory_of_this_machine_if_the_recording_has_none(recorded, plan):
     document = plan(recorded(cut=True))
     assert document["memory"]["origin"] == "here"
     assert document["memory"]["size_kib"] > 0
     assert any("The recording stops early" in note for note in document["notes"])
 
 
-def test_a_command_that_may_not_have_done_all(recorded, plan):
+def test_a_run_that_may_be_incomplete(recorded, plan):
     path = recorded(status=2 << 8)
     assert (
         "The recorded job may be incomplete: the command failed (exit code 2)."
@@ -182,16 +182,16 @@ def test_the_text(memwatch, recorded):
 
 
 def test_workers_side_by_side(memwatch, story, plan):
-    told = story("pool.jsonl", "python", "-m", "pool")
-    told.start(1, "python", at=0)
-    told.memory(1, 5000)
+    script = story("pool.jsonl", "python", "-m", "pool")
+    script.start(1, "python", at=0)
+    script.memory(1, 5000)
     for serial in (2, 3, 4):
-        told.start(serial, "python", "worker", parent=1, at=5)
-        told.memory(serial, 50_000)
-    told.tick(at=20)
+        script.start(serial, "python", "worker", parent=1, at=5)
+        script.memory(serial, 50_000)
+    script.tick(at=20)
     for serial in (2, 3, 4, 1):
-        told.exit(serial, 0, by_event=True, at=100)
-    path = told.end(100, 1_000_000)
+        script.exit(serial, 0, by_event=True, at=100)
+    path = script.end(100, 1_000_000)
     document = plan(path, "--jobs", "3,10")
     assert document["tasks"]["side_by_side"]
     assert [each["expected_peak_kib"] for each in document["plans"]] == [155_000, 505_000]
@@ -228,7 +228,7 @@ def test_bad_options(memwatch, recorded, words, why):
     assert why in result.one_line()
 
 
-def test_files_that_are_no_use(memwatch, recorded):
+def test_files_that_cannot_be_used(memwatch, recorded):
     (memwatch.room / "text").write_text("no results")
     for path, why in (("nowhere", "cannot read 'nowhere'"), ("text", "'text' holds no results")):
         result = memwatch.run("plan", path)

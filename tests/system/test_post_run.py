@@ -1,4 +1,4 @@
-"""`memwatch run --post-run-cmd`: what it is given, when it runs, and what its failure means."""
+"""Tests of `memwatch run --post-run-cmd`: its input, when it runs, and its failures."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from support.waiting import wait_until
 HOOK = "--post-run-cmd"
 CTRL_C = b"\x03"
 
-# What it finds in its environment, less the path itself.
+# The variables in its environment, except the path itself.
 FIGURES = {
     *("EXIT_CODE", "DURATION_SECONDS", "SAMPLES", "PROCESS_COUNT"),
     *("MAX_TOTAL_RSS_KIB", "MAX_TOTAL_PSS_KIB", "MAX_PROCESS_RSS_KIB"),
 }
 
-# Nothing was seen of it.
+# A job without samples.
 PROFILE = from_job(
     Job(),
     Beginning(("true",), Clock(0, 0), 0, 1),
@@ -49,7 +49,7 @@ def leftovers(memwatch):
 
 
 @pytest.mark.both_users
-def test_it_finds_the_json_and_the_figures(memwatch, burner):
+def test_the_hook_gets_the_json_and_the_figures(memwatch, burner):
     hook = "cp {} copy.json; cp $MEMWATCH_RESULT second.json; env > env"
     watch = memwatch.start(
         *("run", "-i", "5", "--pss", "always", HOOK, hook),
@@ -64,18 +64,18 @@ def test_it_finds_the_json_and_the_figures(memwatch, burner):
     assert copy == json.loads((memwatch.room / "second.json").read_text())
     largest = copy["processes"][0]["max_rss_kib"]
     assert largest >= 20 * 1024
-    told = figures((memwatch.room / "env").read_text())
-    # It is told where it was measured at the peak, which takes luck.
-    pss = told.pop("MAX_TOTAL_PSS_KIB", None)
+    variables = figures((memwatch.room / "env").read_text())
+    # PSS is only there if it was measured at the peak, which depends on timing.
+    pss = variables.pop("MAX_TOTAL_PSS_KIB", None)
     assert pss in (None, str(copy["max_total_pss_kib"]))
     keys = {name: name.lower() for name in FIGURES - {"MAX_PROCESS_RSS_KIB", "MAX_TOTAL_PSS_KIB"}}
     known = {name: str(copy[key]) for name, key in keys.items() if copy[key] is not None}
-    assert told == known | {"MAX_PROCESS_RSS_KIB": str(largest)}
-    assert told["EXIT_CODE"] == "3"
+    assert variables == known | {"MAX_PROCESS_RSS_KIB": str(largest)}
+    assert variables["EXIT_CODE"] == "3"
     assert leftovers(memwatch) == []
 
 
-def test_it_runs_after_the_report(memwatch):
+def test_the_hook_runs_after_the_report(memwatch):
     result = memwatch.run("run", HOOK, "echo the hook; echo of it >&2", "--", "echo", "the job")
     assert result.code == 0
     assert result.out == b"the job\nthe hook\n"
@@ -83,7 +83,7 @@ def test_it_runs_after_the_report(memwatch):
     assert "Job: echo 'the job'" in result.text
 
 
-def test_what_is_not_known_is_not_there():
+def test_unknown_figures_are_left_out():
     assert post_run.figures(PROFILE, None) == {
         "MEMWATCH_RESULT_DURATION_SECONDS": "1.5",
         "MEMWATCH_RESULT_SAMPLES": "0",
@@ -91,31 +91,31 @@ def test_what_is_not_known_is_not_there():
     }
 
 
-def test_a_pss_that_was_not_measured_at_the_peak_is_not_there():
+def test_a_pss_that_was_not_measured_at_the_peak_is_left_out():
     pss = PssPeak(8 << 20, 0, 10 << 20, 0)
     profile = replace(PROFILE, max_total_rss=10 << 20)
-    for told, there in ((pss, True), (pss._replace(unread=1), False), (pss._replace(rss=1), False)):
-        found = post_run.figures(replace(profile, max_total_pss=told), None)
+    for peak, there in ((pss, True), (pss._replace(unread=1), False), (pss._replace(rss=1), False)):
+        found = post_run.figures(replace(profile, max_total_pss=peak), None)
         assert ("MEMWATCH_RESULT_MAX_TOTAL_PSS_KIB" in found) == there
 
 
-def test_what_another_memwatch_told_its_own_hook_is_not_passed_on(memwatch):
+def test_variables_of_another_memwatchs_hook_are_not_passed_on(memwatch):
     env = {"MEMWATCH_RESULT": "/theirs", "MEMWATCH_RESULT_MAX_TOTAL_PSS_KIB": "1"}
     result = memwatch.run("run", "--pss", "off", "--quiet", HOOK, "env", "--", "true", env=env)
     assert "MAX_TOTAL_PSS_KIB" not in figures(result.out.decode())
     assert b"/theirs" not in result.out
 
 
-def test_it_is_told_the_signal_and_the_leaks(memwatch):
+def test_the_hook_gets_the_signal_and_the_leaks(memwatch):
     result = memwatch.run("run", "--leaks", "--quiet", HOOK, "env", "--", "sh", "-c", "kill -9 $$")
     assert result.code == 137
-    told = figures(result.out.decode())
-    assert told["SIGNAL"] == "9"
-    assert told["EXIT_CODE"] == "137"
-    assert told["LEAKS"] == "0"
+    variables = figures(result.out.decode())
+    assert variables["SIGNAL"] == "9"
+    assert variables["EXIT_CODE"] == "137"
+    assert variables["LEAKS"] == "0"
 
 
-def test_it_is_told_which_limit_ended_the_job(memwatch, burner):
+def test_the_hook_gets_the_limit_that_ended_the_job(memwatch, burner):
     result = memwatch.run(
         *("run", "-i", "5", "--max-total-rss", "10M", "--quiet", HOOK, "env; false"),
         *("--post-run-strict", "--fail-on-leak", "--", burner, "touch", "20", "gate"),
@@ -124,15 +124,15 @@ def test_it_is_told_which_limit_ended_the_job(memwatch, burner):
     assert figures(result.out.decode())["LIMIT"] == "max_total_rss"
 
 
-def test_the_environment_is_the_users(memwatch):
+def test_the_hook_has_the_users_environment(memwatch):
     result = memwatch.run(
         "run", "--quiet", HOOK, 'echo "$HELLO"', "--", "true", env={"HELLO": "it's me"}
     )
     assert result.out == b"it's me\n"
 
 
-def test_path_is_quoted(memwatch):
-    """For it may have blanks in it, and worse."""
+def test_the_path_is_quoted(memwatch):
+    """It may contain blanks and shell syntax."""
     folder = memwatch.room / "a b;$(touch oops)'\"{}"
     folder.mkdir()
     os.chmod(folder, 0o777)
@@ -154,8 +154,8 @@ def test_with_json_stdout_is_json(memwatch):
     assert result.err == b"the job\n" + result.out + b"and more\n"
 
 
-def test_json_is_the_filtered_one(memwatch):
-    """The same as --json would give."""
+def test_the_json_is_filtered(memwatch):
+    """It is the same as with --json."""
     result = memwatch.run("run", "--quiet", "--exclude", "true", HOOK, "cat {}", "--", "true")
     assert result.json["processes"] == []
     assert result.json["filtered_process_count"] == 1
@@ -188,7 +188,7 @@ def test_strict(memwatch, command, hook, code):
     assert bool(result.err) == (hook == "false")
 
 
-def test_no_job_no_hook(memwatch):
+def test_no_hook_without_a_job(memwatch):
     result = memwatch.run("run", HOOK, "touch ran", "--", "/no/such/command")
     assert result.code == 1
     result.one_line()
@@ -203,7 +203,7 @@ def test_empty_command(memwatch):
 
 
 def test_no_room_for_the_json(tmp_path, monkeypatch, capfd):
-    """It is left out: there is nothing to give it."""
+    """The hook does not run: there is no file to give it."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def fill(out):
@@ -220,14 +220,14 @@ def test_no_room_for_the_json(tmp_path, monkeypatch, capfd):
     )
 
 
-def test_its_signals_are_at_their_default(memwatch):
+def test_the_hook_has_default_signal_handlers(memwatch):
     hook = "grep -E '^Sig(Blk|Ign)' /proc/self/status"
     result = memwatch.run("run", "--quiet", HOOK, hook, "--", "true")
     assert re.fullmatch(rb"(Sig\w+:\t0+\n){2}", result.out)
 
 
-def test_signal_goes_on_to_it(memwatch):
-    """And the exit code stays the command's."""
+def test_signal_is_forwarded_to_the_hook(memwatch):
+    """The exit code is still the command's."""
     hook = "trap 'echo taken; exit 0' TERM; touch waits; while :; do sleep 0.02; done"
     watch = memwatch.start("run", "--quiet", HOOK, hook, "--", "sh", "-c", "exit 6")
     wait_until((memwatch.room / "waits").exists, "the hook")
@@ -238,18 +238,18 @@ def test_signal_goes_on_to_it(memwatch):
     assert result.err == b""
 
 
-def test_stdin_is_its_own(memwatch):
+def test_stdin_is_available_to_the_hook(memwatch):
     result = memwatch.run("run", "--quiet", HOOK, "read a; echo $a", "--", "true", stdin=b"line\n")
     assert result.out == b"line\n"
 
 
-def test_what_it_leaves_behind_does_not_hold_memwatch_up(memwatch):
+def test_processes_left_by_the_hook_do_not_delay_memwatch(memwatch):
     hook = "(until test -e go; do sleep 0.02; done; touch gone) & echo done"
     result = memwatch.run("run", "--quiet", HOOK, hook, "--", "true")
     assert result.code == 0
     assert result.out == b"done\n"
     (memwatch.room / "go").touch()
-    wait_until((memwatch.room / "gone").exists, "the end of what it left behind")
+    wait_until((memwatch.room / "gone").exists, "the end of the process left behind")
 
 
 # -- At a terminal -------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_at_a_terminal(terminal, memwatch):
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_ctrl_c_ends_it(terminal, memwatch, strict):
+def test_ctrl_c_ends_the_hook(terminal, memwatch, strict):
     hook = "echo ready; exec sleep 1000"
     options = ["--post-run-strict"] if strict else []
     argv = memwatch.argv("run", "--quiet", HOOK, hook, *options, "--", "sh", "-c", "exit 5")
@@ -289,7 +289,7 @@ def test_after_a_job_that_ctrl_c_ended(terminal, memwatch):
     assert b"after all" in screen.shown
 
 
-def test_strict_about_no_command(memwatch):
+def test_strict_without_a_hook(memwatch):
     result = memwatch.run("run", "--post-run-strict", "--", "touch", "ran")
     assert (result.code, result.out) == (1, b"")
     assert "--post-run-strict needs --post-run-cmd" in result.one_line()

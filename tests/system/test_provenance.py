@@ -1,4 +1,4 @@
-"""Every number says how it is known, and the report says what it could not know, and why."""
+"""Tests that each number has its source, and that the report states what is unknown and why."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from support.judging import Judge, Report
 SOURCES = {"connector", "perf", "taskstats", "hook"}
 MIB = 1024  # KiB, the unit of the reports
 
-# Without privilege, whoever runs the tests.
+# A user without privileges, whichever user runs the tests.
 ordinary = "nobody" if os.geteuid() == 0 else "caller"
 as_nobody = pytest.mark.parametrize("user", [ordinary], indirect=True)
 
 
 @pytest.fixture
 def blow(memwatch, storm):
-    """A small storm under memwatch, to its end."""
+    """Runs a small storm under memwatch to its end."""
 
     def run(*options, kind="exec", count=200):
         words = ["run", "-i", "10", *options, "--", storm.program, kind, str(count)]
@@ -30,7 +30,7 @@ def blow(memwatch, storm):
     return run
 
 
-# -- What was used, and what was not -------------------------------------------------------------
+# -- Sources, used and not used ------------------------------------------------------------------
 
 
 @pytest.mark.both_users
@@ -43,7 +43,7 @@ def test_every_source_is_accounted_for(blow, options):
     assert set(names) <= SOURCES
     assert report.used("hook") or report.reason("hook") or "--exact" not in options
     if not options:
-        # One teller of forks and exits is enough; without any, all say why.
+        # One source of forks and exits is enough; without any, all have a reason.
         events = ("connector", "perf")
         assert any(map(report.used, events)) or all(map(report.reason, events))
         assert report.used("taskstats") or report.reason("taskstats")
@@ -61,7 +61,7 @@ def test_a_source_that_is_switched_off(blow, needs, name):
 
 
 @as_nobody
-def test_a_source_that_cannot_be_had(blow):
+def test_a_source_that_is_not_available(blow):
     report = Report(blow("--json", "--sources", "taskstats").json)
     assert not report.used("taskstats")
     assert report.reason("taskstats")
@@ -78,7 +78,7 @@ def test_sources_that_make_no_sense(memwatch, storm, value):
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [[], ["--exact"], ["--sources", "none"]], ids=str)
 def test_the_account_adds_up(blow, storm, options):
-    """Also checked by nothing_is_invented(), with every storm of the other tests."""
+    """nothing_is_invented() checks this as well, for the storms of the other tests."""
     report = Report(blow("--json", *options).json)
     Judge(report, storm.truth()).nothing_is_invented()
     accuracy = report.accuracy
@@ -93,7 +93,7 @@ def test_the_account_adds_up(blow, storm, options):
     assert accuracy["never_sampled"] <= len(report.processes)
 
 
-# -- In one line ---------------------------------------------------------------------------------
+# -- The summary ---------------------------------------------------------------------------------
 
 
 def test_the_summary_of_exit_records(blow, needs):
@@ -111,7 +111,7 @@ def test_the_summary_of_the_exit_hook(blow, needs):
 
 
 @as_nobody
-def test_the_summary_says_what_would_make_peaks_exact(blow, needs):
+def test_the_summary_names_what_would_make_peaks_exact(blow, needs):
     needs("hook")
     text = blow("--top", "1").text
     assert "exact" in text
@@ -120,19 +120,19 @@ def test_the_summary_says_what_would_make_peaks_exact(blow, needs):
 
 
 @as_nobody
-def test_the_summary_does_not_call_all_exact_what_was_killed(blow, needs):
+def test_the_summary_does_not_call_all_peaks_exact_if_a_process_was_killed(blow, needs):
     needs("hook")
     text = blow("--exact", "--sources", "none", "--top", "1", kind="killed").text
     assert "all peaks are exact" not in text
 
 
-# -- Numbers beside the peak ---------------------------------------------------------------------
+# -- Other numbers -------------------------------------------------------------------------------
 
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("kind", ["exec", "killed", "unannounced"])
 def test_wait_statuses_are_the_kernel_s(blow, needs, storm, kind):
-    """The connector knows them of every process, not only of memwatch's own children."""
+    """The connector reports them for every process, not only for memwatch's own children."""
     needs("connector")
     report = Report(blow("--json", "--sources", "connector", kind=kind).json)
     truth = storm.truth()
@@ -162,13 +162,13 @@ def test_input_and_output_are_the_kernel_s(memwatch, needs, exit_records):
 
 @pytest.mark.both_users
 def test_unknown_is_null(blow):
-    """What neither records nor the hook tell is not zero."""
+    """What neither records nor the hook report is null, not zero."""
     report = Report(blow("--json", "--sources", "none").json)
     for each in report.processes:
         assert each["read_bytes"] is None or each["read_bytes"] >= 0
         for pair in (("user_seconds", "system_seconds"), ("read_bytes", "written_bytes")):
             assert len({each[key] is None for key in pair}) == 1, each
-    # Never seen at their end, if seen at all: nothing can be known of these.
+    # Processes that were not seen at their end, or not at all: these values are unknown.
     missed = [each for each in report.processes if each["parent_serial"]]
     assert all(each["user_seconds"] is None for each in missed)
 
@@ -178,9 +178,10 @@ def test_unknown_is_null(blow):
 
 @pytest.fixture
 def sharing(memwatch):
-    """Four children that read what their parent of 100 MiB holds, until enough was seen.
+    """Runs four children that read the 100 MiB of their parent, until there are enough samples.
 
-    They end after the report: what ends while the sum is made leaves its share to the others.
+    They end after the report: a process that ends while the sum is made leaves its share to the
+    others.
     """
     later = memwatch.room / "later"
 
@@ -208,8 +209,8 @@ def test_shared_pages_are_counted_once(sharing):
 
 @pytest.mark.both_users
 def test_shared_pages_at_new_highs(sharing):
-    """The budget may not allow to read all of them: the report says how many count by their
-    resident size. Or none was read, and there is no sum."""
+    """The budget may be too small to read all of them: then the report states how many count with
+    their resident size. If none was read, there is no sum."""
     report = sharing().json
     if report["max_total_pss_kib"] is not None:
         by_rss = report["max_total_pss_unread"] * 105 * MIB
@@ -221,7 +222,7 @@ def test_no_pss(sharing):
 
 
 def test_vfork_is_not_counted_twice(memwatch, burner):
-    """A vfork child that has not executed yet has its parent's memory, all of it."""
+    """Before its exec, a vfork child has all of its parent's memory."""
     watch = memwatch.burn(
         *("touch", 100, "vfork", "[", "mark", "child", "gate", "]", "mark", "root", "wait"),
         options=("-i", "10", "--pss", "always"),
@@ -235,7 +236,7 @@ def test_vfork_is_not_counted_twice(memwatch, burner):
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [[], ["--sources", "none"]], ids=str)
 def test_vfork_is_not_counted_twice_in_the_total(memwatch, burner, options):
-    """However long it takes to its exec."""
+    """This holds even if its exec takes long."""
     watch = memwatch.burn(
         *("touch", 100, "dawdle", "[", "touch", 20, "mark", "child", "gate", "]", "wait"),
         options=("-i", "5", *options),
@@ -250,12 +251,12 @@ def test_vfork_is_not_counted_twice_in_the_total(memwatch, burner, options):
     assert result.by_pid(child)["images"][-1]["max_rss_kib"] <= 30 * MIB
 
 
-# -- The dense start -----------------------------------------------------------------------------
+# -- The burst -----------------------------------------------------------------------------------
 
 
 @pytest.mark.both_users
 def test_burst(memwatch):
-    """At an interval of a minute, only the burst can have seen anything twice."""
+    """With an interval of a minute, only the burst can have sampled anything twice."""
     watch = memwatch.burn(
         "touch", 5, "mark", "root", "gate", options=("-i", "60s", "--burst", "60000")
     )

@@ -1,4 +1,4 @@
-"""memwatch at a terminal: keys, sizes, job control, and the end of the connection."""
+"""Tests of memwatch at a terminal: keys, window size, job control, hangup."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ CTRL_C, CTRL_Z, CTRL_BACKSLASH, CTRL_D = b"\x03", b"\x1a", b"\x1c", b"\x04"
 
 @pytest.fixture
 def burn(terminal, memwatch, burner):
-    """`memwatch run -- burner WORDS...` at a terminal."""
+    """Starts `memwatch run -- burner WORDS...` at a terminal."""
 
     def start(*words, options=("-i", "5"), **how):
         argv = memwatch.argv("run", *options, "--", burner, *map(str, words))
@@ -39,8 +39,8 @@ def test_key_reaches_the_command_once(burn, memwatch, key, number):
         screen.type(key)
         mark = f"sig{number:02}"
         assert screen.watch.marks(mark, count) == [root] * count
-        # Signals are taken in the order of their numbers: had memwatch anything of that key to
-        # pass on, it has done so when this one is through.
+        # Signals are handled in the order of their numbers: if memwatch had to forward one from
+        # that key, it did so before this one arrives.
         os.kill(screen.watch.pid, signal.SIGUSR1)
         screen.watch.marks("sig10", count)
         assert screen.watch.marked()[mark] == [root] * count
@@ -89,7 +89,7 @@ def test_window_size(burn, memwatch):
     screen.watch.marks("sig10")
     go.touch()
     assert screen.end() == 0
-    # SIGWINCH has the highest number: only now is it sure that it came once.
+    # SIGWINCH has the highest number: only now is it certain that it came once.
     assert screen.watch.marked()["sig28"] == [root]
     assert screen.watch.marked()["40x90"] == [root]
 
@@ -98,7 +98,7 @@ def test_window_size(burn, memwatch):
 def test_job_reads_from_the_terminal(burn):
     screen = burn("mark", "root", "line", "gate", "exit", 5)
     root = screen.watch.mark("root")
-    # In the foreground, where alone it may read.
+    # Only in the foreground may it read.
     assert os.tcgetpgrp(screen.master) == os.getpgid(root) == os.getpgid(screen.watch.pid)
     screen.type(b"hello\n")
     assert screen.watch.mark("hello") == root
@@ -137,7 +137,7 @@ def test_long_command_lines_are_cut_to_the_window(burn, columns):
     screen.type(CTRL_D)
     assert screen.end() == 0
     cut = [line for line in screen.lines() if "xxx" in line]
-    assert len(cut) == 2  # the job, and its one process
+    assert len(cut) == 2  # the job and its only process
     assert all(len(line) <= columns for line in cut)
     assert all(line.endswith("…") for line in cut)
 
@@ -153,7 +153,7 @@ def test_window_without_a_size(burn):
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["dies", "cleans up"])
 def test_terminal_goes_away(burn, memwatch, ignored):
-    """The leader of the session is told, which is memwatch. The screen is lost, the file is not."""
+    """SIGHUP goes to the session leader, which is memwatch. The screen is lost, the file is not."""
     trap = ["trap", 1] if ignored else []
     file, go = memwatch.room / "out.csv", memwatch.room / "go"
     screen = burn(
@@ -171,7 +171,7 @@ def test_terminal_goes_away(burn, memwatch, ignored):
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 def test_stopped_and_continued_from_a_shell(terminal, memwatch, burner):
-    """Ctrl-Z, then fg: memwatch and the job stop together and go on together."""
+    """After Ctrl-Z and fg, memwatch and the job stop and continue together."""
     go = memwatch.room / "go"
     words = ["mark", "root", "until", str(go), "exit", "5"]
     command = memwatch.argv("run", "-i", "5", "--", burner, *words)
@@ -189,7 +189,7 @@ def test_stopped_and_continued_from_a_shell(terminal, memwatch, burner):
     wait_until(lambda: state_of(root) == "T" and state_of(watcher) == "T", "both are stopped")
     screen.expect(b"Stopped")
     screen.type(b"fg\n")
-    wait_until(lambda: "T" not in state_of(root) + state_of(watcher), "both go on")
+    wait_until(lambda: "T" not in state_of(root) + state_of(watcher), "both continue")
     assert os.tcgetpgrp(screen.master) == os.getpgid(root)
 
     go.touch()

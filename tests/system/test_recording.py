@@ -1,4 +1,4 @@
-"""Recordings: what memwatch has seen is on disk, whatever becomes of it. Reports are the same."""
+"""Tests of recordings: complete on disk even if memwatch is killed; same reports as the run."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def record(path: Path, *, to_the_end: bool = True) -> None:
 
 
 def loaded(path: Path) -> Results | None:
-    """None when it is refused, in one line that names it."""
+    """Returns the results, or None if the file is refused in one line that names it."""
     refusal = ""
     try:
         return load(str(path), timeline=True, tracks=True)
@@ -90,7 +90,7 @@ def loaded(path: Path) -> Results | None:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_what_was_written_is_read(name, tmp_path):
+def test_a_written_recording_is_read(name, tmp_path):
     record(tmp_path / name)
     recording = Recording(str(tmp_path / name))
     assert recording.beginning == BEGINNING
@@ -99,7 +99,7 @@ def test_what_was_written_is_read(name, tmp_path):
     assert recording.ending == ENDING
 
 
-def test_it_describes_itself(tmp_path):
+def test_the_first_line_describes_the_format(tmp_path):
     record(tmp_path / "a.jsonl")
     head, *batches, end = map(json.loads, (tmp_path / "a.jsonl").read_text().splitlines())
     assert head["memwatch_recording"] == 2
@@ -118,7 +118,7 @@ def test_the_platform_is_recorded(tmp_path):
     assert Recording(str(tmp_path / "a.jsonl")).beginning == MAC
 
 
-def test_a_recording_that_names_no_platform_is_of_linux(tmp_path):
+def test_a_recording_without_a_platform_is_from_linux(tmp_path):
     record(tmp_path / "a.jsonl")
     head, *rest = (tmp_path / "a.jsonl").read_text().splitlines()
     fields = json.loads(head)
@@ -127,7 +127,7 @@ def test_a_recording_that_names_no_platform_is_of_linux(tmp_path):
     assert Recording(str(tmp_path / "a.jsonl")).beginning == BEGINNING
 
 
-def test_footprints_come_back(tmp_path):
+def test_footprints_are_read_back(tmp_path):
     recorder = Recorder(str(tmp_path / "a.jsonl"))
     recorder.begin(MAC)
     recorder.add(BATCHES[0])
@@ -143,7 +143,7 @@ def test_footprints_come_back(tmp_path):
     assert profile.processes[0].footprint == (12288, "exact")
 
 
-def test_gzip_is_what_gunzip_reads(tmp_path):
+def test_gunzip_reads_a_gzipped_recording(tmp_path):
     record(tmp_path / "a.jsonl")
     record(tmp_path / "b.jsonl.gz")
     with gzip.open(tmp_path / "b.jsonl.gz") as file:
@@ -161,7 +161,7 @@ def test_each_batch_can_be_read_at_once(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_any_beginning_of_it_is_a_recording(name, tmp_path):
+def test_any_prefix_of_it_is_a_recording(name, tmp_path):
     record(tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     part = tmp_path / f"part-{name}"
@@ -180,7 +180,7 @@ def test_any_beginning_of_it_is_a_recording(name, tmp_path):
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_damage_is_told_of(data, tmp_path_factory):
+def test_damage_is_reported(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("damaged")
     record(folder / "a.jsonl")
     whole = bytearray((folder / "a.jsonl").read_bytes())
@@ -190,8 +190,8 @@ def test_damage_is_told_of(data, tmp_path_factory):
     loaded(folder / "b.jsonl")
 
 
-def test_the_format_before_is_read(tmp_path):
-    """It had no working directories, and no limits."""
+def test_the_previous_format_is_read(tmp_path):
+    """It had no working directories and no limits."""
     record(tmp_path / "new.jsonl")
     head, *batches, end = map(json.loads, (tmp_path / "new.jsonl").read_text().splitlines())
     head["memwatch_recording"] = 1
@@ -225,7 +225,7 @@ def test_nothing_is_overwritten(tmp_path):
     path.write_text("precious")
     with pytest.raises(FileExistsError):
         Recorder(str(path))
-    # Until there is something to write.
+    # The file is replaced only when there is something to write.
     recorder = Recorder(str(path), overwrite=True)
     recorder.abandon()
     assert path.read_text() == "precious"
@@ -237,7 +237,7 @@ def test_nothing_is_overwritten(tmp_path):
     assert not (tmp_path / "b.jsonl").exists()
 
 
-def test_a_full_disk_ends_it(tmp_path):
+def test_a_full_disk_ends_the_recording(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     recorder = Recorder("/dev/full", overwrite=True)
@@ -289,7 +289,7 @@ def test_bad_templates(template, match):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_report_gives_what_run_gave(memwatch, name):
+def test_report_gives_the_same_as_run(memwatch, name):
     files = ["--csv", "run.csv", "--timeline", "run-timeline.csv"]
     options = ["--include", "d|x"]
     ran = memwatch.run("run", "-i", "5", "-o", name, *options, *files, "--", *JOB)
@@ -311,7 +311,7 @@ def test_json_again(memwatch, with_timeline):
     assert ran.code == 0, ran.text
     assert ("timeline" in ran.json) is with_timeline
     assert memwatch.run("report", "a.jsonl", "--json", *files).out == ran.out
-    # The result itself is a file of results, too. Its times are cut to the microsecond.
+    # The result is itself a result file, with times cut to the microsecond.
     (memwatch.room / "a.json").write_bytes(ran.out)
     documents = [ran.json, memwatch.run("report", "a.json", "--json").json]
     one, other = (document.pop("duration_seconds") for document in documents)
@@ -322,7 +322,7 @@ def test_json_again(memwatch, with_timeline):
     assert documents[0] == documents[1]
 
 
-def test_results_are_never_taken_for_what_they_are_not(memwatch):
+def test_files_that_are_not_results_are_refused(memwatch):
     def refused(path: str, *words: str) -> str:
         result = memwatch.run("report", path, *words)
         assert result.code == 1
@@ -351,7 +351,7 @@ def test_results_are_never_taken_for_what_they_are_not(memwatch):
     assert not (room / "t.csv").exists()
 
 
-def test_an_output_that_cannot_be(memwatch):
+def test_outputs_that_are_refused(memwatch):
     (memwatch.room / "there.jsonl").write_text("precious")
     for words in (["-o", "there.jsonl"], ["-o", "no/such/folder"], ["-o", "%x"], ["-o", "%r"]):
         result = memwatch.run("run", *words, "--csv", "new.csv", "--", "touch", "ran")
@@ -398,7 +398,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_job(memwatch):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
-def test_what_a_killed_memwatch_had_seen_is_there(memwatch, name):
+def test_the_recording_of_a_killed_memwatch_has_its_samples(memwatch, name):
     path = memwatch.room / name
     job = "x=$(head -c 9000000 /dev/zero | tr '\\0' x); read x"
     watch = memwatch.start("run", "-i", "5", "-o", name, "--", "sh", "-c", job)
@@ -426,11 +426,11 @@ def test_what_a_killed_memwatch_had_seen_is_there(memwatch, name):
 
 
 @pytest.mark.parametrize("option", ["--csv", "--timeline"])
-def test_report_never_writes_over_what_it_reads(memwatch, story, option):
-    told = story("a.jsonl", "make")
-    told.start(1, "make", at=0)
-    told.tick(at=10)
-    path = told.end(20)
+def test_report_never_overwrites_its_input(memwatch, story, option):
+    script = story("a.jsonl", "make")
+    script.start(1, "make", at=0)
+    script.tick(at=10)
+    path = script.end(20)
     before = path.read_bytes()
     for out in (path, path.with_name("link"), path.with_name("hard")):
         if out.name == "link":

@@ -1,4 +1,4 @@
-"""`memwatch run --repeat`: one run after the other, a recording of each, and how they spread."""
+"""Tests of `memwatch run --repeat`: runs in turn, a recording of each, and their spread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.schema import Schema
 MIB = 1 << 20
 SCHEMA = Schema("repeats")
 
-# Counts its runs in the file "count", and holds as many times 10 MiB.
+# Counts its runs in the file "count", and holds 10 MiB times the number of the run.
 COUNTING = f"""{TICKS}
 import pathlib, sys
 count = pathlib.Path("count")
@@ -89,15 +89,15 @@ def test_what_is_unknown_is_not_counted():
 
 @pytest.mark.parametrize(("at", "known"), [(1, 60), (2, None)])
 def test_pss_that_was_not_summed_at_the_peak_is_unknown(story, at, known):
-    told = story("x.jsonl")
-    told.start(1, "make", at=0)
+    script = story("x.jsonl")
+    script.start(1, "make", at=0)
     for time, size in ((1, 100), (2, 50)):
-        told.memory(1, size, at=time)
-        told.tick(at=time)
+        script.memory(1, size, at=time)
+        script.tick(at=time)
         if time == at:
-            told.pss(60, at=time)
-    told.exit(1, 0, by_event=True, at=3)
-    run = repeats.run_of(1, load(str(told.end(4))).profile, 0, None)
+            script.pss(60, at=time)
+    script.exit(1, 0, by_event=True, at=3)
+    run = repeats.run_of(1, load(str(script.end(4))).profile, 0, None)
     assert run.total_pss == (known and known * 1024)
 
 
@@ -111,7 +111,7 @@ def test_a_run_that_failed_is_not_counted():
 
 
 def test_a_run_that_a_signal_ended_is_not_counted():
-    """Whatever its exit code."""
+    """Its exit code does not matter."""
     series = series_of(run_of(1), run_of(2), signal=signal.SIGINT)
     assert [run.number for run in series.counted] == [1]
     assert series.exit_code == 130
@@ -120,7 +120,7 @@ def test_a_run_that_a_signal_ended_is_not_counted():
     assert (series.counted, series.exit_code) == ((), 9)
 
 
-def test_processes_left_behind_are_told():
+def test_processes_left_behind_are_reported():
     text = text_of(series_of(run_of(1), run_of(2), wanted=2, left_behind=(1,)))
     assert "Run 1 left processes behind" in text
 
@@ -133,7 +133,7 @@ def test_processes_left_behind_are_told():
         series_of(run_of(1), signal=signal.SIGTERM),
     ],
 )
-def test_json_is_as_described(series):
+def test_json_follows_the_schema(series):
     document = json.loads(json.dumps(report.document(series)))
     SCHEMA.validate(document)
     assert set(document) == set(SCHEMA.document["properties"])
@@ -178,7 +178,7 @@ def test_summary_and_progress_go_to_stderr(memwatch):
     assert (quiet.code, quiet.text) == (0, "")
 
 
-def test_once_is_as_without(memwatch):
+def test_repeat_1_is_the_same_as_no_repeat(memwatch):
     result = memwatch.run("run", "--repeat", "1", "--json", "-o", "a.%n.jsonl", "--", "true")
     assert (memwatch.room / "a.1.jsonl").exists()
     assert result.json["command"] == ["true"]
@@ -192,7 +192,7 @@ def test_the_first_run_that_fails_is_the_last(memwatch):
     assert result.code == result.json["exit_code"] == 7
     assert [run["exit_code"] for run in result.json["runs"]] == [0, 7]
     assert [run["counted"] for run in result.json["runs"]] == [True, False]
-    # Of runs that were not made there are no recordings.
+    # Runs that were not made have no recordings.
     assert sorted(path.name for path in memwatch.room.glob("r.*")) == ["r.1.jsonl", "r.2.jsonl"]
 
 
@@ -207,7 +207,7 @@ def test_a_run_that_exceeds_a_limit_is_the_last(memwatch):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("code", [0, 5])
 def test_a_signal_ends_the_series(memwatch, burner, name, code):
-    """Of a command, too, that takes it and ends well."""
+    """It ends even if the command handles the signal and exits with 0."""
     number = getattr(signal, name)
     job = ["trap", str(int(number)), "mark", "run", "gate", "exit", str(code)]
     words = ["run", "--repeat", "3", "--json", "-o", "s.%n.jsonl", "--", burner, *job]
@@ -235,8 +235,8 @@ def test_ctrl_c_at_a_terminal_ends_the_series(memwatch, terminal, burner):
     assert any("Ended by SIGINT: run 1 is not counted." in line for line in started.lines())
 
 
-def test_processes_left_behind_are_no_part_of_the_next_run(memwatch, burner):
-    # The parent ends when its child is there; the child when nobody holds standard input.
+def test_processes_left_behind_are_not_part_of_the_next_run(memwatch, burner):
+    # The parent ends when its child has started, the child when standard input is closed.
     job = ["fork", "1", "[", "touch", "30", "mark", "left", "gate", "]", "until", "go"]
     watch = memwatch.start("run", "--repeat", "2", "-i", "5", "--json", "--", burner, *job)
     watch.mark("left")
@@ -247,7 +247,7 @@ def test_processes_left_behind_are_no_part_of_the_next_run(memwatch, burner):
     assert document["left_processes_behind"] == [1]
     first, second = document["runs"]
     assert first["processes"] == 2
-    assert second["processes"] <= 2  # the second child may come too late
+    assert second["processes"] <= 2  # the second child may start too late
     assert (second["total_rss_kib"] or 0) < first["total_rss_kib"] + 20 * 1024
 
 
@@ -286,7 +286,7 @@ def test_a_command_that_cannot_be_started(memwatch):
     assert not list(memwatch.room.iterdir())
 
 
-def test_a_command_that_can_be_started_once_only(memwatch):
+def test_a_command_that_can_be_started_only_once(memwatch):
     script = memwatch.room / "once"
     script.write_text("#!/bin/sh\nrm once\n")
     script.chmod(0o755)

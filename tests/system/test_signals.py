@@ -1,4 +1,4 @@
-"""Signals: what is sent to memwatch reaches the command, once, and the report still comes."""
+"""Tests that signals to memwatch reach the command once, and the report is still written."""
 
 import fcntl
 import os
@@ -13,14 +13,14 @@ FORWARDED = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGQUIT", "SI
 
 
 def mark_of(number: int) -> str:
-    """What a burner says when a signal reaches it."""
+    """Returns the mark that a burner makes when it receives a signal."""
     return f"sig{number:02}"
 
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("name", FORWARDED)
 def test_forwarded_once_each_time(memwatch, name):
-    """A second one too: the first may only have started the job's cleaning up."""
+    """A second one is forwarded as well: the first may only have started a clean-up."""
     number = getattr(signal, name)
     watch = memwatch.burn("trap", int(number), "mark", "root", "gate", "exit", 5)
     root = watch.mark("root")
@@ -34,7 +34,7 @@ def test_forwarded_once_each_time(memwatch, name):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1"])
-def test_command_that_dies_of_it(memwatch, name):
+def test_command_that_dies_of_the_signal(memwatch, name):
     number = getattr(signal, name)
     watch = memwatch.burn("mark", "root", "gate")
     watch.mark("root")
@@ -72,7 +72,7 @@ def test_command_killed_from_outside(memwatch):
 
 
 def test_signal_to_the_whole_group(memwatch):
-    """As `kill -TERM -GROUP` and many a CI runner do it."""
+    """`kill -TERM -GROUP` and many CI runners do this."""
     watch = memwatch.burn("mark", "root", "gate", start_new_session=True)
     watch.mark("root")
     os.killpg(watch.pid, signal.SIGTERM)
@@ -83,7 +83,7 @@ def test_signal_to_the_whole_group(memwatch):
 
 
 def test_signal_of_the_command_to_its_group(memwatch):
-    """memwatch is in that group, and must not send the command its own signal back."""
+    """memwatch is in that group and must not send the signal back to the command."""
     go = memwatch.room / "go"
     watch = memwatch.burn(
         *("trap", 10, "trap", 12, "mark", "root", "until", go, "signal", 10, "gate"),
@@ -96,7 +96,7 @@ def test_signal_of_the_command_to_its_group(memwatch):
 
 
 def test_signal_of_another_process_of_the_job_to_the_group(memwatch):
-    """`kill 0` in a subshell: the command has it already."""
+    """After `kill 0` in a subshell, the command already has the signal."""
     go = memwatch.room / "go"
     watch = memwatch.burn(
         *("fork", 1, "[", "mark", "child", "until", go, "trap", 10, "signal", 10, "gate", "]"),
@@ -112,18 +112,18 @@ def test_signal_of_another_process_of_the_job_to_the_group(memwatch):
 
 
 def count_signals_of_the_group(watch, go):
-    """Lets a process of the job signal its group, and memwatch do with it what it does.
+    """Lets a process of the job signal its group, and lets memwatch handle the signal.
 
-    Two signals of a kind that wait at the same time become one. So memwatch stands still until
-    the command has taken the first, and what it sends itself arrives as a second one.
+    Two pending signals of the same kind become one. So memwatch is stopped until the command has
+    handled the first: a signal that memwatch then sends arrives as a second one.
     """
     root = watch.mark("root")
     os.kill(watch.pid, signal.SIGSTOP)
-    wait_until(lambda: state_of(watch.pid) == "T", "memwatch stands still")
+    wait_until(lambda: state_of(watch.pid) == "T", "memwatch is stopped")
     go.touch()
     wait_until(lambda: root in watch.marked().get("sig10", []), "the command has the signal")
     os.kill(watch.pid, signal.SIGCONT)
-    # Signals are taken in the order of their numbers: when this one is through, so is that one.
+    # Signals are handled in the order of their numbers: when this one arrives, so has that one.
     os.kill(watch.pid, signal.SIGUSR2)
     watch.marks("sig12")
 
@@ -136,7 +136,7 @@ def test_job_that_is_stopped_and_continued(memwatch):
     wait_until(lambda: state_of(root) == "T", "it is stopped")
     watch.ticks()
     os.kill(root, signal.SIGCONT)
-    wait_until(lambda: state_of(root) != "T", "it goes on")
+    wait_until(lambda: state_of(root) != "T", "it continues")
     watch.ticks()
     result = watch.end()
     assert result.code == 6
@@ -158,8 +158,8 @@ def test_memwatch_that_is_stopped_while_the_job_ends(memwatch):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_late_signal_does_not_cost_the_report(memwatch, name):
-    """It comes while the report is being written: to a pipe that nobody reads yet."""
+def test_late_signal_does_not_lose_the_report(memwatch, name):
+    """It arrives while the report is written to a pipe that is not read yet."""
     pipe = memwatch.room / "timeline"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -168,7 +168,7 @@ def test_late_signal_does_not_cost_the_report(memwatch, name):
         "mark", "root", "gate", "exit", 6, options=("-i", "0.2ms", "--timeline", str(pipe))
     )
     root = watch.mark("root")
-    watch.ticks(500)  # of 45 bytes at least: more than the pipe holds
+    watch.ticks(500)  # of at least 45 bytes each: more than the pipe holds
     watch.open_gate()
     wait_until(lambda: not state_of(root), "the job has ended")
     os.kill(watch.pid, getattr(signal, name))
@@ -182,7 +182,7 @@ def test_late_signal_does_not_cost_the_report(memwatch, name):
 
 
 def test_ignored_hangup_stays_ignored(memwatch):
-    """As under nohup(1)."""
+    """nohup(1) starts commands like this."""
     watch = memwatch.burn(
         *("mark", "root", "gate", "exit", 6),
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
@@ -194,7 +194,7 @@ def test_ignored_hangup_stays_ignored(memwatch):
 
 
 def test_ignored_end_of_children(memwatch):
-    """A parent that ignores SIGCHLD must not cost the exit code."""
+    """The exit code must be right even if the parent ignores SIGCHLD."""
     watch = memwatch.burn(
         "exit", 6, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     )
@@ -207,7 +207,7 @@ def test_inside_timeout(memwatch, burner, options):
     words = memwatch.argv("run", "--json", "-i", "5", "--", burner, "mark", "root", "gate")
     watch = memwatch.popen(["timeout", *options, "1h", *words])
     watch.mark("root")
-    # Its alarm clock: the time is up.
+    # timeout(1) uses SIGALRM as its timer: the time is over.
     os.kill(watch.pid, signal.SIGALRM)
     watch.process.wait(45)
     result = watch.end()

@@ -1,7 +1,7 @@
-"""Every process and every peak: storms of processes that live for less than a millisecond.
+"""Tests with storms of processes that live less than a millisecond: each process, each peak.
 
-What is true comes from the storm itself (tests/programs/storm.c) and from the kernel's exit
-records, which the tests read with code of their own.
+The truth comes from the storm itself (tests/programs/storm.c) and from the kernel's exit
+records, which the tests read with separate code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 COUNT = 3000
 FEWER = 600
 
-# How many processes each kind of storm is tried with.
+# The number of processes of each kind of storm.
 KINDS = {
     "fork": COUNT,
     "threads": COUNT,
@@ -40,23 +40,23 @@ KINDS = {
     "filtered": FEWER,
     "mixed": COUNT,
 }
-# Where each way of learning something is tried alone.
+# The kinds with which each source is tried alone.
 SOME = ["fork", "threads", "exec", "vfork", "daemon", "mixed"]
 
-# Without privilege, whoever runs the tests.
+# A user without privileges, whichever user runs the tests.
 ordinary = "nobody" if os.geteuid() == 0 else "caller"
 as_nobody = pytest.mark.parametrize("user", [ordinary], indirect=True)
 
 
-# How many of a mixture must be exact where all are announced. Now and then a process is looked at
+# The share of a mixture that must be exact if all are announced. Occasionally a process is sampled
 # between two steps of an execve, and its program is shown twice; or its threads end at once, and
-# there is no telling which was the last. Then the report calls its peak a lower bound.
+# it is unknown which was the last. Then the report calls its peak a lower bound.
 NEARLY_ALL = 0.99
 
 
 @pytest.fixture
 def blow(memwatch, storm):
-    """Runs a storm under memwatch: the report, and who judges it."""
+    """Runs a storm under memwatch; returns a Judge with its report."""
 
     def run(kind, *options, count=None, program=None, records=None):
         words = ["run", "--json", "-i", "10", *options, "--", program or storm.program, kind]
@@ -74,7 +74,7 @@ def blow(memwatch, storm):
     return run
 
 
-# -- What is used when nothing is said -----------------------------------------------------------
+# -- The default sources -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -85,7 +85,7 @@ def test_default_as_root(blow, needs, exit_records, kind):
     assert judged.report.lost == 0
     if kind not in ("reexec", "mixed"):
         judged.peaks_are_exact(judged.truth.pids)
-    # Of a process that executed several programs, the record is of the last.
+    # If a process executed several programs, the record covers the last.
     for process in judged.report.processes:
         record = exit_records.read()[process["pid"]]
         last = process["images"][-1]
@@ -97,7 +97,7 @@ def test_default_as_root(blow, needs, exit_records, kind):
 
 @pytest.mark.parametrize("kind", ["fork", "exec", "grow", "crowd"])
 def test_the_kernel_s_record_is_what_is_reported(blow, needs, exit_records, kind):
-    """To the KiB. Its peak may be more: a look at the process while it lived may have seen it."""
+    """It is the same to the KiB. The peak may be higher: a sample before the end may have more."""
     needs("taskstats")
     judged = blow(kind, records=exit_records)
     for process in judged.report.processes:
@@ -125,19 +125,19 @@ def test_exit_hook_as_an_ordinary_user(blow, needs, kind):
     judged = blow(kind, "--exact", "--sources", "none")
     report, truth = judged.report, judged.truth
     assert report.used("hook")
-    # Who neither exits by exit_group nor executes does not come by.
-    came_by = {p for p in truth.pids if p in truth.announced or len(truth.programs[p]) > 1}
-    assert came_by <= set(report.by_pid)
+    # A process that neither calls exit_group nor executes does not reach the hook.
+    hooked = {p for p in truth.pids if p in truth.announced or len(truth.programs[p]) > 1}
+    assert hooked <= set(report.by_pid)
     judged.peaks_are_exact(truth.announced, at_least=NEARLY_ALL if kind == "mixed" else 1)
     assert report.exact() <= truth.announced
     for process in report.processes:
         if process["pid"] in truth.announced & report.exact():
-            # It is read after the process has read it: the kernel may have counted more by then.
+            # memwatch reads it after the process did: the kernel may have counted more by then.
             seen = truth.last(process["pid"]).peak
             assert seen <= report.final(process) <= seen + judged.ROUGHNESS, process
     judged.command_lines_are_known(at_least=0.99)
-    # An orphan comes by when its parent is gone, and nobody told of its fork.
-    if came_by == truth.pids and kind != "daemon":
+    # An orphan reaches the hook after its parent has ended, and no source reported its fork.
+    if hooked == truth.pids and kind != "daemon":
         judged.everything_is_there()
 
 
@@ -152,7 +152,7 @@ def test_exit_hook_and_events_together(blow, needs):
 
 
 def test_exit_hook_as_root(blow, needs):
-    """Asked for and not needed, it may be left out: exit records do as well."""
+    """It may be left out although requested: exit records are as good."""
     needs("taskstats")
     judged = blow("mixed", "--exact")
     judged.everything_is_there()
@@ -161,7 +161,7 @@ def test_exit_hook_as_root(blow, needs):
 
 
 @as_nobody
-def test_each_program_has_its_own_exact_peak(blow, needs):
+def test_each_program_has_a_separate_exact_peak(blow, needs):
     needs("hook")
     judged = blow("reexec", "--exact", count=FEWER)
     for pid, programs in judged.truth.programs.items():
@@ -169,7 +169,7 @@ def test_each_program_has_its_own_exact_peak(blow, needs):
         true = [programs[number] for number in sorted(programs) if number]
         assert len(own) == len(true)
         for program, known in zip(own, true, strict=True):
-            # A look while it had more than it says afterwards: see ROUGHNESS.
+            # A sample may have more than it read afterwards: see ROUGHNESS.
             assert 0 <= program["max_rss_kib"] - known.peak <= judged.ROUGHNESS, (known, own)
         assert {each["peak_source"] for each in own} == {"exact"}
         assert [each["argv"][1:] for each in own] == [judged.truth.argv(each) for each in true]
@@ -177,14 +177,14 @@ def test_each_program_has_its_own_exact_peak(blow, needs):
 
 
 @as_nobody
-def test_dynamically_linked_programs_too(blow, needs, programs):
+def test_dynamically_linked_programs(blow, needs, programs):
     needs("hook")
     program = programs("storm")
     judged = blow("mixed", "--exact", "--sources", "none", count=FEWER, program=program)
     judged.peaks_are_exact(judged.truth.announced)
 
 
-# -- One way alone -------------------------------------------------------------------------------
+# -- One source alone ----------------------------------------------------------------------------
 
 
 @pytest.mark.both_users
@@ -198,7 +198,7 @@ def test_one_source_alone(blow, needs, request, source, kind):
     assert [each["name"] for each in report.accuracy["sources"] if each["used"]] == [source]
     assert report.lost == 0
     if source == "taskstats" and kind in ("daemon", "mixed"):
-        # The record of an orphan names the one who adopted it.
+        # The record of an orphan names the process that adopted it.
         assert set(report.by_pid) == judged.truth.pids
     else:
         judged.everything_is_there()
@@ -215,7 +215,7 @@ def test_one_source_alone(blow, needs, request, source, kind):
 @pytest.mark.both_users
 @pytest.mark.parametrize("kind", ["mixed", "daemon", "grow"])
 def test_no_source_at_all(blow, kind):
-    """Sampling sees what it sees, and says so."""
+    """Sampling alone misses processes, and the report states that."""
     judged = blow(kind, "--sources", "none")
     report = judged.report
     assert not [each for each in report.accuracy["sources"] if each["used"]]
@@ -227,7 +227,7 @@ def test_no_source_at_all(blow, kind):
 @pytest.mark.parametrize(
     "sources", ["connector,taskstats", "perf,taskstats", "connector,perf", "perf"]
 )
-def test_one_source_less(blow, needs, sources):
+def test_without_one_source(blow, needs, sources):
     for source in sources.split(","):
         needs(source)
     judged = blow("mixed", "--sources", sources, count=FEWER)
@@ -278,10 +278,10 @@ def test_build(memwatch, build, exit_records, needs, options):
     assert set(report.by_pid) == set(records)
     for name in TOOLS:
         for process in (report.by_pid[pid] for pid, each in records.items() if each.name == name):
-            # Without the hook a program of 2 ms may end before it is looked at.
+            # Without the hook a program of 2 ms may end before it is sampled.
             assert is_whole(name, process) or (not options and process["argv"] is None), process
     for pid in records.keys() - report.exact():
-        # Only where a program was looked at within its execve, and is shown twice: see above.
+        # Only if a program was sampled within its execve, and is shown twice: see above.
         process = report.by_pid[pid]
         assert process["peak_source"] == "watermark", process
         *before, last = process["images"]
@@ -298,7 +298,7 @@ def test_build(memwatch, build, exit_records, needs, options):
 
 
 def is_whole(name: str, process: dict) -> bool:
-    """Its command line is there, to the last word."""
+    """Returns whether its command line is complete."""
     argv = process["argv"]
     if not argv or process["argv_cut"] or os.path.basename(argv[0]) != name:
         return False
@@ -311,12 +311,12 @@ def is_whole(name: str, process: dict) -> bool:
     return name == "make" or len(argv) > 1
 
 
-# -- Programs that do as they like ---------------------------------------------------------------
+# -- Special programs ----------------------------------------------------------------------------
 
 
 @as_nobody
 def test_nested(memwatch, storm, needs):
-    """Only one of them can have the hook's listener. Both reports are true, and the job is well."""
+    """Only one memwatch can have the hook's listener. Both reports are true, the job succeeds."""
     needs("hook")
     check = [*memwatch.user.prefix, "sh", "-c", 'exec "$0" -c pass', sys.executable]
     if subprocess.run(check, check=False, capture_output=True).returncode:
@@ -337,7 +337,7 @@ def test_nested(memwatch, storm, needs):
     outer = Report(result.json)
     if not nested.used("hook"):
         assert nested.reason("hook")
-    # The outer one sees the inner one, its guardian if there is one, and the whole job.
+    # The outer one sees the inner one, its guardian, if any, and the whole job.
     announced = truth.announced & set(outer.by_pid)
     assert announced == truth.announced
     for pid in announced & outer.exact():
@@ -347,7 +347,7 @@ def test_nested(memwatch, storm, needs):
 
 @as_nobody
 def test_setuid_program_under_the_hook(memwatch, burner, needs):
-    """Without privilege the hook costs the job the way to become another user, and says so."""
+    """Without privileges the hook keeps setuid programs from changing user; a note explains it."""
     needs("hook")
     if os.geteuid() != 0:
         pytest.skip("needs root to make a setuid program")
@@ -360,7 +360,7 @@ def test_setuid_program_under_the_hook(memwatch, burner, needs):
         pytest.skip("setuid programs do not work in this folder: it may be mounted nosuid")
     result = memwatch.run("run", "--sources", "none", "--", program, "root")
     assert result.code == 0, result.text
-    memwatch.marks.unlink()  # it is root's
+    memwatch.marks.unlink()  # it belongs to root
     result = memwatch.run("run", "--exact", "--sources", "none", "--", program, "root")
     assert result.code != 0
     assert "setresuid" in result.text

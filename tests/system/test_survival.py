@@ -1,4 +1,4 @@
-"""Whatever happens to memwatch, or to the job: neither harms the other, and the report is true."""
+"""Tests that memwatch and the job survive each other's failures, and that the report is true."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ pytestmark = pytest.mark.slow
 
 COUNT = 3000
 
-# A storm that is under way: far from its beginning and from its end.
+# Records after which a storm is far from both its beginning and its end.
 UNDER_WAY = 500
 
 CONNECTOR, GENERIC = 11, 16
 
-# Without privilege, whoever runs the tests.
+# A user without privileges, whichever user runs the tests.
 ordinary = "nobody" if os.geteuid() == 0 else "caller"
 as_nobody = pytest.mark.parametrize("user", [ordinary], indirect=True)
 
 
 @pytest.fixture
 def start(memwatch, storm):
-    """A storm under memwatch, and under way."""
+    """Starts a storm under memwatch, and waits until it is under way."""
 
     def run(kind, *options, hold=False):
         words = ["run", "--json", "-i", "10", *options, "--", storm.program, kind, str(COUNT)]
@@ -40,7 +40,7 @@ def start(memwatch, storm):
 
 
 def wait_for(pid: int) -> int:
-    """The exit code of a process that is, or will be, a child of this one."""
+    """Returns the exit code of a process that is, or will be, a child of this one."""
 
     def ended():
         try:
@@ -60,7 +60,7 @@ def wait_for(pid: int) -> int:
 @pytest.mark.parametrize("hold", [False, True], ids=["at-any-moment", "at-rest"])
 @pytest.mark.parametrize("options", [["--exact", "--sources", "none"], ["--exact"], []], ids=str)
 def test_the_job_outlives_memwatch(storm, start, needs, options, hold):
-    """The job ends as it would have, and so does the guardian: no_survivors sees to that."""
+    """The job ends normally, and so does the guardian: no_survivors checks that."""
     if options:
         needs("hook")
     watch = start("mixed", *options, hold=hold)
@@ -69,20 +69,20 @@ def test_the_job_outlives_memwatch(storm, start, needs, options, hold):
     watch.process.wait()
     if hold:
         watch.open_gate()
-    # The tests' process is a subreaper: the storm is its child now.
+    # The process of the tests is a subreaper: the storm is now its child.
     assert wait_for(root) == 7
     assert len(storm.truth().pids) == COUNT + 1
 
 
 @as_nobody
 def test_killed_while_processes_wait_for_the_guardian(storm, start, needs):
-    """Killed when it had been stopped for long: whatever is queued does not matter to the job."""
+    """memwatch is killed after a long stop: queued notifications do not affect the job."""
     needs("hook")
     watch = start("exec", "--exact", "--sources", "none")
     root = storm.root()
     os.kill(watch.pid, signal.SIGSTOP)
     before = storm.used()
-    wait_until(lambda: storm.used() > before + UNDER_WAY, "the storm goes on")
+    wait_until(lambda: storm.used() > before + UNDER_WAY, "the storm continues")
     watch.process.kill()
     assert wait_for(root) == 7
     assert len(storm.truth().pids) == COUNT + 1
@@ -93,12 +93,12 @@ def test_killed_while_processes_wait_for_the_guardian(storm, start, needs):
 
 @pytest.mark.both_users
 @pytest.mark.parametrize("options", [["--exact", "--sources", "none"], ["--exact"], []], ids=str)
-def test_the_job_goes_on_while_memwatch_stands(storm, start, needs, options):
+def test_the_job_continues_while_memwatch_is_stopped(storm, start, needs, options):
     if options:
         needs("hook")
     watch = start("mixed", *options)
     os.kill(watch.pid, signal.SIGSTOP)
-    wait_until(lambda: state_of(watch.pid) == "T", "it stands")
+    wait_until(lambda: state_of(watch.pid) == "T", "memwatch is stopped")
     wait_until(storm.is_over, "the storm is over")
     assert state_of(watch.pid) == "T"
     os.kill(watch.pid, signal.SIGCONT)
@@ -118,9 +118,9 @@ def test_the_job_goes_on_while_memwatch_stands(storm, start, needs, options):
 
 
 def all_are_full(pid: int, protocols: set[int]) -> bool:
-    """Whether the kernel has dropped messages for a process's netlink socket of each protocol.
+    """Returns whether the kernel has dropped messages for a netlink socket of each protocol.
 
-    One that only wakes memwatch has hardly any room, and may drop as many as it likes.
+    A socket that only wakes memwatch has a small buffer, and its drops do not matter.
     """
     inodes = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -136,7 +136,7 @@ def all_are_full(pid: int, protocols: set[int]) -> bool:
 
 
 @pytest.mark.parametrize("source", ["connector", "taskstats", "auto"])
-def test_losses_are_told(memwatch, storm, needs, source):
+def test_lost_messages_are_reported(memwatch, storm, needs, source):
     sources = ("connector", "taskstats") if source == "auto" else (source,)
     for each in sources:
         needs(each)
@@ -145,7 +145,7 @@ def test_losses_are_told(memwatch, storm, needs, source):
     watch = memwatch.start(*words, env=storm.env)
     wait_until(lambda: storm.made() > UNDER_WAY, "the flood")
     os.kill(watch.pid, signal.SIGSTOP)
-    wait_until(lambda: state_of(watch.pid) == "T", "it stands")
+    wait_until(lambda: state_of(watch.pid) == "T", "memwatch is stopped")
     wait_until(lambda: all_are_full(watch.pid, protocols), "full buffers")
     watch.open_gate()
     wait_until(storm.is_over, "the end of the flood")
@@ -160,13 +160,13 @@ def test_losses_are_told(memwatch, storm, needs, source):
 
 
 @pytest.mark.both_users
-def test_a_full_ring_is_told(memwatch, storm, needs):
+def test_a_full_ring_is_reported(memwatch, storm, needs):
     needs("perf")
     words = ["run", "--json", "-i", "10", "--sources", "perf", "--", storm.program, "flood"]
     watch = memwatch.start(*words, env=storm.env)
     wait_until(lambda: storm.made() > UNDER_WAY, "the flood")
     os.kill(watch.pid, signal.SIGSTOP)
-    wait_until(lambda: storm.made() > 20_000, "much of it")
+    wait_until(lambda: storm.made() > 20_000, "a large part of it")
     watch.open_gate()
     wait_until(storm.is_over, "the end of the flood")
     os.kill(watch.pid, signal.SIGCONT)
@@ -193,7 +193,7 @@ def test_a_killed_job_is_reported(storm, start, needs, options):
     report = Report(result.json)
     assert report.by_pid[root]["wait_status"] == signal.SIGKILL
     if options:
-        # It did not come by the hook, and there is no record of its exit.
+        # It did not reach the hook, and there is no record of its exit.
         assert report.by_pid[root]["peak_source"] != "exact"
         records = storm.records()
         reaped = {each.pid for each in records if each.program == storm.REAPED}
@@ -217,8 +217,8 @@ def test_killed_processes_are_not_called_exact(memwatch, storm, needs):
     assert not killed & report.exact()
 
 
-def test_the_whole_job_at_once(memwatch, storm, needs):
-    """A group that is killed with all its processes, in the middle of their exits."""
+def test_the_whole_job_is_killed_at_once(memwatch, storm, needs):
+    """A group is killed with all its processes, while some of them exit."""
     needs("hook")
     words = ["run", "--json", "--exact", "--sources", "none", "--"]
     watch = memwatch.start(

@@ -1,4 +1,4 @@
-"""Which limits and changes fail, which pass, and what is said of how far that is known."""
+"""The checks of `memwatch ci-check`: which fail, which pass, and how certain each one is."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ MIB = 1 << 20
 
 @pytest.fixture
 def run(story) -> Callable[..., Profile]:
-    """A job of 1 MiB that starts a program, which holds `size` MiB: 10 MiB when not told."""
+    """Makes the profile of a job: a parent of 1 MiB and a program of `size` MiB."""
 
     def make(size: int = 10, *, program: str = "cc1", cut: bool = False) -> Profile:
-        told = story(f"{program}-{size}-{cut}.jsonl", "make", "all")
-        told.start(1, "make", "all", at=0)
-        told.memory(1, 1 << 10, at=1)
-        told.start(2, program, "x.c", parent=1, at=10)
-        told.memory(2, size << 10, at=12)
+        recording = story(f"{program}-{size}-{cut}.jsonl", "make", "all")
+        recording.start(1, "make", "all", at=0)
+        recording.memory(1, 1 << 10, at=1)
+        recording.start(2, program, "x.c", parent=1, at=10)
+        recording.memory(2, size << 10, at=12)
         for at in range(20, 100, 10):
-            told.tick(at=at)
-        told.exit(2, 0, by_event=True, at=95)
-        path = told.cut_short() if cut else told.end(100)
+            recording.tick(at=at)
+        recording.exit(2, 0, by_event=True, at=95)
+        path = recording.cut_short() if cut else recording.end(100)
         return load(str(path)).profile
 
     return make
@@ -72,7 +72,7 @@ def test_a_total_within_its_limit_is_a_lower_bound(run):
     )
 
 
-def test_a_total_over_its_limit_says_when_and_who(run):
+def test_a_total_over_its_limit_names_the_time_and_the_programs(run):
     check = judged(run(), total_rss=11 * MIB - 1024)
     assert (check.outcome, check.breach) == (FAILED, TOTAL_LIMIT)
     assert check.sentence == (
@@ -82,7 +82,7 @@ def test_a_total_over_its_limit_says_when_and_who(run):
 
 
 def test_one_process_can_be_over_the_limit_of_all(run):
-    """Between two samples, by the kernel's own mark."""
+    """The peak lies between two samples: it comes from the kernel's watermark."""
     profile = run()
     largest = profile.largest
     peak = Peak(50 * MIB, 0, "exact")
@@ -106,21 +106,21 @@ def test_a_process_over_its_limit_is_named(run):
 
 
 def test_only_a_few_of_many_are_named(story):
-    told = story("many.jsonl", "make")
-    told.start(1, "make", at=0)
-    told.memory(1, 1024, at=1)
+    recording = story("many.jsonl", "make")
+    recording.start(1, "make", at=0)
+    recording.memory(1, 1024, at=1)
     for serial in range(2, 12):
-        told.start(serial, f"cc{serial}", parent=1, at=1)
-        told.memory(serial, 1024 * serial, at=2)
-    told.tick(at=10)
-    profile = load(str(told.end(20))).profile
+        recording.start(serial, f"cc{serial}", parent=1, at=1)
+        recording.memory(serial, 1024 * serial, at=2)
+    recording.tick(at=10)
+    profile = load(str(recording.end(20))).profile
     check = judged(profile, process_rss=4 * MIB)
     assert "pid 111 cc11 11.0 MiB, sampled; pid 110 cc10" in check.finding
     assert check.finding.endswith("; 4 more)")
     assert judged(profile, total_rss=MIB).finding.endswith(", 8 other programs)")
 
 
-def test_a_process_limit_kept_says_what_is_not_exact(run):
+def test_a_passed_process_limit_counts_the_peaks_that_are_not_exact(run):
     profile = run()
     check = judged(profile, process_rss=12 * MIB)
     assert check.outcome == PASSED
@@ -132,17 +132,17 @@ def test_a_process_limit_kept_says_what_is_not_exact(run):
     check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.outcome == PASSED
     assert "at least 10.0 MiB (1 of 2 peaks is unknown)" in check.finding
-    for sampled, said in ((1, "1 of 2 peaks is a lower bound"), (2, "2 of 2 peaks are lower bo")):
+    for sampled, words in ((1, "1 of 2 peaks is a lower bound"), (2, "2 of 2 peaks are lower bo")):
         some = MappingProxyType({**peaks, "unknown": 0, "sampled": sampled, "exact": 2 - sampled})
         accuracy = replace(known, peaks=some)
-        assert said in judged(replace(profile, accuracy=accuracy), process_rss=12 * MIB).finding
+        assert words in judged(replace(profile, accuracy=accuracy), process_rss=12 * MIB).finding
     known = replace(known, peaks=MappingProxyType({**peaks, "unknown": 0, "exact": 2}))
     check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.sentence == "max per process 10.0 MiB (exact), limit 12.0 MiB"
 
 
 @pytest.mark.parametrize("kind", Limits._fields)
-def test_unknown_memory_is_no_pass(run, kind):
+def test_a_limit_does_not_pass_when_memory_is_unknown(run, kind):
     profile = replace(
         run(), max_total_rss=None, largest=None, max_total_pss=None, at_peak=(), max_total_time=0
     )
@@ -153,7 +153,7 @@ def test_unknown_memory_is_no_pass(run, kind):
     assert (judgment.result, judgment.exit_code) == (INCONCLUSIVE, 1)
 
 
-def test_there_is_no_advice_to_measure_what_macos_does_not_tell(run):
+def test_there_is_no_advice_to_measure_what_macos_does_not_report(run):
     profile = replace(run(), max_total_pss=None)
     assert "record with --pss peaks" in judged(profile, total_pss=MIB).finding
     check = judged(replace(profile, backend="darwin"), total_pss=MIB)
@@ -162,7 +162,7 @@ def test_there_is_no_advice_to_measure_what_macos_does_not_tell(run):
 
 
 @pytest.mark.parametrize("kind", Limits._fields)
-def test_what_was_not_watched_to_its_end_is_no_pass(run, kind):
+def test_a_limit_does_not_pass_when_the_recording_stops_early(run, kind):
     profile = run(cut=True)
     check = judged(profile, **{kind: 1 << 40})
     assert check.outcome == UNPROVEN
@@ -170,24 +170,24 @@ def test_what_was_not_watched_to_its_end_is_no_pass(run, kind):
 
 
 @pytest.mark.parametrize("kind", ["total_rss", "process_rss"])
-def test_a_breach_before_the_end_is_one(run, kind):
+def test_a_limit_fails_although_the_recording_stops_early(run, kind):
     assert judged(run(cut=True), **{kind: MIB}).outcome == FAILED
 
 
-def test_a_job_that_was_ended_at_a_limit_keeps_no_other(run):
+def test_a_job_ended_at_one_limit_passes_no_other_check(run):
     profile = run()
     breach = Breach(TOTAL_RSS, 9 * MIB, 11 * MIB, profile.start, 2, None, None, None, ())
-    told = replace(
+    ended = replace(
         profile, limit_outcome=LimitOutcome(Limits(9 * MIB), True, (breach,), signalled=True)
     )
-    check = judged(told, total_rss=20 * MIB)
+    check = judged(ended, total_rss=20 * MIB)
     assert check.outcome == UNPROVEN
     assert check.finding.endswith(
         "a part of the job was seen: memwatch ended it at its limit of 9.0 MiB"
     )
-    assert judged(told, total_rss=9 * MIB).outcome == FAILED
-    assert changes(run(29), told)[0].outcome == UNPROVEN
-    # It was only told of, or nothing happened.
+    assert judged(ended, total_rss=9 * MIB).outcome == FAILED
+    assert changes(run(29), ended)[0].outcome == UNPROVEN
+    # The breach was only reported, or there was none.
     for outcome in (
         LimitOutcome(Limits(9 * MIB), False, (breach,)),
         LimitOutcome(Limits(9 * MIB), True, ()),
@@ -196,7 +196,7 @@ def test_a_job_that_was_ended_at_a_limit_keeps_no_other(run):
         assert check.outcome == PASSED
 
 
-def test_unreadable_memory_is_told(run):
+def test_unreadable_memory_is_mentioned(run):
     profile = run()
     profile = replace(profile, sampling=replace(profile.sampling, unreadable=2))
     check = judged(profile, total_rss=20 * MIB)
@@ -218,7 +218,7 @@ def test_pss(run):
     assert "8.0 MiB is 1.0 MiB over the limit of 7.0 MiB" in check.finding
 
 
-def test_pss_of_what_was_read_in_part_proves_no_breach(run):
+def test_pss_read_in_part_proves_no_breach(run):
     profile = with_pss(run(), 8, unread=1)
     check = judged(profile, total_pss=7 * MIB)
     assert check.outcome == UNPROVEN
@@ -287,12 +287,12 @@ def test_a_new_group_has_no_percentage(run):
     assert group.finding == "+19.0 MiB from 0 KiB in the baseline, allowed +1.0 MiB"
 
 
-def test_a_group_that_nobody_ran_is_not_passed(run):
+def test_a_group_in_neither_run_is_skipped(run):
     _, group = changes(run(19), run(19), "cc2=1M")
     assert (group.outcome, group.finding) == (SKIPPED, "is in neither run: check the spelling")
 
 
-def test_what_is_cut_short_proves_increases_only(run):
+def test_a_recording_that_stops_early_proves_increases_only(run):
     whole, part = run(19), run(19, cut=True)
     assert changes(run(9), part)[0].outcome == FAILED
     assert changes(run(29), part)[0].outcome == UNPROVEN
@@ -309,7 +309,7 @@ def test_an_unknown_total_cannot_be_compared(run):
     assert check.sentence == "total RSS cannot be compared: baseline 11.0 MiB, now unknown"
 
 
-def test_no_baseline_is_said(run):
+def test_a_missing_baseline_is_reported(run):
     check = without_baseline(run(), "no\nwhere")
     assert check.outcome == SKIPPED
     assert check.sentence == r"total RSS 11.0 MiB, not compared: no baseline 'no\nwhere'"
@@ -349,19 +349,19 @@ def test_the_first_result_that_applies_decides(run):
             else 0
         )
         assert judgment.exit_code == expected == RESULT_EXIT_CODES[judgment.result]
-        said = line(judgment)
-        assert said.isprintable()
-        assert said.startswith(f"{HEADLINES[judgment.result]}: ")
-        # A verdict that is not "ok" begins with what made it so.
+        text = line(judgment)
+        assert text.isprintable()
+        assert text.startswith(f"{HEADLINES[judgment.result]}: ")
+        # A verdict that is not "ok" contains the check that decided it.
         if expected:
             first = judgment.of(FAILED, UNPROVEN)[0]
-            assert first.sentence in said
+            assert first.sentence in text
             assert judgment.result in (first.breach, INCONCLUSIVE)
 
     decide()
 
 
-def test_a_failed_command_is_told_and_not_judged(run):
+def test_a_failed_command_is_mentioned_and_not_judged(run):
     profile = replace(run(), exit_status=3 << 8)
     judgment = Judgment(profile, (judged(profile, total_rss=1 << 40),), None)
     assert judgment.exit_code == 0
@@ -370,7 +370,7 @@ def test_a_failed_command_is_told_and_not_judged(run):
     assert judgment.notes == ("the command failed (exit code 3)",)
 
 
-def test_another_command_and_a_failed_one_are_told_of_the_baseline(run):
+def test_the_verdict_mentions_a_baseline_that_failed_or_ran_another_command(run):
     base, profile = replace(run(), exit_status=3 << 8, command=("make", "other")), run()
     comparison = compare([base], [profile], parse_thresholds(()))
     judgment = Judgment(profile, (*check_changes(comparison),), comparison)
@@ -380,8 +380,8 @@ def test_another_command_and_a_failed_one_are_told_of_the_baseline(run):
     )
 
 
-def test_a_line_has_an_end(run):
+def test_a_line_names_four_failures_and_counts_the_rest(run):
     check = Check("group x", FAILED, "is too large", REGRESSION)
-    said = line(Judgment(run(), (check,) * 9, None))
-    assert said.count("is too large") == 4
-    assert said.endswith("; 5 more")
+    text = line(Judgment(run(), (check,) * 9, None))
+    assert text.count("is too large") == 4
+    assert text.endswith("; 5 more")

@@ -1,4 +1,4 @@
-"""Two sets of runs compared: what counts, what informs, and what is said about it."""
+"""Comparisons of two sets of runs: verdicts, notes and reports."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ def verdict_of(base, candidate, threshold=DEFAULT) -> Verdict:
         ([100], [106], Verdict.REGRESSION),
         ([100], [94], Verdict.IMPROVEMENT),
         ([100], [95], Verdict.NO_CHANGE),
-        # Certain, and by more than is allowed.
+        # A certain increase, larger than allowed.
         ([100, 101, 102, 101, 100], [109, 110, 111, 110, 112], Verdict.REGRESSION),
         ([109, 110, 111, 110, 112], [100, 101, 102, 101, 100], Verdict.IMPROVEMENT),
-        # Certain, but less than is allowed.
+        # A certain increase, smaller than allowed.
         ([100, 101, 100, 101, 100], [103, 104, 103, 104, 103], Verdict.NO_CHANGE),
-        # The interval reaches below what is allowed, and leaves zero out.
+        # The interval reaches below the allowed increase but excludes zero.
         ([100, 101, 102, 103, 104], [105, 107, 109, 111, 113], Verdict.REGRESSION),
-        # By more than is allowed in the middle, and yet it may be nothing.
+        # The medians differ by more than allowed, but the interval includes zero.
         ([100, 120, 100, 120, 100], [120, 100, 120, 100, 120], Verdict.UNCERTAIN),
-        # Their middle does not exceed it.
+        # The medians do not differ.
         ([100, 100, 100, 100, 100], [100, 100, 100, 150, 150], Verdict.NO_CHANGE),
-        # One run beside five: outside all of them.
+        # One run against five: the one is higher than all five, or not.
         ([100, 101, 102, 103, 104], [115], Verdict.REGRESSION),
         ([100, 101, 102, 103, 120], [115], Verdict.UNCERTAIN),
         ([], [100], Verdict.UNKNOWN),
         ([None, None], [100, 100], Verdict.UNKNOWN),
         ([None, 100], [120, 120], Verdict.REGRESSION),
-        # A group that is new.
+        # A group that is new, gone, or in neither.
         ([0], [1], Verdict.REGRESSION),
         ([1], [0], Verdict.IMPROVEMENT),
         ([0], [0], Verdict.NO_CHANGE),
@@ -159,34 +159,34 @@ def test_class(name, argv, expected):
 
 @pytest.fixture
 def run(story: Callable[..., ScriptedRecording]) -> Callable[..., Profile]:
-    """run(make=3, cc1=(40, 50)): a job of these processes at one time, sizes in MiB."""
+    """Makes profiles: run(make=3, cc1=(40, 50)) has these processes at one time (sizes in MiB)."""
     numbers = count()
 
     def make(
         *command: str, exact: bool = True, tail: bool = True, **programs: int | tuple[int, ...]
     ) -> Profile:
-        told = story(f"{next(numbers)}.jsonl", *(command or ("make",)))
+        recording = story(f"{next(numbers)}.jsonl", *(command or ("make",)))
         serial = 0
         held = {}
         for name, sizes in programs.items():
             for size in sizes if isinstance(sizes, tuple) else (sizes,):
                 serial += 1
-                told.start(
+                recording.start(
                     serial,
                     *([name] if serial > 1 else command or [name]),
                     parent=1 if serial > 1 else None,
                     at=serial / 100,
                 )
-                told.memory(serial, size * 1024, at=1)
+                recording.memory(serial, size * 1024, at=1)
                 held[serial] = size
-        told.tick(at=1)
-        told.pss(sum(held.values()) * 512)
+        recording.tick(at=1)
+        recording.pss(sum(held.values()) * 512)
         for serial in sorted(held, reverse=True):
             if exact:
-                told.final(serial, held[serial] * 1024, at=5)
-            told.exit(serial, 0, by_event=True, at=5)
-        told.tick(at=6)
-        return load(str(told.end(10) if tail else told.cut_short())).profile
+                recording.final(serial, held[serial] * 1024, at=5)
+            recording.exit(serial, 0, by_event=True, at=5)
+        recording.tick(at=6)
+        return load(str(recording.end(10) if tail else recording.cut_short())).profile
 
     return make
 
@@ -210,20 +210,20 @@ def test_total_process_and_groups(run):
         "ld": (30 * MIB, 0, Verdict.IMPROVEMENT),
         "cp": (0, 2 * MIB, Verdict.REGRESSION),
     }
-    # The greatest change first.
+    # The largest change comes first.
     assert [each.name for each in comparison.groups] == ["ld", "cc1", "cp", "make"]
     assert [each.name for each in comparison.groups if each.is_new] == ["cp"]
     assert [each.name for each in comparison.groups if each.is_gone] == ["ld"]
     classes = {each.name: each for each in comparison.classes}
     assert (classes["cc1"].base_count, classes["cc1"].candidate_count) == (2, 3)
     assert classes["cc1"].peak.difference == 0
-    # Groups inform.
+    # A group without a threshold does not affect the verdict.
     assert comparison.gating == (comparison.total,)
     assert not comparison.regressions
     assert comparison.is_plain
 
 
-def test_a_group_with_a_threshold_of_its_own_counts(run):
+def test_a_group_with_a_threshold_affects_the_verdict(run):
     base, candidate = run(make=400, cc1=40), run(make=400, cc1=44)
     assert compare([base], [candidate], Thresholds()).verdict is Verdict.NO_CHANGE
     strict = Thresholds(groups={"cc1": Threshold(0.05), "make": Threshold(0.05)})
@@ -237,7 +237,7 @@ def test_a_group_with_a_threshold_of_its_own_counts(run):
     assert compare([base], [candidate], loose).verdict is Verdict.NO_CHANGE
 
 
-def test_a_group_that_nobody_ran_is_told(run):
+def test_a_threshold_for_a_group_in_neither_run_is_noted(run):
     comparison = compare([run(make=4)], [run(make=4)], Thresholds(groups={"rsutc": Threshold(0.1)}))
     assert comparison.verdict is Verdict.NO_CHANGE
     (note,) = [note for note in comparison.notes if "rsutc" in note]
@@ -254,7 +254,7 @@ def test_repeats(run):
     assert compare(base, base, Thresholds()).verdict is Verdict.NO_CHANGE
 
 
-def test_memory_that_was_not_seen_is_no_verdict(run):
+def test_memory_that_was_not_seen_gives_no_verdict(run):
     seen = run(make=100)
     unseen = replace(seen, max_total_rss=None, largest=None, max_total_pss=None, groups=())
     comparison = compare([seen], [unseen], Thresholds())
@@ -266,11 +266,11 @@ def test_memory_that_was_not_seen_is_no_verdict(run):
     assert document["total_rss"]["candidate_kib"] is None
     assert document["total_pss"] is None
     SCHEMA.validate(document)
-    # Of repeats the others count.
+    # Among repeated runs the others count.
     assert compare([seen, seen], [unseen, seen], Thresholds()).verdict is Verdict.NO_CHANGE
 
 
-def test_what_limits_it_is_told(run):
+def test_notes_name_what_limits_a_comparison(run):
     base = run(make=100)
     sampling = replace(base.sampling, interval=base.sampling.interval * 50, unreadable=2)
     other = replace(base, command=("make", "-j8"), sampling=sampling, exit_status=2 << 8)
@@ -285,13 +285,13 @@ def test_what_limits_it_is_told(run):
     assert not compare([base], [base], Thresholds()).notes
 
 
-def test_platforms_that_differ_are_told(run):
+def test_platforms_that_differ_are_noted(run):
     base = run(make=100)
     notes = compare([base], [replace(base, backend="darwin")], Thresholds()).notes
     assert any(note.startswith("The platforms differ (Linux, macOS)") for note in notes)
 
 
-def test_bounds_and_parts_are_told(run):
+def test_lower_bounds_and_partial_runs_are_noted(run):
     whole, sampled, part = run(make=9), run(make=9, exact=False), run(make=9, tail=False)
     notes = compare([whole], [sampled], Thresholds()).notes
     assert notes == ("All process peaks are exact in base; some are lower bounds in candidate.",)
@@ -309,7 +309,7 @@ def test_bounds_and_parts_are_told(run):
 
 
 @pytest.mark.parametrize("other", [{"rss": 90 * MIB}, {"unread": 1}])
-def test_a_sum_that_is_of_another_time_or_in_part_is_not_compared(run, other):
+def test_pss_of_another_time_or_read_in_part_is_not_compared(run, other):
     base = run(make=100)
     assert base.max_total_pss
     off = replace(base, max_total_pss=base.max_total_pss._replace(**other))
@@ -327,7 +327,7 @@ def test_a_sum_that_is_of_another_time_or_in_part_is_not_compared(run, other):
 
 @pytest.fixture
 def repeats(run):
-    """A comparison of five runs each, and the names of their files."""
+    """Returns a comparison of five runs each, and the names of their files."""
     base = [run("make", "-j8", make=4, cc1=(40, 50 + n), ld=30) for n in range(5)]
     candidate = [run("make", "-j8", make=4, cc1=(46, 58 + n, 9), **{"a|b\n": 2}) for n in range(5)]
     comparison = compare(base, candidate, Thresholds(groups={"cc1": Threshold(0.1)}))
@@ -355,7 +355,7 @@ def test_text_of_one_run_each(run):
     )
 
 
-def test_few_repeats_are_told(run):
+def test_too_few_repeats_for_full_confidence_are_noted(run):
     sides = [run(make=40), run(make=41)], [run(make=44), run(make=45), run(make=46)]
     comparison = compare(*sides, Thresholds())
     lines = [
@@ -385,7 +385,7 @@ def test_markdown(repeats):
     check_golden("comparison.md", text)
     for table in text.split("\n\n"):
         if table.startswith("|"):
-            # A name cannot break a table.
+            # No name can break a table.
             bars = {line.count("|") - line.count("\\|") for line in table.splitlines()}
             assert len(bars) == 1, table
 
@@ -414,7 +414,7 @@ def test_json(repeats):
 
 
 def test_schema_describes_each_key(repeats):
-    """And nothing is written that it does not describe."""
+    """Each key written is described, and each key described is written."""
     assert SCHEMA.places() == written_keys(json_document(*repeats))
     for key in SCHEMA.described():
         assert key.description, key

@@ -1,4 +1,4 @@
-"""What a compiler compiles, from its command line: lines that real ones had, and real ones."""
+"""The source file of a compiler process: command lines of real compilers, and real runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unit(line: str, exe: str | None = None) -> Unit | None:
         (GCC + "cc1plus -quiet -D_GNU_SOURCE src/b.cpp -quiet -dumpbase b.cpp", "src/b.cpp"),
         (GCC + "cc1 -E -quiet a.c -mtune=generic -dumpbase a.c", "a.c"),
         (GCC + "cc1 -quiet - -quiet -dumpbase s", "-"),
-        # The named one, whatever an option that is not known here takes for a value.
+        # The file that -dumpbase names; the value of an unknown option is not taken for it.
         (GCC + "cc1 -quiet -new-option value a.c -dumpbase a.c", "a.c"),
         (GCC + "cc1 -quiet -- -odd.c", "-odd.c"),
         (GCC + "f951 x.f90 -quiet -dumpbase x.f90 -fintrinsic-modules-path /usr/finclude", "x.f90"),
@@ -92,7 +92,7 @@ def test_compilers_of_more_than_a_file(line: str, expected: Unit) -> None:
         "make -j8 CC=cc1",
         "sh -c cc1",
         "vim a.c",
-        # Work for processes of their own.
+        # Drivers that start other processes for the work.
         "clang a.c -o a",
         "clang -c a.c b.c",
         "clang -c -save-temps a.c",
@@ -102,7 +102,7 @@ def test_compilers_of_more_than_a_file(line: str, expected: Unit) -> None:
         "clang --version",
         "ccache clang -c a.c",
         "distcc gcc -c a.c",
-        # Asked about itself.
+        # Compilers that only print information.
         "rustc -vV",
         "rustc - --crate-name ___ --print=file-names",
         "rustc --print sysroot",
@@ -110,16 +110,16 @@ def test_compilers_of_more_than_a_file(line: str, expected: Unit) -> None:
         "",
     ],
 )
-def test_what_is_no_compiler(line: str) -> None:
+def test_other_programs_have_no_unit(line: str) -> None:
     assert unit(line) is None
 
 
-def test_a_wrapper_under_the_name_of_a_compiler_is_none() -> None:
+def test_a_wrapper_named_like_a_compiler_has_no_unit() -> None:
     assert unit("clang -c a.c", exe="/usr/bin/ccache") is None
     assert unit("clang -c a.c", exe="/usr/lib/llvm-14/bin/clang") == Unit("a.c")
 
 
-def test_without_a_command_line_there_is_nothing_to_tell() -> None:
+def test_without_a_command_line_there_is_no_unit() -> None:
     assert unit_of(ProgramText("cc1", "/usr/lib/cc1", None, False)) is None
 
 
@@ -136,7 +136,7 @@ def test_any_command_line_can_be_read(argv: list[str]) -> None:
         assert found.path in argv
 
 
-# Real ones
+# Real compilers
 
 C = "int main(void) { return 0; }\n"
 COMMANDS = {

@@ -1,4 +1,4 @@
-"""Confidence intervals of a difference of medians: how often they are wrong is counted here."""
+"""Confidence intervals of a difference of medians, and how often they are wrong."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ VALUES = st.lists(st.integers(0, 10**12), min_size=1, max_size=8)
 
 
 def splits(values, first):
-    """Every way to make `first` of the values the base: equally likely, where both sides come from
-    one distribution."""
+    """Yields every split of the values into `first` base values and the rest as candidates.
+
+    All are equally likely if both sides come from one distribution.
+    """
     for chosen in combinations(range(len(values)), first):
         rest = [place for place in range(len(values)) if place not in chosen]
         yield [values[place] for place in chosen], [values[place] for place in rest]
@@ -58,23 +60,23 @@ def test_a_difference_is_found():
     assert difference([100] * 5, [110] * 5) == (10, 10, LEVEL)
 
 
-def test_one_value_that_is_off_does_not_hide_it():
+def test_one_outlier_does_not_hide_a_difference():
     interval = difference([100, 100, 101, 101, 99], [110, 111, 110, 30, 111])
-    assert interval.low <= 0  # as it may be: one in five runs says otherwise
+    assert interval.low <= 0  # right: one run in five contradicts it
     interval = difference([100, 100, 101, 101, 99, 100, 99], [110, 111, 110, 400, 111, 110, 109])
     assert 0 < interval.low <= interval.high < 20
 
 
-# -- Its properties ------------------------------------------------------------------------------
+# -- Properties of the interval ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("base", "candidate"), [([], [1, 2, 3]), ([1, 2, 3], []), ([1], [2])])
-def test_single_values_tell_nothing(base, candidate):
+def test_single_values_give_no_interval(base, candidate):
     assert difference(base, candidate) is None
 
 
 @given(VALUES, VALUES)
-def test_holds_the_difference_of_the_medians(base, candidate):
+def test_an_interval_contains_the_difference_of_the_medians(base, candidate):
     interval = difference(base, candidate)
     if interval is None:
         assert len(base) == len(candidate) == 1
@@ -98,7 +100,7 @@ def test_order_direction_and_shift(base, candidate, random, shift):
     assert difference(base, shifted) == (low + shift, high + shift, level)
 
 
-# -- Its parts, counted one by one ---------------------------------------------------------------
+# -- Parts of the computation, compared with a full count ----------------------------------------
 
 
 @pytest.mark.parametrize(

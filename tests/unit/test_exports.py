@@ -1,4 +1,4 @@
-"""Each export read back by what other tools read it with, and compared with the results."""
+"""Exports: each is read with the parser of its own tools and compared with the results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HOSTILE = b'</script><img onerror="a" src=\'b\'>\n\\,;\r\t\x1b[2J"%{}\xff\xe2\x8
 
 
 class Exported(Script):
-    """A job that is exported. Times are milliseconds since its start."""
+    """A scripted job to export. Times are in milliseconds since its start."""
 
     def __init__(self, *command: str) -> None:
         super().__init__(*command, time_unit=MS, origin=START)
@@ -65,8 +65,8 @@ class Exported(Script):
 
 
 def build(name: bytes = b"cc1", argument: bytes = b"-quiet") -> Exported:
-    """make, a fork of it that becomes `name`, a killed process, one with the killed one's pid, one
-    that nobody saw the memory of, and a daemon that stays."""
+    """Builds a job: make, a fork of it that executes `name`, a killed process, a daemon that reuses
+    the pid of the killed one and stays, and a process whose memory was never read."""
     story = Exported("/usr/bin/make", "-j8", os.fsdecode(argument))
     story.start(1, pid=101, found_by=BY_EVENT, at=0)
     story.execute(1, b"make", b"-j8", argument, name=b"make")
@@ -107,7 +107,7 @@ def by_pid(results: Results) -> dict[int, Any]:
     return {process.serial: process for process in results.profile.processes}
 
 
-# -- Text that all of them share ------------------------------------------------------------------
+# -- Text that all exports share ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_varint(number):
 
 
 def test_fields_are_those_of_the_specification():
-    """The examples of protobuf.dev/programming-guides/encoding."""
+    """Uses the examples of protobuf.dev/programming-guides/encoding."""
     assert integer(1, 150) == bytes.fromhex("089601")
     assert text(2, "testing") == bytes.fromhex("120774657374696e67")
 
@@ -224,7 +224,7 @@ def test_perfetto_has_every_sample():
         *((at(10), MIB), (at(20), 30 * MIB), (at(30), 10 * MIB)),
         (at(40), 0),
     ]
-    # It was still running: no end to show.
+    # The daemon was still running, so there is no end to show.
     assert trace.rss[FIRST_FREE_PID] == [(at(60), 4 * MIB)]
     assert 105 not in trace.rss
     assert trace.hwm[102] == [(at(40), 35 * MIB), (at(40), 0)]
@@ -241,7 +241,7 @@ def test_perfetto_has_every_sample():
 
 def test_perfetto_has_the_process_tree():
     trace = Trace(exported("perfetto", build().results()))
-    # The pid of the killed process was used again.
+    # The pid of the killed process was reused.
     assert set(trace.tree) == {101, 102, 103, 105, FIRST_FREE_PID}
     assert list(trace.tree[101].cmdline) == ["make", "-j8", "-quiet"]
     assert trace.tree[102].ppid == trace.tree[FIRST_FREE_PID].ppid == 101
@@ -251,7 +251,7 @@ def test_perfetto_has_the_process_tree():
     assert names[FIRST_FREE_PID] == "daemon (pid 103 reused)"
 
 
-def test_perfetto_has_lives_and_programs():
+def test_perfetto_has_lifetimes_and_programs():
     results = build().results()
     trace = Trace(exported("perfetto", results))
     (make,) = trace.slices[1]
@@ -274,7 +274,7 @@ def test_perfetto_has_lives_and_programs():
     assert job[0][3]["exit_code"] == 0
 
 
-def test_perfetto_tells_the_time_by_both_clocks():
+def test_perfetto_has_the_time_of_both_clocks():
     results = build().results()
     trace = Trace(exported("perfetto", results))
     (snapshot,) = [
@@ -283,14 +283,14 @@ def test_perfetto_tells_the_time_by_both_clocks():
     assert {each.clock_id: each.timestamp for each in snapshot.clocks} == {1: SINCE_1970, 6: START}
 
 
-def test_perfetto_of_json_has_lives_and_peaks():
+def test_perfetto_of_json_has_lifetimes_and_peaks():
     results = build().results(series=False)
     trace = Trace(exported("perfetto", results))
     moved = SINCE_1970 - START
     assert {pid: sizes for pid, sizes in trace.hwm.items() if sizes} == {
         102: [(at(40) + moved, 35 * MIB), (at(40) + moved, 0)]
     }
-    # A peak that is but a sample is shown as one.
+    # A peak that is only a sample is shown as a sample.
     assert trace.rss[103] == [(at(22) + moved, MIB), (at(25) + moved, 0)]
     assert 102 not in trace.rss
     assert "Total RSS" not in trace.counters
@@ -308,7 +308,7 @@ def firefox_of(results: Results) -> dict[str, Any]:
 
 
 def check_firefox(profile: dict[str, Any]) -> None:
-    """What src/types/profile.ts of the profiler asks for."""
+    """Checks what src/types/profile.ts of the profiler requires."""
     meta = profile["meta"]
     assert meta["preprocessedProfileVersion"] == 66
     for key in ("interval", "startTime", "processType", "product", "stackwalk", "version"):
@@ -363,14 +363,14 @@ def test_firefox_counters_add_up_to_the_sizes():
     assert size_at(counters["103 (4)", "RSS"], 100) == 4 * MIB
     totals = [size_at(counters["0", "Total RSS"], ms) / MIB for ms in (1, 10, 22, 30, 60)]
     assert totals == [2, 3, 33, 12, 6]
-    # It was 12 MiB until shortly before, not falling slowly.
+    # It stays at 12 MiB until shortly before 60 ms instead of falling slowly.
     assert 50 in counters["0", "Total RSS"]["samples"]["time"]
     assert size_at(counters["0", "Total RSS"], 59) == 12 * MIB
     assert size_at(counters["0", "Total PSS"], 22) == 32 * MIB
     assert ("105", "RSS") not in counters
 
 
-def test_firefox_has_lives_and_programs():
+def test_firefox_has_lifetimes_and_programs():
     profile = firefox_of(build().results())
     strings = profile["shared"]["stringArray"]
     threads = {thread["pid"]: thread for thread in profile["threads"]}
@@ -387,7 +387,7 @@ def test_firefox_has_lives_and_programs():
     assert profile["meta"]["startTime"] == SINCE_1970 / 1e6
 
 
-def test_firefox_shows_the_largest_and_says_so():
+def test_firefox_shows_the_largest_processes_and_counts_all():
     story = build()
     for number in range(300):
         story.start(10 + number, parent=1, pid=1000 + number, found_by=BY_EVENT, at=70)
@@ -398,9 +398,10 @@ def test_firefox_shows_the_largest_and_says_so():
     shown = {thread["pid"] for thread in profile["threads"]}
     assert len(shown) == 1 + firefox.MOST_PROCESSES
     assert {"101", *(str(1000 + number) for number in range(101, 300))} < shown
-    said = {each["label"]: each["value"] for each in profile["meta"]["extra"][0]["entries"]}
+    entries = {each["label"]: each["value"] for each in profile["meta"]["extra"][0]["entries"]}
     assert (
-        said["Processes"] == "305 processes, shown: the first, and the 199 with the highest peaks"
+        entries["Processes"]
+        == "305 processes, shown: the first, and the 199 with the highest peaks"
     )
 
 
@@ -440,7 +441,7 @@ def test_csv_has_every_sample():
 
 
 def metrics_of(data: bytes) -> dict[tuple[str, str], float]:
-    """Values by name and the label that is not the job's, by both parsers."""
+    """Returns values by name and by the label that is not the job's. Both parsers must agree."""
     strict = pytest.importorskip("prometheus_client.openmetrics.parser")
     classic = pytest.importorskip("prometheus_client.parser")
     found = []
@@ -587,7 +588,7 @@ def test_gha():
     values = {each["name"]: each for each in json.loads(exported("gha", build().results()))}
     assert {name: (each["value"], each["unit"]) for name, each in values.items()} == {
         "make -j8 -quiet: peak RSS": (35, "MiB"),
-        # PSS was read in part only, and that is no figure to follow.
+        # PSS was read only in part, so it is not tracked.
         "make -j8 -quiet: duration": (0.1, "s"),
     }
     extras = {name.partition(": ")[2]: each.get("extra") for name, each in values.items()}
@@ -598,7 +599,7 @@ def test_bmf():
     assert json.loads(exported("bmf", build().results())) == {
         "make -j8 -quiet": {
             "peak-rss": {"value": 35 * MIB},
-            # PSS was read in part only, and that is no figure to follow.
+            # PSS was read only in part, so it is not tracked.
             "duration": {"value": 0.1},
         }
     }
@@ -610,7 +611,7 @@ def test_bmf():
     assert whole["make -j8 -quiet"]["peak-pss"] == {"value": 32 * MIB}
 
 
-# -- All of them ----------------------------------------------------------------------------------
+# -- All exports ----------------------------------------------------------------------------------
 
 
 def nothing_seen() -> Results:

@@ -1,4 +1,4 @@
-"""Which processes are shown, and in which order, whatever their number."""
+"""Filters: which processes are shown, and in which order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def process(serial: int, name: str, rss: int | None) -> Process:
     )
 
 
-# Few values, so that some are equal; and the highest.
+# Few values, so that some are equal, and the highest possible one.
 sizes = st.none() | st.integers(0, 3) | st.integers(0, 2**63 - 1)
 tables = st.lists(
     st.tuples(st.integers(1, 2**63 - 1), st.sampled_from(["cc1", "ld", "make"]), sizes),

@@ -1,4 +1,4 @@
-"""Groups by other keys than the program: what the key is, and what a group adds up to."""
+"""Process groups by each key: the name of the group, and its sizes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_by_command_exe_and_directory() -> None:
 
 
 @pytest.mark.parametrize("by", ["exe", "cwd", "(x)", "ppid"])
-def test_what_is_not_known_is_said_to_be_unknown(by: str) -> None:
+def test_a_process_without_the_key_is_in_a_group_for_that(by: str) -> None:
     name = key(by, ProgramText("?", None, None, False, None))
     assert name.startswith("(")
     assert name in KEYLESS_GROUPS
@@ -81,7 +81,7 @@ def test_by_regex(pattern: str, line: str, expected: str) -> None:
 
 @pytest.mark.parametrize("by", ["comand", "CWD", "cc1", "", "pid", "crate-name"])
 def test_a_misspelt_keyword_is_no_regex(by: str) -> None:
-    with pytest.raises(ValueError, match=f"unknown key {by!r} "):
+    with pytest.raises(ValueError, match=f"unknown key {by!r}: "):
         group_key(by)
 
 
@@ -91,7 +91,7 @@ def test_a_bad_regex() -> None:
 
 
 @pytest.mark.parametrize("by", KINDS)
-def test_keywords_are_keywords(by: str) -> None:
+def test_every_keyword_is_accepted(by: str) -> None:
     assert isinstance(key(by, program("cc")), str)
 
 
@@ -108,7 +108,7 @@ def test_keywords_are_keywords(by: str) -> None:
         ("lib/a.c", None, "lib/a.c"),
     ],
 )
-def test_sources_are_named_from_where_the_job_began(
+def test_source_files_are_relative_to_the_directory_of_the_job(
     path: str, cwd: str | None, expected: str
 ) -> None:
     by_source = BySourceFile()
@@ -116,7 +116,7 @@ def test_sources_are_named_from_where_the_job_began(
     assert by_source(program("cc1", path, cwd=cwd), None) == expected
 
 
-def test_sources() -> None:
+def test_source_files() -> None:
     by_source = BySourceFile()
     assert by_source(program("cc1", "-"), None) == "(standard input)"
     assert by_source(program("cc1", "@f"), None) == UNKNOWN_SOURCE_FILE
@@ -128,13 +128,13 @@ def test_sources() -> None:
 
 
 def groups(job: Job) -> dict[str, tuple[int, int, int]]:
-    """Of each group: processes, peak at one time, sum of peaks."""
+    """Returns for each group: processes, peak at one time, sum of peaks."""
     return {each.name: (each.processes, each.peak_rss, each.sum_of_peaks) for each in job.groups()}
 
 
 @pytest.fixture
 def build() -> Script:
-    """make starts two compilers, one after the other, in folders of their own."""
+    """make starts two compilers, one after the other, each in another folder."""
     script = Script(step=1).start(1).execute(1, "make", cwd="/build").memory(1, 10).tick()
     script.start(2, parent=1).execute(2, "cc1", "a.c", cwd="/build/a").memory(2, 100).tick()
     script.start(3, parent=1).execute(3, "cc1", "a.c", cwd="/build/b").memory(3, 50).tick()
@@ -158,7 +158,7 @@ def test_holders_are_in_the_same_groups(build: Script) -> None:
     assert held == {(101, "/build"), (102, "/build/a"), (103, "/build/b")}
 
 
-def test_children_go_by_what_their_parent_became() -> None:
+def test_children_are_grouped_by_the_last_program_of_their_parent() -> None:
     """sh -c 'cc & exec make': both are children of one process."""
     script = Script(step=1).start(1, "sh").start(2, "cc", parent=1).memory(2, 5).tick()
     script.execute(1, "make").start(3, "ld", parent=1).memory(3, 7).tick()
@@ -167,7 +167,7 @@ def test_children_go_by_what_their_parent_became() -> None:
     assert names[102] == names[103] == "make (pid 101)"
 
 
-def test_a_parent_heard_of_later() -> None:
+def test_a_parent_that_is_learned_later() -> None:
     script = Script(step=1).start(1, "sh").start(2, "cc")
     script.start(2, parent=1).memory(2, 5).tick()
     assert groups(script.job(group_by="ppid"))["sh (pid 101)"] == (1, 5, 5)
@@ -185,11 +185,11 @@ def test_a_command_line_that_comes_late_moves_the_process() -> None:
     job = script.job(group_by="source")
     assert groups(job) == {"a.c": (1, 80, 80)}
     assert [each.group for each in job.at_peak()] == ["a.c"]
-    # By command it stays where a tick has counted it.
+    # Grouped by command, it stays in the group in which a tick has counted it.
     assert groups(script.job(group_by="command")) == {"late": (1, 80, 80)}
 
 
-def test_programs_in_one_group_one_after_the_other_are_one_process() -> None:
+def test_successive_programs_of_a_process_in_one_group_count_once() -> None:
     script = Script(step=1).start(1).execute(1, "sh", cwd="/w").memory(1, 10).tick()
     script.execute(1, "rustc", "m.rs", cwd="/w").memory(1, 40).tick().execute(
         1, "rustc", "m.rs", cwd="/w"
@@ -200,7 +200,7 @@ def test_programs_in_one_group_one_after_the_other_are_one_process() -> None:
     assert groups(script.job(group_by="ppid")) == {NO_PARENT: (1, 40, 40)}
 
 
-def test_what_no_sample_saw_counts_by_its_last_mark() -> None:
+def test_a_process_in_no_sample_counts_with_its_last_watermark() -> None:
     script = Script(step=1).start(1).execute(1, "make", cwd="/w").memory(1, 10).tick()
     script.start(2, parent=1).execute(2, "cc1", "a.c", cwd="/w").final(2, 70).exit(2).tick()
     assert groups(script.job(group_by="source"))["a.c"] == (1, 70, 70)
@@ -217,19 +217,19 @@ def play(actions: Sequence[tuple[str, int]]) -> Script:
     last = 1
     for action, number in actions:
         living = sorted(script.held)
-        who = living[number % len(living)]
+        chosen = living[number % len(living)]
         if action == "start":
             last += 1
-            script.start(last, parent=who if number % 3 else 0)
+            script.start(last, parent=chosen if number % 3 else 0)
             script.execute(last, "cc1", f"{number % 4}.c", cwd="/", inherited=number % 2 == 0)
         elif action == "run":
             argv = [("cc1", "b.c"), ("sh", "-c"), ()][number % 3]
             name = argv[0] if argv else "late"
-            script.execute(who, *argv, name=name, cwd=f"/{number % 2}")
+            script.execute(chosen, *argv, name=name, cwd=f"/{number % 2}")
         elif action == "hold":
-            script.memory(who, number)
-        elif action == "end" and who != 1:
-            script.exit(who)
+            script.memory(chosen, number)
+        elif action == "end" and chosen != 1:
+            script.exit(chosen)
         elif action == "tick":
             script.tick()
     return script.tick()
@@ -267,7 +267,7 @@ def memwatch(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory, programs: Programs) -> Path:
-    """A shell with a child in a folder of its own, which stays until memwatch has looked."""
+    """Records a shell and its child in another folder, which stays until it has been sampled."""
     folder = tmp_path_factory.mktemp("grouped")
     (folder / "below").mkdir()
     own = Memwatch(User("caller", folder), partial(programs, "burner"))
@@ -301,7 +301,7 @@ def test_report_by_directory(recorded: Path) -> None:
     assert {each["command"] for each in report["at_peak"]} <= names
 
 
-def test_summary_says_what_it_is_grouped_by(recorded: Path) -> None:
+def test_the_summary_names_the_group_key(recorded: Path) -> None:
     summary = memwatch("report", "x.jsonl", "--group-by", "exe", cwd=recorded).stdout
     assert "Process groups (by exe):" in summary
     assert "/burner" in summary.split("Process groups")[1]
@@ -310,7 +310,7 @@ def test_summary_says_what_it_is_grouped_by(recorded: Path) -> None:
     assert NO_MATCH not in summary.split("Process groups")[1].split("\n")[2]
 
 
-def test_json_grouped_again_does_not_know_what_was_held_at_one_time(recorded: Path) -> None:
+def test_json_grouped_by_another_key_has_no_peak_at_one_time(recorded: Path) -> None:
     whole = as_json(recorded, "x.jsonl", "--group-by", "exe")
     (recorded / "command.json").write_text(json.dumps(as_json(recorded, "x.jsonl")))
     again = as_json(recorded, "command.json", "--group-by", "exe")
@@ -324,7 +324,7 @@ def test_json_grouped_again_does_not_know_what_was_held_at_one_time(recorded: Pa
     assert "JSON has no samples" in summary
 
 
-def test_json_keeps_the_groups_that_it_has(recorded: Path) -> None:
+def test_json_grouped_by_the_same_key_keeps_its_groups(recorded: Path) -> None:
     whole = as_json(recorded, "x.jsonl", "--group-by", "exe")
     (recorded / "exe.json").write_text(json.dumps(whole))
     for words in ((), ("--group-by", "exe")):
@@ -333,7 +333,7 @@ def test_json_keeps_the_groups_that_it_has(recorded: Path) -> None:
 
 
 def test_json_without_directories_and_keys_can_be_read(recorded: Path) -> None:
-    """As it was before there were any."""
+    """JSON of an old version, which had neither."""
     old = as_json(recorded, "x.jsonl")
     del old["group_by"], old["limits"]
     for process in old["processes"]:
@@ -345,7 +345,7 @@ def test_json_without_directories_and_keys_can_be_read(recorded: Path) -> None:
     assert {group["command"] for group in again["groups"]} == {"(directory unknown)"}
 
 
-def test_a_filter_leaves_the_groups_of_what_it_shows(recorded: Path) -> None:
+def test_a_filter_leaves_the_groups_of_the_shown_processes(recorded: Path) -> None:
     words = ("report", "x.jsonl", "--group-by", "cwd", "--include", "^burner")
     section = memwatch(*words, cwd=recorded).stdout.split("Process groups")[1].split("\n\n")[0]
     (row,) = section.splitlines()[2:]
@@ -369,11 +369,11 @@ def test_run_takes_the_same_option(recorded: Path) -> None:
     assert json.loads(result.stdout)["group_by"] == "ppid"
 
 
-def test_who_broke_a_limit_is_in_the_same_groups(recorded: Path) -> None:
+def test_the_holders_at_a_breach_are_in_the_same_groups(recorded: Path) -> None:
     words = ("run", "-i", "5", "--max-total-rss", "1K", "--on-limit", "report", "--json")
     result = memwatch(*words, "--", "sh", "-c", "sleep 0.2; true", cwd=recorded)
     document = json.loads(result.stdout)
-    # The look that found it had begun before some of those that it found.
+    # The tick that found the breach began before some of the processes were found.
     breach = document["limits"]["exceeded"][0]
     breach["time"] = min(each["first_seen"] for each in document["processes"])
     (recorded / "limits.json").write_text(json.dumps(document))
@@ -393,5 +393,5 @@ def test_from_python() -> None:
     profile = package.run(["sh", "-c", "true; true"], interval=0.01, group_by="ppid")
     assert profile.group_by == "ppid"
     assert NO_PARENT in {group.name for group in profile.groups}
-    with pytest.raises(ValueError, match="did you mean 'command'"):
+    with pytest.raises(ValueError, match="unknown key 'comand': choose from command, exe"):
         package.run(["true"], group_by="comand")

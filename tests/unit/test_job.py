@@ -42,7 +42,7 @@ from support.scripted import Script
 
 
 def outcome(job: Job) -> dict[str, Any]:
-    """All that a finished job tells."""
+    """Returns all results of a finished job."""
     assert job.timeline is not None
     return {
         "processes": list(job.processes),
@@ -68,7 +68,7 @@ def processes(job: Job) -> dict[int, Process]:
 
 
 def groups(job: Job) -> dict[str, tuple[int, int, int]]:
-    """Of each group: processes, peak at one time, sum of peaks."""
+    """Returns for each group: processes, peak at one time, sum of peaks."""
     return {each.name: (each.processes, each.peak_rss, each.sum_of_peaks) for each in job.groups()}
 
 
@@ -110,13 +110,13 @@ def test_the_first_of_equal_totals_is_the_peak() -> None:
         ([(1, 100, None)], Peak(100, 1, SAMPLED)),
         ([(1, 100, 100)], Peak(100, 1, WATERMARK)),
         ([(1, 100, 120)], Peak(120, 1, WATERMARK)),
-        # The mark confirms a sample: known better, and since then.
+        # The watermark confirms an earlier sample, and the peak keeps the time of the sample.
         ([(1, 100, None), (2, 50, 100)], Peak(100, 1, WATERMARK)),
-        # A mark lower than what was sampled (Linux 6.2 to 6.16 counted loosely).
+        # A watermark lower than a sample (Linux 6.2 to 6.16 counted loosely).
         ([(1, 100, 90)], Peak(100, 1, SAMPLED)),
         ([(1, 100, 120), (2, 130, None)], Peak(130, 2, SAMPLED)),
         ([(1, 100, 120), (2, 120, None)], Peak(120, 1, WATERMARK)),
-        # No memory any more, on its way out: nothing was seen of it.
+        # The process was exiting and had no memory any more.
         ([(1, 0, None)], Peak(0, 0, UNKNOWN)),
         ([], Peak(0, 0, UNKNOWN)),
     ],
@@ -151,7 +151,7 @@ def test_seen_only_in_the_tick_in_which_it_ended() -> None:
     assert (process.first_seen, process.last_seen) == (2, 2)
     assert process.peak == Peak(7, 2, SAMPLED)
     assert job.max_total == 10
-    # In the total of no tick, but it was there.
+    # It is in the total of no tick, but it counts in its group.
     assert groups(job)["ls"] == (1, 7, 7)
 
 
@@ -177,43 +177,43 @@ def test_nothing_at_all() -> None:
     assert job.root_status is None
 
 
-# What is known of the very end of a program, and by whom a process was found
+# The end of a program, and how a process was found
 
 
-def test_a_sample_far_above_the_mark_at_the_end_was_of_the_next_program() -> None:
+def test_a_sample_far_above_the_final_watermark_was_of_the_next_program() -> None:
     script = Script().start(1, "a", at=1).memory(1, 90).tick(90, 1)
     job = script.final(1, 50, roughness=30, at=9).exit(1, 0, by_event=True).job()
     assert job.processes[0].peak == Peak(50, 9, EXACT)
 
 
 @pytest.mark.parametrize(
-    ("samples", "mark", "peak"),
+    ("samples", "watermark", "peak"),
     [
         ([], 70, Peak(70, 9, EXACT)),
         ([(1, 50)], 70, Peak(70, 9, EXACT)),
         ([(1, 50), (2, 80), (3, 40)], 80, Peak(80, 2, EXACT)),
-        # The kernel keeps its mark in batches per CPU: a sample may be higher.
+        # The kernel updates its watermark in batches per CPU, so a sample may be higher.
         ([(1, 50), (2, 80)], 70, Peak(80, 2, EXACT)),
-        # A sample of no memory is none.
+        # A sample of zero bytes does not count.
         ([(1, 0)], 70, Peak(70, 9, EXACT)),
     ],
 )
-def test_the_mark_at_the_end_makes_a_peak_exact(
-    samples: list[tuple[int, int]], mark: int, peak: Peak
+def test_a_final_watermark_makes_a_peak_exact(
+    samples: list[tuple[int, int]], watermark: int, peak: Peak
 ) -> None:
     script = Script().start(1, "a", at=1)
     for time, rss in samples:
         script.memory(1, rss, at=time).tick(rss, 1)
-    job = script.final(1, mark, roughness=1 << 30, at=9).exit(1, 0, by_event=True).job()
+    job = script.final(1, watermark, roughness=1 << 30, at=9).exit(1, 0, by_event=True).job()
     (process,) = job.processes
     assert process.peak == peak
-    assert process.usage.final_watermark == mark
+    assert process.usage.final_watermark == watermark
     assert job.peaks == {EXACT: 1}
     assert job.largest == process
     assert groups(job) == {"a": (1, peak.rss, peak.rss)}
 
 
-def test_a_peak_is_exact_when_the_mark_of_each_program_is_known() -> None:
+def test_a_peak_is_exact_when_each_program_has_a_final_watermark() -> None:
     def chain(*, all_known: bool) -> Process:
         script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1)
         if all_known:
@@ -227,14 +227,14 @@ def test_a_peak_is_exact_when_the_mark_of_each_program_is_known() -> None:
     known = chain(all_known=True)
     assert [program.peak for program in known.programs] == [Peak(15, 2, EXACT), Peak(70, 3, EXACT)]
     assert known.peak == Peak(70, 3, EXACT)
-    # The shell may have held more than the compiler, for all that is known.
+    # The shell may have held more than the compiler: it has no final watermark.
     unsure = chain(all_known=False)
     assert [program.peak.source for program in unsure.programs] == [SAMPLED, EXACT]
     assert unsure.peak == Peak(70, 3, WATERMARK)
     assert unsure.usage.final_watermark == 70
 
 
-def test_the_mark_of_an_earlier_program_is_not_that_of_the_last() -> None:
+def test_the_watermark_of_an_earlier_program_is_not_that_of_the_last() -> None:
     script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1)
     script.final(1, 15, at=2).execute(1, "cc").memory(1, 5).tick(5, 1).exit(1, 9, at=3)
     (process,) = script.job().processes
@@ -251,7 +251,7 @@ def test_the_mark_of_an_earlier_program_is_not_that_of_the_last() -> None:
         (0, FOUND_BY_SAMPLING),
     ],
 )
-def test_who_told_of_a_process(flag: int, name: str) -> None:
+def test_how_a_process_was_found(flag: int, name: str) -> None:
     script = Script().start(1, "sh", at=1)
     job = script.start(2, parent=1, found_by=flag, at=2).job()
     assert processes(job)[2].found_by == name
@@ -259,8 +259,8 @@ def test_who_told_of_a_process(flag: int, name: str) -> None:
     assert sum(job.found_by.values()) == 2
 
 
-def test_a_start_that_is_told_again_is_no_other_process() -> None:
-    """It was looked at before word of its fork came, which knows more."""
+def test_a_start_reported_again_is_the_same_process() -> None:
+    """The process was sampled before its fork event came, which has more facts."""
     script = Script().start(1, "sh", at=1)
     script.start(2, "ls", ppid=1, began=10, at=20)
     script.start(2, ppid=101, parent=1, began=14, at=14).tick(0, 2, at=30)
@@ -274,7 +274,7 @@ def test_a_start_that_is_told_again_is_no_other_process() -> None:
     assert process.command == "ls"
 
 
-def test_a_start_that_is_told_again_takes_nothing_away() -> None:
+def test_a_start_reported_again_removes_no_facts() -> None:
     script = Script().start(1, "sh", at=1)
     script.start(2, ppid=101, parent=1, found_by=BY_EVENT, began=9, at=10)
     script.start(2, ppid=101, start_known=False, at=12).tick(0, 2, at=30)
@@ -283,7 +283,7 @@ def test_a_start_that_is_told_again_takes_nothing_away() -> None:
     assert process.found_by == FOUND_BY_EVENT
 
 
-def test_an_end_that_is_known_is_when_it_was_last_there() -> None:
+def test_a_known_end_is_when_a_process_was_last_seen() -> None:
     script = Script().start(1, "sh", at=1).tick(0, 1, at=10)
     for serial in (2, 3, 4):
         script.start(serial, parent=1, at=2)
@@ -300,26 +300,26 @@ def test_cpu_time_and_storage() -> None:
     script.cpu(2, 7, 8, known=False).io(2, 9, 10, known=False)
     got = processes(script.final(1, 5, at=3).exit(1, 0).job())
     assert got[1].usage == Usage(user=30, system=40, read=0, written=60, final_watermark=5)
-    # Unknown must never read as zero, nor as a number that means nothing.
+    # An unknown figure must never become zero or a meaningless number.
     assert got[2].usage == NO_USAGE
 
 
 # Footprints
 
 
-def test_the_highest_footprint_says_how_it_is_known() -> None:
+def test_the_source_of_the_highest_footprint() -> None:
     script = Script()
     for serial in (1, 2, 3, 4, 5):
         script.start(serial, "cc", at=1)
-    # Looks, without a mark.
+    # The first has samples without a watermark.
     script.footprint(1, 50, at=2).footprint(1, 30, at=3)
-    # The mark so far.
+    # The second has a watermark so far.
     script.footprint(2, 50, 60, at=2).footprint(2, 40, at=3)
-    # And at the end.
+    # The third also has one at its end.
     script.footprint(3, 50, 60, at=2).final_footprint(3, 70, at=4)
-    # Of a program that nobody has seen.
+    # The final watermark of the fourth is of a program that was never sampled.
     script.footprint(4, 50, 60, at=2).final_footprint(4, 20, at=4)
-    # Of the fifth nothing is known. A zombie whose account is gone tells 0.
+    # The fifth is unknown: the kernel reports 0 for a zombie without accounting data.
     script.final_footprint(5, 0)
     for serial in (5, 4, 3, 2, 1):
         script.exit(serial, 0, at=5)
@@ -334,7 +334,7 @@ def test_the_highest_footprint_says_how_it_is_known() -> None:
     }
     assert job.footprints == {SAMPLED: 1, WATERMARK: 2, EXACT: 1, UNKNOWN: 1}
     assert job.largest_footprint == processes(job)[3]
-    # It is no resident size.
+    # A footprint is not a resident size.
     assert job.largest is None
 
 
@@ -348,7 +348,7 @@ def test_each_program_has_a_footprint_of_its_own() -> None:
         Footprint(12, WATERMARK),
         Footprint(40, EXACT),
     ]
-    # That of env is not known to its end; what was its parent's does not count.
+    # The footprint of env is not known to its end; memory of the parent does not count.
     assert process.footprint == Footprint(40, WATERMARK)
 
 
@@ -359,7 +359,7 @@ def test_the_highest_sum_of_footprints() -> None:
     assert script.job().footprint_peak == (90, 20, 1)
 
 
-def test_without_footprints_nothing_is_known_of_them() -> None:
+def test_a_job_without_footprints_has_no_figures_for_them() -> None:
     job = Script().start(1, "sh", at=1).memory(1, 5).tick(5, 1).job()
     assert not job.has_footprints
     assert job.footprint_peak is None
@@ -368,15 +368,15 @@ def test_without_footprints_nothing_is_known_of_them() -> None:
     assert processes(job)[1].footprint == NO_FOOTPRINT
 
 
-def test_what_is_used_by_one_that_is_gone_is_nobodys() -> None:
+def test_usage_of_a_process_that_has_ended_is_ignored() -> None:
     script = Script().start(1, "sh", at=1).start(2, parent=1).exit(2, at=2)
     got = processes(script.cpu(2, 30, 40, at=3).job())
     assert [process.usage for process in got.values()] == [NO_USAGE] * 2
 
 
-def test_who_was_in_no_sample() -> None:
+def test_processes_in_no_sample() -> None:
     script = Script().start(1, "sh", at=1).memory(1, 10)
-    # Nothing but a mark; not even that; no memory any more; a sample between two ticks.
+    # Only a watermark; nothing at all; no memory any more; a sample between two ticks.
     script.start(2, "a", parent=1, at=2).final(2, 90).exit(2)
     script.start(3, parent=1).exit(3)
     script.start(4, "b", parent=1).memory(4, 0).exit(4)
@@ -387,7 +387,7 @@ def test_who_was_in_no_sample() -> None:
     assert job.never_sampled == 3
     assert job.peaks == {SAMPLED: 2, EXACT: 1, UNKNOWN: 2}
     assert job.max_total == 10
-    # In no total, but of a group.
+    # It is in no total, but it counts in its group.
     assert groups(job)["a"] == (1, 90, 90)
 
 
@@ -411,7 +411,7 @@ def test_the_highest_sum_with_shared_pages_counted_once() -> None:
     script = Script().start(1, "sh", at=1).memory(1, 100).tick(100, 1)
     script.pss(40, rss=100).tick(100, 1, at=2)
     script.pss(70, rss=90, unread=2).tick(100, 1, at=3)
-    # Told later, of an earlier tick; and the same again.
+    # Reported later for an earlier tick, and the same sum again.
     script.pss(60, rss=100, at=2).pss(70, rss=100, at=3)
     job = script.job()
     assert job.pss_peak == PssPeak(total=70, time=3, rss=100, unread=0)
@@ -420,11 +420,11 @@ def test_the_highest_sum_with_shared_pages_counted_once() -> None:
     assert Script().tick(at=1).pss(0, rss=0).job().pss_peak is None
 
 
-# Programs that nobody could look at
+# Programs that ended before any tick
 
 
 def unseen(name: str, *, inherited: bool = True, start: int | None = 15) -> Process:
-    """A child of one that runs sh, from 10 on make and from 20 on cc, gone before any look."""
+    """Returns a child that no tick saw. Its parent runs sh, from 10 on make, from 20 on cc."""
     script = Script().start(1, "sh", "-c", "x", at=1)
     script.execute(1, "make", "all", at=10).tick(0, 1, at=11).execute(1, "cc", "-c", at=20)
     known = start is not None
@@ -433,29 +433,29 @@ def unseen(name: str, *, inherited: bool = True, start: int | None = 15) -> Proc
     return processes(script.tick(0, 1, at=31).job())[2]
 
 
-def test_a_fork_that_nobody_saw_runs_what_its_parent_ran_then() -> None:
+def test_an_unseen_fork_has_the_program_its_parent_had_then() -> None:
     for start in (15, None):
         process = unseen("make", start=start)
         assert process.argv == ("make", "all")
         assert process.programs[0].inherited
-    # The kernel's name is not told by every source.
+    # Not every source reports the kernel's name.
     assert unseen("").argv == ("make", "all")
     assert unseen("", start=20).argv == ("cc", "-c")
     assert unseen("", start=5).argv == ("sh", "-c", "x")
 
 
-def test_a_name_that_is_not_the_parents_is_its_own() -> None:
+def test_an_unseen_fork_with_another_name_has_its_own_program() -> None:
     process = unseen("worker")
     assert (process.command, process.argv) == ("worker", None)
 
 
-def test_what_was_executed_is_not_the_parents() -> None:
+def test_an_unseen_exec_does_not_take_the_parents_program() -> None:
     process = unseen("make", inherited=False)
     assert (process.command, process.argv) == ("make", None)
     assert unseen("", inherited=False).command == "?"
 
 
-def test_a_long_name_that_the_kernel_cut_is_the_parents() -> None:
+def test_a_name_cut_by_the_kernel_matches_the_parents_long_name() -> None:
     name = "a-name-of-more-than-15-bytes"
     script = Script().start(1, at=1).execute(1, f"/opt/{name}", name=name[:15])
     script.start(2, parent=1, found_by=BY_EVENT, began=2, at=2)
@@ -463,7 +463,7 @@ def test_a_long_name_that_the_kernel_cut_is_the_parents() -> None:
     assert processes(script.job())[2].command == name
 
 
-def test_an_orphan_that_nobody_saw_has_no_parent_to_ask() -> None:
+def test_an_unseen_orphan_has_no_parent_to_take_a_program_from() -> None:
     script = Script().start(1, "sh", at=1)
     script.start(2, found_by=BY_EVENT, at=2).execute(2, name="", inherited=True).exit(2)
     assert processes(script.tick(0, 1, at=3).job())[2].command == "?"
@@ -472,7 +472,7 @@ def test_an_orphan_that_nobody_saw_has_no_parent_to_ask() -> None:
 # Identity and ancestry
 
 
-def test_a_pid_used_again_is_another_process() -> None:
+def test_a_reused_pid_is_another_process() -> None:
     script = Script().start(1, "make", at=1).memory(1, 1).tick(1, 1)
     script.start(2, "cc", pid=500, parent=1, began=2, at=2).memory(2, 70)
     script.tick(71, 2)
@@ -495,7 +495,7 @@ def test_the_parent_stays_the_one_that_started_it() -> None:
     assert leaf.ppid == 102
 
 
-def test_an_orphan_of_someone_never_seen_has_no_parent() -> None:
+def test_an_orphan_of_an_unseen_process_has_no_parent() -> None:
     script = Script().start(1, "sh", at=1).memory(1, 1)
     script.start(2, "orphan", ppid=50).memory(2, 1).tick(2, 2)
     orphan = processes(script.job())[2]
@@ -531,7 +531,7 @@ def test_the_peak_may_lie_under_an_earlier_program() -> None:
     assert process.peak.rss == 80
 
 
-def test_more_known_of_a_program_is_no_new_program() -> None:
+def test_more_facts_about_a_program_are_no_new_program() -> None:
     script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1)
     script.execute(1, "sh", "-c", "x", same=True, at=2).memory(1, 12).tick(12, 1)
     job = script.job()
@@ -550,7 +550,7 @@ def test_a_name_completed_before_the_first_tick_moves_to_its_group() -> None:
 
 
 def test_a_name_completed_before_any_tick_moves_however_early_the_exec_was() -> None:
-    """Word of an exec comes late, and tells its time: no tick has counted that program yet."""
+    """An exec event comes late, with its time: no tick has counted that program yet."""
     script = Script().start(1, "sh", at=1).memory(1, 10).tick(10, 1, at=20)
     script.execute(1, "a-long-na", at=15).memory(1, 50, at=25)
     script.execute(1, "a-long-name", same=True).tick(50, 1, at=30)
@@ -568,10 +568,10 @@ def test_a_name_completed_after_a_tick_does_not_inflate_the_old_group() -> None:
         assert group.peak_rss <= group.sum_of_peaks, group
 
 
-# Who held what
+# Holders at the peak
 
 
-def test_who_held_what_is_of_the_peak_and_nothing_else() -> None:
+def test_holders_are_those_of_the_peak_tick() -> None:
     script = Script().start(1, "sh", at=1).memory(1, 10)
     script.start(2, "gone", parent=1).memory(2, 5).tick(15, 2)
     script.start(3, "ld", parent=1, at=2).memory(3, 50).exit(2)
@@ -580,7 +580,7 @@ def test_who_held_what_is_of_the_peak_and_nothing_else() -> None:
     assert held == [(3, "ld", 50), (1, "sh", 10)]
 
 
-def test_who_held_what_has_the_names_of_that_tick() -> None:
+def test_holders_have_their_names_at_the_peak_tick() -> None:
     script = Script().start(1, "old", at=1).memory(1, 10).tick(10, 1)
     script.execute(1, "new", at=2).memory(1, 10)
     script.start(2, "cc", parent=1).memory(2, 5).tick(15, 2)
@@ -592,7 +592,7 @@ def test_who_held_what_has_the_names_of_that_tick() -> None:
 
 
 def fork(script: Script, time: int, serial: int = 2, rss: int = 100) -> Script:
-    """make (100 bytes) forks itself."""
+    """Lets make (100 bytes) fork itself."""
     return (
         script.start(serial, parent=1, at=time)
         .execute(serial, "make", inherited=True)
@@ -609,7 +609,7 @@ def test_a_fork_that_execs_is_not_counted_in_its_parents_group() -> None:
     script.execute(2, "cc", at=2).memory(2, 30).tick(130, 2)
     job = script.job()
     assert groups(job) == {"make": (1, 100, 100), "cc": (1, 30, 30)}
-    # The total is what was there, fork or not.
+    # The total counts the fork all the same.
     assert job.max_total == 200
     assert processes(job)[2].peak.rss == 30
 
@@ -639,7 +639,7 @@ def test_a_fork_that_works_a_while_and_then_execs_is_in_both_groups() -> None:
     script.execute(2, "cc", at=4).memory(2, 30).tick(130, 2)
     job = script.job()
     assert groups(job) == {"make": (2, 200, 200), "cc": (1, 30, 30)}
-    # Its own peak is still what it did as a program of its own.
+    # The peak of the process is still that of the program it executed.
     assert processes(job)[2].peak.rss == 30
 
 
@@ -707,7 +707,7 @@ def test_ticks_against_a_recount(steps: list[tuple[int, int, int]]) -> None:
         assert ticks.achieved == (regular[-1] - regular[0]) / (len(regular) - 1)
 
 
-# A small machine that does anything, a sampler that looks at it, and a recount by the book
+# A simulated machine, its sampler, and an independent recount of the same events: the book
 
 
 @dataclass(eq=False)
@@ -723,23 +723,23 @@ class Simulated:
     inherited: bool = False
     execs: int = 0
     status: int | None = None
-    tells_end: bool = False
-    """The kernel tells of the end of each of its programs."""
+    end_reported: bool = False
+    """Whether the kernel reports the end of each of its programs."""
     high_before: int = 0
-    """What it held at most in the program before."""
+    """The peak of its previous program."""
 
 
 @dataclass
 class Ran:
-    """What the book says of one program of one process."""
+    """The book's entry for one program of one process."""
 
     name: str
     since: int
     inherited: bool
-    told: list[tuple[int, int, str]] = field(default_factory=list)
-    """Time, size, source: of samples, marks, and the mark at the end."""
+    facts: list[tuple[int, int, str]] = field(default_factory=list)
+    """Time, size and source of samples, watermarks and the final watermark."""
     ticks: int = 0
-    """How many it was there for."""
+    """Number of ticks in which it ran."""
     ended_by_exec: bool = False
 
     @property
@@ -748,19 +748,19 @@ class Ran:
 
     @property
     def peak(self) -> Peak:
-        size = max((size for _, size, _ in self.told), default=0)
+        size = max((size for _, size, _ in self.facts), default=0)
         if not size:
             return Peak(0, 0, UNKNOWN)
-        reached = [(time, source) for time, each, source in self.told if each == size]
+        reached = [(time, source) for time, each, source in self.facts if each == size]
         known = WATERMARK if any(source != SAMPLED for _, source in reached) else SAMPLED
-        if any(source == EXACT for _, _, source in self.told):
+        if any(source == EXACT for _, _, source in self.facts):
             known = EXACT
         return Peak(size, min(time for time, _ in reached), known)
 
 
 @dataclass
 class Followed:
-    """What the sampler remembers of a process, and what the book says of it."""
+    """What the sampler remembers of a process, and its entries in the book."""
 
     serial: int
     of: Simulated
@@ -775,23 +775,23 @@ class Followed:
     ran: list[Ran] = field(default_factory=list)
     gone: bool = False
     end: int | None = None
-    """When it ended, if the kernel told."""
+    """Time of its end, if the kernel reported it."""
     found_by: str = FOUND_BY_SAMPLING
 
 
 @dataclass(frozen=True)
-class Look:
-    """The book's page for one tick: who held what, in which group if in any yet."""
+class Page:
+    """The book's page for one tick: sizes by process, and by group where already counted."""
 
     time: int
     held: dict[int, tuple[int, str, int]]
-    """Serial to pid, program, size."""
+    """Maps a serial number to pid, program and size."""
     settled: dict[str, int]
     live: int
 
 
 class Machine:
-    """Runs actions and writes a Script and the book. Pids are few, so they are used again."""
+    """Runs actions and writes a Script and the book. Pids are few, so they are reused."""
 
     PIDS = 6
 
@@ -803,7 +803,7 @@ class Machine:
         self.alive = [self.root]
         self.followed: list[Followed] = []
         self.everyone: list[Followed] = []
-        self.book: list[Look] = []
+        self.book: list[Page] = []
 
     def _new(
         self, parent: Simulated | None, name: str, memory: int, *, readable: bool
@@ -813,68 +813,68 @@ class Machine:
 
     # What may happen
 
-    def fork(self, who: int, what: int) -> None:
+    def fork(self, which: int, what: int) -> None:
         taken = {each.pid for each in self.alive} | {each.of.pid for each in self.followed}
         if len(taken) == self.PIDS:
             return
-        parent = self.alive[who % len(self.alive)]
+        parent = self.alive[which % len(self.alive)]
         readable = parent.readable and what % 8 != 7
         while 100 + (self.next_pid + 1) % self.PIDS in taken:
             self.next_pid += 1
         child = self._new(parent, parent.program, parent.memory, readable=readable)
         child.inherited = True
-        child.tells_end = what % 2 == 0
+        child.end_reported = what % 2 == 0
         self.alive.append(child)
 
-    def exec(self, who: int, what: int) -> None:
-        process = self.alive[who % len(self.alive)]
+    def exec(self, which: int, what: int) -> None:
+        process = self.alive[which % len(self.alive)]
         process.program = ("cc", "sh", "make", "as")[what % 4]
         process.high_before = process.high
         process.memory = process.high = what
         process.inherited = False
         process.execs += 1
 
-    def grow(self, who: int, what: int) -> None:
-        process = self.alive[who % len(self.alive)]
+    def grow(self, which: int, what: int) -> None:
+        process = self.alive[which % len(self.alive)]
         process.memory = what
         process.high = max(process.high, what)
 
-    def spike(self, who: int, what: int) -> None:
-        """More memory between two ticks, that only the high-water mark remembers."""
-        process = self.alive[who % len(self.alive)]
+    def spike(self, which: int, what: int) -> None:
+        """Holds more memory between two ticks, which only the watermark shows."""
+        process = self.alive[which % len(self.alive)]
         process.high = max(process.high, what)
 
-    def exit(self, who: int, what: int) -> None:
+    def exit(self, which: int, what: int) -> None:
         if len(self.alive) == 1:
             return
-        process = self.alive.pop(1 + who % (len(self.alive) - 1))
+        process = self.alive.pop(1 + which % (len(self.alive) - 1))
         process.status = what
         for each in self.alive:
             if each.parent is process:
                 each.parent = None
 
-    def tick(self, who: int, what: int) -> None:
-        """One pass of the sampler. `who` and `what` choose what it also does now."""
-        self.time += 1 + who % 3
+    def tick(self, which: int, what: int) -> None:
+        """Samples once. `which` and `what` choose what else happens in this tick."""
+        self.time += 1 + which % 3
         for each in list(self.followed):
             self._visit(each, inspects=what % 2 == 0)
         for process in self.alive:
             if all(each.of is not process for each in self.followed):
-                self._adopt(process, dies=who % 5 == 4 and process is not self.root)
-        self._close_page(who)
+                self._adopt(process, dies=which % 5 == 4 and process is not self.root)
+        self._close_page(which)
 
-    # How the sampler tells it
+    # What the sampler reports
 
     def _visit(self, each: Followed, *, inspects: bool) -> None:
         process = each.of
         if process.status is not None:
-            if process.tells_end and each.ran and process.execs == each.execs:
+            if process.end_reported and each.ran and process.execs == each.execs:
                 self._final(each)
                 each.end = self.time
             self._gone(each, process.status if process is self.root else None)
         elif process.readable:
             if process.execs != each.execs:
-                if process.tells_end and process.execs == each.execs + 1:
+                if process.end_reported and process.execs == each.execs + 1:
                     self._final(each, process.high_before)
                 self._program(each)
                 self._memory(each)
@@ -895,7 +895,7 @@ class Machine:
         self.followed.append(each)
         self.everyone.append(each)
         flag, each.found_by = (
-            (BY_EVENT, FOUND_BY_EVENT) if process.tells_end else (0, FOUND_BY_SAMPLING)
+            (BY_EVENT, FOUND_BY_EVENT) if process.end_reported else (0, FOUND_BY_SAMPLING)
         )
         self.script.start(
             each.serial, pid=process.pid, ppid=ppid, parent=each.parent, found_by=flag, at=self.time
@@ -923,25 +923,25 @@ class Machine:
     def _memory(self, each: Followed, *, inspects: bool = False) -> None:
         process = each.of
         each.rss = process.memory
-        each.ran[-1].told.append((self.time, process.memory, SAMPLED))
+        each.ran[-1].facts.append((self.time, process.memory, SAMPLED))
         watermark = None
         if inspects and process.high > each.high:
             each.high = watermark = process.high
-            each.ran[-1].told.append((self.time, watermark, WATERMARK))
+            each.ran[-1].facts.append((self.time, watermark, WATERMARK))
         self.script.memory(each.serial, process.memory, watermark, at=self.time)
 
-    def _final(self, each: Followed, mark: int | None = None) -> None:
-        """Somewhat too low sometimes, as the kernel has it."""
-        mark = max((each.of.high if mark is None else mark) - self.time % 2, 1)
-        each.ran[-1].told.append((self.time, mark, EXACT))
-        self.script.final(each.serial, mark, roughness=1 << 30, at=self.time)
+    def _final(self, each: Followed, high: int | None = None) -> None:
+        """Reports the final watermark, which is sometimes too low, as the kernel's is."""
+        watermark = max((each.of.high if high is None else high) - self.time % 2, 1)
+        each.ran[-1].facts.append((self.time, watermark, EXACT))
+        self.script.final(each.serial, watermark, roughness=1 << 30, at=self.time)
 
     def _gone(self, each: Followed, status: int | None) -> None:
         each.gone = True
         self.followed.remove(each)
         self.script.exit(each.serial, status, by_event=each.end is not None, at=self.time)
 
-    def _close_page(self, who: int) -> None:
+    def _close_page(self, which: int) -> None:
         held, settled = {}, dict[str, int]()
         partial = 0
         for each in self.followed:
@@ -955,17 +955,17 @@ class Machine:
             held[each.serial] = (each.of.pid, now.name, each.rss)
             if not now.inherited or now.ticks >= 2:
                 settled[now.name] = settled.get(now.name, 0) + each.rss
-        self.book.append(Look(self.time, held, settled, len(self.followed)))
+        self.book.append(Page(self.time, held, settled, len(self.followed)))
         self.script.tick(
             sum(size for _, _, size in held.values()),
             len(self.followed),
             flags=partial,
-            skipped=who % 2,
+            skipped=which % 2,
             at=self.time,
         )
 
     def end(self, status: int | None) -> None:
-        """The root ends; a last look is taken."""
+        """Ends the root and samples a last time."""
         self.alive.remove(self.root)
         self.root.status = status
         if not self.followed:
@@ -985,8 +985,8 @@ jobs = st.lists(
 
 def play(actions: list[tuple[str, int, int]], status: int | None = 0) -> Machine:
     machine = Machine()
-    for action, who, what in actions:
-        getattr(machine, action)(who, what)
+    for action, which, what in actions:
+        getattr(machine, action)(which, what)
     machine.end(status)
     return machine
 
@@ -1004,22 +1004,22 @@ def test_job_agrees_with_a_recount(actions: list[tuple[str, int, int]], status: 
         assert job.root_status == status
 
 
-def check_totals(job: Job, book: list[Look]) -> None:
-    totals = [sum(size for _, _, size in look.held.values()) for look in book]
+def check_totals(job: Job, book: list[Page]) -> None:
+    totals = [sum(size for _, _, size in page.held.values()) for page in book]
     assert job.timeline is not None
-    assert list(job.timeline.times) == [look.time for look in book]
+    assert list(job.timeline.times) == [page.time for page in book]
     assert list(job.timeline.totals) == totals
-    assert list(job.timeline.counts) == [look.live for look in book]
+    assert list(job.timeline.counts) == [page.live for page in book]
     assert job.max_total == max(totals, default=0)
     held = {each.serial: (each.pid, each.group, each.rss) for each in job.at_peak()}
     assert sum(each.rss for each in job.at_peak()) == job.max_total
     if not job.max_total:
         assert held == {}
         return
-    look = book[totals.index(job.max_total)]
-    assert held == {serial: held for serial, held in look.held.items() if held[2]}
-    assert job.max_total_time == look.time
-    assert job.max_total_processes == look.live
+    page = book[totals.index(job.max_total)]
+    assert held == {serial: held for serial, held in page.held.items() if held[2]}
+    assert job.max_total_time == page.time
+    assert job.max_total_processes == page.live
     sizes = [each.rss for each in job.at_peak()]
     assert sizes == sorted(sizes, reverse=True)
 
@@ -1036,8 +1036,8 @@ def check_processes(job: Job, machine: Machine) -> None:
         assert process.last_seen == (last if each.end is None else each.end)
         assert process.end_known == (each.end is not None)
         assert process.found_by == each.found_by
-        told = [fact for ran in each.ran for fact in ran.told]
-        assert process.sampled == any(size and source == SAMPLED for _, size, source in told)
+        facts = [fact for ran in each.ran for fact in ran.facts]
+        assert process.sampled == any(size and source == SAMPLED for _, size, source in facts)
         ran = [(ran.name, ran.inherited, ran.peak) for ran in each.ran]
         assert [(i.text.name, i.inherited, i.peak) for i in process.programs] == ran or [
             ("?", False, Peak(0, 0, UNKNOWN))
@@ -1067,7 +1067,7 @@ def check_groups(job: Job, machine: Machine) -> None:
         assert group.processes == len(peaks)
         assert group.sum_of_peaks == sum(peak.rss for peak in peaks)
         # At one tick, or at any time in a single process.
-        together = [look.settled.get(group.name, 0) for look in machine.book]
+        together = [page.settled.get(group.name, 0) for page in machine.book]
         alone = max(peaks, key=lambda peak: (peak.rss, -peak.time))
         assert group.peak_rss == max([alone.rss, *together])
         assert group.peak_rss <= group.sum_of_peaks
@@ -1082,7 +1082,7 @@ def check_groups(job: Job, machine: Machine) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(jobs, st.data())
-def test_how_it_is_cut_into_batches_does_not_matter(
+def test_the_division_into_batches_does_not_matter(
     actions: list[tuple[str, int, int]], data: st.DataObject
 ) -> None:
     script = play(actions).script
@@ -1102,12 +1102,12 @@ def test_what_a_group_holds_is_never_negative(actions: list[tuple[str, int, int]
         for group in job._groups._groups.values():
             assert group.rss >= 0
     job.finish()
-    # All that was added when processes came was taken away as they went.
+    # All sizes that were added for processes were subtracted at their ends.
     assert {group.rss for group in job._groups._groups.values()} == {0}
 
 
-def test_the_machine_does_what_the_properties_are_about() -> None:
-    """So that they do not pass for want of cases."""
+def test_random_jobs_contain_every_case_that_the_properties_need() -> None:
+    """A property that lacks its cases would prove nothing."""
     seen: set[str] = set()
     random_source = random.Random(20)
     for _ in range(60):
@@ -1136,8 +1136,8 @@ def test_the_machine_does_what_the_properties_are_about() -> None:
             ),
             "a peak between ticks": any(each.peak.source == WATERMARK for each in ran),
             "an exact peak": any(each.peak.source == EXACT for each in ran),
-            "a mark below a sample": any(
-                each.peak.source == EXACT and each.told[-1][1] < each.peak.rss for each in ran
+            "a watermark below a sample": any(
+                each.peak.source == EXACT and each.facts[-1][1] < each.peak.rss for each in ran
             ),
             "an exact end of a program before the last": any(
                 program.peak.source == EXACT

@@ -1,4 +1,4 @@
-"""Imports point downward only, there is no cycle, and only native.py knows the C extension."""
+"""Rules for imports: downward only, no cycle, and the C extension only in native.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent.parent / "memwatch"
 
-# Packages from the top. Each imports only those below it: `docs/architecture.md` says what is in
-# each. A file of the top level is a package of its own here.
+# Packages from the top. Each imports only those below it. `docs/architecture.md` describes each
+# package. A file of the top level counts as a package here.
 FLOORS = (
     ("__main__",),
     ("cli",),
@@ -24,7 +24,7 @@ FLOORS = (
     ("messages", "units", "version"),
 )
 PURE = {"model", "analysis", "reports", "exports", "view", "units", "version"}
-# A list that keeps its older part in a file without a name: to its users no more than a list.
+# A list that keeps its older part in an unnamed file. To its users it is a plain list.
 ON_DISK = "memwatch.model.spill"
 
 # Modules of the standard library that reach the outside.
@@ -32,7 +32,7 @@ IMPURE_MODULES = {
     *("io", "mmap", "pathlib", "resource", "select", "shutil", "socket", "subprocess", "tempfile"),
     *("threading", "fcntl", "glob", "multiprocessing", "asyncio", "ctypes"),
 }
-# What only computes in modules that otherwise reach the outside.
+# Functions that only compute, in modules that otherwise reach the outside.
 PURE_FUNCTIONS = {
     "os": {"strerror", "waitstatus_to_exitcode", "WIFEXITED", "WIFSIGNALED", "WTERMSIG"},
     "signal": {"Signals", "SIGKILL"},
@@ -55,7 +55,7 @@ def parse(module: str) -> ast.Module:
 
 
 def imports(module: str) -> set[str]:
-    """All modules that a module imports, wherever in its text."""
+    """Returns all modules that a module imports, anywhere in its text."""
     found = set()
     for node in ast.walk(parse(module)):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Limits over scripted observations: the moment, the size, and who held what."""
+"""Limits, checked on scripted observations: time, size and holders of each breach."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.scripted import MIB, Script
 
 
 class Limited(Script):
-    """A job with limits."""
+    """A scripted job with limits."""
 
     def __init__(self, **limits: int | None) -> None:
         super().__init__()
@@ -30,12 +30,12 @@ class Limited(Script):
         self.guard = LimitChecker(self.watched, Limits(**limits), self.breaches.append)
 
     def play(self) -> list[Breach]:
-        """Applies what was told since the last time: all breaches until now."""
+        """Applies the observations since the last call. Returns all breaches so far."""
         self.guard.apply(self.take())
         return self.breaches
 
 
-def test_a_total_that_is_too_much():
+def test_a_total_over_its_limit():
     script = Limited(total_rss=100 * MIB)
     script.start(1, "make", at=1)
     script.start(2, "cc1")
@@ -45,7 +45,7 @@ def test_a_total_that_is_too_much():
     assert script.play() == []  # no more than the limit
     script.memory(2, 91 * MIB, at=6)
     script.tick(101 * MIB, 2)
-    script.memory(2, 200 * MIB, at=7)  # in the same batch: later
+    script.memory(2, 200 * MIB, at=7)  # the same batch, later
     script.tick(210 * MIB, 2)
     (breach,) = script.play()
     assert (breach.limit, breach.allowed, breach.size) == (TOTAL_RSS, 100 * MIB, 101 * MIB)
@@ -58,7 +58,7 @@ def test_a_total_that_is_too_much():
     assert LimitOutcome(NO_LIMITS, True, (breach,)).exit_code == 10
 
 
-def test_a_process_that_is_too_large():
+def test_a_process_over_its_limit():
     script = Limited(process_rss=100 * MIB)
     script.start(1, "make", at=1)
     script.start(2, "cc1")
@@ -75,7 +75,7 @@ def test_a_process_that_is_too_large():
 
 
 def test_a_peak_between_two_samples():
-    """Known by the high-water mark only, and of a process that has ended by now."""
+    """Only the watermark of a process that has ended shows it."""
     script = Limited(total_rss=200 * MIB, process_rss=100 * MIB)
     script.start(1, "ld", at=1)
     script.memory(1, 10 * MIB, at=5)
@@ -90,7 +90,7 @@ def test_a_peak_between_two_samples():
     assert script.watched.processes[0].peak.rss == 300 * MIB
 
 
-def test_how_rough_a_mark_is_is_no_size():
+def test_the_roughness_of_a_watermark_is_not_a_size():
     script = Limited(process_rss=10 * MIB)
     script.start(1, "ld", at=1)
     script.final(1, 5 * MIB, roughness=20 * MIB, at=2)
@@ -98,7 +98,7 @@ def test_how_rough_a_mark_is_is_no_size():
     assert script.play() == []
 
 
-def test_a_sum_with_shared_pages_counted_once():
+def test_a_total_pss_over_its_limit():
     script = Limited(total_pss=100 * MIB)
     script.start(1, "x", at=1)
     script.tick(500 * MIB, 1)
@@ -132,8 +132,8 @@ events = st.one_of(
     st.tuples(*[st.one_of(st.none(), st.integers(1, 40))] * 3),
 )
 def test_limits_change_nothing_else(story, cuts, limits):
-    """The job comes to the same, however the batches are cut, and each limit is told of once: at
-    the first size above it."""
+    """The results of the job do not depend on limits or batches, and each breach is reported once:
+    at the first size above the limit."""
     script = Limited(**Limits(*limits)._asdict())
     for serial in range(1, 5):
         script.start(serial, f"p{serial}", at=0)
@@ -175,7 +175,7 @@ def test_limits_change_nothing_else(story, cuts, limits):
 
 
 @pytest.mark.parametrize("limit", ["total_rss", "process_rss", "total_pss"])
-def test_outcomes_of_limits_that_are_not_set(limit):
+def test_limits_that_are_not_set_are_never_exceeded(limit):
     script = Limited(**{limit: 1 << 62})
     script.start(1, "x", at=1)
     script.memory(1, 1 << 61)

@@ -1,4 +1,4 @@
-"""The line of `run --live`: what it says, and that it fits."""
+"""The line of `run --live`: its parts, and that it fits the width."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_fits(state: State, width: int) -> None:
 
 
 @given(states, st.integers(0, 250))
-def test_a_wider_one_says_no_less(state: State, width: int) -> None:
+def test_a_wider_line_has_no_fewer_parts(state: State, width: int) -> None:
     narrow, wide = (len(line(state, each).split("  ")) for each in (width, width + 1))
     assert narrow <= wide
 
 
-def test_says_all_there_is_room_for() -> None:
+def test_a_line_has_all_parts_that_fit() -> None:
     whole = "3:21  RSS 112.0 MiB  max 140.0 MiB  8 processes  largest 45.0 MiB cc1 (pid 23167)"
     assert line(SOME, 200) == line(SOME, len(whole)) == whole
     without_pid = whole.removesuffix(" (pid 23167)")
@@ -81,13 +81,13 @@ def test_unknown_is_not_zero() -> None:
     )
 
 
-def test_says_that_a_total_is_a_lower_bound() -> None:
+def test_a_partial_total_is_shown_as_a_lower_bound() -> None:
     assert line(SOME._replace(partial=True), 200).startswith(
         "3:21  RSS ≥ 112.0 MiB  max ≥ 140.0 MiB  8 "
     )
 
 
-def test_name_cannot_steer_the_terminal() -> None:
+def test_control_characters_in_a_name_are_escaped() -> None:
     hostile = SOME._replace(largest=Largest("a\x1b[2Jb\n", 1, MIB))
     assert r"a\x1b[2Jb\n" in line(hostile, 200)
 
@@ -117,14 +117,14 @@ def test_cut_keeps_as_much_as_fits(text: str, width: int) -> None:
         assert columns(text[: len(kept)]) + columns("…") > width
 
 
-# What of a job it is about
+# The state of a job
 
 
 def test_state_of_a_job() -> None:
     script = Script(size_unit=MIB).start(1, at=1).execute(1, name="make")
     script.start(2).execute(2, name="cc1").start(3)
     script.memory(1, 3).memory(2, 9).tick()
-    # Looked at between two ticks: in no total yet.
+    # A sample between two ticks is in no total yet.
     first = script.memory(2, 5, at=2).take()
     job = Job()
     assert state(job, last_tick(Batch([], b"")), 0) == State(0, None, None, False, None, None)
@@ -140,12 +140,12 @@ def test_state_of_a_job() -> None:
     )
 
 
-def test_job_of_which_no_memory_was_seen() -> None:
+def test_a_job_without_any_memory_sample() -> None:
     job = Job()
     job.apply(only := Script().start(1, at=1).tick(flags=TICK_PARTIAL).batch())
     assert state(job, last_tick(only), 1) == State(1, None, None, True, 1, None)
 
 
-def test_largest_of_which_no_program_was_seen() -> None:
+def test_a_largest_process_without_a_known_program() -> None:
     job = Script(size_unit=MIB).start(1, at=1).memory(1, 1).job(finish=False)
     assert state(job, None, 1).largest == Largest("?", 101, MIB)

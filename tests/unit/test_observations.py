@@ -1,4 +1,4 @@
-"""The text of programs, and that Python and C mean the same by every number."""
+"""Decoded program text, and the constants and records that Python shares with C."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_a_plain_program() -> None:
     )
 
 
-def test_what_could_not_be_read_is_none() -> None:
+def test_fields_that_could_not_be_read_are_none() -> None:
     assert program(b"cc", valid=0) == ProgramText("cc", None, None, False)
     assert program(b"cc", argv=b"cc\0", valid=HAS_ARGV) == ProgramText("cc", None, ("cc",), False)
     assert program(b"cc", b"/bin/cc", valid=HAS_EXE) == ProgramText("cc", "/bin/cc", None, False)
 
 
-def test_the_working_directory_is_there_with_its_bit() -> None:
+def test_the_working_directory_is_decoded_only_with_its_bit() -> None:
     text = b"cc\0/bin/cc\0/build\0cc\0-c\0"
     assert decode_program(text, BOTH | HAS_CWD) == ProgramText(
         "cc", "/bin/cc", ("cc", "-c"), False, "/build"
@@ -49,7 +49,7 @@ def test_the_working_directory_is_there_with_its_bit() -> None:
     assert decode_program(long, HAS_CWD | HAS_ARGV).name == "a-name-of-15-characters"
 
 
-def test_an_empty_word_is_a_word() -> None:
+def test_an_empty_word_of_a_command_line_is_kept() -> None:
     assert program(b"cc", argv=b"cc\0\0-x\0").argv == ("cc", "", "-x")
     # A program started with no arguments at all, or with an empty argv[0].
     assert program(b"cc", argv=b"\0").argv == ("",)
@@ -68,7 +68,7 @@ def test_a_command_line_that_was_cut() -> None:
     assert text.argv_cut
 
 
-def test_bytes_that_are_no_text() -> None:
+def test_bytes_that_are_not_utf_8_are_escaped() -> None:
     text = program(b"\xff)\n(", b"/tmp/\xe9", b"\xfe\0\xed\xa0\x80\0\xc3")
     assert text.name == "\\xff)\n("
     assert text.exe == "/tmp/\\xe9"
@@ -85,14 +85,14 @@ FIFTEEN = "a-name-of-15-ch"
         (FIFTEEN, "", f"/opt/{FIFTEEN}aracters\0-x\0", FIFTEEN + "aracters"),
         (FIFTEEN, f"/opt/{FIFTEEN}aracters", "", FIFTEEN + "aracters"),
         (FIFTEEN, f"/opt/{FIFTEEN}-exe", f"{FIFTEEN}-argv\0", FIFTEEN + "-argv"),
-        # A title in argv[0] does not tell; the executable does.
+        # A title in argv[0] does not have the name, but the executable does.
         (FIFTEEN, f"/opt/{FIFTEEN}aracters", "worker: idle\0", FIFTEEN + "aracters"),
         (FIFTEEN, f"/opt/{FIFTEEN}", f"/bin/{FIFTEEN}\0", FIFTEEN),
-        # Neither does, as for a script of that name, or a thread's own name.
+        # Neither has it: it is the name of a script or of a thread.
         (FIFTEEN, "/usr/bin/python3", "python3\0x.py\0", FIFTEEN),
         (FIFTEEN, "", "\0", FIFTEEN),
         (FIFTEEN, "", "", FIFTEEN),
-        # A shorter one is whole, whatever the others begin with.
+        # A shorter name is complete, whatever the others begin with.
         ("cc1", "/usr/lib/cc1plus", "cc1plus\0", "cc1"),
         ("", "/bin/sh", "sh\0", ""),
     ],
@@ -152,7 +152,7 @@ def test_utf_8_names_come_through_as_they_are(name: str) -> None:
     assert text.argv == (name,)
 
 
-# The same numbers on both sides
+# Constants that are the same in Python and C
 
 
 def constants(enum: str) -> dict[str, int]:
@@ -165,7 +165,7 @@ def constants(enum: str) -> dict[str, int]:
 KINDS, BITS, WAKES = constants("mw_kind"), constants("mw_valid"), constants("mw_wake")
 ALL = {name.removeprefix("MW_") for name in dir(lib) if name.startswith("MW_")}
 OTHERS = {
-    # Of doctor and the profiler.
+    # Constants for doctor and the profiler.
     **{name: (sources, name) for name in constants("mw_source")},
     **{name: (native, name) for name in constants("mw_pss_mode")},
     **{name: (native, name) for name in WAKES},

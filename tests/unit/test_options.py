@@ -1,4 +1,4 @@
-"""Option values: what is taken, and that a refusal is one line that names the remedy."""
+"""Option values: which are accepted, and the one-line error with a remedy for the others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def taken(**values: Any) -> None:
 
 
 def take(name: str, value: str) -> Any:
-    """The option's value as a command gets it. Raises click.BadParameter."""
+    """Returns the option's value as a command gets it. Raises click.BadParameter."""
     with taken.make_context("taken", [f"--{name}={value}"]) as context:
         return context.params[name]
 
@@ -39,7 +39,7 @@ def refusal(name: str, value: str) -> str:
     return line
 
 
-def test_defaults_go_through_the_same_door() -> None:
+def test_defaults_go_through_the_same_callbacks() -> None:
     with taken.make_context("taken", []) as context:
         assert context.params == {
             "interval": 0.5,
@@ -68,7 +68,7 @@ def test_interval(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ten", "10h", "-5", "1e3", "1ſ", "nan"])
-def test_what_is_no_interval(text: str) -> None:
+def test_bad_intervals(text: str) -> None:
     line = refusal("interval", text)
     assert repr(text) in line
     assert "write 10, 0.5, 10ms or 1s" in line
@@ -95,7 +95,7 @@ def test_burst(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1h", "1e3", "nan", "inf"])
-def test_what_is_no_burst(text: str) -> None:
+def test_bad_bursts(text: str) -> None:
     line = refusal("burst", text)
     assert "--burst" in line
     assert repr(text) in line
@@ -121,7 +121,7 @@ def test_sources(text: str, names: tuple[str, ...]) -> None:
     assert take("sources", text) == names
 
 
-def test_the_sources_are_those_that_there_are() -> None:
+def test_auto_is_every_source() -> None:
     assert take("sources", "auto") == tuple(profiler.SOURCES)
 
 
@@ -135,12 +135,12 @@ def test_the_sources_are_those_that_there_are() -> None:
         ("connector,", ""),
         ("none,perf", "none"),
         ("auto,perf", "auto"),
-        # It is asked for by --exact.
+        # The hook is chosen with --exact.
         ("hook", "hook"),
         ("PERF", "PERF"),
     ],
 )
-def test_what_is_no_source(text: str, culprit: str) -> None:
+def test_bad_sources(text: str, culprit: str) -> None:
     line = refusal("sources", text)
     assert "--sources" in line
     assert repr(culprit) in line
@@ -155,7 +155,7 @@ def test_regex(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["(", "[a", "*", "a{2,1}", "(?P<n", "a{99999999999999999999}"])
-def test_what_is_no_regex(text: str) -> None:
+def test_bad_regexes(text: str) -> None:
     line = refusal("regex", text)
     assert repr(text) in line
     assert "is not a regular expression" in line
@@ -167,7 +167,7 @@ def test_top(text: str, rows: int | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.5", "ALL", "ten", " 5", "1_0", "²", "٥"])
-def test_what_is_no_top(text: str) -> None:
+def test_bad_tops(text: str) -> None:
     assert "neither a number of processes nor 'all'" in refusal("top", text)
 
 

@@ -1,4 +1,4 @@
-"""The page without a browser: what goes into it, how it is packed, what it may never hold."""
+"""The page of `memwatch view`, without a browser: its packing, content and safety."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from memwatch.view.thinning import thin_timeline, thin_tracks
 
 
 def unpack(text: str) -> tuple[dict, dict[str, list[int]]]:
-    """As the page does it, from the description in payload.py."""
+    """Unpacks as the page does, by the description in payload.py."""
     whole = gzip.decompress(base64.b64decode(text))
     at = 4 + int.from_bytes(whole[:4], "little")
     document = json.loads(whole[4:at])
@@ -75,7 +75,7 @@ def test_a_payload_is_plain_text_and_always_the_same():
 
 
 def test_steady_columns_are_small():
-    """A million ticks at an even pace are a few KB."""
+    """A million ticks at a steady interval are a few KB."""
     steady = [10_000 * i for i in range(100_000)]
     assert len(pack({}, [Column("a", steady, 2)])) < 1000
 
@@ -123,28 +123,28 @@ def test_a_thinned_timeline_keeps_its_peak():
     assert counts[list(totals).index(max(totals))] == thin.counts[at]
 
 
-# -- What is in it -------------------------------------------------------------------------------
+# -- Content -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def build(story) -> Path:
-    """A make that runs a compiler, which executes another, and what no sample saw."""
-    told = story("build.jsonl", "make", "-j2")
-    told.start(1, "make", "-j2", at=0)
-    told.memory(1, 2048, at=1)
-    told.start(2, "sh", "-c", "cc1 a.c", parent=1, at=5)
-    told.memory(2, 1024, at=10)
-    told.tick()
-    told.execute(2, "/usr/lib/cc1", "a.c", at=12)
-    told.memory(2, 30000, at=20)
-    told.tick()
-    told.start(3, "true", parent=1, at=22)
-    told.final(3, 700, at=23)
-    told.exit(3, 0, by_event=True)
-    told.pss(29000, at=20)
-    told.exit(2, 256, by_event=True, at=27)
-    told.tick(at=30)
-    return told.end(40, limit=65536)
+    """Records make, a shell that executes a compiler, and a process that no sample saw."""
+    recording = story("build.jsonl", "make", "-j2")
+    recording.start(1, "make", "-j2", at=0)
+    recording.memory(1, 2048, at=1)
+    recording.start(2, "sh", "-c", "cc1 a.c", parent=1, at=5)
+    recording.memory(2, 1024, at=10)
+    recording.tick()
+    recording.execute(2, "/usr/lib/cc1", "a.c", at=12)
+    recording.memory(2, 30000, at=20)
+    recording.tick()
+    recording.start(3, "true", parent=1, at=22)
+    recording.final(3, 700, at=23)
+    recording.exit(3, 0, by_event=True)
+    recording.pss(29000, at=20)
+    recording.exit(2, 256, by_event=True, at=27)
+    recording.tick(at=30)
+    return recording.end(40, limit=65536)
 
 
 def described(path: Path, group_by: str | None = None, **limits: int):
@@ -197,7 +197,7 @@ def test_each_program_has_its_group(build, by, names):
     assert page.document["group_by"] == (by if by.isalpha() else "match")
 
 
-def test_the_static_page_says_what_it_is_grouped_by(memwatch, build):
+def test_the_static_page_names_the_group_key(memwatch, build):
     words = ("--no-open", "--group-by", "exe", "--html", "out.html")
     assert memwatch.run("view", *words, build).code == 0
     text = (memwatch.room / "out.html").read_text("utf-8")
@@ -205,11 +205,11 @@ def test_the_static_page_says_what_it_is_grouped_by(memwatch, build):
     assert "/usr/bin/cc1" in text
 
 
-def test_what_is_unknown_is_not_zero(story):
-    told = story("short.jsonl")
-    told.start(1, "sh", at=0)
-    told.start(2, "true", parent=1, at=1)
-    page, columns = described(told.end(5))
+def test_unknown_figures_are_not_zero(story):
+    recording = story("short.jsonl")
+    recording.start(1, "sh", at=0)
+    recording.start(2, "true", parent=1, at=1)
+    page, columns = described(recording.end(5))
     assert columns["status"] == [0, -1]
     assert columns["running"] == [False, True]
     for name in ("user", "system", "read", "written"):
@@ -221,14 +221,14 @@ def test_what_is_unknown_is_not_zero(story):
 
 
 def test_footprints_are_among_the_facts(story, build):
-    told = story("mac.jsonl")
-    told.start(1, "make", at=0)
-    told.memory(1, 2048, at=1)
-    told.footprints(3072, 1)
-    told.tick()
-    told.final_footprint(1, 4096, at=2)
-    told.exit(1, 0, by_event=True)
-    facts = {fact.name: (fact.value, fact.how) for fact in described(told.end(5))[0].facts}
+    recording = story("mac.jsonl")
+    recording.start(1, "make", at=0)
+    recording.memory(1, 2048, at=1)
+    recording.footprints(3072, 1)
+    recording.tick()
+    recording.final_footprint(1, 4096, at=2)
+    recording.exit(1, 0, by_event=True)
+    facts = {fact.name: (fact.value, fact.how) for fact in described(recording.end(5))[0].facts}
     how = "at 0.00 s, compressed memory counted; without 1 process that could not be read"
     assert facts["Peak total footprint"] == ("3.0 MiB", how)
     assert facts["Largest footprint"] == ("4.0 MiB", "make, pid 101, exact")
@@ -236,7 +236,7 @@ def test_footprints_are_among_the_facts(story, build):
     assert not [fact for fact in described(build)[0].facts if "footprint" in fact.name]
 
 
-def test_a_large_recording_is_thinned_and_says_so(build, monkeypatch):
+def test_a_large_recording_is_thinned_with_a_note(build, monkeypatch):
     monkeypatch.setattr(model, "MOST_SAMPLES", 2)
     monkeypatch.setattr(model, "MOST_TICKS", 1)
     page, columns = described(build)
@@ -247,7 +247,7 @@ def test_a_large_recording_is_thinned_and_says_so(build, monkeypatch):
     assert page.notes[1].startswith("Of the totals the highest of every ")
 
 
-def test_too_many_processes_are_left_out_and_that_is_said(build, monkeypatch):
+def test_too_many_processes_are_left_out_with_a_note(build, monkeypatch):
     monkeypatch.setattr(model, "MOST_PROCESSES", 4)
     page, columns = described(build, share=2)
     assert columns["pid"] == [101, 102]
@@ -255,12 +255,12 @@ def test_too_many_processes_are_left_out_and_that_is_said(build, monkeypatch):
     assert not described(build)[0].document["thinned"]
 
 
-def test_a_recording_that_was_cut_short_says_so(story):
-    told = story("cut.jsonl")
-    told.start(1, "make", at=0)
-    told.memory(1, 2048, at=1)
-    told.tick(at=10)
-    page, _ = described(told.cut_short())
+def test_a_recording_that_stops_early_has_a_note(story):
+    recording = story("cut.jsonl")
+    recording.start(1, "make", at=0)
+    recording.memory(1, 2048, at=1)
+    recording.tick(at=10)
+    page, _ = described(recording.cut_short())
     assert page.document["stopped_early"]
     assert any("The recording stops early: memwatch was killed" in note for note in page.notes)
     assert page.facts[0].how.endswith("a lower bound")
@@ -280,7 +280,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_command_line_cannot_steer(text):
+def test_a_hostile_command_line_is_shown_safely(text):
     shown = command_line(["sh", "-c", text])
     assert shown.isprintable()
     assert len(shown) < 2100
@@ -288,7 +288,7 @@ def test_a_command_line_cannot_steer(text):
 
 
 class Elements(HTMLParser):
-    """Tags, attributes that could do something, and the text of each cell."""
+    """Collects the tags, attribute names and texts of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -307,14 +307,14 @@ class Elements(HTMLParser):
 
 @pytest.fixture
 def hostile(story) -> Path:
-    told = story("<b>&.jsonl", "make", *(text.replace("\0", "") for text in HOSTILE))
-    told.start(1, "make", at=0)
+    recording = story("<b>&.jsonl", "make", *(text.replace("\0", "") for text in HOSTILE))
+    recording.start(1, "make", at=0)
     for serial, text in enumerate(HOSTILE, 2):
         word = text.replace("\0", "").replace("\ud800", "")
-        told.start(serial, f"/bin/{word.replace('/', '-')[:200]}", word, parent=1, at=serial)
-        told.memory(serial, 1000 + serial, at=serial + 0.5)
-    told.tick(at=20)
-    return told.end(30)
+        recording.start(serial, f"/bin/{word.replace('/', '-')[:200]}", word, parent=1, at=serial)
+        recording.memory(serial, 1000 + serial, at=serial + 0.5)
+    recording.tick(at=20)
+    return recording.end(30)
 
 
 def rendered(path: Path) -> str:
@@ -342,7 +342,7 @@ def test_only_its_own_program_and_style_may_run(build):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest}'" in policy
     assert policy.startswith("default-src 'none';")
-    # Nothing is left to be filled in, and no other address is named.
+    # No placeholder is left, and no address is named.
     assert "{{" not in html
     assert not re.findall(r"https?://", html)
 
@@ -356,7 +356,7 @@ def test_the_tables_are_there_without_scripts(build):
 # -- The command ---------------------------------------------------------------------------------
 
 
-def test_writes_where_it_is_told(memwatch, build):
+def test_writes_to_the_path_that_html_names(memwatch, build):
     result = memwatch.run("view", "--no-open", "--html", "out.html", build)
     assert (result.code, result.out, result.err) == (0, b"out.html\n", b"")
     assert "make -j2" in (memwatch.room / "out.html").read_text("utf-8")
@@ -397,7 +397,7 @@ def test_temporary_pages_have_names_of_their_own(memwatch, build):
     ("content", "message"),
     [(None, "cannot read"), (b"", "holds no results"), (b"{}", "max_total_rss_kib")],
 )
-def test_refuses_what_are_no_results(memwatch, content, message):
+def test_refuses_a_file_without_results(memwatch, content, message):
     bad = memwatch.room / "bad.json"
     if content is not None:
         bad.write_bytes(content)
@@ -408,7 +408,7 @@ def test_refuses_what_are_no_results(memwatch, content, message):
     assert not (memwatch.room / "out.html").exists()
 
 
-def test_says_where_it_cannot_write(memwatch, build):
+def test_an_error_names_the_path_that_cannot_be_written(memwatch, build):
     result = memwatch.run("view", "--no-open", "--html", "nowhere/out.html", build)
     assert result.code == 1
     assert "nowhere" in result.one_line()
@@ -419,7 +419,7 @@ def test_says_where_it_cannot_write(memwatch, build):
 
 
 def browser(memwatch, code: int = 0) -> dict[str, str]:
-    """A browser that writes down what it is given."""
+    """Makes a fake browser that records its argument. Returns the environment that selects it."""
     program = memwatch.room / "browser"
     program.write_text(f'#!/bin/sh\necho "$1" > "{memwatch.room}/opened"\nexit {code}\n')
     program.chmod(0o755)
@@ -433,12 +433,12 @@ def test_opens_the_browser(memwatch, build):
     assert (memwatch.room / "opened").read_text().strip() == path.as_uri()
 
 
-def test_does_not_open_it_when_told(memwatch, build):
+def test_no_open_leaves_the_browser_closed(memwatch, build):
     memwatch.run("view", "--no-open", build, env=browser(memwatch))
     assert not (memwatch.room / "opened").exists()
 
 
-def test_a_browser_that_fails_is_no_failure_of_the_page(memwatch, build):
+def test_a_browser_that_fails_does_not_fail_the_command(memwatch, build):
     only = browser(memwatch, code=1) | {"PATH": "/nonexistent"}
     result = memwatch.run("view", "--html", "out.html", build, env=only)
     assert result.code == 0
@@ -452,5 +452,5 @@ def test_run_does_not_load_what_it_does_not_need():
         "parts = ('view', 'tree', 'compilers', 'membership', 'results'); "
         "sys.exit(any(f'memwatch.{name}' in sys.modules for name in parts))"
     )
-    # Not in the checkout, whose package has no C module.
+    # Run elsewhere: the package in the checkout has no C module.
     assert subprocess.run([sys.executable, "-c", code], cwd="/", check=False).returncode == 0

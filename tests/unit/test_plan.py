@@ -1,4 +1,4 @@
-"""Plans: which processes are tasks, what they held, and what a replay of them makes of it."""
+"""Plans: which processes are tasks, their memory and dependencies, and the replay of them."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def read(path: Path, worker: str | None = None) -> Workload:
 
 
 def peaks(work: Workload) -> list[int]:
-    """Of the tasks, in KiB."""
+    """Returns the peaks of the tasks in KiB."""
     return [task.peak >> 10 for task in work.tasks]
 
 
 class Build:
-    """A recorded job of processes that hold one size all their life. Times are ms, sizes KiB."""
+    """A recorded job of processes that each hold one size all the time. Times are ms, sizes KiB."""
 
     def __init__(self, story: Callable[..., ScriptedRecording], name: str = "x.jsonl") -> None:
         self.story = story(name)
@@ -53,31 +53,31 @@ class Build:
     ) -> int:
         serial = self._next
         self._next += 1
-        told = self.story
+        recording = self.story
 
         def start() -> None:
-            told.start(serial, *argv, parent=parent if serial > 1 else None, at=begin)
+            recording.start(serial, *argv, parent=parent if serial > 1 else None, at=begin)
             if sampled:
-                told.memory(serial, size, at=begin)
+                recording.memory(serial, size, at=begin)
 
         def stop() -> None:
-            told.final(serial, size, at=end)
-            told.exit(serial, 0, by_event=True, at=end)
+            recording.final(serial, size, at=end)
+            recording.exit(serial, 0, by_event=True, at=end)
 
         self._later += [(begin, 1, start), (end, 0, stop)]
         self.ends[serial] = end
         return serial
 
-    def at(self, time: float, tell: Callable[[], object]) -> None:
-        """What is told at its time, when all that was before has been told."""
-        self._later.append((time, 1, tell))
+    def at(self, time: float, add: Callable[[], object]) -> None:
+        """Calls `add` when all observations before `time` have been added."""
+        self._later.append((time, 1, add))
 
     def finish(self) -> Path:
         whole = max(self.ends.values())
         for time in range(int(whole)):
             self._later.append((time, 2, partial(self.story.tick, at=time)))
-        for _, _, tell in sorted(self._later, key=lambda each: each[:2]):
-            tell()
+        for _, _, add in sorted(self._later, key=lambda each: each[:2]):
+            add()
         return self.story.end(whole)
 
 
@@ -107,7 +107,7 @@ def test_tasks_are_what_make_started(story):
     assert work.rest.most(work.begin, work.end) == 1500 << 10
 
 
-def test_makes_that_make_started_are_no_tasks(story):
+def test_nested_makes_are_supervisors_and_not_tasks(story):
     build = Build(story)
     top = build.run(0, 400, 1000, "make")
     for begin in (0, 200):
@@ -120,7 +120,7 @@ def test_makes_that_make_started_are_no_tasks(story):
     assert work.supervisors == Counter({"make": 3})
 
 
-def test_a_supervisor_that_holds_more_than_its_workers_start_is_a_worker(story):
+def test_a_process_larger_than_those_it_starts_is_a_worker(story):
     build = Build(story)
     top = build.run(0, 400, 50_000, "python")
     for _ in range(3):
@@ -143,7 +143,7 @@ def test_many_small_processes_are_not_the_widest_fan_out(story):
         build.run(400 + 100 * number, 500 + 100 * number, 30_000, "cc", parent=top)
     work = read(build.finish())
     assert peaks(work) == [30_000] * 6
-    # What came before them is in the peak and the duration, too.
+    # The peak and the duration include what ran before the tasks.
     assert Plan(work).forecast(6).duration == 500 * MS
     assert work.rest_alone == 2000 << 10
 
@@ -158,7 +158,7 @@ def test_workers_chosen_by_their_command_lines(story):
     assert peaks(read(path, "lto1")) == [9000, 8000]
     assert peaks(read(path, "--second")) == [8000]
     assert peaks(read(path, "^cc")) == [2000, 2000, 11_000]
-    # The job's first process is nobody's worker.
+    # The job's first process is never a worker.
     with pytest.raises(NoTasks, match="'make'"):
         read(path, "make")
     with pytest.raises(NoTasks, match="--top all"):
@@ -178,10 +178,10 @@ def test_a_job_without_a_fan_out(story):
     assert Plan(work).forecast(3).peak == (500 + 3 * 900) << 10
 
 
-# What they held -----------------------------------------------------------------------------------
+# Memory of tasks ----------------------------------------------------------------------------------
 
 
-def test_a_process_that_no_sample_saw_held_its_peak_all_its_life(story):
+def test_a_process_in_no_sample_counts_with_its_peak_all_the_time(story):
     build = Build(story)
     build.run(0, 40, 1000, "make")
     for begin in (0, 10, 20, 30):
@@ -194,48 +194,48 @@ def test_a_process_that_no_sample_saw_held_its_peak_all_its_life(story):
 
 @pytest.mark.parametrize("executes", [True, False])
 def test_memory_between_fork_and_exec_is_the_parents(story, executes):
-    told = story("x.jsonl")
-    told.start(1, "python", at=0)
-    told.memory(1, 900_000)
+    recording = story("x.jsonl")
+    recording.start(1, "python", at=0)
+    recording.memory(1, 900_000)
     for serial, begin in ((2, 10), (3, 60)):
-        told.start(serial, parent=1, at=begin).execute(serial, "python", inherited=True)
-        told.memory(serial, 900_000, at=begin)
+        recording.start(serial, parent=1, at=begin).execute(serial, "python", inherited=True)
+        recording.memory(serial, 900_000, at=begin)
         if executes:
-            told.execute(serial, "cc", at=begin + 5)
-        told.memory(serial, 1000, at=begin + 5)
-        told.memory(serial, 3000, at=begin + 20)
-        told.exit(serial, 0, by_event=True, at=begin + 40)
-    told.tick(at=110)
-    told.exit(1, 0, by_event=True, at=120)
-    # Without an exec it is the worker's own, as far as RSS goes.
-    assert peaks(read(told.end(120))) == [3000 if executes else 900_000] * 2
+            recording.execute(serial, "cc", at=begin + 5)
+        recording.memory(serial, 1000, at=begin + 5)
+        recording.memory(serial, 3000, at=begin + 20)
+        recording.exit(serial, 0, by_event=True, at=begin + 40)
+    recording.tick(at=110)
+    recording.exit(1, 0, by_event=True, at=120)
+    # Without an exec, RSS counts it as memory of the worker.
+    assert peaks(read(recording.end(120))) == [3000 if executes else 900_000] * 2
 
 
 def test_the_highest_sample_is_raised_to_the_peak(story):
-    told = story("x.jsonl")
-    told.start(1, "make", at=0)
+    recording = story("x.jsonl")
+    recording.start(1, "make", at=0)
     for serial in (2, 3):
-        told.start(serial, "cc", parent=1, at=0)
+        recording.start(serial, "cc", parent=1, at=0)
         for at, size in ((2, 100), (10, 700), (20, 500)):
-            told.memory(serial, size, at=at)
-        told.final(serial, 900, at=30)
-        told.exit(serial, 0, by_event=True)
-    told.tick(at=30)
-    told.exit(1, 0, by_event=True)
-    first, _ = read(told.end(30)).tasks
+            recording.memory(serial, size, at=at)
+        recording.final(serial, 900, at=30)
+        recording.exit(serial, 0, by_event=True)
+    recording.tick(at=30)
+    recording.exit(1, 0, by_event=True)
+    first, _ = read(recording.end(30)).tasks
     assert [time // MS for time in first.memory.times] == [0, 10, 20, 30]
     assert [size >> 10 for size in first.memory.sizes] == [100, 900, 500, 0]
 
 
-def test_what_a_task_left_behind_is_not_the_tasks(story):
-    """A daemon that lives on to the end, such as a compiler cache's server."""
+def test_a_daemon_that_outlives_its_task_is_not_part_of_it(story):
+    """The daemon runs to the end of the job, such as a compiler cache's server."""
     build = Build(story)
     build.run(0, 200, 1000, "make")
     first = build.run(0, 100, 2000, "cc")
     build.run(100, 200, 2000, "cc")
-    told = build.story
-    build.at(5, lambda: told.start(50, "server", parent=first, at=5))
-    build.at(6, lambda: told.memory(50, 7000, at=6))
+    recording = build.story
+    build.at(5, lambda: recording.start(50, "server", parent=first, at=5))
+    build.at(6, lambda: recording.memory(50, 7000, at=6))
     work = read(build.finish())
     assert peaks(work) == [2000, 2000]
     assert work.rest.most(work.begin, work.end) == 8000 << 10
@@ -244,8 +244,8 @@ def test_what_a_task_left_behind_is_not_the_tasks(story):
 def test_tasks_that_had_not_ended(story):
     build = Build(story)
     make(build, [(0, 50, 900), (50, 100, 900)], 100)
-    told = build.story
-    build.at(60, lambda: told.start(50, "cc", parent=1, at=60))
+    recording = build.story
+    build.at(60, lambda: recording.start(50, "cc", parent=1, at=60))
     work = read(build.finish())
     assert work.unended == 1
     assert work.unknown == 1
@@ -268,16 +268,16 @@ def test_json_without_samples(story):
 
 
 def test_long_series_are_thinned_to_their_highest(story):
-    told = story("x.jsonl")
-    told.start(1, "make", at=0)
+    recording = story("x.jsonl")
+    recording.start(1, "make", at=0)
     for serial in (2, 3):
-        told.start(serial, "cc", parent=1, at=0)
+        recording.start(serial, "cc", parent=1, at=0)
         for at in range(2000):
-            told.memory(serial, 1000 + at * 37 % 1000, at=at)
-        told.exit(serial, 0, by_event=True, at=2000)
-    told.tick(at=2000)
-    told.exit(1, 0, by_event=True)
-    task, _ = read(told.end(2000)).tasks
+            recording.memory(serial, 1000 + at * 37 % 1000, at=at)
+        recording.exit(serial, 0, by_event=True, at=2000)
+    recording.tick(at=2000)
+    recording.exit(1, 0, by_event=True)
+    task, _ = read(recording.end(2000)).tasks
     assert len(task.memory.times) <= MOST_STEPS + 1
     assert task.memory.sizes[-1] == 0
     assert task.peak == max(task.memory.sizes) == (1000 + 999) << 10
@@ -322,7 +322,7 @@ def test_a_wait_for_one_while_another_goes_on(story):
 
 
 def test_equal_tasks_in_waves_do_not_wait(story):
-    """Both slots are free at one time: that is no dependency."""
+    """Both slots become free at the same time, which is no dependency."""
     build = Build(story)
     tasks = [(100 * (n // 2) + n % 2, 100 * (n // 2) + 100, 900) for n in range(10)]
     make(build, tasks, 500)
@@ -332,13 +332,13 @@ def test_equal_tasks_in_waves_do_not_wait(story):
     assert Plan(work).forecast(5).duration < 250 * MS
 
 
-def test_a_supervisor_that_takes_its_time(story):
+def test_pauses_of_the_supervisor_are_waits(story):
     build = Build(story)
     make(build, [(300 * n, 300 * n + 100, 900) for n in range(4)], 1000)
     work = read(build.finish())
     assert work.at_once == 1
     assert set(work.waits) == {1, 2, 3}
-    # It takes its 200 ms between two begins, however many slots there are.
+    # The supervisor starts a task every 200 ms, however many slots there are.
     assert Plan(work).forecast(4).duration == 700 * MS
 
 
@@ -352,7 +352,7 @@ def test_the_time_from_one_task_to_the_next(story):
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 4])
-def test_a_replay_as_recorded_gives_what_was_recorded(story, slots):
+def test_a_replay_with_the_recorded_slots_matches_the_recording(story, slots):
     """Tasks of many lengths and sizes, started as make would."""
     free, tasks = [0.0] * slots, []
     for number in range(24):
@@ -370,12 +370,12 @@ def test_a_replay_as_recorded_gives_what_was_recorded(story, slots):
     assert Plan(work).forecast(slots).duration == profile.end - profile.start
 
 
-# Replays, against the plainest way to do it -------------------------------------------------------
+# Replays, compared with the simplest computation --------------------------------------------------
 
 sizes = st.integers(0, 50).map(lambda size: size * MIB)
 
 
-# Each is some hundreds of replays.
+# Each example is some hundreds of replays.
 replays = settings(deadline=None, max_examples=40)
 
 
@@ -411,7 +411,7 @@ def workload_of(chosen: list[Task], rest: int = 0, **other: object) -> Workload:
 
 
 def held(placed: list[tuple[int, Task]]) -> int:
-    """The highest sum, looked for at each time at which it could be."""
+    """Returns the highest sum, computed at each time at which a size changes."""
     moments = {start + time for start, task in placed for time in task.memory.times}
     return max(
         sum(task.memory.most(at - start, at - start + 1) for start, task in placed)
@@ -431,7 +431,7 @@ def in_slots(chosen: list[Task], slots: int) -> list[tuple[int, Task]]:
 
 @replays
 @given(st.lists(tasks(), min_size=1, max_size=12), st.integers(1, 6), sizes)
-def test_a_replay_is_that_of_the_plainest_way(chosen, slots, rest):
+def test_a_replay_agrees_with_the_simplest_computation(chosen, slots, rest):
     work = workload_of(chosen, rest)
     forecast = Plan(work).forecast(slots)
     placed = in_slots(list(work.tasks), slots)
@@ -473,8 +473,8 @@ def test_a_plan_is_the_same_each_time():
     assert Plan(workload_of(chosen)).forecast(4) == Plan(workload_of(chosen)).forecast(4)
 
 
-def test_random_orders_keep_behind_what_they_waited_for():
-    """However the first three are shuffled, the last runs alone."""
+def test_random_orders_keep_dependencies():
+    """The last task runs alone, however the first three are shuffled."""
     chosen = [
         Task(n, 10 + n, Steps(array("q", [0, 10 + n]), array("q", [MIB, 0])), MIB) for n in range(3)
     ]
@@ -493,7 +493,7 @@ def test_the_rest_alone_can_be_the_peak():
 
 
 def pool(*peaks: int, **other: object) -> Workload:
-    """Workers that hold so many MiB side by side, all their life."""
+    """Returns workers that run side by side and hold these peaks (MiB) all the time."""
     chosen = [
         Task(0, 9, Steps(array("q", [0, 9]), array("q", [peak * MIB, 0])), peak * MIB)
         for peak in peaks
@@ -501,8 +501,8 @@ def pool(*peaks: int, **other: object) -> Workload:
     return workload_of(chosen, side_by_side=True, **other)
 
 
-def test_workers_that_are_all_the_largest_have_to_fit():
-    """More than there were are drawn with repeats: two of the largest may be among them."""
+def test_the_largest_worker_may_be_drawn_twice():
+    """More workers than recorded are drawn with repeats, and all of them have to fit."""
     plan = Plan(pool(10, 1, 1, 1))
     high = plan.forecast(8).high
     assert high > (10 + 10 + 6) * MIB
@@ -519,7 +519,7 @@ def test_workers_that_fit_whatever_is_drawn_are_not_replayed(monkeypatch):
 
 
 def test_copies_of_a_worker_are_replayed_as_one(monkeypatch):
-    """So thousands of them take no longer."""
+    """Thousands of copies therefore take no longer."""
     work = pool(3, 2, 1)
     plan = Plan(work)
     highest, replayed = plan._highest, []

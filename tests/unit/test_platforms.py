@@ -1,4 +1,4 @@
-"""What differs from platform to platform: the table of it, and options that are for one of them."""
+"""Differences between platforms: the table in docs/platforms.md, and platform-specific options."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_the_table_is_whole() -> None:
 @pytest.mark.parametrize(
     "source", sources.LINUX_SOURCES + sources.DARWIN_SOURCES, ids=lambda source: source.id
 )
-def test_every_way_is_in_the_table(source: sources.Source) -> None:
-    """In the columns of its platform."""
+def test_every_source_is_in_the_table(source: sources.Source) -> None:
+    """Each source is in the columns of its platform."""
     named = "\n".join(cell for row in rows()[2:] for cell in row[1:4])
     if source in sources.DARWIN_SOURCES:
         named = "\n".join(row[4] for row in rows()[2:])
@@ -49,16 +49,16 @@ def test_every_way_is_in_the_table(source: sources.Source) -> None:
 
 
 @pytest.mark.parametrize("backend", ["linux", "darwin"])
-def test_no_way_is_named_that_a_platform_lacks(backend: str) -> None:
-    ways = set(sources.IDS.values())
+def test_a_platform_names_only_its_own_sources(backend: str) -> None:
+    every = set(sources.IDS.values())
     own = {source.id for source in sources.of_backend(backend)}
     cells = [cell for row in rows()[2:] for cell in (row[1:4] if backend == "linux" else row[4:5])]
-    named = {word for cell in cells for word in re.findall(r"`(\w+)`", cell)} & ways
+    named = {word for cell in cells for word in re.findall(r"`(\w+)`", cell)} & every
     assert named - {"sampling"} == own - {"sampling"}
 
 
 @pytest.mark.parametrize("source", PEAK_SOURCES)
-def test_every_source_of_a_peak_is_told(source: str) -> None:
+def test_every_peak_source_is_described(source: str) -> None:
     assert f"`{source}`" in PAGE.partition("|")[0]
 
 
@@ -71,19 +71,23 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("on_a_mac")
-def test_a_limit_that_cannot_be_held_is_refused(tmp_path: Path) -> None:
-    mark = tmp_path / "ran"
+def test_a_limit_that_cannot_be_enforced_is_refused(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
     with pytest.raises(click.UsageError, match=r"--max-total-pss is for Linux.*--max-total-rss"):
-        cli.main(["run", "--max-total-pss", "1G", "--", "touch", str(mark)], standalone_mode=False)
-    assert not mark.exists()
+        cli.main(
+            ["run", "--max-total-pss", "1G", "--", "touch", str(marker)], standalone_mode=False
+        )
+    assert not marker.exists()
 
 
 @pytest.mark.usefixtures("on_a_mac")
-def test_what_does_nothing_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    mark = tmp_path / "ran"
-    words = ["run", "--quiet", "--pss", "always", "--", "touch", str(mark)]
+def test_an_option_without_effect_is_reported(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    marker = tmp_path / "ran"
+    words = ["run", "--quiet", "--pss", "always", "--", "touch", str(marker)]
     assert cli.main(words, standalone_mode=False) == 0
-    assert mark.exists()
+    assert marker.exists()
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("memwatch: --pss always has no effect")
 
@@ -93,7 +97,7 @@ def test_the_platform_is_in_the_profile() -> None:
     assert profiler.run(["true"]).backend == "darwin"
 
 
-# What became of kqueue
+# The outcome of kqueue
 
 NOTHING = dict.fromkeys(native.SamplerStats._fields, 0)
 
@@ -105,7 +109,7 @@ NOTHING = dict.fromkeys(native.SamplerStats._fields, 0)
         (errno.EMFILE, "it takes a descriptor, and the limit on open files is too low"),
     ],
 )
-def test_what_became_of_kqueue(
+def test_the_outcome_of_kqueue(
     monkeypatch: pytest.MonkeyPatch, error: int, reason: str | None
 ) -> None:
     monkeypatch.setattr(event_sources, "SOURCES", {"kqueue": sources.KQUEUE})
@@ -115,5 +119,5 @@ def test_what_became_of_kqueue(
     found, advice = event_sources.outcomes(stats, ("kqueue",), ExitHook(False))
     assert [(each.id, each.used, each.reason) for each in found] == [("kqueue", not error, reason)]
     assert advice is None
-    # That is no reason to say that every process was seen.
+    # kqueue is no proof that every process was seen.
     assert not sources.COMPLETE_SOURCES & {each.id for each in found}

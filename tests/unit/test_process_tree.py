@@ -1,4 +1,4 @@
-"""The process tree: what subtrees held at one time, what is folded, and how it is drawn."""
+"""The process tree: peaks of subtrees, folded siblings, and the printed form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from memwatch.model.processes import (
 )
 from support.scripted import Script
 
-# What subtrees held
+# Peaks of subtrees
 
 
 def subtrees(script: Script) -> Subtrees:
@@ -38,7 +38,7 @@ def subtrees(script: Script) -> Subtrees:
     return made
 
 
-def test_a_subtree_is_what_was_held_at_one_time() -> None:
+def test_the_peak_of_a_subtree_is_a_sum_at_one_time() -> None:
     script = Script().start(1).memory(1, 10).start(2, parent=1).memory(2, 100).tick()
     script.exit(2).start(3, parent=1).memory(3, 70).tick().memory(1, 30).tick()
     made = subtrees(script)
@@ -46,30 +46,30 @@ def test_a_subtree_is_what_was_held_at_one_time() -> None:
 
 
 def test_only_ticks_count() -> None:
-    """What is between two of them need not have been there at one time."""
+    """Sizes between two ticks may be of different times."""
     made = subtrees(Script().start(1).memory(1, 50).memory(1, 20).tick().memory(1, 90))
     assert made.peak(1) == 20
 
 
-def test_a_parent_that_is_heard_of_later_gets_all_that_is_below() -> None:
+def test_a_parent_that_is_learned_later_gets_all_that_is_below() -> None:
     script = Script().start(1).memory(1, 1).start(2).memory(2, 10)
     script.start(3, parent=2).memory(3, 100).tick()
     made = subtrees(script.start(2, parent=1).memory(3, 200).tick())
     assert (made.peak(1), made.peak(2)) == (211, 210)
 
 
-def test_nobody_is_above_himself() -> None:
+def test_a_cycle_of_parents_is_ignored() -> None:
     script = Script().start(1).start(2, parent=1).start(1, parent=2).memory(2, 5).tick()
     made = subtrees(script.start(3, parent=3).memory(3, 7).tick())
     assert [made.peak(serial) for serial in (1, 2, 3)] == [5, 5, 7]
 
 
-def test_what_was_never_heard_of_held_nothing() -> None:
+def test_an_unknown_process_held_nothing() -> None:
     assert Subtrees().peak(7) == 0
 
 
 @pytest.mark.parametrize(("serial", "parent"), [(0, 0), (-1, 0), (2, -1), (1 << 40, 1)])
-def test_serial_numbers_that_are_none(serial: int, parent: int) -> None:
+def test_bad_serial_numbers_are_refused(serial: int, parent: int) -> None:
     with pytest.raises(IndexError):
         subtrees(Script().start(1).start(serial, parent=parent))
 
@@ -97,8 +97,8 @@ def test_subtrees_agree_with_a_recount(actions: list[tuple[str, int, int]]) -> N
             yield serial
             serial = parents[serial]
 
-    for action, who, size in [*actions, ("tick", 0, 0)]:
-        serial = 1 + who % len(parents)
+    for action, which, size in [*actions, ("tick", 0, 0)]:
+        serial = 1 + which % len(parents)
         if action in ("start", "orphan"):
             new = len(parents) + 1
             parents[new] = serial if action == "start" else 0
@@ -157,7 +157,7 @@ def process(serial: int, parent: int | None, *names: str, peak: int | None = 1) 
 
 
 def outline(branch: Branch) -> list[object]:
-    """Of each line: what ran, how many, highest own peak, subtree, sum, below; and its children."""
+    """Returns for each line: programs, members, own peak, subtree, sum, below, and its children."""
     return [
         (
             " ".join(each.programs),
@@ -214,12 +214,12 @@ def test_the_order_of_the_list_does_not_matter() -> None:
     assert outline(grow(BUILD[::-1], None)) == outline(grow(BUILD, None))
 
 
-def test_another_program_below_makes_another_shape() -> None:
+def test_siblings_with_other_programs_below_are_separate_lines() -> None:
     tree = [
         process(1, None, "make"),
         *(process(2, 1, "gcc"), process(3, 2, "cc1"), process(4, 2, "as")),
         *(process(5, 1, "gcc"), process(6, 5, "cc1")),
-        # In another order below, it is the same.
+        # The order below does not matter.
         *(process(7, 1, "gcc"), process(8, 7, "as"), process(9, 7, "cc1")),
     ]
     (make,) = grow(tree, None).children
@@ -242,7 +242,7 @@ def test_unknown_peaks_stay_unknown() -> None:
     assert outline(grow(tree, None)) == [("a", 1, None, None, 0, 1, [("b", 1, None, None, 0, 0)])]
 
 
-def test_a_filter_keeps_the_way_to_what_it_shows() -> None:
+def test_a_filter_keeps_the_ancestors_of_what_it_shows() -> None:
     top = grow(BUILD, None, shows=lambda each: each.command == "ld")
     assert outline(top) == [("make", 1, 5, 130, 5, 5, [("ld", 1, 20, 20, 20, 0)])]
 
@@ -252,7 +252,7 @@ def test_orphans_are_roots() -> None:
     assert len(grow(tree, None).children) == 3
 
 
-def test_a_chain_as_deep_as_it_gets() -> None:
+def test_a_very_deep_chain() -> None:
     depth = 10_000
     chain = [process(n, n - 1 or None, "sh") for n in range(1, depth + 1)]
     top = grow(chain, None)
@@ -272,8 +272,8 @@ def test_every_process_is_shown_or_counted(
     facts: list[tuple[int, str, int]], most: int | None
 ) -> None:
     tree = [
-        process(serial, who % serial or None, name, peak=peak)
-        for serial, (who, name, peak) in enumerate(facts, 1)
+        process(serial, which % serial or None, name, peak=peak)
+        for serial, (which, name, peak) in enumerate(facts, 1)
     ]
     top = grow(tree, None, most=most)
     todo, shown, hidden = [top], list[int](), 0
@@ -296,7 +296,7 @@ def test_every_process_is_shown_or_counted(
     )
 
 
-# As it is printed
+# The printed tree
 
 
 def memwatch(
@@ -317,22 +317,22 @@ MIB = 1 << 20
 
 @pytest.fixture
 def recorded(story, tmp_path: Path) -> Path:  # type: ignore[no-untyped-def]
-    """make with three compilers, two at a time, in a recording."""
-    told = story("x.jsonl", "make", "-j2")
-    told.start(1, "make", "-j2", at=0)
-    told.memory(1, 2048)
-    told.tick(at=1)
+    """Records make with three compilers, two at a time."""
+    recording = story("x.jsonl", "make", "-j2")
+    recording.start(1, "make", "-j2", at=0)
+    recording.memory(1, 2048)
+    recording.tick(at=1)
     for serial in (2, 3):
-        told.start(serial, "cc1", f"{serial}.c", parent=1, at=2)
-        told.memory(serial, 10240 * serial)
-    told.tick(at=3)
-    told.exit(2, 0, by_event=True, at=4)
-    told.start(4, "cc1", "4.c", parent=1)
-    told.memory(4, 5120)
-    told.start(5, "ld", "-o", "program", parent=4)
-    told.memory(5, 1024)
-    told.tick(at=5)
-    told.end(6)
+        recording.start(serial, "cc1", f"{serial}.c", parent=1, at=2)
+        recording.memory(serial, 10240 * serial)
+    recording.tick(at=3)
+    recording.exit(2, 0, by_event=True, at=4)
+    recording.start(4, "cc1", "4.c", parent=1)
+    recording.memory(4, 5120)
+    recording.start(5, "ld", "-o", "program", parent=4)
+    recording.memory(5, 1024)
+    recording.tick(at=5)
+    recording.end(6)
     return tmp_path
 
 
@@ -394,20 +394,20 @@ def test_filtered(recorded: Path) -> None:
 
 
 def test_deep_trees_stay_within_the_terminal(story, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    told = story("deep.jsonl", "sh")
-    told.start(1, "sh", "0", at=0)
-    told.memory(1, 100)
+    recording = story("deep.jsonl", "sh")
+    recording.start(1, "sh", "0", at=0)
+    recording.memory(1, 100)
     for serial in range(2, 1500):
-        told.start(serial, "sh", f"{serial} " * 50, parent=serial - 1, at=0)
-        told.memory(serial, 100)
-    told.tick(at=1)
-    told.end(2)
+        recording.start(serial, "sh", f"{serial} " * 50, parent=serial - 1, at=0)
+        recording.memory(serial, 100)
+    recording.tick(at=1)
+    recording.end(2)
     result = memwatch("report", "deep.jsonl", "--tree", "--top", "all", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     lines = section(result.stdout)[2:]
     assert max(map(len, lines)) <= 100
     assert any("(1498) sh (pid" in line for line in lines)
-    # Once more with as many lines as a summary has.
+    # The same with as many lines as a summary has.
     lines = section(memwatch("report", "deep.jsonl", "--tree", cwd=tmp_path).stdout)
     assert 40 < len(lines) < 50
     assert any("1,459 more processes" in line for line in lines)
@@ -420,18 +420,18 @@ def test_run_shows_the_tree(tmp_path: Path) -> None:
     lines = section(result.stderr)
     assert "sh (pid " in lines[2]
     assert "sleep × 2" in lines[3]
-    # All of the job is below its first process.
+    # The whole job is below its first process.
     total = next(line for line in result.stderr.splitlines() if line.startswith("Max total RSS"))
     assert " ".join(lines[2].split()[:2]) in total
 
 
-def test_nothing_of_it_with_json(tmp_path: Path) -> None:
+def test_the_tree_is_not_printed_with_json(tmp_path: Path) -> None:
     result = memwatch("run", "--json", "--tree", "--", "true", cwd=tmp_path)
     assert json.loads(result.stdout)["process_count"] == 1
     assert "Process tree" not in result.stderr
 
 
-# A recording and a job agree
+# The tree and the job agree
 
 
 def test_the_root_holds_what_the_job_held() -> None:

@@ -1,4 +1,4 @@
-"""ProcessTable gives back what was put in."""
+"""ProcessTable, which keeps rows unchanged, and the peaks and programs of a process."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ footprints = st.just(NO_FOOTPRINT) | st.builds(
 programs = st.builds(
     Program, text=texts, since=times, inherited=st.booleans(), peak=peaks, footprint=footprints
 )
-# Zero is a value and not unknown, as that of a process that has read nothing.
+# Zero is a value and not unknown: a process may have read nothing.
 usages = st.builds(Usage, *[st.none() | times] * len(Usage._fields))
 processes = st.builds(
     Process,
@@ -89,8 +89,8 @@ def test_what_goes_in_comes_out(rows: list[Process]) -> None:
     assert list(reversed(table)) == rows[::-1]
 
 
-def test_what_is_used_is_a_field_of_its_own_each() -> None:
-    # A number in the place of another would come back as it is.
+def test_each_usage_field_is_stored_separately() -> None:
+    # The numbers differ, so that two swapped fields are noticed.
     usage = Usage(user=1, system=2, read=3, written=4, final_watermark=5)
     row = process(1)._replace(found_by=FOUND_BY_EVENT, end_known=True, sampled=False, usage=usage)
     assert table_of([row])[0] == row
@@ -154,7 +154,7 @@ def test_a_table_is_a_sequence() -> None:
     assert not ProcessTable()
 
 
-def test_a_process_costs_little() -> None:
+def test_a_process_takes_little_memory() -> None:
     table = ProcessTable()
     count = 20_000
     for serial in range(1, count + 1):
@@ -166,7 +166,7 @@ def test_a_process_costs_little() -> None:
     assert [table[i].serial for i in (0, 77, -1)] == [1, 78, count]
 
 
-# Which of its programs a process is remembered for
+# The program of a process's peak
 
 
 @pytest.mark.parametrize(
@@ -175,9 +175,9 @@ def test_a_process_costs_little() -> None:
         ((ran("sh", 5),), "sh", 5),
         ((ran("sh", 5), ran("python", 9)), "python", 9),
         ((ran("python", 9), ran("sh", 5)), "python", 9),
-        # What it shared with its parent before it executed anything is not its own...
+        # Memory that it shared with its parent before the first exec does not count...
         ((ran("make", 90, inherited=True), ran("cc", 9)), "cc", 9),
-        # ... unless it never did.
+        # ... unless there was no exec.
         ((ran("make", 90, inherited=True),), "make", 90),
         ((ran("make", 90, inherited=True), ran("cc", None)), "cc", None),
         ((ran("a", 7), ran("b", 7)), "a", 7),
@@ -194,17 +194,17 @@ def test_the_program_of_the_peak(programs: tuple[Program, ...], name: str, rss: 
     [
         ((ran("sh", 5, source=EXACT),), EXACT),
         ((ran("sh", 5, source=EXACT), ran("cc", 9, source=EXACT)), EXACT),
-        # The smaller ones may have held more than was seen of them.
+        # The smaller program may have held more than was seen.
         ((ran("sh", 5, source=WATERMARK), ran("cc", 9, source=EXACT)), WATERMARK),
         ((ran("cc", 9, source=EXACT), ran("sh", 5, source=SAMPLED)), WATERMARK),
         ((ran("cc", 9, source=EXACT), ran("sh", None)), WATERMARK),
-        # No better than what is known of the largest one.
+        # The source is no better than that of the largest program.
         ((ran("sh", 5, source=EXACT), ran("cc", 9, source=SAMPLED)), SAMPLED),
         ((ran("sh", 5, source=EXACT), ran("cc", 9, source=WATERMARK)), WATERMARK),
-        # What it was before it executed anything does not matter...
+        # What it ran before the first exec does not matter...
         ((ran("make", 90, inherited=True), ran("cc", 9, source=EXACT)), EXACT),
         ((ran("make", None, inherited=True), ran("cc", 9, source=EXACT)), EXACT),
-        # ... unless it never did.
+        # ... unless there was no exec.
         ((ran("make", 90, inherited=True, source=EXACT),), EXACT),
         ((ran("make", None, inherited=True),), UNKNOWN),
     ],
@@ -228,7 +228,7 @@ def test_a_footprint_is_exact_when_that_of_every_program_is() -> None:
     assert process(1, ran("sh", 1)).footprint == NO_FOOTPRINT
 
 
-def test_what_has_no_footprint_takes_no_room_for_one() -> None:
+def test_a_missing_footprint_takes_no_room() -> None:
     without = process(1, ran("sh", 1), ran("cc", 1))
     programs = tuple(each._replace(footprint=Footprint(0, SAMPLED)) for each in without.programs)
     sizes = [len(table_of([row])._rows) for row in (without, without._replace(programs=programs))]
@@ -272,7 +272,7 @@ def test_a_new_program_starts_from_nothing() -> None:
     assert ended.usage == NO_USAGE
 
 
-def test_the_mark_at_the_end_is_of_the_last_program() -> None:
+def test_the_final_watermark_is_of_the_last_program() -> None:
     each = live()
     each.begin_program(ProgramText("sh", None, None, False), 10, inherited=False)
     each.final_watermark = 50
@@ -285,7 +285,7 @@ def test_the_mark_at_the_end_is_of_the_last_program() -> None:
     assert each.end(30, 0, alive=False, end_known=True).usage == Usage(1, 2, final_watermark=70)
 
 
-def test_what_it_ran_at_a_time() -> None:
+def test_the_program_at_a_time() -> None:
     each = live()
     assert each.program_at(12) is None
     for time, name in ((10, "sh"), (20, "env"), (30, "python")):
@@ -298,7 +298,7 @@ def test_what_it_ran_at_a_time() -> None:
         assert text
         return text.name
 
-    # Before it was first seen, it was what it was then for all that is known.
+    # Before the process was first seen, its first known program is assumed.
     assert [name_at(time) for time in (5, 10, 19, 20, 29, 30, 99)] == [
         *("sh", "sh", "sh", "env", "env", "python", "python")
     ]

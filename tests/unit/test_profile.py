@@ -1,4 +1,4 @@
-"""What a profile makes of its numbers: whether it is complete, what its peak is, what was left."""
+"""Figures that a profile derives: completeness, peaks, comparable PSS and headroom."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def profile(
     advice: str | None = None,
     limit: int | None = LIMIT,
 ) -> Profile:
-    """Of a job of one process; sizes in MiB."""
+    """Makes the profile of a job of one process. Sizes are in MiB."""
     script = Script(size_unit=MIB).start(1, at=1)
     if total is not None:
         script.memory(1, total).tick()
@@ -60,7 +60,7 @@ def source(name: str, *, used: bool = True) -> SourceOutcome:
     return SourceOutcome(name, used, None if used else "it failed")
 
 
-# Whether all processes are in it
+# Completeness
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def source(name: str, *, used: bool = True) -> SourceOutcome:
         ((source("taskstats"),), True),
         ((source("connector", used=False), source("perf")), True),
         ((source("connector", used=False), source("perf", used=False)), False),
-        # It does not see a process that is killed.
+        # The hook misses a process that is killed.
         ((source("hook"),), False),
         ((source("perf", used=False), source("hook")), False),
         ((source("perf"), source("hook")), True),
-        # It tells that there was a fork, not whose.
+        # kqueue reports that a process forked, but not the child.
         ((source("kqueue"),), False),
     ],
 )
-def test_the_kernel_told_of_every_process(
+def test_completeness_depends_on_the_sources(
     sources: tuple[SourceOutcome, ...], complete: bool
 ) -> None:
     assert profile(1, sources=sources).accuracy.complete == complete
@@ -93,18 +93,18 @@ def test_the_kernel_told_of_every_process(
 def test_there_is_no_advice_where_all_peaks_are_exact() -> None:
     assert profile(1, advice="run as root").accuracy.advice == "run as root"
     assert profile(1, final=2, advice="run as root").accuracy.advice is None
-    # Of a job of which nothing is known, more can be known.
+    # A job without any known peak can be measured better.
     assert profile(advice="run as root").accuracy.advice == "run as root"
 
 
 # Footprints
 
 
-def test_footprints_are_counted_by_how_they_are_known() -> None:
+def test_footprints_are_counted_by_source() -> None:
     script = Script(size_unit=MIB)
     for serial in (1, 2, 3):
         script.start(serial, at=1)
-    # The first one has ended before any could be read.
+    # The first process ended before its footprint could be read.
     script.exit(1, at=2).footprint(2, 5, 6).footprints(5, 1).tick()
     script.final_footprint(2, 8, at=3).exit(2)
     seen = from_job(
@@ -117,12 +117,12 @@ def test_footprints_are_counted_by_how_they_are_known() -> None:
     assert seen.accuracy.footprints == {"unknown": 2, "sampled": 0, "watermark": 0, "exact": 1}
     assert seen.largest_footprint
     assert seen.largest_footprint.pid == 102
-    # That is enough to tell of, though no resident size was seen.
+    # A footprint counts as seen memory, even without a resident size.
     assert seen.was_seen
     assert seen.total_rss.size is None
 
 
-def test_most_systems_keep_no_footprint() -> None:
+def test_linux_has_no_footprint() -> None:
     seen = profile(100)
     assert seen.backend == "linux"
     assert seen.accuracy.footprints is None
@@ -131,7 +131,7 @@ def test_most_systems_keep_no_footprint() -> None:
     assert not profile().was_seen
 
 
-# The peak, and what was left above it
+# The peak and the headroom above it
 
 
 def in_mib(size: int | None) -> float | None:
@@ -143,13 +143,15 @@ def in_mib(size: int | None) -> float | None:
     [
         (100, None, 100),
         (100, 90, 100),
-        # One process alone held more than all together at any sample.
+        # One process alone held more than the whole job at any sample.
         (100, 300, 300),
         (None, 300, 300),
         (None, None, None),
     ],
 )
-def test_what_the_job_held_at_least(total: int | None, final: int | None, most: int | None) -> None:
+def test_the_lower_bound_of_the_peak(
+    total: int | None, final: int | None, most: int | None
+) -> None:
     seen = profile(total, final=final)
     assert in_mib(seen.total_rss.size) == most
     assert in_mib(seen.max_total_rss) == total
@@ -169,7 +171,7 @@ def test_what_the_job_held_at_least(total: int | None, final: int | None, most: 
         (120, 100, True, 880),
     ],
 )
-def test_shared_pages_count_once_if_they_were_counted_at_the_peak(
+def test_headroom_uses_pss_only_if_it_was_measured_at_the_peak(
     pss: int, rss: int, at_peak: bool, left: int
 ) -> None:
     seen = profile(100, pss=pss, pss_rss=rss)
@@ -182,27 +184,27 @@ def test_shared_pages_count_once_if_they_were_counted_at_the_peak(
     [
         (40, 100, 0, 40),
         (40, 95, 0, 40),
-        # Of a time when the job held less.
+        # Measured when the job held less.
         (40, 94, 0, None),
-        # At most: with the resident size of a process in it.
+        # An upper bound: it contains the RSS of an unread process.
         (40, 100, 1, None),
         (None, 0, 0, None),
     ],
 )
-def test_a_sum_that_can_stand_beside_that_of_another_run(
+def test_the_pss_that_can_be_compared_with_another_run(
     pss: int | None, rss: int, unread: int, measured: int | None
 ) -> None:
     seen = profile(100, pss=pss, pss_rss=rss, unread=unread)
     assert in_mib(seen.total_pss.comparable) == measured
 
 
-def test_a_peak_between_two_samples_has_no_sum() -> None:
+def test_a_peak_between_two_samples_has_no_pss() -> None:
     seen = profile(100, pss=40, pss_rss=100, final=300)
     assert not seen.total_pss.at_peak
     assert in_mib(seen.headroom) == 700
 
 
-def test_no_sum_is_at_no_peak() -> None:
+def test_without_pss_none_is_at_the_peak() -> None:
     assert not profile(100).total_pss.at_peak
     assert not profile().total_pss.at_peak
 

@@ -1,6 +1,6 @@
-"""Summary, CSV and JSON of scripted jobs, compared with the files in tests/golden to the letter.
+"""Summary, CSV and JSON of scripted jobs, compared exactly with the files in tests/golden.
 
-support/golden.py says how the files are written anew.
+support/golden.py describes how to rewrite the files.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MS = 1_000_000
 MIB = 1 << 20
 START = 5_000_000 * MS
 
-# What a machine of 16 GiB says that sets no limit for the job.
+# The memory of a machine of 16 GiB, without a limit for the job.
 NO_LIMIT = MemoryLimit(16 << 30, MACHINE, None, 3 << 30, 0, 0)
 
 NO_CGROUP = MemoryLimit(16 << 30, MACHINE, None, None, None, None)
@@ -54,7 +54,7 @@ NO_CGROUP = MemoryLimit(16 << 30, MACHINE, None, None, None, None)
 CONNECTOR = SourceOutcome("connector", True, None)
 TASKSTATS = SourceOutcome("taskstats", True, None)
 HOOK = SourceOutcome("hook", True, None)
-NOBODY = (
+NO_SOURCES = (
     SourceOutcome("connector", False, "needs CAP_NET_ADMIN before Linux 6.6"),
     SourceOutcome("perf", False, "kernel.perf_event_paranoid is 4: for root only"),
     SourceOutcome("taskstats", False, "needs CAP_NET_ADMIN"),
@@ -88,7 +88,7 @@ class Story(Script):
         unreadable: int = 0,
         scanning: bool = False,
         error: str | None = None,
-        sources: tuple[SourceOutcome, ...] = NOBODY,
+        sources: tuple[SourceOutcome, ...] = NO_SOURCES,
         lost: int = 0,
         held_back: tuple[str, ...] = (),
         advice: str | None = "memwatch run --exact",
@@ -306,14 +306,14 @@ def programs_in_turn() -> Profile:
 
 
 def exact() -> Profile:
-    """As root: events and exit records tell of everything."""
+    """A run as root: events and exit records cover every process."""
     story = Story("sh", "-c", "cc x.c; ./a.out")
     story.new(1, 1.5, "sh", "-c", "cc x.c; ./a.out", found_by=BY_EVENT)
     story.tick(then=10)
     story.new(2, 30, "cc", "x.c", parent=1, found_by=BY_EVENT)
     story.tick(then=12.3456)
     story.pss(28.5, rss=31.5, at=10)
-    # Between two ticks, so that only its record tells of its memory.
+    # It runs between two ticks, so only its exit record has its memory.
     story.start(3, parent=2, found_by=BY_EVENT)
     story.execute(3, "ld", "x.o")
     story.final(3, 80)
@@ -336,7 +336,7 @@ def exact() -> Profile:
 
 
 def no_sample() -> Profile:
-    """As root, a command that is over before the first look; its exit record is not."""
+    """A run as root: the command ends before the first tick, but there is its exit record."""
     story = Story("true", interval=500)
     story.start(1, found_by=BY_EVENT)
     story.execute(1, "true")
@@ -358,7 +358,7 @@ def no_sample_unreadable() -> Profile:
 
 
 def mixed() -> Profile:
-    """An ordinary user's exit hook: it does not see who is killed, or still there."""
+    """An ordinary user's exit hook, which misses processes that are killed or still running."""
     story = Story("sh", "-c", "server & work; kill $!")
     story.new(1, 1.5, "sh", "-c", "server & work; kill $!", found_by=BY_HOOK)
     story.new(2, 50, "server", parent=1)
@@ -373,11 +373,11 @@ def mixed() -> Profile:
     story.final(1, 2)
     story.exit(1, 143 << 8, by_event=True)
     story.tick(then=20)
-    return story.profile(sources=(*NOBODY[:2], HOOK), advice=None)
+    return story.profile(sources=(*NO_SOURCES[:2], HOOK), advice=None)
 
 
 def exact_but_unknown() -> Profile:
-    """The rest of a mixture is not known at all: nothing is said of lower bounds."""
+    """Peaks that are exact or unknown: the summary does not mention lower bounds."""
     story = Story("sh", "-c", "work")
     story.new(1, 1.5, "sh", "-c", "work", found_by=BY_EVENT)
     story.tick(then=10)
@@ -421,11 +421,11 @@ def hook_refused() -> Profile:
     reason = "an exit hook is in place already: of a memwatch run --exact around this"
     hook = SourceOutcome("hook", False, reason)
     advice = "run as root, or with CAP_NET_ADMIN"
-    return story.profile(sources=(CONNECTOR, NOBODY[2], hook), advice=advice)
+    return story.profile(sources=(CONNECTOR, NO_SOURCES[2], hook), advice=advice)
 
 
 def sudo() -> Profile:
-    """What sudo cannot do under the exit hook of an ordinary user."""
+    """Under the exit hook of an ordinary user, sudo cannot gain rights."""
     story = Story("sh", "-c", "sudo make install")
     story.new(1, 1.5, "sh", "-c", "sudo make install", found_by=BY_EVENT)
     story.new(2, 6, "sudo", "make", "install", parent=1, found_by=BY_EVENT)
@@ -455,7 +455,7 @@ def out_of_memory() -> Profile:
 
 
 def out_of_memory_elsewhere() -> Profile:
-    """A limit that cannot be seen from here, and a kill that may have been of another's."""
+    """A limit that is not visible from here, and a kill that may have been in another job."""
     story = Story("work")
     story.new(1, 100, "work")
     story.tick(then=10)
@@ -465,7 +465,7 @@ def out_of_memory_elsewhere() -> Profile:
 
 
 def shared_pages() -> Profile:
-    """Four children that read what their parent of 100 MiB holds, and a limit above all that."""
+    """Four children share the 100 MiB of their parent. The limit is above the sum of all."""
     story = Story("pool")
     story.new(1, 100, "pool")
     story.tick(then=10)
@@ -479,7 +479,7 @@ def shared_pages() -> Profile:
 
 
 def pss_at_most() -> Profile:
-    """Some of it was too large to read."""
+    """One process was too large for its PSS to be read."""
     story = Story("database")
     story.new(1, 60_000, "database")
     story.new(2, 100, "client", parent=1)
@@ -490,7 +490,7 @@ def pss_at_most() -> Profile:
 
 
 def pss_of_the_beginning() -> Profile:
-    """A bound of another time says nothing of the peak."""
+    """A bound from another time is no bound for the peak."""
     story = Story("spike")
     story.new(1, 5, "spike")
     story.tick(then=10)
@@ -501,7 +501,7 @@ def pss_of_the_beginning() -> Profile:
 
 
 def pss_bound_at_the_peak() -> Profile:
-    """It says more of it than a whole sum of another time."""
+    """A bound at the peak is preferred to a complete sum from another time."""
     story = Story("spike")
     story.new(1, 50, "spike")
     story.tick(then=10)
@@ -513,7 +513,7 @@ def pss_bound_at_the_peak() -> Profile:
 
 
 def pss_elsewhere() -> Profile:
-    """It was not measured when the job held the most: headroom goes by RSS."""
+    """PSS was not measured at the peak, so the headroom is computed from RSS."""
     story = Story("spike")
     story.new(1, 61, "spike")
     story.tick(then=340)
@@ -525,7 +525,7 @@ def pss_elsewhere() -> Profile:
 
 
 def pss_later() -> Profile:
-    """The job grew between the look and the sum; the exit record knows of more still."""
+    """The job grew between the tick and the sum, and the exit record has an even higher peak."""
     story = Story("quick")
     story.new(1, 1, "quick", found_by=BY_EVENT)
     story.tick(then=2)
@@ -537,7 +537,7 @@ def pss_later() -> Profile:
 
 
 def limit_of_total() -> Profile:
-    """Too much together; some did not heed SIGTERM, and one not even SIGKILL."""
+    """The total is over its limit. Two processes ignored SIGTERM, and one survived SIGKILL."""
     story = Story("make", "-j8", limits=Limits(total_rss=400 * MIB))
     story.new(1, 2, "make", "-j8")
     story.tick(then=10)
@@ -553,7 +553,7 @@ def limit_of_total() -> Profile:
 
 
 def limit_of_each() -> Profile:
-    """A peak that no sample saw, when the job was not to be ended; many hold something."""
+    """A peak that no sample saw is over both limits. The job is not ended."""
     story = Story("make", limits=Limits(total_rss=800 * MIB, process_rss=500 * MIB))
     story.new(1, 2, "make")
     story.new(2, 100, "ld\n", parent=1)
@@ -586,7 +586,7 @@ def limits_kept() -> Profile:
 
 
 def mac() -> Profile:
-    """A build on macOS: what was compressed is not resident; of one nobody saw the end."""
+    """A build on macOS: compressed memory is not resident; the end of one process is unknown."""
     story = Story("make", "-j2")
     story.new(1, 4, "make", "-j2")
     story.footprint(1, 2, 2)
@@ -616,7 +616,7 @@ def mac() -> Profile:
 
 
 def mac_programs_in_turn() -> Profile:
-    """The highest footprint is kept for each program, and is known to the end of the last only."""
+    """The highest footprint is kept for each program. It is exact only for the last program."""
     story = Story("env", "python3", "big.py")
     story.new(1, 1, "env", "python3", "big.py")
     story.footprint(1, 1, 1)
@@ -634,7 +634,7 @@ def mac_programs_in_turn() -> Profile:
 
 
 def mac_no_sample() -> Profile:
-    """A command that is over before the first look: word of its end is all there is."""
+    """The command ends before the first tick, so there is only its exit event."""
     story = Story("true", interval=500)
     story.start(1)
     story.execute(1, "true")
@@ -645,7 +645,7 @@ def mac_no_sample() -> Profile:
 
 
 def mac_unreadable() -> Profile:
-    """What runs as another user, and no word of anything."""
+    """A process of another user, without any event source."""
     story = Story("sh", "-c", "sudo work")
     story.new(1, 1.5, "sh", "-c", "sudo work")
     story.footprint(1, 1, 1)
@@ -822,7 +822,7 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_nothing_steers_the_terminal(name: str) -> None:
+def test_control_characters_are_escaped(name: str) -> None:
     for line in summarize(JOBS[name](), width=60).splitlines():
         assert line.isprintable()
     # Emphasis adds escapes of its own and changes nothing else.
@@ -833,8 +833,8 @@ def test_nothing_steers_the_terminal(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_summary_is_in_lines(name: str) -> None:
-    """Nobody's name makes a line of its own, for a reader to take for memwatch's."""
+def test_no_name_breaks_a_line_of_the_summary(name: str) -> None:
+    """A reader could take the rest of a broken line for a line of memwatch."""
     profile = JOBS[name]()
     shown = shown_of(profile)
     for line in summary.lines(profile, shown, top=None, width=80, bold=plain, dim=plain):
@@ -882,14 +882,14 @@ def test_the_headers_of_the_first_release() -> None:
     assert timeline_csv(build()).splitlines()[0] == header
 
 
-# One has a time of less than a microsecond.
+# The job left out has a time of less than a microsecond.
 @pytest.mark.parametrize("name", [name for name in JOBS if name != "exact"])
 def test_json_that_was_read_back_is_the_same(name: str) -> None:
     document = json.loads(to_json(JOBS[name]()))
     assert json.loads(to_json(from_json(document))) == document
 
 
-def test_json_of_before_there_were_footprints_is_read() -> None:
+def test_json_from_before_footprints_is_read() -> None:
     document = json.loads(to_json(build()))
     for key in [key for key in document if "phys_footprint" in key]:
         del document[key]
@@ -924,7 +924,7 @@ def test_a_filter_hides_and_counts() -> None:
     assert shown.hidden_rss == sum(process.peak.rss for process in hidden)
 
 
-def test_a_filter_looks_at_the_command_line_too() -> None:
+def test_a_filter_also_matches_the_command_line() -> None:
     assert names(build(), Filter(include=re.compile("parser"))) == ["cc1", "as", "gcc"]
     assert "gcc" not in names(build(), Filter(exclude=re.compile("-c (parser|lexer)")))
 
@@ -934,7 +934,7 @@ def test_exclude_wins_over_include() -> None:
     assert set(names(build(), chosen)) == {"gcc"}
 
 
-def test_an_empty_pattern_is_a_filter_that_all_pass() -> None:
+def test_an_empty_pattern_matches_every_process() -> None:
     chosen = Filter(include=re.compile(""))
     assert chosen
     assert len(names(build(), chosen)) == len(build().processes)

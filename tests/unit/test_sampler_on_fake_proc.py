@@ -1,8 +1,8 @@
-"""The sampler over /proc trees made by the test, one tick at a time, at times the test says.
+"""The sampler on a fake /proc made of files, one tick at a time, at times the test chooses.
 
-What a real /proc would do and a tree of files cannot: a descriptor that was kept
-of a process that is gone reads as ESRCH there, and as the old text here. So a
-process that goes leaves zeros in its `statm`, as a zombie does, and no directory.
+Files differ from a real /proc in one point. For a process that has ended, reading a
+kept descriptor fails with ESRCH in /proc, but gives the old text from a file. So a
+process that ends leaves zeros in its `statm`, as a zombie does, and no directory.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MS = 1_000_000
 FORKNOEXEC = 0x40
 IMAGE_TEXT = (128 << 10) + 2 * 4096 + 64
 
-# Above the kernel's largest pid (4,194,304), so that none of them is anyone's here.
+# Above the kernel's largest pid (4,194,304), so that no process here has one of them.
 ROOT = 5_000_001
 
 
@@ -71,7 +71,7 @@ class Fact(NamedTuple):
 
 
 class Watch:
-    """A sampler that ticks when the test says, and a Job that is told everything."""
+    """A sampler that ticks when the test calls it, and a Job that gets every observation."""
 
     def __init__(self, tree: FakeProc, *, kept: bool = True, **options: Any) -> None:
         if not kept:
@@ -80,7 +80,7 @@ class Watch:
         self.sampler = native.Sampler(10 * MS, proc_root=str(tree.root), **options)
         self.job = Job(timeline=True)
         self.facts: list[Fact] = []
-        """Of the last tick."""
+        """The observations of the last tick."""
 
     def tick(self, milliseconds: float) -> list[Fact]:
         time = round(milliseconds * MS)
@@ -95,7 +95,7 @@ class Watch:
                 fact = fact._replace(program=decode_program(text, fact.valid))
             self.facts.append(fact)
         assert {fact.time for fact in self.facts} == {time}
-        # A tick is the end of what it tells, and adds up what it told.
+        # A TICK is the last observation of its tick and contains the sum.
         assert [fact.kind for fact in self.facts].count(TICK) == 1
         assert self.facts[-1].kind == TICK
         assert self.facts[-1].value == sum(each.rss for each in self.job.live.values())
@@ -103,7 +103,7 @@ class Watch:
         return self.facts
 
     def all(self, kind: int, pid: int | None = None) -> list[Fact]:
-        """Those of the last tick."""
+        """Returns the observations of one kind in the last tick."""
         return [fact for fact in self.facts if fact.kind == kind and pid in (None, fact.pid)]
 
     def one(self, kind: int, pid: int | None = None) -> Fact:
@@ -164,7 +164,7 @@ def test_one_process(tree: FakeProc, watch: Watcher, kept: bool) -> None:
 
 
 @both
-def test_memory_that_stands_still_is_told_once(tree: FakeProc, watch: Watcher, kept: bool) -> None:
+def test_unchanged_memory_is_reported_once(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, rss=100)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -179,7 +179,7 @@ def test_memory_that_stands_still_is_told_once(tree: FakeProc, watch: Watcher, k
 
 
 @both
-def test_a_root_that_was_gone_before_the_first_look(
+def test_a_root_that_ended_before_the_first_tick(
     tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     seen = watch(tree, kept=kept)
@@ -188,7 +188,7 @@ def test_a_root_that_was_gone_before_the_first_look(
     assert seen.sampler.wait(0) & native.WAKE_ENDED
 
 
-def test_a_tree_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_proc_root(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         native.Sampler(MS, proc_root=str(tmp_path / "none"))
     assert caught.value.filename == str(tmp_path / "none")
@@ -220,7 +220,7 @@ def test_a_whole_tree_is_found_in_one_tick(tree: FakeProc, watch: Watcher, kept:
 
 @both
 def test_a_child_that_is_being_released(tree: FakeProc, watch: Watcher, kept: bool) -> None:
-    """Its `stat` has zeros by then: nothing is made of them."""
+    """Its `stat` has zeros by then, which are ignored."""
     tree.add(ROOT)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -232,7 +232,7 @@ def test_a_child_that_is_being_released(tree: FakeProc, watch: Watcher, kept: bo
 
 
 @both
-def test_a_child_that_goes_and_one_that_comes(tree: FakeProc, watch: Watcher, kept: bool) -> None:
+def test_one_child_ends_and_another_starts(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT, rss=10)
     seen = watch(tree, kept=kept)
@@ -247,17 +247,15 @@ def test_a_child_that_goes_and_one_that_comes(tree: FakeProc, watch: Watcher, ke
 
 
 @both
-def test_many_come_and_go(tree: FakeProc, watch: Watcher, kept: bool) -> None:
+def test_many_children_start_and_end(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     seen = watch(tree, kept=kept)
     live: list[int] = []
-    for round_number in range(6):
+    for step in range(6):
         for _ in range(30):
-            live.append(
-                tree.add(ROOT + 1 + len(tree.processes) + 1000 * round_number, ppid=ROOT).pid
-            )
+            live.append(tree.add(ROOT + 1 + len(tree.processes) + 1000 * step, ppid=ROOT).pid)
         gone, live = live[::3], [pid for i, pid in enumerate(live) if i % 3]
-        seen.tick(round_number * 10)
+        seen.tick(step * 10)
         for pid in gone:
             tree.remove(pid)
     seen.tick(100)
@@ -305,7 +303,7 @@ def test_a_list_of_children_that_ends_where_a_page_ends(
 @pytest.mark.parametrize(
     "junk", [b"x", b"12x ", b"-5 ", b"0 ", b"99999999999999999999 ", b"\0" * 50]
 )
-def test_a_list_of_children_that_is_none(tree: FakeProc, watch: Watcher, junk: bytes) -> None:
+def test_a_list_of_children_that_is_not_valid(tree: FakeProc, watch: Watcher, junk: bytes) -> None:
     tree.add(ROOT)
     (tree.root / str(ROOT) / "task" / str(ROOT) / "children").write_bytes(junk)
     seen = watch(tree)
@@ -317,7 +315,7 @@ def test_a_list_of_children_that_is_none(tree: FakeProc, watch: Watcher, junk: b
 
 
 def needs_link_counts(tree: FakeProc) -> None:
-    """The sampler tells from a directory's link count how many threads there are."""
+    """Skips without link counts of directories: the sampler counts threads by them."""
     if os.stat(tree.root).st_nlink != 2 + len(tree.processes):
         pytest.skip("this file system does not count a directory's links (btrfs)")
 
@@ -349,7 +347,7 @@ def test_threads_that_come_later_are_noticed(tree: FakeProc, watch: Watcher, kep
 
 
 @both
-def test_a_hundred_threads_take_turns(tree: FakeProc, watch: Watcher, kept: bool) -> None:
+def test_a_hundred_threads_are_read_in_turn(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tids = tuple(ROOT + 1000 + i for i in range(100))
     tree.add(ROOT, tids=tids, threads=101)
     needs_link_counts(tree)
@@ -359,15 +357,13 @@ def test_a_hundred_threads_take_turns(tree: FakeProc, watch: Watcher, kept: bool
     for tick in range(4):
         seen.tick(tick)
         found.append(len(seen.live) - 1)
-    # Twice in the first: once when it is found, so that nothing short is missed.
+    # The first tick reads twice, also on finding the process: no short child is missed.
     assert found == [64, 96, 100, 100]
     assert seen.live == {ROOT, *children}
 
 
 @both
-def test_a_thread_that_took_the_place_of_another(
-    tree: FakeProc, watch: Watcher, kept: bool
-) -> None:
+def test_a_thread_that_replaced_another(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, tids=(ROOT + 100,), threads=2)
     needs_link_counts(tree)
     seen = watch(tree, kept=kept)
@@ -391,7 +387,7 @@ def test_exec_shows_in_the_text_pages(tree: FakeProc, watch: Watcher) -> None:
     assert program.program is not None
     assert program.program.argv == ("python", "x.py")
     assert not program.valid & SAME_IMAGE
-    # As much memory as before is news of the new program.
+    # The memory of the new program is reported, although the size is the same.
     assert seen.one(MEMORY).value == 100 * PAGE
     assert seen.tick(2) == [seen.end]
 
@@ -422,7 +418,7 @@ def test_exec_of_the_same_program_shows_at_an_inspection(
 
 
 @both
-def test_a_stack_one_may_not_see_is_no_exec(tree: FakeProc, watch: Watcher, kept: bool) -> None:
+def test_a_hidden_stack_address_is_no_exec(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     # Without the right to trace it, field 28 is 0.
     tree.add(ROOT, start_stack=0)
     seen = watch(tree, kept=kept)
@@ -456,7 +452,7 @@ def test_forked_then_exec(tree: FakeProc, watch: Watcher, kept: bool) -> None:
 def test_a_fork_that_execs_between_finding_and_reading_is_seen(
     tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
-    """The flag goes with the exec, even where stack and text stay."""
+    """The exec clears the flag, even if stack and text are the same."""
     tree.add(ROOT, flags=FORKNOEXEC)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -466,7 +462,7 @@ def test_a_fork_that_execs_between_finding_and_reading_is_seen(
 
 
 def test_first_seen_in_the_middle_of_an_exec_is_one_program(tree: FakeProc, watch: Watcher) -> None:
-    """The kernel has made the new memory and not loaded the program: no text, no arguments."""
+    """The kernel has made the new memory but not loaded the program: no text, no arguments."""
     tree.add(ROOT, size=33, rss=1, text=0, start_stack=0, argv=())
     seen = watch(tree)
     seen.tick(0)
@@ -491,7 +487,7 @@ def test_the_working_directory(tree: FakeProc, watch: Watcher, kept: bool) -> No
     assert program.program == ProgramText(
         "sh", "/bin/sh", ("sh", "-c", "x"), False, "/home/x/a project"
     )
-    # It goes elsewhere, and nothing is said of that.
+    # A later change of directory is not reported.
     tree.change(ROOT, cwd="/")
     assert seen.tick(1) == [seen.end]
 
@@ -523,9 +519,7 @@ def test_an_exec_seen_in_the_middle_is_one_exec(tree: FakeProc, watch: Watcher, 
 
 
 @both
-def test_a_missing_command_line_is_looked_for_again(
-    tree: FakeProc, watch: Watcher, kept: bool
-) -> None:
+def test_a_missing_command_line_is_read_again(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, argv=())
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -540,7 +534,7 @@ def test_a_missing_command_line_is_looked_for_again(
 
 
 @both
-def test_a_command_line_that_never_comes_is_given_up(
+def test_a_command_line_that_stays_missing_is_given_up(
     tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     tree.add(ROOT, argv=None)
@@ -566,7 +560,7 @@ def test_a_command_line_of_a_megabyte_is_cut(tree: FakeProc, watch: Watcher, kep
     assert program.program.argv_cut
     assert program.program.argv is not None
     assert program.program.argv[:1000] == tuple(word.decode() for word in words[:1000])
-    # Whole words up to the kernel's limit for one argument at least.
+    # There are whole words at least up to the kernel's limit for one argument.
     assert len(b"\0".join(words[: len(program.program.argv) - 1])) > 128 << 10
 
 
@@ -597,7 +591,7 @@ def test_hostile_names(tree: FakeProc, watch: Watcher, kept: bool, name: bytes) 
     assert seen.live == {ROOT, ROOT + 1}
 
 
-# High-water marks
+# Watermarks
 
 
 @both
@@ -607,19 +601,19 @@ def test_the_watermark_is_read_at_inspections_twice_as_far_apart_each_time(
     fake = tree.add(ROOT, rss=100, watermark=100)
     status = tree.root / str(ROOT) / "status"
     seen = watch(tree, kept=kept)
-    told = []
+    reported = []
     for tick in range(0, 4200, 8):
-        # Higher each time, so that every inspection has something to tell.
+        # Higher each time, so that every inspection has something to report.
         status.write_bytes(replace(fake, watermark=1000 + tick).status)
         seen.tick(tick)
-        told += [tick for fact in seen.all(MEMORY) if fact.valid & HAS_WATERMARK]
-    gaps = [b - a for a, b in zip([0, *told], told, strict=False)]
+        reported += [tick for fact in seen.all(MEMORY) if fact.valid & HAS_WATERMARK]
+    gaps = [b - a for a, b in zip([0, *reported], reported, strict=False)]
     assert gaps[:7] == [16, 32, 64, 128, 256, 512, 1000]
     assert set(gaps[7:]) == {1000}
 
 
 @both
-def test_a_process_whose_memory_stands_still_is_inspected_ever_less(
+def test_unchanged_memory_is_inspected_less_and_less_often(
     tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     tree.add(ROOT, rss=100, watermark=100)
@@ -631,14 +625,14 @@ def test_a_process_whose_memory_stands_still_is_inspected_ever_less(
     assert seen.tick(16 * 1023 - 1) == [seen.end]
     seen.tick(16 * 1023)
     assert seen.one(MEMORY).second == 200 * PAGE
-    # It is lively again: a second later at the latest.
+    # After a change the next inspection is at most a second later.
     tree.change(ROOT, watermark=300)
     seen.tick(16 * 1023 + 1000)
     assert seen.one(MEMORY).second == 300 * PAGE
 
 
 @both
-def test_only_a_higher_watermark_is_told(tree: FakeProc, watch: Watcher, kept: bool) -> None:
+def test_only_a_higher_watermark_is_reported(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, rss=100, watermark=150)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -647,7 +641,7 @@ def test_only_a_higher_watermark_is_told(tree: FakeProc, watch: Watcher, kept: b
     assert (fact.value, fact.second) == (100 * PAGE, 150 * PAGE)
     assert fact.valid == HAS_RSS | HAS_WATERMARK
     assert seen.tick(48) == [seen.end]
-    # Memory is told with the mark left out when that is old.
+    # Memory is reported without the watermark if that is unchanged.
     tree.change(ROOT, rss=90)
     seen.tick(112)
     assert seen.one(MEMORY).valid == HAS_RSS
@@ -657,9 +651,7 @@ def test_only_a_higher_watermark_is_told(tree: FakeProc, watch: Watcher, kept: b
 
 
 @both
-def test_the_watermark_begins_anew_with_a_program(
-    tree: FakeProc, watch: Watcher, kept: bool
-) -> None:
+def test_a_new_program_has_a_new_watermark(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, rss=100, watermark=150)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -676,7 +668,7 @@ def test_the_watermark_begins_anew_with_a_program(
 
 @both
 @pytest.mark.parametrize("gone", [{"missing": frozenset({"status"})}, {"watermark": None}])
-def test_no_watermark_to_be_had(
+def test_a_watermark_that_cannot_be_read(
     tree: FakeProc, watch: Watcher, kept: bool, gone: dict[str, Any]
 ) -> None:
     tree.add(ROOT, rss=100, **gone)
@@ -700,7 +692,7 @@ def test_a_zombie_has_ended(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     ended = seen.one(EXITED)
     assert (ended.pid, ended.valid) == (ROOT + 1, 0)
     assert (seen.end.value, seen.end.second) == (100 * PAGE, 1)
-    # It is told once, however long nobody waits for it.
+    # Its end is reported once, however long the zombie stays.
     assert seen.tick(2) == [seen.end]
     tree.remove(ROOT + 1)
     assert seen.tick(3) == [seen.end]
@@ -735,7 +727,7 @@ def test_the_end_of_the_root_ends_the_job(tree: FakeProc, watch: Watcher, kept: 
 
 
 @both
-def test_a_first_thread_that_ended_before_the_others(
+def test_a_leader_that_ended_before_its_other_threads(
     tree: FakeProc, watch: Watcher, kept: bool
 ) -> None:
     tids = (ROOT + 100,)
@@ -747,9 +739,9 @@ def test_a_first_thread_that_ended_before_the_others(
     tree.change(ROOT, state="Z", size=0, rss=0, text=0, start_stack=0)
     seen.tick(1)
     assert seen.all(EXITED) == []
-    # As the tree's other thread has it.
+    # The size is that of the other thread in the fake tree.
     assert seen.one(MEMORY).value == 77 * PAGE
-    # And its children are still looked for.
+    # Its new children are still found.
     tree.add(ROOT + 2, ppid=ROOT, thread=tids[0], rss=1)
     seen.tick(2)
     assert seen.live == {ROOT, ROOT + 1, ROOT + 2}
@@ -759,7 +751,7 @@ def test_a_first_thread_that_ended_before_the_others(
 
 
 @both
-def test_one_on_its_way_out_has_not_ended(tree: FakeProc, watch: Watcher, kept: bool) -> None:
+def test_an_exiting_process_has_not_ended(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT, rss=100)
     seen = watch(tree, kept=kept)
     seen.tick(0)
@@ -776,7 +768,7 @@ def test_one_on_its_way_out_has_not_ended(tree: FakeProc, watch: Watcher, kept: 
 
 
 @both
-def test_a_pid_used_again(tree: FakeProc, watch: Watcher, kept: bool) -> None:
+def test_a_reused_pid(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT, name=b"cc", rss=70, start=2000)
     seen = watch(tree, kept=kept)
@@ -820,7 +812,7 @@ def test_orphans_are_found_at_the_adopter(
     orphan = tree.add(ROOT + 1, ppid=ADOPTER, rss=10).pid
     tree.add(ROOT + 2, ppid=orphan, rss=1)
     seen.tick(1)
-    # What the adopter had before the job is none of the job's.
+    # A child that the adopter had before the job is not part of the job.
     assert before not in seen.live
     assert seen.live == {ROOT, orphan, ROOT + 2}
     assert not seen.one(STARTED, orphan).valid & HAS_PARENT
@@ -875,7 +867,7 @@ def test_without_lists_of_children_the_machine_is_scanned(
     assert seen.facts == [seen.end]
 
 
-def test_a_process_that_goes_does_not_begin_a_scan(tree: FakeProc, watch: Watcher) -> None:
+def test_a_process_that_ends_does_not_start_a_scan(tree: FakeProc, watch: Watcher) -> None:
     tree.add(ROOT)
     tree.add(ROOT + 1, ppid=ROOT)
     seen = watch(tree, kept=False)
@@ -886,7 +878,7 @@ def test_a_process_that_goes_does_not_begin_a_scan(tree: FakeProc, watch: Watche
     assert not seen.sampler.stats().scanning
 
 
-# Files that are missing, or say nothing
+# Missing and incomplete files
 
 
 @both
@@ -908,7 +900,7 @@ def test_a_child_that_vanished_while_it_was_read(
 
 @both
 @pytest.mark.parametrize("text", [b"", b"1", b"5000002 (sh", b"5000002 (sh) S 1 2 3", b"\0" * 99])
-def test_a_child_whose_stat_is_cut_short(
+def test_a_child_with_an_incomplete_stat(
     tree: FakeProc, watch: Watcher, kept: bool, text: bytes
 ) -> None:
     tree.add(ROOT)
@@ -917,14 +909,14 @@ def test_a_child_whose_stat_is_cut_short(
     seen = watch(tree, kept=kept)
     seen.tick(0)
     assert seen.live == {ROOT}
-    # It is found as soon as it can be told who it is.
+    # It is found as soon as its `stat` can be read.
     tree.change(ROOT + 1, rss=3)
     seen.tick(1)
     assert seen.live == {ROOT, ROOT + 1}
 
 
 @pytest.mark.parametrize("text", [b"", b"500", b"500 100 50", b"500 100 50 1", b"x\n"])
-def test_a_statm_cut_short_is_unknown_memory(tree: FakeProc, watch: Watcher, text: bytes) -> None:
+def test_an_incomplete_statm_is_unknown_memory(tree: FakeProc, watch: Watcher, text: bytes) -> None:
     tree.add(ROOT, rss=100)
     seen = watch(tree)
     seen.tick(0)
@@ -955,7 +947,7 @@ def test_without_exe_and_cmdline_there_is_a_name(
 
 
 def open_descriptors(tree: FakeProc) -> int:
-    """Of this process, below the tree."""
+    """Counts the descriptors of this process that are open below the tree."""
     count = 0
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -977,7 +969,7 @@ def test_descriptors_stay_within_their_number(tree: FakeProc, watch: Watcher, mo
         assert open_descriptors(tree) <= most
     assert seen.end.second == 21
     assert (seen.sampler.stats().unkept == 0) == (most == 1000)
-    # Those of a process that goes are free for the next.
+    # The descriptors of a process that ends are free for the next process.
     for i in range(20):
         tree.remove(ROOT + 1 + i)
     seen.tick(17)
@@ -997,7 +989,7 @@ def test_unreadable_processes_are_unknown_and_not_zero(tmp_path: Path) -> None:
     if os.getuid():
         check_unreadable(FakeProc(tmp_path / "proc"))
         return
-    # Root may read everything: somebody else must look.
+    # Root may read everything, so the test runs itself as another user.
     setpriv = shutil.which("setpriv")
     if not setpriv:
         pytest.skip("needs setpriv")
@@ -1043,7 +1035,7 @@ def check_unreadable(tree: FakeProc) -> None:
             assert (seen.end.value, seen.end.second) == (100 * PAGE, 3)
         assert seen.sampler.stats().unreadable == 2
         assert not seen.sampler.stats().scanning
-        # It may be allowed again: a program that drops the rights it was started with.
+        # Reading may be allowed again: a program may drop the rights it was started with.
         closed.chmod(0o755)
         seen.tick(20)
         assert seen.end.value == 150 * PAGE
@@ -1089,7 +1081,7 @@ def test_a_sampler_needs_an_interval(tree: FakeProc) -> None:
             native.Sampler(interval, proc_root=str(tree.root))
 
 
-def test_nothing_of_an_exit_status_without_being_the_parent(tree: FakeProc, watch: Watcher) -> None:
+def test_there_is_no_exit_status_without_being_the_parent(tree: FakeProc, watch: Watcher) -> None:
     tree.add(ROOT)
     seen = watch(tree)
     seen.tick(0)

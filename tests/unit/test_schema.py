@@ -1,4 +1,4 @@
-"""The JSON of `memwatch run --json` and its schema say the same."""
+"""The JSON of `memwatch run --json`, validated against its schema."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from support.waiting import PATIENCE
 
 SCHEMA = Schema("profile")
 
-# What programs written for the first release rely on.
+# Keys on which programs written for the first release rely.
 SEED_KEYS = {
     "": {
         "command",
@@ -93,7 +93,7 @@ TWO_PROCESSES = '"$0" mark child gate; exit 3'
 
 @pytest.fixture
 def two_processes(memwatch: Memwatch, burner: Path) -> Callable[..., Any]:
-    """The document of a shell with a child, which stays until memwatch has looked."""
+    """Runs a shell with a child that stays until it has been sampled. Returns the document."""
 
     def run(*options: str) -> Any:
         words = ("run", "--json", "-i", "10", *options, "--", "sh", "-c", TWO_PROCESSES, burner)
@@ -159,7 +159,7 @@ def test_a_command_killed_by_a_signal_is_valid() -> None:
     assert (document["exit_code"], document["signal"]) == (137, 9)
 
 
-# Synthetic profiles: what no run shows on demand
+# Synthetic profiles: cases that no run shows on demand
 
 
 def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
@@ -173,14 +173,14 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
     hostile = (b"\xfe\xfd", b"\xed\xa0\x80")
     script.execute(3, *hostile, name=b'\x1b[2J"\\\n', exe="/tmp/\udcff", at=2000)
     script.memory(3, 3 * MIB)
-    # An orphan of a parent never seen, that cannot even be asked for its path.
+    # An orphan of an unseen parent, without a readable path.
     script.start(4, start_known=False).execute(4, name="orphan")
     script.tick(flags=TICK_PARTIAL).footprints(5 * MIB, 2)
     # Shared pages counted once, without one process that had ended by then.
     script.pss(2 * MIB, rss=3 * MIB, unread=1)
     script.start(5, parent=1, start_known=False, found_by=BY_EVENT, at=2500)
     script.final(5, 7 * MIB, at=2600)
-    # As on macOS: of one at its end, and of the job.
+    # Footprints as on macOS: of one process at its end, and of the job.
     script.final_footprint(5, 9 * MIB).cpu(5, 2_000_000, 1_000_000).io(5, 0, 4096)
     script.exit(5, 256, by_event=True)
     script.exit(2, 9, at=3000).exit(1, root_status).tick(skipped=1, flags=TICK_PARTIAL)
@@ -254,7 +254,7 @@ def test_a_synthetic_profile_is_valid(name: str) -> None:
     SCHEMA.validate(SYNTHETIC[name]())
 
 
-def test_what_is_unknown_is_null() -> None:
+def test_unknown_figures_are_null() -> None:
     processes = {each["serial"]: each for each in to_json(synthetic())["processes"]}
     unseen = processes[2]
     for key in (
@@ -284,11 +284,11 @@ def test_what_is_unknown_is_null() -> None:
     assert nothing["memwatch"]["max_rss_kib"] is None
 
 
-def test_what_is_known_is_told() -> None:
-    """Zero, too: it is a value."""
+def test_known_figures_are_written() -> None:
+    """Zero is a known value as well."""
     document = to_json(synthetic())
     short = next(each for each in document["processes"] if each["serial"] == 5)
-    told = {
+    expected = {
         "max_rss_kib": 7 * 1024,
         "final_watermark_kib": 7 * 1024,
         "peak_source": "exact",
@@ -299,7 +299,7 @@ def test_what_is_known_is_told() -> None:
         "written_bytes": 4096,
         "wait_status": 256,
     }
-    assert {key: short[key] for key in told} == told
+    assert {key: short[key] for key in expected} == expected
     assert short["last_seen"] == short["end_time"] == "2025-11-20T18:02:34.123002Z"
     assert document["max_total_pss_kib"] == 2 * 1024
     assert document["max_total_pss_rss_kib"] == 3 * 1024
@@ -324,7 +324,7 @@ def test_what_is_known_is_told() -> None:
     assert (limit["oom_kills"], limit["machine_oom_kills"]) == (1, 2)
 
 
-def test_hostile_names_come_through() -> None:
+def test_hostile_names_are_kept() -> None:
     hostile = next(each for each in to_json(synthetic())["processes"] if each["serial"] == 3)
     assert hostile["command"] == '\x1b[2J"\\\n'
     assert hostile["argv"] == ["\\xfe\\xfd", "\\xed\\xa0\\x80"]
@@ -348,7 +348,7 @@ def test_a_command_that_is_not_utf_8_is_valid_json_everywhere() -> None:
 # The schema itself
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_the_schema_is_valid() -> None:
     SCHEMA.check()
 
 

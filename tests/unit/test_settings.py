@@ -1,4 +1,4 @@
-"""Options from the environment and from pyproject.toml: what wins, and what is refused."""
+"""Options from the environment and from pyproject.toml: precedence, and refused values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def project(memwatch):
 
 @pytest.fixture
 def shown(memwatch):
-    """What --show-settings says: value and origin of each option."""
+    """Returns what --show-settings prints: value and origin of each option."""
 
     def show(*words: str, command: str = "run", **env: str) -> dict[str, tuple[str, str]]:
         result = memwatch.run(command, "--show-settings", *words, env=env)
@@ -46,7 +46,7 @@ def shown(memwatch):
 
 @pytest.fixture
 def refused(memwatch):
-    """The one line that says why; nothing was run."""
+    """Returns the one-line error, and checks that nothing was run."""
 
     def refuse(*words: str, **env: str) -> str:
         result = memwatch.run("run", *words, "--", "touch", "ran", env=env)
@@ -57,10 +57,10 @@ def refused(memwatch):
     return refuse
 
 
-# What wins ----------------------------------------------------------------------------------------
+# Precedence ---------------------------------------------------------------------------------------
 
 
-def test_the_order(shown, project):
+def test_the_order_of_precedence(shown, project):
     assert shown()["interval"] == ("500", "default")
     path = project("[tool.memwatch.run]\ninterval = '40ms'\n")
     there = ("40ms", f"'interval' in [tool.memwatch.run] of {path!r}")
@@ -68,7 +68,7 @@ def test_the_order(shown, project):
     variable = {"MEMWATCH_RUN_INTERVAL": "30"}
     assert shown(**variable)["interval"] == ("30", "environment variable MEMWATCH_RUN_INTERVAL")
     assert shown("-i", "20", **variable)["interval"] == ("20", "command line")
-    # An empty variable is none.
+    # An empty variable counts as unset.
     assert shown(MEMWATCH_RUN_INTERVAL="")["interval"] == there
 
 
@@ -101,7 +101,7 @@ def test_settings_have_their_effect(memwatch, project):
     assert result.json["max_total_pss_kib"] is None
 
 
-def test_every_command_has_them(memwatch, project):
+def test_every_command_has_settings(memwatch, project):
     project("[tool.memwatch.doctor]\njson = true\n")
     assert memwatch.run("doctor").json["run"]
     memwatch.run("run", "--quiet", "-o", "x.jsonl", "--", "true")
@@ -121,10 +121,10 @@ def test_the_nearest_project_counts(memwatch, project):
     below = memwatch.room / "a" / "b"
     below.mkdir(parents=True)
     assert b"pyproject.toml" in memwatch.run(*ASK, preexec_fn=lambda: os.chdir(below)).out
-    # The nearest one, even if it says nothing of memwatch.
+    # The nearest one counts, even without a table for memwatch.
     (below.parent / "pyproject.toml").write_text("[project]\nname = 'other'\n")
     assert b"pyproject.toml" not in memwatch.run(*ASK, preexec_fn=lambda: os.chdir(below)).out
-    # A folder of that name is no project.
+    # A folder of that name is ignored.
     (below / "pyproject.toml").mkdir()
     assert memwatch.run(*ASK, preexec_fn=lambda: os.chdir(below)).code == 0
 
@@ -139,7 +139,7 @@ def test_a_working_directory_that_was_removed(memwatch):
 # What the job sees --------------------------------------------------------------------------------
 
 
-def test_a_memwatch_within_the_job_does_not_get_them(memwatch):
+def test_a_memwatch_within_the_job_does_not_inherit_settings(memwatch):
     """It would write to the same recording."""
     inner = memwatch.argv("run", "--quiet", "--", "env")
     env = {"MEMWATCH_RUN_OUTPUT": "x.jsonl", "MEMWATCH_RUN_QUIET": "1", "MEMWATCH_OTHER": "kept"}
@@ -150,7 +150,7 @@ def test_a_memwatch_within_the_job_does_not_get_them(memwatch):
     assert b"MEMWATCH_OTHER=kept\n" in result.out
 
 
-# What is refused ----------------------------------------------------------------------------------
+# Refused values -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_a_bad_value_names_the_variable(refused, variable, text, why):
     assert why in line
 
 
-def test_the_command_line_spares_a_bad_variable(memwatch):
+def test_the_command_line_overrides_a_bad_variable(memwatch):
     result = memwatch.run(
         "run", "--quiet", "-i", "10", "--", "true", env={"MEMWATCH_RUN_INTERVAL": "soon"}
     )
     assert (result.code, result.err) == (0, b"")
 
 
-def test_an_unknown_variable_is_told_and_ignored(memwatch):
+def test_an_unknown_variable_is_reported_and_ignored(memwatch):
     result = memwatch.run(
         "run", "--quiet", "--", "true", env={"MEMWATCH_RUN_INTERVALL": "5", "MEMWATCH_X": "1"}
     )
@@ -186,7 +186,7 @@ def test_an_unknown_variable_is_told_and_ignored(memwatch):
     assert "did you mean 'MEMWATCH_RUN_INTERVAL'?" in line
 
 
-def test_a_question_is_no_setting(memwatch):
+def test_show_settings_is_not_a_setting(memwatch):
     env = {"MEMWATCH_RUN_SHOW_SETTINGS": "1"}
     line = memwatch.run("run", "--quiet", "--", "true", env=env).one_line()
     assert line.endswith(
@@ -194,22 +194,22 @@ def test_a_question_is_no_setting(memwatch):
     )
 
 
-def test_an_error_names_settings_that_nobody_typed(memwatch, refused, project):
+def test_an_error_names_settings_that_were_not_typed(memwatch, refused, project):
     path = project('[tool.memwatch.run]\npss = "off"\n')
-    said = refused("--max-total-pss", "1G")
-    assert f"leaves out ('pss' in [tool.memwatch.run] of {path!r})" in said
+    line = refused("--max-total-pss", "1G")
+    assert f"leaves out ('pss' in [tool.memwatch.run] of {path!r})" in line
     both = refused(MEMWATCH_RUN_MAX_TOTAL_PSS="1G")
     assert "(environment variable MEMWATCH_RUN_MAX_TOTAL_PSS, 'pss' in" in both
     assert refused("--max-total-pss", "1G", "--pss", "off").count("(") == 0
 
 
-def test_of_two_that_exclude_each_other_the_typed_one_wins(memwatch, project, story):
+def test_the_typed_one_of_two_exclusive_options_wins(memwatch, project, story):
     project("[tool.memwatch.compare]\njson = true\n")
-    told = story("a.jsonl", "make")
-    told.start(1, "make", at=0)
-    told.memory(1, 2048, at=1)
-    told.tick(at=10)
-    path = told.end(20)
+    recording = story("a.jsonl", "make")
+    recording.start(1, "make", at=0)
+    recording.memory(1, 2048, at=1)
+    recording.tick(at=10)
+    path = recording.end(20)
     assert memwatch.run("compare", path, path).json
     result = memwatch.run("compare", "--markdown", path, path)
     assert (result.code, result.err) == (0, b"")
@@ -267,13 +267,13 @@ def test_a_project_that_cannot_be_read(memwatch, refused, project):
     path = project("[tool.memwatch.run]\n")
     os.chmod(path, 0)
     if memwatch.user.uid == 0:
-        pytest.skip("root reads what nobody may read")
+        pytest.skip("root can read every file")
     line = refused()
     assert f"cannot read {path!r}" in line
     assert "make it readable" in line
 
 
-def test_help_whatever_the_project_says(memwatch, project):
+def test_help_works_with_a_broken_project(memwatch, project):
     project("[tool.memwatch.run\n")
     for words in (["--help"], ["run", "--help"], ["--version"]):
         assert memwatch.run(*words).code == 0
@@ -293,7 +293,7 @@ def test_a_project_writes_no_files_and_runs_no_programs(memwatch, refused, proje
 
 
 def options() -> list[tuple[str, click.Option]]:
-    """Of all commands."""
+    """Returns the options of all commands."""
     return [
         (name, param)
         for name in COMMANDS
@@ -302,8 +302,8 @@ def options() -> list[tuple[str, click.Option]]:
     ]
 
 
-def test_whatever_names_a_file_is_known():
-    """A new option that writes a file or runs a command belongs into NOT_IN_PROJECTS."""
+def test_every_option_that_names_a_file_is_listed():
+    """A new option that writes a file or runs a command belongs in NOT_IN_PROJECTS."""
     for command, option in options():
         names = {opt.removeprefix("--") for opt in option.opts}
         if option.metavar in ("FILE", "OUT", "CMD", "COMMAND", "PATH", "FOLDER", "DIR"):
@@ -321,10 +321,10 @@ def test_options_have_different_variables():
         assert len(names) == len(set(names))
 
 
-# What it costs ------------------------------------------------------------------------------------
+# Cost ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="there it is another module")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the TOML parser is another module")
 @pytest.mark.parametrize(
     ("text", "parses"), [("[project]\nname = 'memwatch'\n", False), ("[tool.memwatch]\n", True)]
 )

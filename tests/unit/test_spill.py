@@ -1,4 +1,4 @@
-"""Lists on disk are lists."""
+"""Lists that keep their older part in a file: contents, memory bound, and errors of the file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_numbers_are_a_list(values: list[int], most: int, part: slice) -> None:
 
 
 def test_many_numbers() -> None:
-    """More than are read, or kept in memory, at once."""
+    """There are more than are read, or kept in memory, at once."""
     made = Numbers()
     count = spill.MOST_IN_MEMORY // 8 * 2 + 3
     for number in range(count):
@@ -80,7 +80,9 @@ def test_no_other_program_gets_the_file() -> None:
     assert os.fstat(made._file.fileno()).st_nlink == 0
 
 
-def test_is_where_the_user_wants_it(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_in_the_folder_that_tmpdir_names(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     made = bytes_of([b"x" * 10], most_in_memory=5)
@@ -91,7 +93,7 @@ def test_is_where_the_user_wants_it(tmp_path, monkeypatch: pytest.MonkeyPatch) -
 
 @given(pieces, st.integers(0, 300))
 def test_nothing_is_lost_when_the_disk_is_full(parts: list[bytes], room: int) -> None:
-    """Of a write that fails, a part may have been written."""
+    """A write that fails may have written a part."""
     whole = b"".join(parts)
 
     def write(fd: int, data: memoryview, at: int) -> int:
@@ -118,5 +120,5 @@ def test_nothing_is_lost_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("TMPDIR", raising=False)
     made = bytes_of([b"abcd"] * 10, most_in_memory=5)
     assert made.read(0, 40) == b"abcd" * 10
-    # In /var/tmp and in the usual place, and not again for each piece.
+    # Tried in /var/tmp and in the usual folder, and not again for each piece.
     assert len(tried) == 2

@@ -1,4 +1,4 @@
-"""What may be more: how it is written, and when it is exceeded."""
+"""Thresholds: how they are read and printed, and when a change exceeds them."""
 
 import re
 
@@ -38,8 +38,8 @@ def test_one(text, expected):
 @pytest.mark.parametrize(
     "text", ["", "%", "5%%", "-5%", "5 percent", "1e3%", "9999999%", "nan%", "0", "5X", "٥%"]
 )
-def test_no_threshold(text):
-    with pytest.raises(ValueError):  # noqa: PT011 - its text is that of who calls
+def test_bad_thresholds(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - the caller makes the message
         parse_threshold(text)
 
 

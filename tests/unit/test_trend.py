@@ -1,4 +1,4 @@
-"""Steady growth is told from all that only looks like it."""
+"""The detection of steady growth: which shapes of memory use are leaks, and which are not."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ Shape = Callable[[float], float]
 
 
 def judged(shape: Shape, *, noise: float = 0.02, least: float = 0.5) -> Trend | None:
-    """Of `shape` over a time from 0 to 1, in MiB, sampled every half second for five minutes, with
-    noise of a part of its mean."""
+    """Returns the trend of `shape`, a size in MiB over a time from 0 to 1.
+
+    It is sampled every half second for five minutes, with noise relative to its mean.
+    """
     values = [shape(place / SAMPLES) for place in range(SAMPLES)]
     width = noise * sum(values) / len(values)
     r = random.Random(5)
@@ -45,7 +47,7 @@ def judged(shape: Shape, *, noise: float = 0.02, least: float = 0.5) -> Trend | 
 
 
 def walk(t: float) -> float:
-    """Around 200, never far from it: three waves that do not fit together."""
+    """Stays around 200: three waves with unrelated periods."""
     return 200 + 30 * math.sin(9.1 * t) + 20 * math.sin(23.7 * t + 1) + 10 * math.sin(61 * t + 2)
 
 
@@ -108,7 +110,8 @@ def leak_check() -> ModuleType:
     return module
 
 
-# Of 1,000, where it is more than 20 or less than 900. benchmarks/README.md has what is measured.
+# Limits for each 1,000 series, where they are not 20 alarms or 900 leaks found.
+# benchmarks/README.md has the measured rates.
 MORE_ALARMS = {"free_walk": 100}
 FEWER_FOUND = {"lumps": 500, "garbage_on_top": 350}
 SEEDS = range(60)
@@ -129,12 +132,12 @@ def test_most_leaks_are_found():
 # -- The trend -----------------------------------------------------------------------------------
 
 
-def test_what_a_line_is_said_to_be():
+def test_the_trend_of_a_line():
     trend = steady_growth([1000 + 100 * place for place in range(100)], 0.5)
     assert trend == Trend(first=15, last=89, low=2500.0, high=9900.0, fit=1.0)
 
 
-def test_growth_asked_for_is_after_the_warm_up():
+def test_growth_is_counted_after_the_warm_up():
     # From 115 to 189, which is 64 %.
     values = [100 + place for place in range(100)]
     assert steady_growth(values, 0.64)
@@ -148,13 +151,13 @@ def test_half_of_the_variation_does_not_make_a_line():
 
 
 @given(st.lists(st.integers(1, 1 << 40), min_size=1, max_size=MOST_STRETCHES), st.integers(1, 1000))
-def test_size_does_not_matter(values, factor):
+def test_the_scale_does_not_matter(values, factor):
     one, other = steady_growth(values, 0.5), steady_growth([v * factor for v in values], 0.5)
     assert (one is None) == (other is None)
 
 
 @given(st.lists(st.integers(1, 1 << 40), max_size=MOST_STRETCHES))
-def test_what_falls_all_the_time_is_no_leak(values):
+def test_memory_that_only_falls_is_no_leak(values):
     assert steady_growth(sorted(values, reverse=True), 0.01) is None
 
 
@@ -202,7 +205,7 @@ def test_lows_are_the_least_of_each_stretch(start, width, changes):
     held = 500
     expected = [10**9] * len(lows.values)
     rest = [*changes, (end, 0)]
-    # Held from one change to the next; a stretch sees what is held when it begins.
+    # A value is held from one change to the next. A stretch includes the value at its start.
     at = 0
     expected[0] = held
     for time, value in rest:
@@ -215,7 +218,7 @@ def test_lows_are_the_least_of_each_stretch(start, width, changes):
     assert list(lows.values) == expected
 
 
-def test_lows_hold_what_was_last_said():
+def test_lows_hold_the_last_value():
     lows = Lows(0, 7, 10)
     lows.hold(35)
     lows.hold(20)

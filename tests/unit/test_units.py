@@ -1,4 +1,4 @@
-"""Numbers and times as people write and read them."""
+"""Parsing and formatting of sizes, times, dates, counts and command lines."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_parse_interval(text: str, seconds: float) -> None:
     "text",
     [
         *("", " ", ".", "ms", "-1", "+1", "1e3", "1_0", "0x10", "nan", "inf", "1 0", "1h", "1,5"),
-        # Digits and letters of other scripts, that Python would take.
+        # Digits and letters of other scripts, which Python would accept.
         *("١٠", "1ſ", "10\u00b5s", "1\0"),
     ],
 )
-def test_what_is_no_interval(text: str) -> None:
+def test_bad_intervals(text: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         parse_interval(text)
 
@@ -104,8 +104,8 @@ def test_parse_size(text: str, size: int) -> None:
     "text",
     ["", ".", "G", "1X", "-1", "1e9", "1,5G", "0", "0.1", "8 G B", "1P", "9" * 20, "9" * 5000],
 )
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 (Python has words of its own for too many digits)
+def test_bad_sizes(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (Python words the error for too many digits)
         parse_size(text)
 
 
@@ -156,7 +156,7 @@ def test_format_size_is_right_and_short(size: int) -> None:
 
 
 @given(st.integers(0, 1 << 60), st.integers(0, 1 << 60))
-def test_kib_rounds_down_and_never_makes_order(a: int, b: int) -> None:
+def test_kib_rounds_down_and_keeps_the_order(a: int, b: int) -> None:
     assert kib(a) * 1024 <= a < (kib(a) + 1) * 1024
     assert (kib(a) <= kib(b)) or a > b
 
@@ -253,18 +253,18 @@ def test_count() -> None:
         (("make", "-j8"), "make -j8"),
         (("sh", "-c", "a b"), "sh -c 'a b'"),
         (("a\n", "\x1b[2J"), r"'a\n' '\x1b[2J'"),
-        # A byte that is not UTF-8, as that, and a surrogate that is none.
+        # A byte that is not UTF-8, and a surrogate that stands for no byte.
         (("caf\udce9", "x"), r"'caf\xe9' x"),
         (("\ud800",), r"'\ud800'"),
         (("", "é"), "'' 'é'"),
     ],
 )
-def test_a_command_is_one_line_that_a_shell_would_take(words: tuple[str, ...], text: str) -> None:
+def test_a_command_is_one_line_that_a_shell_would_accept(words: tuple[str, ...], text: str) -> None:
     assert command_text(words) == text
 
 
 @given(st.text())
-def test_printable_text_stays_so(text: str) -> None:
+def test_printable_text_is_not_changed_again(text: str) -> None:
     assert printable(text).isprintable()
     assert printable(printable(text)) == printable(text)
 
@@ -272,5 +272,5 @@ def test_printable_text_stays_so(text: str) -> None:
 @pytest.mark.parametrize(
     ("width", "text"), [(5, "words"), (4, "wor…"), (2, "w…"), (1, "w…"), (0, "w…")]
 )
-def test_a_text_is_cut_where_there_is_no_room(width: int, text: str) -> None:
+def test_a_text_is_cut_to_the_width(width: int, text: str) -> None:
     assert cut("words", width) == text

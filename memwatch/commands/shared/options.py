@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from memwatch.model.groups import KINDS
-from memwatch.units import parse_duration, parse_interval, parse_percent, parse_size
+from memwatch.units import parse_duration, parse_interval, parse_percent, parse_size, suggestion
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -168,10 +168,15 @@ def group_by(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     """Returns a key that groups.group_key() takes; None when none was given."""
     if value is None:
         return None
-    from memwatch.model.groups import group_key
+    from memwatch.model.groups import UnknownKeyError, group_key
 
     try:
         group_key(value)
+    except UnknownKeyError:
+        hint = suggestion(value, KINDS)
+        raise click.BadParameter(
+            f"unknown key {value!r} ({hint}); to use it as a regex write '({value})'."
+        ) from None
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
     return value
