@@ -56,10 +56,13 @@ static size_t signal_all(int number, int reap, mw_pids *found, int *reaped) {
     return found->count;
 }
 
-/* Waits until this many processes live. */
+/* Waits until this many processes live. A process that gets another parent
+   while the lists are read may be missing in one walk, so several in a row must
+   agree. */
 static void wait_for(size_t count, mw_pids *found) {
-    for (int waited = 0; signal_all(0, 0, found, NULL) != count; waited += 2) {
+    for (int waited = 0, agreed = 0; agreed < 3; waited += 2) {
         CHECK(waited < PATIENCE_MS);
+        agreed = signal_all(0, 0, found, NULL) == count ? agreed + 1 : 0;
         pause_briefly();
     }
 }
@@ -125,6 +128,7 @@ static void test_all(void) {
     CHECK(reaped == 4);
     while (signal_all(SIGKILL, 1, &found, &reaped))
         pause_briefly();
+    wait_for(0, &found);
     signal_all(0, 1, &found, &reaped);
     CHECK(reaped == 6);
 
