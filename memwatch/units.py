@@ -46,7 +46,8 @@ def parse_percent(text: str) -> float:
     return float(match[1]) / 100
 
 
-_SIZE = re.compile(r"(\d*)(?:\.(\d*))?\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE | re.ASCII)
+# Compiled when first used (by re, which keeps it), since most runs are given no size.
+_SIZE = r"(\d*)(?:\.(\d*))?\s*(?:([kmgt])(i?b)?|b)?"
 _MOST = 1 << 62
 
 
@@ -56,7 +57,7 @@ def parse_size(text: str) -> int:
     K, M, G, T and KiB, MiB, GiB, TiB are powers of 1024, KB, MB, GB, TB of 1000. Raises ValueError
     for anything else, for less than a byte, and for more than any machine has.
     """
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     if not match:
         raise ValueError(text)
     whole, part, prefix, suffix = match.groups()

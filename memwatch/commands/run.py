@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from memwatch.storage.recording import Recorder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
+class Arguments(NamedTuple):
     """The command line of `run`, except for the options of its reports.
 
     The names are those of click's parameters. Times are seconds, sizes are bytes.
@@ -204,7 +202,7 @@ def command(show_settings: bool, **given: Any) -> int:
     context = click.get_current_context()
     if show_settings:
         return 0 if print_lines(settings.lines(context)) else 1
-    own = {field.name for field in fields(Arguments)}
+    own = Arguments._fields
     arguments = Arguments(**{name: value for name, value in given.items() if name in own})
     wanted = {name: value for name, value in given.items() if name not in own}
     _refuse_contradictions(arguments, context)
@@ -281,7 +279,7 @@ class _Job:
             return profile_command(
                 self.launcher,
                 words,
-                replace(self._options, has_other_children=has_other_children),
+                self._options._replace(has_other_children=has_other_children),
                 recorder=recorder,
                 observers=self.reports.observers,
                 on_progress=line.show if line else None,

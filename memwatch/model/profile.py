@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memwatch.model.figure import Bound, Figure, Why, unknown
 from memwatch.model.groups import COMMAND, Group
@@ -38,8 +39,7 @@ class Clock:
         return self.realtime + time - self.boottime
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(NamedTuple):
     """How the sampling went: what a report needs to state how far its numbers hold."""
 
     interval: int
@@ -72,8 +72,7 @@ class SourceOutcome:
     """Why it was not used, or not to the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accuracy:
+class Accuracy(NamedTuple):
     """How the processes and their peaks are known."""
 
     sources: tuple[SourceOutcome, ...]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 # mw_source in csrc/api.h.
@@ -26,8 +25,7 @@ LINUX = "linux"
 DARWIN = "darwin"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What decides on this system whether a source works. None means unknown."""
 
     euid: int

@@ -6,9 +6,8 @@ import errno
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from memwatch.model.groups import COMMAND
 from memwatch.model.job import Job
@@ -52,9 +51,11 @@ class RunRecorder(Protocol):
         """Runs when the job is over."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """The options of one run. Times are seconds, sizes are bytes."""
+class RunOptions(NamedTuple):
+    """The options of one run, to be given by name. Times are seconds, sizes are bytes.
+
+    A named tuple, since a dataclass of so many fields would take a millisecond of each start.
+    """
 
     interval: float = 0.5
     exact: bool = False
@@ -80,10 +81,6 @@ class RunOptions:
     stderr: int = -1
     has_other_children: bool = True
     """Whether this process may have children that do not belong to the job."""
-
-    def __post_init__(self) -> None:
-        if not 1e-6 <= self.interval <= 1e6:
-            raise ValueError(f"the interval is {self.interval!r}: give seconds, from 1e-6 to 1e6")
 
 
 def run(
@@ -182,6 +179,10 @@ class Run:
     ) -> None:
         if not command:
             raise ValueError("the command is empty")
+        if not 1e-6 <= options.interval <= 1e6:
+            raise ValueError(
+                f"the interval is {options.interval!r}: give seconds, from 1e-6 to 1e6"
+            )
         self.job = Job(timeline=options.timeline, group_by=options.group_by)
         self._launcher = launcher
         self._command = command

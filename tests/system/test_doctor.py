@@ -69,10 +69,10 @@ ROOT = Facts(
     initial_pid_namespace=True,
     initial_user_namespace=True,
 )
-USER = dataclasses.replace(ROOT, euid=1000, capabilities=frozenset())
-DEBIAN = dataclasses.replace(USER, kernel=(6, 1), perf_event_paranoid=3)
-CONTAINER = dataclasses.replace(ROOT, capabilities=frozenset(), initial_pid_namespace=False)
-ROOTLESS = dataclasses.replace(ROOT, initial_user_namespace=False)
+USER = ROOT._replace(euid=1000, capabilities=frozenset())
+DEBIAN = USER._replace(kernel=(6, 1), perf_event_paranoid=3)
+CONTAINER = ROOT._replace(capabilities=frozenset(), initial_pid_namespace=False)
+ROOTLESS = ROOT._replace(initial_user_namespace=False)
 ELSEWHERE = Facts(1000, None, None, None, None, None)
 
 
@@ -250,7 +250,7 @@ REFUSALS = [
     (TASKSTATS, errno.EPERM, ROOTLESS, "user namespace", "on the host"),
     (TASKSTATS, errno.ENXIO, ROOT, "network namespace", "--network=host"),
     (HOOK, errno.EBUSY, USER, "in place already", "outside"),
-    (HOOK, errno.EINVAL, dataclasses.replace(USER, kernel=(4, 18)), "needs Linux 5.9", None),
+    (HOOK, errno.EINVAL, USER._replace(kernel=(4, 18)), "needs Linux 5.9", None),
     (HOOK, errno.ENOSYS, USER, "CONFIG_SECCOMP_FILTER", None),
     (HOOK, errno.ENOTSUP, USER, "CONFIG_SECCOMP_FILTER", None),
     (HOOK, errno.EPERM, CONTAINER, "seccomp", "profile"),
@@ -401,7 +401,7 @@ CHECKUPS = {
         "linux-x86_64",
         "linux",
         WORKS | {TASKSTATS: EPERM},
-        dataclasses.replace(CONTAINER, capabilities=None, kernel=(6, 8)),
+        CONTAINER._replace(capabilities=None, kernel=(6, 8)),
         System(
             *("Linux", "6.8.0", None, "aarch64", None, 65536, False, False, False, False, "2"),
             (None, None),
@@ -437,7 +437,7 @@ CHECKUPS = {
         "darwin-x86_64",
         "darwin",
         {SAMPLING: 0, KQUEUE: errno.EMFILE},
-        dataclasses.replace(ELSEWHERE, euid=0),
+        ELSEWHERE._replace(euid=0),
         dataclasses.replace(MAC, product=None, page_size=4096, open_files=(None, None)),
         Memory(),
     ),
@@ -534,7 +534,7 @@ def test_report_warns() -> None:
 def test_imprecise_kernels(kernel: tuple[int, int] | None, cpus: int, warning: str | None) -> None:
     checkup = dataclasses.replace(
         CHECKUPS["all works"],
-        facts=dataclasses.replace(ROOT, kernel=kernel),
+        facts=ROOT._replace(kernel=kernel),
         system=dataclasses.replace(SYSTEM, cpus=cpus),
     )
     text = text_of(checkup, 200)
@@ -683,7 +683,7 @@ def test_on_a_mac(monkeypatch, capfd, tmp_path, euid: int) -> None:
     monkeypatch.setattr(native, "backend", lambda: "darwin")
     monkeypatch.setattr(native, "build_target", lambda: "darwin-arm64")
     monkeypatch.setattr(native, "subreaper", refuse)
-    monkeypatch.setattr(doctor, "read_facts", lambda: dataclasses.replace(ELSEWHERE, euid=euid))
+    monkeypatch.setattr(doctor, "read_facts", lambda: ELSEWHERE._replace(euid=euid))
     monkeypatch.setattr(doctor, "read_text", lambda path: read_text(missing))
     monkeypatch.setattr(cgroup, "read_text", lambda path: read_text(missing))
     monkeypatch.setattr(cgroup, "machine_memory", lambda: (1 << 34, None))

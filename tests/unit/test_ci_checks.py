@@ -126,17 +126,17 @@ def test_a_passed_process_limit_counts_the_peaks_that_are_not_exact(run):
     assert check.outcome == PASSED
     assert "at least 10.0 MiB (2 of 2 peaks are lower bounds, short-lived" in check.finding
     peaks = MappingProxyType({"unknown": 1, "sampled": 0, "watermark": 0, "exact": 1})
-    known = replace(
-        profile.accuracy, peaks=peaks, sources=(SourceOutcome("taskstats", True, None),)
+    known = profile.accuracy._replace(
+        peaks=peaks, sources=(SourceOutcome("taskstats", True, None),)
     )
     check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.outcome == PASSED
     assert "at least 10.0 MiB (1 of 2 peaks is unknown)" in check.finding
     for sampled, words in ((1, "1 of 2 peaks is a lower bound"), (2, "2 of 2 peaks are lower bo")):
         some = MappingProxyType({**peaks, "unknown": 0, "sampled": sampled, "exact": 2 - sampled})
-        accuracy = replace(known, peaks=some)
+        accuracy = known._replace(peaks=some)
         assert words in judged(replace(profile, accuracy=accuracy), process_rss=12 * MIB).finding
-    known = replace(known, peaks=MappingProxyType({**peaks, "unknown": 0, "exact": 2}))
+    known = known._replace(peaks=MappingProxyType({**peaks, "unknown": 0, "exact": 2}))
     check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
     assert check.sentence == "max per process 10.0 MiB (exact), limit 12.0 MiB"
 
@@ -198,7 +198,7 @@ def test_a_job_ended_at_one_limit_passes_no_other_check(run):
 
 def test_unreadable_memory_is_mentioned(run):
     profile = run()
-    profile = replace(profile, sampling=replace(profile.sampling, unreadable=2))
+    profile = replace(profile, sampling=profile.sampling._replace(unreadable=2))
     check = judged(profile, total_rss=20 * MIB)
     assert check.outcome == PASSED
     assert check.finding.endswith("but the memory of 2 processes was unreadable")

@@ -272,7 +272,7 @@ def test_memory_that_was_not_seen_gives_no_verdict(run):
 
 def test_notes_name_what_limits_a_comparison(run):
     base = run(make=100)
-    sampling = replace(base.sampling, interval=base.sampling.interval * 50, unreadable=2)
+    sampling = base.sampling._replace(interval=base.sampling.interval * 50, unreadable=2)
     other = replace(base, command=("make", "-j8"), sampling=sampling, exit_status=2 << 8)
     notes = compare([base], [other], Thresholds()).notes
     assert (
