@@ -1,4 +1,4 @@
-"""Which tests run, in how many processes, as which users: a plugin of pytest."""
+"""A pytest plugin that chooses which tests run, in how many processes and as which users."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-# The same examples each time, however long one takes: a test never fails by chance. Others are
-# found with --hypothesis-profile=explore.
+# The same examples in each run, without a deadline, so that no test fails by chance. Other
+# examples: --hypothesis-profile=explore.
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.register_profile(
     "steady",
@@ -21,7 +21,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("steady")
 
 SLOW = pytest.StashKey[int]()
-"""How many slow tests were left out."""
+"""The number of slow tests that were left out."""
 
 WHAT_IS_SLOW = "storms, sanitizers, fuzzing, a browser, packages, builds for other systems"
 
@@ -47,23 +47,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def named_files(config: pytest.Config) -> set[Path]:
-    """The files of tests that were named on the command line."""
+    """Returns the test files that were named on the command line."""
     words = (config.invocation_params.dir / word.split("::")[0] for word in config.args)
     return {word for word in words if word.is_file()}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Shares the tests out among processes, where pytest-xdist is there and -n was not given.
+    """Distributes the tests over processes if pytest-xdist is installed and -n was not given.
 
-    Not with --all: slow tests flood the machine with processes, or look at all of it.
+    With --all they run one by one: slow tests flood the machine with processes, or watch all of it.
     """
     if hasattr(config, "workerinput"):
-        return  # it is one of these processes
+        return  # this is one of those processes
     option = config.option
     alone = option.all or option.usepdb or option.collectonly or named_files(config)
     if getattr(option, "numprocesses", 0) is None and not alone:
-        # One more than processors: much of the time is spent waiting.
+        # One more than there are processors: tests wait much of their time.
         option.numprocesses = min((os.cpu_count() or 1) + 1, MOST_WORKERS)
         option.dist = "loadfile"
 
@@ -87,14 +87,14 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tells the first process how many were left out: each of the others has collected all."""
+    """Reports how many tests were left out to the first process: each worker collects all."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["slow"] = session.config.stash.get(SLOW, 0)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """`node` is xdist's: one of these processes has ended."""
+    """Receives that number from `node`, a process of xdist that has ended."""
     node.config.stash[SLOW] = getattr(node, "workeroutput", {}).get("slow", 0)
 
 
