@@ -192,7 +192,8 @@ def sample_forks():
 def run_profile():
     profile = memwatch.run(["sh", "-c", "sh -c : & wait; exit 4"], interval=0.001, timeline=True)
     assert profile.exit_code == 4
-    assert profile.max_total_rss
+    # On a busy machine the job may be over before the first sample.
+    assert profile.max_total_rss or profile.accuracy.never_sampled == len(profile.processes)
     assert profile.sampling.error is None
     assert not profile.sampling.scanning
 
