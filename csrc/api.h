@@ -16,17 +16,21 @@
 
 /* What an observation is about: see the table at mw_observation. */
 enum mw_kind {
-    MW_STARTED = 1,  /* a process joined the job, or more is known about that */
-    MW_IMAGE = 2,    /* the program that a process runs */
-    MW_MEMORY = 3,   /* resident size of a process, and its high-water mark */
-    MW_EXITED = 4,   /* a process has ended; nothing about it follows */
-    MW_TICK = 5,     /* a tick is complete */
-    MW_CPU = 6,      /* CPU time that a process has used in all its life */
-    MW_IO = 7,       /* bytes that a process has moved in all its life */
-    MW_PSS = 8,      /* memory of the job with shared pages counted once */
-    MW_FOOTPRINT = 9 /* physical footprint of a process, or of the job, where
-                        the system has it (macOS): what a process is charged
-                        for, compressed memory included */
+    MW_STARTED = 1, /* a process joined the job, or more is known about that */
+    MW_IMAGE = 2,   /* the program that a process runs */
+    MW_MEMORY = 3,  /* resident size of a process, and its high-water mark */
+    MW_EXITED = 4,  /* a process has ended; nothing about it follows */
+    MW_TICK = 5,    /* a tick is complete */
+    MW_CPU = 6,     /* CPU time that a process has used in all its life */
+    MW_IO = 7,      /* bytes that a process has moved in all its life */
+    MW_PSS = 8,     /* memory of the job with shared pages counted once */
+    MW_FOOTPRINT = 9, /* physical footprint of a process, or of the job, where
+                         the system has it (macOS): what a process is charged
+                         for, compressed memory included */
+    MW_FAULTS = 10,   /* page faults of a process that shares memory with the
+                         one that forked it, or with those that it forked */
+    MW_PARTS = 11,    /* what a process holds beside its own resident pages */
+    MW_TMPFS = 12     /* what is stored in file systems that are in memory */
 };
 
 /* Bits of mw_observation.valid and mw_process.valid. Names of kinds say where a
@@ -59,7 +63,12 @@ enum mw_valid {
     MW_HAS_CPU = 131072,  /* CPU */
     MW_HAS_IO = 262144,   /* IO */
     MW_HAS_CWD = 524288,  /* IMAGE: working directory when it was read */
-    MW_HAS_FOOTPRINT = 1048576 /* FOOTPRINT: the footprint at this time */
+    MW_HAS_FOOTPRINT = 1048576, /* FOOTPRINT: the footprint at this time */
+    MW_HAS_SHARED = 2097152,    /* MEMORY, TICK: pages of files and shared
+                                   memory */
+    MW_TICK_DETAILED = 4194304, /* TICK: the FAULTS and PARTS of every process
+                                   for which they matter are of this tick */
+    MW_HAS_FAULTS = 8388608     /* FAULTS */
 };
 
 /* Event sources, which report what happens between ticks. A set is an or. */
@@ -122,6 +131,8 @@ void mw_hook_free(mw_hook *hook);
  *              value    resident size now
  *              second   high-water mark of the image so far [HAS_WATERMARK];
  *                       only if it has risen
+ *              third    bytes of the resident size that belong to files or to
+ *                       shared memory [HAS_SHARED]; the others are anonymous
  *              Without HAS_RSS:
  *              value    by how many bytes `second` may be too low, since some
  *                       kernels count in batches; 0 if it is exact
@@ -149,13 +160,37 @@ void mw_hook_free(mw_hook *hook);
  *              second   bytes written to storage
  *              valid    HAS_IO
  *
+ *   FAULTS     in two forms. Of one process:
+ *              value    bytes that its page faults, minor and major, have given
+ *                       it in all its life, one page each: at most so much does
+ *                       it hold that it does not share with the process that
+ *                       forked it, except in huge pages
+ *              With `process` 0, before the TICK of the same time:
+ *              value    bytes in transparent huge pages that all processes of
+ *                       the machine have got since the sampler was made
+ *              valid    HAS_FAULTS
+ *
+ *   PARTS      value    resident bytes of shared memory (shmem: tmpfs, memfd,
+ *                       System V, shared anonymous mappings)
+ *              second   bytes that are swapped out
+ *              third    bytes in huge pages of hugetlbfs, which are in no
+ *                       resident size
+ *              Only when one of them has changed.
+ *
+ *   TMPFS      value    bytes stored in the file systems that the caller named,
+ *                       above what was stored when the sampler was made
+ *              Before the TICK of the same time, when it has changed.
+ *
  *   EXITED     value    wait status, as wait(2) has it [HAS_STATUS]
  *              valid    [BY_EVENT]
  *
  *   TICK       process  number of ticks skipped before this one
  *              value    sum of the resident sizes
  *              second   number of live processes
+ *              third    sum of the bytes of files and shared memory in it
+ *                       [HAS_SHARED]
  *              valid    HAS_RSS [TICK_LATE] [TICK_EXTRA] [TICK_PARTIAL]
+ *                       [TICK_DETAILED]
  *
  *   PSS        time     that of the tick before the sizes were read
  *              process  sum of the resident sizes that the processes in
@@ -182,6 +217,7 @@ typedef struct mw_observation {
     uint32_t valid;
     int32_t pid;
     int32_t ppid;
+    uint64_t third;
 } mw_observation;
 
 /* One process of a whole-machine scan. `name` is the kernel's (15 bytes). */
@@ -228,6 +264,9 @@ enum mw_pss_mode {
     MW_PSS_ALWAYS = 2 /* after every tick that finds the last sum complete */
 };
 
+/* File systems in memory that a sampler watches at most. */
+enum mw_tmpfs_limit { MW_TMPFS_MOST = 8 };
+
 /* What to sample. */
 typedef struct mw_sampler_options {
     const char *proc_root; /* "/proc", or a tree made by a test */
@@ -244,7 +283,10 @@ typedef struct mw_sampler_options {
     uint32_t sources; /* which of mw_source to use if they work; of MW_CONNECTOR
                          and MW_PERF only one is used */
     int32_t pss;      /* mw_pss_mode */
-    mw_hook *hook;    /* whose events to read; NULL: none */
+    const int32_t *tmpfs; /* descriptors of folders, one for each file system
+                             in memory to watch */
+    uint32_t tmpfs_count; /* MW_TMPFS_MOST at most; others are left out */
+    mw_hook *hook;        /* whose events to read; NULL: none */
     /* Sizes: the reader is woken at once when one is exceeded for the first
        time. 0: none. */
     uint64_t total_limit;   /* of the sum of resident sizes, and therefore also

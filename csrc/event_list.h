@@ -16,13 +16,14 @@ enum mw_event_kind {
                            this image was not read before */
     MW_EVENT_EXIT,      /* the first thread of `pid` has ended. status, tid */
     MW_EVENT_RECORD,    /* the kernel's exit record of one thread: tid, ppid,
-                           elapsed, peak, user, system, bytes, status,
-                           MW_INHERITED; text: the kernel's name */
+                           elapsed, peak, user, system, bytes, faults,
+                           status, MW_INHERITED; text: the kernel's name */
     MW_EVENT_EXECUTING, /* `pid` is about to call execve: as EXITING, without
                            status. Of a fork that has executed nothing yet only
                            ppid and start are set */
     MW_EVENT_EXITING    /* `pid` is about to exit: ppid, start, peak, user,
-                           system, exec_id, status; text: that of its image */
+                           system, faults, exec_id, status; text: that of its
+                           image */
 };
 
 typedef struct mw_event {
@@ -37,6 +38,7 @@ typedef struct mw_event {
                             it, if known */
     uint64_t read_bytes; /* from storage; MW_HAS_IO covers both */
     uint64_t written_bytes;
+    uint64_t faults;     /* page faults; MW_HAS_FAULTS */
     uint64_t exec_id;    /* see mw_image */
     uint64_t kept_since; /* RECORD: the follower's count when it first kept this
                             record for a process not known yet; 0: it is new */

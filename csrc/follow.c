@@ -10,12 +10,13 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
     mw_inspection seen = {0};
     if (!mw_has_own_memory(f, slot))
         return 0;
-    int error, is_new = 0;
-    if (time >= slot->next_inspection) {
+    int error, is_new = 0, is_due = time >= slot->next_inspection;
+    if (is_due || mw_wants_details(f, slot, reading)) {
         error = mw_platform_inspect(f->platform, slot->handle, &seen);
         if (error)
             return error;
-        mw_schedule_inspection(slot, time);
+        if (is_due)
+            mw_schedule_inspection(slot, time);
         is_new = mw_is_new_image(f, slot, seen.new_image);
         if (mw_awaits_exec(f, slot, is_new))
             return 0;
@@ -31,17 +32,19 @@ static int report_memory(mw_follower *f, mw_slot *slot, int64_t time,
         return error;
     int raised =
         (seen.valid & MW_HAS_WATERMARK) && seen.watermark > slot->watermark;
-    if (slot->has_rss && slot->rss == reading->rss && !raised)
-        return 0;
-    mw_observation *record = mw_report_rss(f, slot, time, reading->rss);
-    if (!record)
-        return -ENOMEM;
-    if (raised) {
-        record->second = slot->watermark = seen.watermark;
-        record->valid |= MW_HAS_WATERMARK;
-        mw_note_size(f, seen.watermark);
+    if (!slot->has_rss || slot->rss != reading->rss ||
+        slot->shared != reading->shared || raised) {
+        mw_observation *record =
+            mw_report_rss(f, slot, time, reading->rss, reading->shared);
+        if (!record)
+            return -ENOMEM;
+        if (raised) {
+            record->second = slot->watermark = seen.watermark;
+            record->valid |= MW_HAS_WATERMARK;
+            mw_note_size(f, seen.watermark);
+        }
     }
-    return 0;
+    return mw_report_details(f, slot, time, reading, &seen);
 }
 
 /* Returns whether the event of its end is still to come, and is waited for. */
@@ -79,7 +82,7 @@ static int visit_gone(mw_follower *f, mw_slot *slot, int64_t time,
         return mw_report_exit(f, slot, time, life);
     }
     /* It holds nothing any more. */
-    if (slot->has_rss && slot->rss && !mw_report_rss(f, slot, time, 0))
+    if (slot->has_rss && slot->rss && !mw_report_rss(f, slot, time, 0, 0))
         return -ENOMEM;
     if (slot->has_footprint && slot->footprint) {
         mw_reading nothing = {.valid = MW_HAS_FOOTPRINT};
@@ -152,7 +155,7 @@ static int visit(mw_follower *f, mw_slot *slot, int64_t time, uint32_t *flags,
     if (reading.valid & MW_HAS_RSS)
         return report_memory(f, slot, time, &reading);
     /* Executed as another user, it no longer holds what it held before. */
-    if (slot->rss && !slot->has_rss && !mw_report_rss(f, slot, time, 0))
+    if (slot->rss && !slot->has_rss && !mw_report_rss(f, slot, time, 0, 0))
         return -ENOMEM;
     *flags |= MW_TICK_PARTIAL;
     if (!slot->unreadable) {
@@ -187,12 +190,13 @@ static int visit_all(mw_follower *f, int64_t time, uint32_t *flags) {
    before. */
 static uint64_t add_up(mw_follower *f) {
     uint64_t live = 0;
-    f->total = 0;
+    f->total = f->shared = 0;
     for (size_t i = 0; i < f->table.count; i++) {
         const mw_slot *slot = &f->table.slots[i];
         if (!slot->ended) {
             live++;
             f->total += slot->rss;
+            f->shared += slot->shared;
         }
     }
     return live;
@@ -218,6 +222,18 @@ static int add_up_footprints(mw_follower *f, int64_t time) {
     return 0;
 }
 
+/* Reports what is stored in file systems in memory, if that has changed. */
+static int report_tmpfs(mw_follower *f, int64_t time) {
+    uint64_t bytes;
+    if (!mw_tmpfs_read(&f->tmpfs, &bytes))
+        return 0;
+    mw_observation *record = mw_observe(f, time, MW_TMPFS, NULL);
+    if (!record)
+        return -ENOMEM;
+    record->value = bytes;
+    return 0;
+}
+
 static int visit_job(mw_follower *f, int64_t time, uint32_t *flags) {
     f->found.count = 0;
     if (!f->text && !(f->text = malloc(IMAGE_TEXT)))
@@ -236,6 +252,7 @@ static int visit_job(mw_follower *f, int64_t time, uint32_t *flags) {
 
 int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
                    uint64_t skipped, int closing) {
+    mw_begin_details(f, time);
     int error = visit_job(f, time, &flags);
     if (!error && closing) {
         /* The processes that were just found may have events as well. */
@@ -244,6 +261,10 @@ int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
     }
     if (!error)
         error = add_up_footprints(f, time);
+    if (!error)
+        error = mw_end_details(f, time, &flags);
+    if (!error)
+        error = report_tmpfs(f, time);
     if (error)
         return error;
     mw_observation *record = mw_observe(f, time, MW_TICK, NULL);
@@ -252,7 +273,10 @@ int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
     record->process = skipped;
     record->second = add_up(f);
     record->value = f->total;
+    record->third = f->shared;
     record->valid = flags | MW_HAS_RSS;
+    if (f->has_shared)
+        record->valid |= MW_HAS_SHARED;
     return 0;
 }
 

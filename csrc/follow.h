@@ -8,6 +8,19 @@
 #include "platform.h"
 #include "queue.h"
 #include "table.h"
+#include "tmpfs.h"
+
+/* When details are read, beyond the regular inspections. */
+typedef struct mw_details {
+    int64_t credit;       /* CPU time that may be used, in ns */
+    int64_t last_tick;    /* 0: there was none */
+    uint64_t highest;     /* sum of resident sizes */
+    int64_t reserve;      /* credit that is kept at this tick */
+    int missed;           /* some could not be read at this tick: no credit */
+    int has_faults;       /* those of some process were reported at this tick */
+    uint64_t huge_before; /* bytes in huge pages at the first tick, and since */
+    uint64_t huge;
+} mw_details;
 
 typedef struct mw_follower {
     mw_platform *platform;
@@ -18,6 +31,7 @@ typedef struct mw_follower {
     mw_queue reported;   /* observations, which the caller takes */
     mw_table table;      /* every process followed */
     uint64_t total;      /* sum of resident sizes at the last tick */
+    uint64_t shared;     /* of `total`: of files and shared memory */
     uint64_t largest;    /* resident size or peak of one process, ever */
     uint64_t unreadable; /* processes whose memory could not be read */
     int root_ended;
@@ -25,12 +39,15 @@ typedef struct mw_follower {
     /* Private. */
     uint64_t last_serial;
     uint64_t ticks;
-    uint64_t drains;   /* how often events were fetched */
-    int closing;       /* the root has ended: no more events are waited for */
-    int has_footprint; /* that of some process could be read */
-    mw_pids found;     /* to be followed if they are not yet */
-    mw_pids fresh;     /* forked or executed something: to be read */
-    mw_pids leaving;   /* the event of their end has come */
+    uint64_t drains;    /* how often events were fetched */
+    int closing;        /* the root has ended: no more events are waited for */
+    int has_footprint;  /* that of some process could be read */
+    int has_shared;     /* the system says what is shared */
+    mw_details details; /* see follow_details.c */
+    mw_tmpfs tmpfs;
+    mw_pids found;        /* to be followed if they are not yet */
+    mw_pids fresh;        /* forked or executed something: to be read */
+    mw_pids leaving;      /* the event of their end has come */
     mw_event_list events; /* of the last fetch */
     mw_event_list early;  /* records that came before their process is known */
     char *text;           /* of the image that is read */

@@ -178,7 +178,7 @@ static void note_sums(mw_slot *slot, const mw_event *event) {
     }
     if (slot->has_sums)
         return;
-    slot->known |= event->valid & (MW_HAS_CPU | MW_HAS_IO);
+    slot->known |= event->valid & (MW_HAS_CPU | MW_HAS_IO | MW_HAS_FAULTS);
     if (event->valid & MW_HAS_CPU) {
         slot->user = event->user;
         slot->system = event->system;
@@ -187,6 +187,8 @@ static void note_sums(mw_slot *slot, const mw_event *event) {
         slot->read_bytes = event->read_bytes;
         slot->written_bytes = event->written_bytes;
     }
+    if (event->valid & MW_HAS_FAULTS)
+        slot->faults = event->faults;
 }
 
 static int on_end(mw_follower *f, const mw_event *event) {

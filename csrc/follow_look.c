@@ -32,6 +32,7 @@ typedef struct {
 int mw_look(mw_follower *f, mw_slot *slot, int64_t time, mw_reading *out) {
     int error =
         mw_platform_poll(f->platform, slot->handle, time, out, &f->found);
+    f->has_shared |= (out->valid & MW_HAS_SHARED) != 0;
     if (!error && out->life == MW_ENDED && (out->valid & MW_HAS_WATERMARK)) {
         slot->known |= MW_HAS_FOOTPRINT;
         slot->footprint_peak = out->footprint_peak;
@@ -112,7 +113,10 @@ static int report_view(mw_follower *f, mw_slot *slot, int64_t time,
     if (!error && (seen->memory.valid & MW_HAS_RSS) &&
         !seen->memory.new_image && !(slot->early_image && mw_has_events(f)) &&
         mw_has_own_memory(f, slot)) {
-        error = mw_report_rss(f, slot, time, seen->memory.rss) ? 0 : -ENOMEM;
+        error =
+            mw_report_rss(f, slot, time, seen->memory.rss, seen->memory.shared)
+                ? 0
+                : -ENOMEM;
         if (!error)
             error = mw_report_footprint(f, slot, time, &seen->memory);
     }

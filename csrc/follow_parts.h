@@ -53,9 +53,10 @@ void mw_note_size(mw_follower *f, uint64_t size);
    child of vfork has its parent's, which counts once. */
 int mw_has_own_memory(mw_follower *f, mw_slot *slot);
 
-/* Reports the resident size; NULL when out of memory. */
+/* Reports the resident size, and how much of it is shared; NULL when out of
+   memory. */
 mw_observation *mw_report_rss(mw_follower *f, mw_slot *slot, int64_t time,
-                              uint64_t rss);
+                              uint64_t rss, uint64_t shared);
 
 /* Reports the physical footprint if it or its high-water mark has changed. */
 int mw_report_footprint(mw_follower *f, mw_slot *slot, int64_t time,
@@ -105,6 +106,28 @@ int mw_reap(mw_follower *f, const mw_slot *slot, int *status, uint64_t *peak);
 /* Reports all that is known of a process, and its end. */
 int mw_report_exit(mw_follower *f, mw_slot *slot, int64_t time,
                    enum mw_life life);
+
+/* -- follow_details.c -- */
+
+/* Decides, at the beginning of a tick, whether details are read at it. */
+void mw_begin_details(mw_follower *f, int64_t time);
+
+/* Returns whether the details of a process are to be read at this tick. */
+int mw_wants_details(mw_follower *f, const mw_slot *slot,
+                     const mw_reading *reading);
+
+/* Reports what an inspection has shown beside the high-water mark, where it
+   matters and has changed. */
+int mw_report_details(mw_follower *f, mw_slot *slot, int64_t time,
+                      const mw_reading *reading, const mw_inspection *seen);
+
+/* Reports page faults if there were more since the last report. */
+int mw_report_faults(mw_follower *f, mw_slot *slot, int64_t time,
+                     uint64_t faults);
+
+/* Adds MW_TICK_DETAILED to `*flags` if all details of this tick are known, and
+   reports what the machine has got in huge pages. */
+int mw_end_details(mw_follower *f, int64_t time, uint32_t *flags);
 
 /* -- follow_look.c -- */
 

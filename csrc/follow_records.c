@@ -31,14 +31,17 @@ static int fold(mw_follower *f, mw_slot *slot, const mw_event *event) {
         if (error)
             return error;
     }
-    if (!slot->has_sums) /* the hook's sums are less exact */
+    if (!slot->has_sums) { /* the hook's sums are less exact */
         slot->user = slot->system = 0;
+        slot->faults = 0;
+    }
     slot->has_sums = 1;
-    slot->known |= event->valid & (MW_HAS_CPU | MW_HAS_IO);
+    slot->known |= event->valid & (MW_HAS_CPU | MW_HAS_IO | MW_HAS_FAULTS);
     slot->user += event->user;
     slot->system += event->system;
     slot->read_bytes += event->read_bytes;
     slot->written_bytes += event->written_bytes;
+    slot->faults += event->faults;
     fold_peak(slot, event);
     /* The status of the thread that ended last is the process's. */
     if (slot->has_record && (event->valid & MW_HAS_STATUS)) {

@@ -43,11 +43,14 @@ int mw_has_own_memory(mw_follower *f, mw_slot *slot) {
 }
 
 mw_observation *mw_report_rss(mw_follower *f, mw_slot *slot, int64_t time,
-                              uint64_t rss) {
+                              uint64_t rss, uint64_t shared) {
     mw_observation *record = mw_observe(f, time, MW_MEMORY, slot);
     if (record) {
         record->value = slot->rss = rss;
+        record->third = slot->shared = shared;
         record->valid = MW_HAS_RSS;
+        if (f->has_shared)
+            record->valid |= MW_HAS_SHARED;
         slot->has_rss = 1;
         mw_note_size(f, rss);
         if (slot->next_inspection > time + LIVELY_INSPECTION) {
@@ -100,6 +103,13 @@ uint64_t mw_hash_of(const char *text, size_t length) {
     return hash;
 }
 
+/* Notes that the process which forked this one shares memory with it. */
+static void note_fork(const mw_follower *f, const mw_slot *slot) {
+    mw_slot *parent = mw_find(f, slot->ppid);
+    if (parent && parent != slot)
+        parent->has_forks = 1;
+}
+
 int mw_report_image(mw_follower *f, mw_slot *slot, int64_t time,
                     const char *text, const mw_image *image) {
     size_t length = image->length;
@@ -127,6 +137,10 @@ int mw_report_image(mw_follower *f, mw_slot *slot, int64_t time,
         slot->exec_id = image->exec_id;
     slot->has_image = 1;
     slot->inherited = (valid & MW_INHERITED) != 0;
+    if (!(valid & MW_SAME_IMAGE))
+        slot->has_forks = 0;
+    if (slot->inherited)
+        note_fork(f, slot);
     slot->is_complete = (valid & MW_HAS_ARGV) != 0;
     if (slot->is_complete || slot->inherited)
         slot->image_retries = 0;
@@ -229,6 +243,10 @@ static int report_sums(mw_follower *f, mw_slot *slot, int64_t time) {
         record->second = slot->footprint_peak;
         record->valid = MW_HAS_WATERMARK | MW_FINAL;
     }
+    if ((slot->known & MW_HAS_FAULTS) && (slot->inherited || slot->has_forks))
+        error = mw_report_faults(f, slot, time, slot->faults);
+    if (error)
+        return error;
     if (slot->known & MW_HAS_CPU) {
         mw_observation *record = mw_observe(f, time, MW_CPU, slot);
         if (!record)
@@ -288,7 +306,7 @@ int mw_report_exit(mw_follower *f, mw_slot *slot, int64_t time,
     if (slot->end_is_known)
         record->valid |= MW_BY_EVENT;
     slot->ended = 1;
-    slot->rss = 0;
+    slot->rss = slot->shared = 0;
     if (slot->pid == f->root_pid)
         f->root_ended = 1;
     return 0;

@@ -82,6 +82,10 @@ enum mw_life {
 /* What is read of a process at every tick. */
 typedef struct mw_reading {
     uint64_t rss;
+    uint64_t shared;         /* of `rss`: of files and shared memory;
+                                MW_HAS_SHARED */
+    uint64_t size;           /* address space; only where the machine has huge
+                                pages reserved, 0 elsewhere */
     uint64_t footprint;      /* MW_HAS_FOOTPRINT */
     uint64_t footprint_peak; /* of this image; MW_HAS_WATERMARK. Of a process
                                 that has ended it is final */
@@ -90,10 +94,20 @@ typedef struct mw_reading {
     int new_image;  /* it seems to have executed something since last time */
 } mw_reading;
 
+/* See PARTS in api.h. Bytes. */
+typedef struct mw_parts {
+    uint64_t shmem;
+    uint64_t swapped;
+    uint64_t huge;
+} mw_parts;
+
 /* What is read of a process now and then, because it costs more. */
 typedef struct mw_inspection {
     uint64_t watermark;
-    uint32_t valid; /* MW_HAS_WATERMARK */
+    uint64_t faults;
+    mw_parts parts;
+    uint32_t valid; /* MW_HAS_WATERMARK, MW_HAS_FAULTS */
+    int has_parts;
     int new_image;
 } mw_inspection;
 
@@ -143,6 +157,13 @@ int mw_platform_resident(const mw_platform *platform, int32_t pid,
 /* Returns by how many bytes the system's high-water mark of a resident size may
    be too low. */
 uint64_t mw_platform_roughness(const mw_platform *platform);
+
+/* Returns the size of a page in bytes. */
+uint64_t mw_platform_page(const mw_platform *platform);
+
+/* Returns how many bytes all processes of the machine have got in transparent
+   huge pages since it booted; 0 where there are none. */
+uint64_t mw_platform_huge_faults(const mw_platform *platform);
 
 /* Returns whether two processes have one address space, as after vfork. */
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,

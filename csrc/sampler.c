@@ -267,6 +267,7 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
     if (!error)
         error = mw_platform_open(options, &s->platform);
     s->follower.platform = s->platform;
+    mw_tmpfs_begin(&s->follower.tmpfs, options->tmpfs, options->tmpfs_count);
     if (!error && options->pss != MW_PSS_OFF)
         error = mw_pss_new(s->platform, options->pss, &s->pss);
     if (error) {

@@ -33,7 +33,12 @@ typedef struct mw_slot {
     uint8_t patience;      /* ticks left to wait for the event of its end */
     uint8_t has_image;     /* one was reported */
 
+    uint64_t shared;       /* bytes of files and shared memory in `rss` */
+    uint64_t parts_shared; /* `shared` when its parts were last read */
+    uint64_t parts_size;   /* its address space then */
     uint8_t inherited;     /* the image reported is its parent's */
+    uint8_t has_forks;     /* of the image reported, with its memory */
+    uint8_t has_faults;    /* `faults_reported` is known */
     uint8_t own_memory;    /* its memory is known not to be its parent's, as it
                               is after vfork */
     uint8_t is_complete;   /* the command line of the image is known */
@@ -62,12 +67,15 @@ typedef struct mw_slot {
     uint64_t peak; /* at the very end */
     uint64_t read_bytes;
     uint64_t written_bytes;
+    uint64_t faults;              /* at the very end */
     uint64_t footprint;           /* as last reported */
     uint64_t footprint_watermark; /* as last reported; 0 at the start of an
                                      image */
     uint64_t footprint_peak;      /* at the very end */
     uint64_t exec_id;             /* of the image reported: see mw_image */
     uint64_t text_hash;           /* of its text, to compare with the hook's */
+    uint64_t faults_reported;
+    mw_parts parts; /* as last reported */
     mw_attempt attempt;
     char name[16]; /* of its image, if only that is known */
 } mw_slot;

@@ -1,6 +1,7 @@
 /* Memory that is not read at every tick. */
 #include <errno.h>
 #include <libproc.h>
+#include <unistd.h>
 
 #include "state.h"
 
@@ -20,6 +21,17 @@ int mw_platform_resident(const mw_platform *p, int32_t pid, uint64_t *rss) {
 
 /* macOS has no high-water marks of the resident size. */
 uint64_t mw_platform_roughness(const mw_platform *p) {
+    (void)p;
+    return 0;
+}
+
+uint64_t mw_platform_page(const mw_platform *p) {
+    (void)p;
+    return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* macOS has no transparent huge pages. */
+uint64_t mw_platform_huge_faults(const mw_platform *p) {
     (void)p;
     return 0;
 }

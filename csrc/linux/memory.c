@@ -20,6 +20,20 @@ enum { KCMP_VM_TYPE = 1 };
 
 uint64_t mw_platform_roughness(const mw_platform *p) { return p->roughness; }
 
+uint64_t mw_platform_page(const mw_platform *p) { return p->page_size; }
+
+uint64_t mw_platform_huge_faults(const mw_platform *p) {
+    /* Room for all of `vmstat`, some 6 KiB. */
+    char text[16384];
+    uint64_t pages;
+    if (!p->huge_page_size)
+        return 0;
+    ssize_t n = mw_procfs_read(p->proc_fd, "vmstat", text, sizeof text);
+    if (n <= 0 || !mw_parse_huge_faults(text, (size_t)n, &pages))
+        return 0;
+    return pages * p->huge_page_size;
+}
+
 /* Reads one number out of a file of a process: 0 or -errno. */
 typedef int mw_number_reader(int dir_fd, const char *path, uint64_t *number);
 

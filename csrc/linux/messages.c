@@ -175,6 +175,8 @@ enum {
     TS_ETIME = 144,
     TS_UTIME = 152,
     TS_STIME = 160,
+    TS_MINFLT = 168,
+    TS_MAJFLT = 176,
     TS_HIWATER_RSS = 200,
     TS_READ_BYTES = 248,
     TS_WRITE_BYTES = 256,
@@ -267,6 +269,10 @@ static int parse_stats(const mw_part *part, int32_t tid, int32_t group,
         event->elapsed = nanoseconds(at + TS_ETIME, 1000);
     if (left >= TS_STIME + 8)
         set_cpu(event, at);
+    if (left >= TS_MAJFLT + 8) {
+        event->faults = u64(at + TS_MINFLT) + u64(at + TS_MAJFLT);
+        event->valid |= MW_HAS_FAULTS;
+    }
     /* 0: a kernel thread, which has no memory; a kernel that does not count it;
        or, since Linux 6.2, a process so small that its pages are all in the
        kernel's per-CPU batches (2 of 75,000 forks of a static program). */

@@ -66,6 +66,8 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
         switch (number) {
         case 4: out->ppid = as_pid(value); break;
         case 9: out->flags = (uint32_t)value; break;
+        case 10: out->faults = value; break;
+        case 12: out->faults += value; break;
         case 14: out->user_ticks = value; break;
         case 15: out->system_ticks = value; break;
         case 20: out->threads = (int64_t)(value & INT64_MAX); break;
@@ -92,10 +94,9 @@ uint64_t mw_exec_id(const mw_stat *stat) {
 
 int mw_parse_statm(const char *text, size_t length, mw_statm *out) {
     const char *at = text, *end = text + length;
-    uint64_t shared;
     memset(out, 0, sizeof *out);
     if (field(&at, end, &out->size) || field(&at, end, &out->resident) ||
-        field(&at, end, &shared) || field(&at, end, &out->text))
+        field(&at, end, &out->shared) || field(&at, end, &out->text))
         return -EINVAL;
     return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
 }
@@ -133,6 +134,30 @@ static int kib_behind(const char *text, size_t length, const char *key,
 
 int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
     return kib_behind(text, length, "\nVmHWM:", bytes);
+}
+
+int mw_parse_parts(const char *text, size_t length, uint64_t *shmem,
+                   uint64_t *swapped, uint64_t *huge) {
+    if (!kib_behind(text, length, "\nRssShmem:", shmem))
+        return 0;
+    if (!kib_behind(text, length, "\nVmSwap:", swapped))
+        *swapped = 0;
+    if (!kib_behind(text, length, "\nHugetlbPages:", huge))
+        *huge = 0;
+    return 1;
+}
+
+int mw_parse_huge_pages(const char *text, size_t length, uint64_t *bytes) {
+    return kib_behind(text, length, "\nHugetlb:", bytes);
+}
+
+int mw_parse_huge_faults(const char *text, size_t length, uint64_t *pages) {
+    uint64_t collapsed;
+    if (!number_of(text, length, "\nthp_fault_alloc", pages) ||
+        !number_of(text, length, "\nthp_collapse_alloc", &collapsed))
+        return 0;
+    *pages += collapsed;
+    return 1;
 }
 
 int mw_parse_pss(const char *text, size_t length, uint64_t *bytes) {

@@ -21,6 +21,8 @@ typedef struct mw_stat {
     char state;            /* 3 */
     int32_t ppid;          /* 4 */
     uint32_t flags;        /* 9: PF_* of the kernel's sched.h */
+    uint64_t faults;       /* 10 and 12: minor and major page faults, of all
+                              threads */
     uint64_t user_ticks;   /* 14: clock ticks, of all threads */
     uint64_t system_ticks; /* 15 */
     int64_t threads;       /* 20; at least one */
@@ -40,6 +42,7 @@ uint64_t mw_exec_id(const mw_stat *stat);
 typedef struct mw_statm {
     uint64_t size; /* pages, as all of these */
     uint64_t resident;
+    uint64_t shared; /* of `resident`: of files and of shared memory */
     uint64_t text;
 } mw_statm;
 
@@ -47,6 +50,21 @@ int mw_parse_statm(const char *text, size_t length, mw_statm *out);
 
 /* Finds VmHWM in `status`, in bytes: 1, or 0 if it is not there. */
 int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes);
+
+/* Finds RssShmem, VmSwap and HugetlbPages in `status`, in bytes: 1, or 0 if
+   RssShmem is not there, as before Linux 4.5 and without memory. What else is
+   missing is 0: the kernel was built without it. */
+int mw_parse_parts(const char *text, size_t length, uint64_t *shmem,
+                   uint64_t *swapped, uint64_t *huge);
+
+/* Finds Hugetlb in `meminfo`, the huge pages that are reserved, in bytes: 1, or
+   0 if it is not there. */
+int mw_parse_huge_pages(const char *text, size_t length, uint64_t *bytes);
+
+/* Finds in `vmstat` how many transparent huge pages processes have got, by page
+   faults and by the kernel's collapsing of small pages: 1, or 0 if that is not
+   there. */
+int mw_parse_huge_faults(const char *text, size_t length, uint64_t *pages);
 
 /* Returns Tgid of `status`, the process that a thread belongs to, or 0. */
 int32_t mw_parse_tgid(const char *text, size_t length);

@@ -57,6 +57,31 @@ static int note_other_children(mw_platform *p) {
                                      &p->other_children);
 }
 
+/* Returns whether huge pages of any size are reserved: Hugetlb of `meminfo`,
+   Linux 4.18 and later. */
+static int has_huge_pages(const mw_platform *p) {
+    char text[MW_FILE_TEXT];
+    uint64_t bytes;
+    ssize_t n = mw_procfs_read(p->proc_fd, "meminfo", text, sizeof text);
+    return n > 0 && mw_parse_huge_pages(text, (size_t)n, &bytes) && bytes;
+}
+
+/* Returns the size of a transparent huge page, or 0 if they are switched off
+   (admin-guide/mm/transhuge.rst of the kernel's documentation). */
+static uint64_t huge_page_size(void) {
+    static const char folder[] = "/sys/kernel/mm/transparent_hugepage/";
+    char path[96], text[64] = "";
+    snprintf(path, sizeof path, "%senabled", folder);
+    if (mw_procfs_read(AT_FDCWD, path, text, sizeof text - 1) <= 0 ||
+        strstr(text, "[never]"))
+        return 0;
+    snprintf(path, sizeof path, "%shpage_pmd_size", folder);
+    memset(text, 0, sizeof text);
+    if (mw_procfs_read(AT_FDCWD, path, text, sizeof text - 1) <= 0)
+        return 0;
+    return strtoull(text, NULL, 10);
+}
+
 /* Makes mw_platform_wait() return `waited` while `fd` is readable. */
 static int watch(mw_platform *p, int fd, uint32_t waited) {
     struct epoll_event when = {.events = EPOLLIN, .data.u32 = waited};
@@ -94,6 +119,10 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
         error = watch(p, p->stop_fd, MW_WAITED_STOP);
     if (!error && p->adopter_pid)
         error = note_other_children(p);
+    if (!error) {
+        p->has_huge_pages = has_huge_pages(p);
+        p->huge_page_size = p->real ? huge_page_size() : 0;
+    }
     if (!error && p->real)
         mw_feeds_open(&p->feeds, options, p->epoll_fd, MW_WAITED_EVENTS,
                       &p->stats);

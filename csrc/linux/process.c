@@ -344,6 +344,14 @@ static int read_statm(const mw_platform *p, const mw_handle *h, mw_statm *out) {
     return mw_procfs_statm(p->proc_fd, path, out);
 }
 
+static void set_memory(const mw_platform *p, const mw_statm *statm,
+                       mw_reading *out) {
+    out->rss = statm->resident * p->page_size;
+    out->shared = statm->shared * p->page_size;
+    out->size = p->has_huge_pages ? statm->size * p->page_size : 0;
+    out->valid = MW_HAS_RSS | MW_HAS_SHARED;
+}
+
 /* Reads a process with the help of `stat`, where `statm` does not say enough.
    The resident size in `stat` is not used: since Linux 6.2 it leaves out what
    each CPU has not added up yet, and is 0 for a process that is small or
@@ -369,8 +377,7 @@ static void read_by_stat(const mw_platform *p, mw_handle *h, mw_reading *out) {
     }
     if (!h->start_ticks)
         h->start_ticks = stat.start_ticks;
-    out->rss = statm.resident * p->page_size;
-    out->valid = MW_HAS_RSS;
+    set_memory(p, &statm, out);
     note_threads(h, &stat);
     if (h->statm_fd < 0)
         out->new_image = has_new_image(h, &stat);
@@ -394,8 +401,7 @@ static void read_process(const mw_platform *p, mw_handle *h, mw_reading *out) {
         read_by_stat(p, h, out);
         return;
     }
-    out->rss = statm.resident * p->page_size;
-    out->valid = MW_HAS_RSS;
+    set_memory(p, &statm, out);
     if (statm.size != h->size) {
         h->size = statm.size;
         h->check_threads = 1;
@@ -430,6 +436,11 @@ int mw_platform_inspect(mw_platform *p, mw_handle *h, mw_inspection *out) {
         return 0;
     if (mw_parse_watermark(text, (size_t)n, &out->watermark))
         out->valid = MW_HAS_WATERMARK;
+    mw_parts *parts = &out->parts;
+    out->has_parts = mw_parse_parts(text, (size_t)n, &parts->shmem,
+                                    &parts->swapped, &parts->huge);
+    out->faults = stat.faults;
+    out->valid |= MW_HAS_FAULTS;
     out->new_image = has_new_image(h, &stat);
     note_threads(h, &stat);
     return 0;

@@ -93,7 +93,8 @@ static bool read_numbers(mw_snapshot *s, int32_t tid, bool executing,
         out->valid |= MW_INHERITED;
     out->user = (int64_t)(stat.user_ticks * s->tick_ns);
     out->system = (int64_t)(stat.system_ticks * s->tick_ns);
-    out->valid |= MW_HAS_CPU;
+    out->faults = stat.faults;
+    out->valid |= MW_HAS_CPU | MW_HAS_FAULTS;
     out->exec_id = exec_id;
     memcpy(s->name, stat.comm, sizeof s->name);
     return true;

@@ -18,8 +18,10 @@ struct mw_platform {
     mw_pids other_children;  /* that the adopter had before the job */
     uint32_t descriptors_left;
     uint64_t page_size;
-    uint64_t roughness; /* see mw_platform_roughness() */
-    uint64_t tick_ns;   /* length of a clock tick as in `stat` */
+    uint64_t roughness;      /* see mw_platform_roughness() */
+    uint64_t tick_ns;        /* length of a clock tick as in `stat` */
+    int has_huge_pages;      /* the machine has reserved some */
+    uint64_t huge_page_size; /* of transparent ones; 0: there are none */
     mw_sampler_stats stats;
     mw_process *scan; /* buffer of the last scan */
     size_t scan_capacity;

@@ -114,7 +114,7 @@ class LeakSearch:
     def apply(self, batch: Batch) -> None:
         """Adds the observations of a batch."""
         live = self._live
-        for time, serial, value, second, kind, valid, pid, _ppid in batch.records:
+        for time, serial, value, second, kind, valid, pid, _ppid, _third in batch.records:
             if kind == MEMORY:
                 if valid & HAS_RSS:
                     self._memory(serial, pid, time, value)

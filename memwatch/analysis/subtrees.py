@@ -34,7 +34,7 @@ class Subtrees:
 
     def apply(self, batch: Batch) -> None:
         """Adds the observations of a batch."""
-        for _time, serial, value, _second, kind, valid, _pid, _ppid in batch.records:
+        for _time, serial, value, _second, kind, valid, _pid, _ppid, _third in batch.records:
             if kind == MEMORY:
                 if valid & HAS_RSS:
                     self._hold(serial, value)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from memwatch.model.figure import Bound, Figure, Why
+from memwatch.model.footprint import ALONE, FAULTS, PSS_SUM, SHARED, FootprintBounds
+from memwatch.model.footprint import ONE_PROCESS as ONE_PROCESS_PEAK
 from memwatch.model.profile import CUT_SHORT, Profile
 from memwatch.model.sources import DARWIN
 from memwatch.units import count, format_interval, format_size
 
+NO_FOOTPRINT = "not measured: record again with this version"
+_FOOTPRINT_SOURCES = {
+    FAULTS: "estimated from page faults",
+    SHARED: "shared memory counted once",
+    PSS_SUM: "measured by proportional shares",
+    ONE_PROCESS_PEAK: "from the peak of one process",
+}
 SHARED_ONCE = "shared pages counted once"
 ONE_PROCESS = "one process alone reached this between samples"
 
@@ -32,7 +41,14 @@ def size(known: int | None) -> str:
 
 
 def total_rss(profile: Profile) -> str:
-    """Returns when the total RSS was highest in a sample, or why that is unknown."""
+    """Returns when the total RSS was highest, or why that is unknown."""
+    if profile.total_rss.why is Why.ONE_PROCESS:
+        return ONE_PROCESS
+    return highest_sample(profile)
+
+
+def highest_sample(profile: Profile) -> str:
+    """Returns when the sampled total RSS was highest, or why there is no sample."""
     if profile.max_total_rss is None:
         return unseen(profile.sampling.unreadable > 0)
     alive = count(profile.max_total_processes, "process", "processes")
@@ -69,14 +85,27 @@ def not_measured(profile: Profile) -> str:
 
 
 def total_footprint(profile: Profile) -> str:
-    """Returns when the total footprint was highest, or why it is unknown."""
-    footprint = profile.max_total_footprint
+    """Returns between which bounds the total footprint was and when it was highest, or why it is
+    unknown."""
+    bounds, footprint = profile.footprint, profile.max_total_footprint
+    if not bounds:
+        figure = profile.total_footprint
+        return NO_FOOTPRINT if figure.why is Why.NOT_MEASURED else _unseen_as(figure.why)
     if not footprint:
-        return _unseen_as(profile.total_footprint.why)
+        return f"{footprint_bounds(bounds)}; at {profile.elapsed(bounds.time):.2f} s"
     how = f"at {profile.elapsed(footprint.time):.2f} s, compressed memory counted"
     if footprint.unread:
         how += f"; without {count(footprint.unread, 'process', 'processes')} that could not be read"
     return how
+
+
+def footprint_bounds(bounds: FootprintBounds) -> str:
+    """Returns the bounds of a footprint, and how the best estimate between them is known."""
+    if bounds.source == ALONE:
+        return "nothing of it counted twice"
+    low = format_size(bounds.low)
+    between = f"at least {low}" if bounds.high is None else f"{low} to {format_size(bounds.high)}"
+    return f"{between}; {_FOOTPRINT_SOURCES[bounds.source]}"
 
 
 def stopped_early(profile: Profile) -> str | None:

@@ -67,7 +67,7 @@ def _job(results: Results) -> Iterator[Metric]:
             "job_rss_max_bytes",
             "bytes",
             "Highest sum of the resident set sizes of all processes at one sample.",
-            profile.max_total_rss,
+            profile.total_rss.size,
         ),
         (
             "job_pss_max_bytes",

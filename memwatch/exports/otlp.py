@@ -108,8 +108,9 @@ def _pss(results: Results) -> Iterator[dict[str, Any]]:
 
 
 def _rss_max(profile: Profile) -> Iterator[dict[str, Any]]:
-    if profile.max_total_rss is not None:
-        yield _point(profile, profile.max_total_time, profile.max_total_rss)
+    total = profile.total_rss
+    if total.size is not None and total.time is not None:
+        yield _point(profile, total.time, total.size)
 
 
 def _limit(profile: Profile) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ class Bound(Enum):
     EXACT = "exact"
     AT_LEAST = "at least"
     AT_MOST = "at most"
+    BETWEEN = "about"
     UNKNOWN = "unknown"
 
 
@@ -20,6 +21,7 @@ class Why(Enum):
 
     SAMPLED = "the highest of the samples: the job may have held more between two samples"
     ONE_PROCESS = "the peak of one process, which is more than any sample of the whole job"
+    ESTIMATED = "the best estimate between what was certainly held and what was held at most"
     ALL_EXACT = "every process is in the report, each with its exact peak"
     LOWER_BOUNDS = "some peaks are lower bounds, or some processes may be missing"
     WITH_RSS = "measured at the peak, with the RSS of some processes in place of their PSS"
@@ -39,6 +41,14 @@ class Figure(NamedTuple):
     time: int | None = None
     """When the sample was taken or the peak reached, in nanoseconds since boot; None when the
     bound is UNKNOWN."""
+
+    @property
+    def source(self) -> str | None:
+        """How a total RSS is known, as JSON has it: "sampled" or "one process"; None when it is
+        not."""
+        if self.size is None:
+            return None
+        return "one process" if self.why is Why.ONE_PROCESS else "sampled"
 
     @property
     def at_peak(self) -> bool:

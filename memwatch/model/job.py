@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from memwatch.model.footprint import Parts, RunningFootprint
 from memwatch.model.groups import COMMAND, Group, RunningGroup
 from memwatch.model.live_groups import LiveGroups
 from memwatch.model.observations import (
@@ -19,13 +20,16 @@ from memwatch.model.observations import (
     BY_RECORD,
     CPU,
     EXITED,
+    FAULTS,
     FINAL,
     FOOTPRINT,
     HAS_CPU,
+    HAS_FAULTS,
     HAS_FOOTPRINT,
     HAS_IO,
     HAS_PARENT,
     HAS_RSS,
+    HAS_SHARED,
     HAS_START,
     HAS_STATUS,
     HAS_WATERMARK,
@@ -33,11 +37,14 @@ from memwatch.model.observations import (
     INHERITED,
     IO,
     MEMORY,
+    PARTS,
     PSS,
     SAME_IMAGE,
     STARTED,
     TICK,
+    TICK_DETAILED,
     TICK_PARTIAL,
+    TMPFS,
     Batch,
     ProgramText,
     decode_program,
@@ -75,6 +82,7 @@ class Job:
         self.max_total = 0
         self.max_total_time = 0
         self.max_total_processes = 0
+        self.max_total_shared: int | None = None
         self.partial = False
         """Whether the memory of some process was unreadable: totals are then lower bounds."""
         self.pss_peak: PssPeak | None = None
@@ -82,6 +90,8 @@ class Job:
         self.pss_bound: PssPeak | None = None
         """An upper bound: the sum at the highest RSS among those in which some PSS was not
         read."""
+        self.footprint = RunningFootprint()
+        """What the kernel cannot simply drop, where ticks tell anonymous memory from the rest."""
         self.has_footprints = False
         """Whether the system keeps physical footprints, and some could be read."""
         self.footprint_peak: FootprintPeak | None = None
@@ -112,7 +122,7 @@ class Job:
     def apply(self, batch: Batch) -> None:
         """Applies the observations of a batch, in order."""
         live, changed, groups = self.live, self._changed, self._groups.changed
-        for time, serial, value, second, kind, valid, pid, ppid in batch.records:
+        for time, serial, value, second, kind, valid, pid, ppid, third in batch.records:
             if kind == MEMORY:
                 process = live[serial]
                 if valid & HAS_RSS:
@@ -122,8 +132,9 @@ class Job:
                         groups.add(group)
                     process.rss = value
                     changed.add(serial)
-                    if value:
-                        process.sampled = True
+                    if valid & HAS_SHARED:
+                        self._anonymous(process, time, value - third, third)
+                    process.sampled = process.sampled or value > 0
                     if value > process.peak:
                         process.peak = value
                         process.peak_time = time
@@ -132,7 +143,7 @@ class Job:
                     # FINAL comes without HAS_RSS: then value is by how much it may be too low.
                     process.note_watermark(second, time, value if valid & FINAL else None)
             elif kind == TICK:
-                self._tick(time, serial, value, second, valid)
+                self._tick(time, serial, value, second, valid, third)
             elif kind == STARTED:
                 self._started(serial, time, value, second, valid, pid, ppid)
             elif kind == IMAGE:
@@ -140,30 +151,70 @@ class Job:
             elif kind == EXITED:
                 self._exited(
                     live.pop(serial),
+                    time,
                     value if valid & HAS_STATUS else None,
                     time if valid & BY_EVENT else None,
                 )
             else:
-                self._other(kind, serial, time, value, second, valid)
+                self._other(kind, serial, time, value, second, valid, third)
+
+    def _anonymous(self, process: LiveProcess, time: int, anon: int, shared: int) -> None:
+        """Applies the split of a resident size."""
+        process.highest_sample = max(process.highest_sample, anon + shared)
+        process.shared = shared
+        process.shared_most = max(process.shared_most, shared)
+        if anon == process.anon:
+            return
+        process.anon_before = process.anon
+        process.anon_time = time
+        process.anon = anon
+        known = self.footprint.sharing.note_change(process)
+        if process.inherited and anon and not known:
+            parent = self.live.get(process.parent) if process.parent else None
+            self.footprint.sharing.fork(process, parent)
 
     def _other(
-        self, kind: int, serial: int, time: int, value: int, second: int, valid: int
+        self, kind: int, serial: int, time: int, value: int, second: int, valid: int, third: int
     ) -> None:
-        """Applies an observation of CPU, I/O, footprint or PSS."""
+        """Applies an observation of a kind that is rarer than those of apply()."""
         if kind == FOOTPRINT:
             self._footprint(serial, time, value, second, valid)
         elif kind == PSS:
-            peak = PssPeak(value, time, serial, second)
-            if second:
-                if self.pss_bound is None or serial > self.pss_bound.rss:
-                    self.pss_bound = peak
-            elif value > (self.pss_peak.total if self.pss_peak else 0):
-                self.pss_peak = peak
+            self._pss(PssPeak(value, time, serial, second))
+        elif kind == TMPFS:
+            self.footprint.stored = value
+        elif kind == FAULTS and not serial:
+            self.footprint.sharing.huge = value
         elif process := self.live.get(serial):
-            if kind == CPU and valid & HAS_CPU:
-                process.usage = process.usage._replace(user=value, system=second)
-            elif kind == IO and valid & HAS_IO:
-                process.usage = process.usage._replace(read=value, written=second)
+            self._detail(process, kind, time, value, second, valid, third)
+
+    def _detail(
+        self,
+        process: LiveProcess,
+        kind: int,
+        time: int,
+        value: int,
+        second: int,
+        valid: int,
+        third: int,
+    ) -> None:
+        """Applies what is known of a process beside its resident size."""
+        if kind == CPU and valid & HAS_CPU:
+            process.usage = process.usage._replace(user=value, system=second)
+        elif kind == IO and valid & HAS_IO:
+            process.usage = process.usage._replace(read=value, written=second)
+        elif kind == FAULTS and valid & HAS_FAULTS:
+            process.faulted = value
+            process.faulted_time = time
+        elif kind == PARTS:
+            self.footprint.set_parts(process.serial, Parts(value, second, third))
+
+    def _pss(self, peak: PssPeak) -> None:
+        if peak.unread:
+            if self.pss_bound is None or peak.rss > self.pss_bound.rss:
+                self.pss_bound = peak
+        elif peak.total > (self.pss_peak.total if self.pss_peak else 0):
+            self.pss_peak = peak
 
     def _footprint(self, serial: int, time: int, value: int, second: int, valid: int) -> None:
         """Applies the footprint of a process, or with serial 0 the sum over all of them."""
@@ -209,8 +260,13 @@ class Job:
             found_by,
         )
 
-    def _tick(self, time: int, skipped: int, total: int, count: int, valid: int) -> None:
+    def _tick(
+        self, time: int, skipped: int, total: int, count: int, valid: int, shared: int
+    ) -> None:
         self.ticks.add(time, skipped, valid)
+        if valid & HAS_SHARED:
+            detailed = bool(valid & TICK_DETAILED)
+            self.footprint.tick(time, total, shared, detailed=detailed)
         self._last_tick = time
         if valid & TICK_PARTIAL:
             self.partial = True
@@ -219,6 +275,7 @@ class Job:
             self.max_total = total
             self.max_total_time = time
             self.max_total_processes = count
+            self.max_total_shared = shared if valid & HAS_SHARED else None
             self._note_holders()
         if self._columns:
             for column, value in zip(self._columns, (time, total, count), strict=True):
@@ -257,6 +314,7 @@ class Job:
         else:
             if process.program is not None:
                 self._groups.end_program(process, counted=counted)
+            self.footprint.leave(process, time)
             process.begin_program(program, time, inherited=inherited)
         self._groups.join(process)
 
@@ -275,6 +333,7 @@ class Job:
     def _exited(
         self,
         process: LiveProcess,
+        time: int,
         status: int | None,
         end: int | None = None,
         *,
@@ -297,6 +356,7 @@ class Job:
             self._largest_peak = peak.rss
             self.largest = ended
         self.never_sampled += not process.sampled
+        self.footprint.end_process(process, ended, time)
         if self.has_footprints:
             self._count_footprint(ended)
         if process.is_root:
@@ -316,7 +376,8 @@ class Job:
         """
         for process in self.live.values():
             ended = process.is_root and root_status is not None
-            self._exited(process, root_status if ended else None, alive=not ended)
+            status = root_status if ended else None
+            self._exited(process, self._last_tick + 1, status, alive=not ended)
         self.live.clear()
 
     def groups(self) -> tuple[Group, ...]:

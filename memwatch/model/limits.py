@@ -100,7 +100,9 @@ class LimitChecker:
         """Applies a batch, as Job.apply() does."""
         records, text = batch.records, batch.text
         applied = 0
-        for index, (time, serial, value, second, kind, valid, _pid, _ppid) in enumerate(records):
+        for index, (time, serial, value, second, kind, valid, _pid, _ppid, _third) in enumerate(
+            records
+        ):
             if kind == MEMORY:
                 size, broken = self._process(value, second, valid)
             elif kind == TICK:

@@ -1,7 +1,7 @@
 """Observations: the one record type for everything that is learned about a job.
 
 An observation is a plain tuple `(time, process, value, second, kind, valid,
-pid, ppid)`, the fields of `mw_observation` in csrc/api.h, whose table says what
+pid, ppid, third)`, the fields of `mw_observation` in csrc/api.h, whose table says what
 each field means for each kind and which bits of `valid` come with it. The kinds
 and bits below have the names they have there and in recordings: an IMAGE is a
 program. Times are nanoseconds since boot, sizes are bytes. Observations come in
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-Observation: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+Observation: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
 
 STARTED = 1
 IMAGE = 2
@@ -26,6 +26,9 @@ CPU = 6
 IO = 7
 PSS = 8
 FOOTPRINT = 9
+FAULTS = 10
+PARTS = 11
+TMPFS = 12
 
 HAS_PARENT = 1
 HAS_START = 2
@@ -48,6 +51,9 @@ HAS_CPU = 131072
 HAS_IO = 262144
 HAS_CWD = 524288
 HAS_FOOTPRINT = 1048576
+HAS_SHARED = 2097152
+TICK_DETAILED = 4194304
+HAS_FAULTS = 8388608
 
 
 class Batch(NamedTuple):

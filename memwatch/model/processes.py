@@ -192,13 +192,19 @@ class LiveProcess:
     observations come."""
 
     __slots__ = (
+        "anon",
+        "anon_before",
+        "anon_time",
         "counted",
         "counted_at",
+        "faulted",
+        "faulted_time",
         "final_watermark",
         "first_seen",
         "footprint",
         "found_by",
         "group",
+        "highest_sample",
         "inherited",
         "parent",
         "peak",
@@ -212,6 +218,8 @@ class LiveProcess:
         "rss",
         "sampled",
         "serial",
+        "shared",
+        "shared_most",
         "since",
         "start",
         "usage",
@@ -236,6 +244,19 @@ class LiveProcess:
         self.first_seen = seen
         self.found_by = found_by
         self.rss = 0
+        self.shared = 0
+        """The bytes of `rss` that belong to files or to shared memory."""
+        self.shared_most = 0
+        """The most of those in a sample of its program."""
+        self.highest_sample = 0
+        self.anon = 0
+        """The anonymous bytes of `rss`."""
+        self.anon_before = 0
+        """The same before its last change, which was seen at `anon_time`."""
+        self.anon_time = 0
+        self.faulted: int | None = None
+        """Bytes that page faults have given it; None where that was not read."""
+        self.faulted_time = 0
         self.sampled = False
         self.usage = NO_USAGE
         self.group = group

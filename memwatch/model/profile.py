@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memwatch.model.figure import Bound, Figure, Why, unknown
+from memwatch.model.footprint import SYSTEM, FootprintBounds
 from memwatch.model.groups import COMMAND, Group
 from memwatch.model.job import Job
 from memwatch.model.limits import LimitOutcome
@@ -163,6 +164,11 @@ class Profile:
     """The platform that the job ran on, as sources.py names it."""
     max_total_footprint: FootprintPeak | None = None
     """Highest sum of physical footprints at one tick; None where the system keeps none."""
+    max_total_shared: int | None = None
+    """The part of `max_total_rss` that belongs to files or shared memory; None where the system
+    does not say."""
+    footprint: FootprintBounds | None = None
+    """The highest total footprint with its bounds; None when none is known."""
     largest_footprint: Process | None = None
     """The process with the highest footprint; None when none is known."""
 
@@ -228,12 +234,13 @@ class Profile:
 
     @property
     def total_footprint(self) -> Figure:
-        """The highest sum of physical footprints (macOS)."""
-        footprint = self.max_total_footprint
-        if footprint:
-            return Figure(footprint.total, Bound.AT_LEAST, Why.SAMPLED, footprint.time)
-        has_footprints = self.accuracy.footprints is not None
-        return unknown(self._why_unseen if has_footprints else Why.NOT_MEASURED)
+        """The highest footprint: what the kernel cannot simply drop, each page counted once."""
+        footprint = self.footprint
+        if not footprint:
+            return unknown(Why.NOT_MEASURED if self.max_total_rss else self._why_unseen)
+        if footprint.source == SYSTEM:
+            return Figure(footprint.best, Bound.AT_LEAST, Why.SAMPLED, footprint.time)
+        return Figure(footprint.best, Bound.BETWEEN, Why.ESTIMATED, footprint.time)
 
     @property
     def _why_unseen(self) -> Why:
@@ -246,11 +253,14 @@ class Profile:
 
     @property
     def headroom(self) -> int | None:
-        """How many more bytes the job could have held: from the total PSS where that was measured
-        at the peak, from the total RSS otherwise. None when no limit is known, or no memory was
-        seen."""
+        """How many more bytes the job could have held: from its footprint, or where that is not
+        known from the total PSS if it was measured at the peak, or else from the total RSS. None
+        when no limit is known, or no memory was seen."""
         pss = self.total_pss
-        peak = pss.size if pss.at_peak else self.total_rss.size
+        if self.footprint:
+            peak: int | None = self.footprint.best
+        else:
+            peak = pss.size if pss.at_peak else self.total_rss.size
         return None if peak is None else self.memory_limit.headroom(peak)
 
     def elapsed(self, time: int) -> float:
@@ -301,6 +311,12 @@ def _pss(job: Job) -> PssPeak | None:
     if bound and bound.rss >= near and (not whole or whole.rss < near):
         return bound
     return whole or bound
+
+
+def _total_footprint(job: Job) -> FootprintBounds | None:
+    if peak := job.footprint_peak:
+        return FootprintBounds(peak.total, peak.total, None, peak.time, SYSTEM, None)
+    return job.footprint.finish()
 
 
 def _footprints(job: Job) -> dict[str, int] | None:
@@ -356,5 +372,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         limit_outcome=ending.limit_outcome,
         backend=beginning.backend,
         max_total_footprint=job.footprint_peak,
+        max_total_shared=job.max_total_shared,
+        footprint=_total_footprint(job),
         largest_footprint=job.largest_footprint,
     )

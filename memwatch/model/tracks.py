@@ -38,7 +38,7 @@ class Tracks:
 
     def apply(self, batch: Batch) -> None:
         """Collects the samples of a batch."""
-        for time, serial, value, second, kind, valid, _pid, _ppid in batch.records:
+        for time, serial, value, second, kind, valid, _pid, _ppid, _third in batch.records:
             if kind == MEMORY and valid & HAS_RSS:
                 track = self.by_serial.get(serial)
                 if track is None:

@@ -63,7 +63,7 @@ def outputs(judgment: Judgment) -> Mapping[str, str]:
     """Returns the outputs of the step; an unknown size is empty."""
     profile = judgment.profile
     sizes = {
-        "max-total-rss-kib": profile.max_total_rss,
+        "max-total-rss-kib": profile.total_rss.size,
         "max-total-pss-kib": profile.total_pss.comparable,
         "max-per-proc-rss-kib": profile.process_rss.size,
     }

@@ -65,7 +65,7 @@ def _describe(check: Check, case: ET.Element, judgment: Judgment) -> None:
 
 def _properties(profile: Profile) -> dict[str, str]:
     sizes = {
-        "max_total_rss_kib": profile.max_total_rss,
+        "max_total_rss_kib": profile.total_rss.size,
         "max_total_pss_kib": profile.total_pss.comparable,
         "max_per_process_rss_kib": profile.process_rss.size,
     }

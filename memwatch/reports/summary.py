@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from memwatch.analysis.leaks import Leaks
 
 # Rows of a table before "... and N more", where no option sets them.
+MUCH = 0.25
+"""A part of a total that is at least so large is named."""
+
 HOLDERS = 5
 GROUPS = 15
 
@@ -116,12 +119,23 @@ def exit_text(profile: Profile) -> str:
 
 def _total(profile: Profile, bold: Style) -> Iterator[str]:
     """Yields what all processes together held."""
-    total = profile.max_total_rss
-    size = "unknown" if total is None else bold(format_size(total))
+    size = bold(wording.value(profile.total_rss))
     yield f"Max total RSS:   {size}  ({wording.total_rss(profile)})"
     if profile.total_rss.why is Why.ONE_PROCESS:
-        yield f"                 {wording.bounded(profile.total_rss)}: {wording.ONE_PROCESS}"
-    if profile.max_total_pss:
+        sampled = wording.size(profile.max_total_rss)
+        yield f"                 highest sample: {sampled}  ({wording.highest_sample(profile)})"
+    shared, total = profile.max_total_shared, profile.max_total_rss
+    if shared and total and shared >= MUCH * total:
+        yield f"                 {format_size(shared)} of it in pages of files or shared memory"
+    if profile.footprint and profile.accuracy.footprints is None:
+        size = bold(format_size(profile.footprint.best))
+        yield f"Max footprint:   {size}  ({wording.total_footprint(profile)})"
+        if (split := profile.footprint.split) and split.stored >= MUCH * profile.footprint.best:
+            yield (
+                f"                 {format_size(split.stored)} of it in files in memory (tmpfs), "
+                "by this job or others"
+            )
+    elif profile.max_total_pss:
         size = bold(wording.value(profile.total_pss))
         yield f"Max total PSS:   {size}  ({wording.total_pss(profile)})"
 
@@ -321,6 +335,11 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
         yield dim(
             "RSS counts shared pages once per process, so the total can exceed real memory use."
         )
+        if profile.footprint and profile.accuracy.footprints is None:
+            yield dim(
+                "Footprint: what the kernel cannot drop (anonymous, shared, swapped), each page "
+                "once."
+            )
 
 
 def _how_known(peaks: Mapping[str, int], what: str, ways: Sequence[str]) -> str:

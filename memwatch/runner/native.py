@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from memwatch.model.observations import HAS_PARENT, HAS_START, HAS_WATERMARK, Batch
 from memwatch.runner._native import ffi, lib
 
-_RECORD = struct.Struct("=qQQQIIii")
+_RECORD = struct.Struct("=qQQQIIiiQ")
 assert _RECORD.size == ffi.sizeof("mw_observation")
 
 WAKE_BATCH = 1
@@ -196,6 +196,9 @@ def own_usage() -> OwnUsage:
     return OwnUsage(usage.cpu, usage.rss_peak if usage.valid & HAS_WATERMARK else None)
 
 
+TMPFS_MOST = 8
+"""File systems in memory that a sampler watches at most."""
+
 PSS_OFF = 0
 PSS_PEAKS = 1
 PSS_ALWAYS = 2
@@ -276,8 +279,10 @@ class Sampler:
         total_limit: int = 0,
         process_limit: int = 0,
         pss_limit: int = 0,
+        tmpfs: Sequence[int] = (),
     ) -> None:
         root = ffi.new("char[]", os.fsencode(proc_root))
+        folders = ffi.new("int32_t[]", tmpfs)
         options = ffi.new(
             "mw_sampler_options *",
             {
@@ -294,6 +299,8 @@ class Sampler:
                 "total_limit": total_limit,
                 "process_limit": process_limit,
                 "pss_limit": pss_limit,
+                "tmpfs": folders,
+                "tmpfs_count": len(tmpfs),
             },
         )
         made = ffi.new("mw_sampler **")

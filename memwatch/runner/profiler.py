@@ -14,7 +14,7 @@ from memwatch.model.job import Job
 from memwatch.model.limits import NO_LIMITS, LimitChecker, Limits
 from memwatch.model.observations import Batch, Observer
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
-from memwatch.runner import cgroup, native
+from memwatch.runner import cgroup, native, tmpfs
 from memwatch.runner.enforcer import Enforcer
 from memwatch.runner.event_sources import SOURCES, outcomes
 from memwatch.runner.exit_hook import ExitHook
@@ -201,6 +201,7 @@ class Run:
             )
         options = self._options
         self._cpu_before = native.own_usage().cpu
+        self._tmpfs = tmpfs.open_all()
         self._hook = ExitHook(options.exact)
         self._sampler = native.Sampler(
             round(options.interval * 1e9),
@@ -215,6 +216,7 @@ class Run:
             total_limit=options.limits.total_rss or 0,
             process_limit=options.limits.process_rss or 0,
             pss_limit=options.limits.total_pss or 0,
+            tmpfs=self._tmpfs,
         )
         self._enforcer = Enforcer(options.limits, options.kill_after, self._sampler.signal)
         self._job_or_checker = (
@@ -297,6 +299,8 @@ class Run:
         """Frees the sampler and the hook."""
         self._sampler.close()
         self._hook.close()
+        for fd in self._tmpfs:
+            os.close(fd)
 
     def ending(self) -> Ending:
         """Returns what is known only when the run is over, and ends the recording with it."""

@@ -12,6 +12,7 @@ import time
 from array import array
 from typing import Any
 
+from memwatch.model.footprint import FOOTPRINT_SOURCES, FootprintBounds, FootprintSplit
 from memwatch.model.groups import COMMAND, Group, group_key
 from memwatch.model.limits import (
     PROCESS_RSS,
@@ -81,8 +82,14 @@ def _profile(document: dict[str, Any]) -> Profile:
         exit_status=_status(document["exit_code"], document["signal"]),
         sampling=_sampling(document, accuracy),
         accuracy=_accuracy(accuracy),
-        max_total_rss=_bytes(document["max_total_rss_kib"]),
-        max_total_time=_time(document["max_total_rss_time"] or document["start_time"]),
+        # Older files have no figure of a single process here: all were sampled.
+        max_total_rss=_bytes(
+            document.get("max_total_rss_sampled_kib", document["max_total_rss_kib"])
+        ),
+        max_total_time=_time(
+            document.get("max_total_rss_sampled_time", document["max_total_rss_time"])
+            or document["start_time"]
+        ),
         max_total_processes=document["max_total_rss_processes"],
         max_total_pss=_pss(document),
         at_peak=_holders(document["at_peak"]),
@@ -97,7 +104,9 @@ def _profile(document: dict[str, Any]) -> Profile:
         group_by=group_by,
         limit_outcome=None if limits is None else _limit_outcome(limits),
         backend=usage.get("backend", LINUX),  # older files have no backend: all are from Linux
-        max_total_footprint=_total_footprint(document),
+        max_total_footprint=_phys_footprint(document),
+        max_total_shared=_bytes(document.get("max_total_rss_shared_kib")),
+        footprint=_footprint(document),
         largest_footprint=largest_footprint,
     )
     if not checked(profile).command:
@@ -251,7 +260,28 @@ def _program(process: dict[str, Any], number: int) -> Program:
     return checked(Program(checked(text), since, fields["inherited"], peak, footprint))
 
 
-def _total_footprint(document: dict[str, Any]) -> FootprintPeak | None:
+def _footprint(document: dict[str, Any]) -> FootprintBounds | None:
+    best = document.get("max_total_footprint_kib")
+    if best is None:
+        return None
+    split = document["max_total_footprint_split"]
+    bounds = FootprintBounds(
+        _bytes_of(document["max_total_footprint_low_kib"]),
+        _bytes_of(best),
+        _bytes(document["max_total_footprint_high_kib"]),
+        _time(document["max_total_footprint_time"]),
+        document["max_total_footprint_source"],
+        split
+        and checked(
+            FootprintSplit(*(_bytes_of(split[f"{key}_kib"]) for key in FootprintSplit._fields))
+        ),
+    )
+    if bounds.source not in FOOTPRINT_SOURCES:
+        raise ValueError(f"there is no source {bounds.source!r} of a footprint")
+    return checked(bounds)
+
+
+def _phys_footprint(document: dict[str, Any]) -> FootprintPeak | None:
     total = document.get("max_total_phys_footprint_kib")
     if total is None:
         return None

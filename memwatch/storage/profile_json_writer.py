@@ -70,13 +70,18 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
 
 
 def _totals(profile: Profile) -> dict[str, Any]:
-    pss, footprint = profile.max_total_pss, profile.max_total_footprint
+    total, pss, footprint = profile.total_rss, profile.max_total_pss, profile.max_total_footprint
     return {
-        "max_total_rss_kib": _kib(profile.max_total_rss),
-        "max_total_rss_time": (
+        "max_total_rss_kib": _kib(total.size),
+        "max_total_rss_source": total.source,
+        "max_total_rss_time": None if total.time is None else _date(profile, total.time),
+        "max_total_rss_sampled_kib": _kib(profile.max_total_rss),
+        "max_total_rss_sampled_time": (
             None if profile.max_total_rss is None else _date(profile, profile.max_total_time)
         ),
+        "max_total_rss_shared_kib": _kib(profile.max_total_shared),
         "max_total_rss_processes": profile.max_total_processes,
+        **_footprint(profile),
         "max_total_pss_kib": kib(pss.total) if pss else None,
         "max_total_pss_time": _date(profile, pss.time) if pss else None,
         "max_total_pss_rss_kib": kib(pss.rss) if pss else None,
@@ -84,6 +89,21 @@ def _totals(profile: Profile) -> dict[str, Any]:
         "max_total_phys_footprint_kib": kib(footprint.total) if footprint else None,
         "max_total_phys_footprint_time": _date(profile, footprint.time) if footprint else None,
         "max_total_phys_footprint_unread": footprint.unread if footprint else None,
+    }
+
+
+def _footprint(profile: Profile) -> dict[str, Any]:
+    bounds = profile.footprint
+    split = bounds.split if bounds else None
+    return {
+        "max_total_footprint_kib": kib(bounds.best) if bounds else None,
+        "max_total_footprint_low_kib": kib(bounds.low) if bounds else None,
+        "max_total_footprint_high_kib": _kib(bounds.high) if bounds else None,
+        "max_total_footprint_source": bounds.source if bounds else None,
+        "max_total_footprint_time": _date(profile, bounds.time) if bounds else None,
+        "max_total_footprint_split": (
+            {f"{key}_kib": kib(size) for key, size in split._asdict().items()} if split else None
+        ),
     }
 
 

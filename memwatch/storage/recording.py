@@ -32,16 +32,29 @@ from memwatch.model.totals import Holder
 from memwatch.storage.validate import check_records, checked, limit_name, text, wait_status
 from memwatch.version import __version__
 
-FORMAT = 2
+FORMAT = 3
 """Number of this format. It grows when a reader of the format before would misunderstand a file.
 
 Format 1 has no working directories in the text of programs. Where there is one a bit is set, so
-that both formats are read in the same way.
+that both formats are read in the same way. Formats 1 and 2 lack the last column: it is 0.
 """
 
-COLUMNS = ("time", "process", "value", "second", "kind", "valid", "pid", "ppid")
+COLUMNS = ("time", "process", "value", "second", "kind", "valid", "pid", "ppid", "third")
 
-_KINDS = ("STARTED", "IMAGE", "MEMORY", "EXITED", "TICK", "CPU", "IO", "PSS", "FOOTPRINT")
+_KINDS = (
+    "STARTED",
+    "IMAGE",
+    "MEMORY",
+    "EXITED",
+    "TICK",
+    "CPU",
+    "IO",
+    "PSS",
+    "FOOTPRINT",
+    "FAULTS",
+    "PARTS",
+    "TMPFS",
+)
 _BITS = tuple(
     name
     for name, value in vars(observations).items()
@@ -145,6 +158,7 @@ class Recording:
                 f"{path!r} was written by memwatch {head.get('memwatch_version')}: "
                 "a newer one is needed to read it"
             )
+        self._columns = len(COLUMNS) if head["memwatch_recording"] > 2 else len(COLUMNS) - 1
         try:
             self.host = text(head["host"])
             self.beginning = _beginning(head)
@@ -163,7 +177,9 @@ class Recording:
             if "records" not in document:
                 return
             records = [tuple(record) for record in document["records"]]
-            check_records(records, len(COLUMNS))
+            check_records(records, self._columns)
+            if self._columns < len(COLUMNS):
+                records = [(*record, 0) for record in records]
             yield Batch(records, document["text"].encode("utf-8", "surrogateescape"))
 
 

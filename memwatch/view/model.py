@@ -337,14 +337,17 @@ def _sentence(text: str) -> str:
 
 def _facts(profile: Profile) -> Iterable[Fact]:
     sampling = profile.sampling
-    total, largest = profile.max_total_rss, profile.largest
+    total, largest = profile.total_rss, profile.largest
     how = wording.total_rss(profile)
-    if total is not None and (sampling.unreadable or sampling.error):
+    if total.size is not None and (sampling.unreadable or sampling.error):
         how += "; a lower bound"
-    yield Fact("Peak total RSS", "unknown" if total is None else format_size(total), how)
-    figure = profile.total_rss
-    if figure.size is not None and figure.why is Why.ONE_PROCESS:
-        yield Fact("At least", format_size(figure.size), wording.ONE_PROCESS)
+    yield Fact("Peak total RSS", wording.value(total), how)
+    if total.why is Why.ONE_PROCESS:
+        sampled = wording.size(profile.max_total_rss)
+        yield Fact("Highest sample", sampled, wording.highest_sample(profile))
+    if profile.footprint and not profile.max_total_footprint:
+        value = format_size(profile.footprint.best)
+        yield Fact("Peak total footprint", value, wording.total_footprint(profile))
     if profile.max_total_pss:
         value = wording.value(profile.total_pss)
         yield Fact("Peak total PSS", value, wording.total_pss(profile))

@@ -88,7 +88,7 @@ def live(batches) -> dict[int, int]:
     """Returns the pids of live processes and their resident sizes at the end of a stream."""
     sizes = {}
     for batch in batches:
-        for _time, serial, value, _second, kind, _valid, pid, _ppid in batch.records:
+        for _time, serial, value, _second, kind, _valid, pid, _ppid, _third in batch.records:
             if kind == obs.STARTED:
                 sizes[serial] = [pid, None]
             elif kind == obs.MEMORY:

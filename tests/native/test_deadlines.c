@@ -186,6 +186,16 @@ uint64_t mw_platform_roughness(const mw_platform *platform) {
     return 0;
 }
 
+uint64_t mw_platform_page(const mw_platform *platform) {
+    (void)platform;
+    return 4096;
+}
+
+uint64_t mw_platform_huge_faults(const mw_platform *platform) {
+    (void)platform;
+    return 0;
+}
+
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other) {
     (void)platform, (void)pid, (void)other;

@@ -302,6 +302,8 @@ static void test_older_record(void) {
         uint32_t valid = MW_HAS_STATUS;
         if (size >= offsetof(struct taskstats, ac_stime) + 8)
             valid |= MW_HAS_CPU;
+        if (size >= offsetof(struct taskstats, ac_majflt) + 8)
+            valid |= MW_HAS_FAULTS;
         if (size >= offsetof(struct taskstats, hiwater_rss) + 8)
             valid |= MW_HAS_WATERMARK;
         if (size >= offsetof(struct taskstats, write_bytes) + 8)

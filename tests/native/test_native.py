@@ -18,7 +18,7 @@ COMPILERS = ("gcc", "clang")
 
 FOLLOW = (
     *sorted(path.name for path in CSRC.glob("follow*.c")),
-    *("table.c", "pids.c", "queue.c", "event_list.c"),
+    *("table.c", "tmpfs.c", "pids.c", "queue.c", "event_list.c"),
 )
 COMMON = ("sampler.c", "pss.c", *FOLLOW)
 LINUX = tuple(sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")))

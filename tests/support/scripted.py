@@ -13,16 +13,19 @@ from memwatch.model.observations import (
     BY_EVENT,
     CPU,
     EXITED,
+    FAULTS,
     FINAL,
     FOOTPRINT,
     HAS_ARGV,
     HAS_CPU,
     HAS_CWD,
     HAS_EXE,
+    HAS_FAULTS,
     HAS_FOOTPRINT,
     HAS_IO,
     HAS_PARENT,
     HAS_RSS,
+    HAS_SHARED,
     HAS_START,
     HAS_STATUS,
     HAS_WATERMARK,
@@ -30,11 +33,13 @@ from memwatch.model.observations import (
     INHERITED,
     IO,
     MEMORY,
+    PARTS,
     PSS,
     SAME_IMAGE,
     STARTED,
     TICK,
     TICK_PARTIAL,
+    TMPFS,
     Batch,
     Observation,
     Observer,
@@ -86,6 +91,8 @@ class Script:
         """The wait status of the root; None until its end is observed with one."""
         self.held: dict[int, int] = {}
         """Resident size of each live process, in bytes."""
+        self.shared_held: dict[int, int] = {}
+        """The part that belongs to files and shared memory, where the script gives it."""
         self.totals: list[tuple[int, int]] = []
         """For each tick: microseconds since `origin`, and the sum of resident sizes in bytes."""
         self.footprints_held: dict[int, int] = {}
@@ -169,6 +176,7 @@ class Script:
         """Ends a process. `status` is as from wait(2); `by_event`: the time is exact."""
         self._go_to(at)
         self.held.pop(serial, None)
+        self.shared_held.pop(serial, None)
         self.footprints_held.pop(serial, None)
         if serial == 1:
             self.status = status
@@ -178,12 +186,53 @@ class Script:
     # -- What they hold and use ------------------------------------------------------------------
 
     def memory(
-        self, serial: int, rss: float, watermark: float | None = None, *, at: float | None = None
+        self,
+        serial: int,
+        rss: float,
+        watermark: float | None = None,
+        *,
+        shared: float | None = None,
+        at: float | None = None,
     ) -> Script:
+        """Observes the resident size. `shared` is the part of it that belongs to files and shared
+        memory; None: the system does not say."""
         self._go_to(at)
         size = self.held[serial] = self._size(rss)
         valid = HAS_RSS | (0 if watermark is None else HAS_WATERMARK)
-        return self._add(serial, size, self._size(watermark or 0), MEMORY, valid)
+        if shared is not None:
+            valid |= HAS_SHARED
+            self.shared_held[serial] = self._size(shared)
+        third = self._size(shared or 0)
+        return self._add(serial, size, self._size(watermark or 0), MEMORY, valid, third=third)
+
+    def faults(self, serial: int, size: float, *, at: float | None = None) -> Script:
+        """Observes what the page faults of a process have given it in all its life."""
+        self._go_to(at)
+        return self._add(serial, self._size(size), 0, FAULTS, HAS_FAULTS)
+
+    def huge_faults(self, size: float, *, at: float | None = None) -> Script:
+        """Observes what the machine has got in transparent huge pages."""
+        self._go_to(at)
+        return self._add_for_job(0, self._size(size), 0, FAULTS, HAS_FAULTS)
+
+    def parts(
+        self,
+        serial: int,
+        shmem: float,
+        swapped: float = 0,
+        huge: float = 0,
+        *,
+        at: float | None = None,
+    ) -> Script:
+        """Observes what a process holds beside its own resident pages."""
+        self._go_to(at)
+        sizes = (self._size(shmem), self._size(swapped))
+        return self._add(serial, *sizes, PARTS, 0, third=self._size(huge))
+
+    def tmpfs(self, size: float, *, at: float | None = None) -> Script:
+        """Observes what has been stored in file systems in memory since the beginning."""
+        self._go_to(at)
+        return self._add_for_job(0, self._size(size), 0, TMPFS, 0)
 
     def final(
         self, serial: int, watermark: float, *, roughness: float = 0, at: float | None = None
@@ -253,7 +302,10 @@ class Script:
         size = sum(self.held.values()) if total is None else self._size(total)
         self.totals.append((round(self.now * self.time_unit / 1000), size))
         number = len(self.held) if count is None else count
-        self._add_for_job(skipped, size, number, TICK, HAS_RSS | flags)
+        if self.shared_held:
+            flags |= HAS_SHARED
+        shared = sum(self.shared_held.values())
+        self._add_for_job(skipped, size, number, TICK, HAS_RSS | flags, shared)
         self.now = self.now + self.step if then is None else then
         if self._sink and len(self._events) > 5000:
             self._sink(self.take())
@@ -333,17 +385,20 @@ class Script:
         valid: int,
         *,
         ppid: int = 0,
+        third: int = 0,
         text: bytes = b"",
     ) -> Script:
         """Adds an observation of a process."""
         pid = self._pids.get(serial, self.first_pid + serial)
-        record = (self._time(self.now), serial, value, second, kind, valid, pid, ppid)
+        record = (self._time(self.now), serial, value, second, kind, valid, pid, ppid, third)
         self._events.append((record, text))
         return self
 
-    def _add_for_job(self, first: int, value: int, second: int, kind: int, valid: int) -> Script:
+    def _add_for_job(
+        self, first: int, value: int, second: int, kind: int, valid: int, third: int = 0
+    ) -> Script:
         """Adds an observation of the whole job; some have a number in place of a serial."""
-        record = (self._time(self.now), first, value, second, kind, valid, 0, 0)
+        record = (self._time(self.now), first, value, second, kind, valid, 0, 0, third)
         self._events.append((record, b""))
         return self
 

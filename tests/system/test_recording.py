@@ -102,7 +102,7 @@ def test_a_written_recording_is_read(name, tmp_path):
 def test_the_first_line_describes_the_format(tmp_path):
     record(tmp_path / "a.jsonl")
     head, *batches, end = map(json.loads, (tmp_path / "a.jsonl").read_text().splitlines())
-    assert head["memwatch_recording"] == 2
+    assert head["memwatch_recording"] == 3
     assert head["columns"] == list(COLUMNS)
     assert head["kinds"]["memory"] == MEMORY
     assert head["bits"]["has_rss"] == HAS_RSS
@@ -190,12 +190,14 @@ def test_damage_is_reported(data, tmp_path_factory):
     loaded(folder / "b.jsonl")
 
 
-def test_the_previous_format_is_read(tmp_path):
-    """It had no working directories and no limits."""
+def test_the_first_format_is_read(tmp_path):
+    """The first had no working directories, no limits, and no third value."""
     record(tmp_path / "new.jsonl")
     head, *batches, end = map(json.loads, (tmp_path / "new.jsonl").read_text().splitlines())
     head["memwatch_recording"] = 1
     del head["bits"]["has_cwd"], end["end"]["limits"]
+    for batch in batches:
+        batch["records"] = [record[:-1] for record in batch["records"]]
     old = "".join(json.dumps(line) + "\n" for line in (head, *batches, end))
     (tmp_path / "old.jsonl").write_text(old)
     new, old = (load(str(tmp_path / name)).profile for name in ("new.jsonl", "old.jsonl"))
@@ -215,7 +217,7 @@ def test_the_working_directory_is_recorded(tmp_path):
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    (tmp_path / "new.jsonl").write_text('{"memwatch_recording":3,"memwatch_version":"9.9"}\n')
+    (tmp_path / "new.jsonl").write_text('{"memwatch_recording":4,"memwatch_version":"9.9"}\n')
     with pytest.raises(BadRecording, match=r"new.jsonl.*9\.9.*newer"):
         Recording(str(tmp_path / "new.jsonl"))
 

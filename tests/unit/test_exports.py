@@ -467,7 +467,7 @@ def test_openmetrics_has_the_figures():
     data = exported("openmetrics", build().results())
     assert data.endswith(b"\n# EOF\n")
     values = metrics_of(data)
-    assert values["job_rss_max_bytes", ""] == 33 * MIB
+    assert values["job_rss_max_bytes", ""] == 35 * MIB
     assert values["job_pss_max_bytes", ""] == 32 * MIB
     assert values["job_pss_unread_processes", ""] == 1
     assert values["job_duration_seconds", ""] == 0.1
@@ -577,7 +577,7 @@ def test_otlp_has_totals_and_peaks():
 def test_otlp_of_json_has_no_series():
     points = otlp_points(otlp_of(exported("otlp", build().results(series=False))))
     assert "memwatch.job.rss" not in points
-    assert points["memwatch.job.rss_max"] == [(22 * MS, 33 * MIB, {})]
+    assert points["memwatch.job.rss_max"] == [(40 * MS, 35 * MIB, {})]
     assert len(points["memwatch.process.rss_max"]) == 4
 
 

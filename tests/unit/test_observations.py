@@ -169,6 +169,7 @@ OTHERS = {
     **{name: (sources, name) for name in constants("mw_source")},
     **{name: (native, name) for name in constants("mw_pss_mode")},
     **{name: (native, name) for name in WAKES},
+    **{name: (native, name) for name in constants("mw_tmpfs_limit")},
 }
 
 
@@ -202,7 +203,7 @@ def test_bits_do_not_overlap() -> None:
 
 def test_a_record_has_the_fields_of_an_observation_in_order() -> None:
     fields = [name for name, _ in ffi.typeof("mw_observation").fields]
-    assert fields == ["time", "process", "value", "second", "kind", "valid", "pid", "ppid"]
-    written = ffi.new("mw_observation *", [-1, 2, 2**64 - 3, 4, 5, 6, -7, -8])
+    assert fields == ["time", "process", "value", "second", "kind", "valid", "pid", "ppid", "third"]
+    written = ffi.new("mw_observation *", [-1, 2, 2**64 - 3, 4, 5, 6, -7, -8, 9])
     (record,) = native._RECORD.iter_unpack(ffi.buffer(written)[:])
-    assert record == (-1, 2, 2**64 - 3, 4, 5, 6, -7, -8)
+    assert record == (-1, 2, 2**64 - 3, 4, 5, 6, -7, -8, 9)

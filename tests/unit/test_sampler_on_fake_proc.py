@@ -27,6 +27,7 @@ from memwatch.model.observations import (
     HAS_EXE,
     HAS_PARENT,
     HAS_RSS,
+    HAS_SHARED,
     HAS_START,
     HAS_STATUS,
     HAS_WATERMARK,
@@ -36,6 +37,7 @@ from memwatch.model.observations import (
     SAME_IMAGE,
     STARTED,
     TICK,
+    TICK_DETAILED,
     TICK_PARTIAL,
     ProgramText,
     decode_program,
@@ -67,6 +69,7 @@ class Fact(NamedTuple):
     valid: int
     pid: int
     ppid: int
+    third: int
     program: ProgramText | None
 
 
@@ -153,12 +156,12 @@ def test_one_process(tree: FakeProc, watch: Watcher, kept: bool) -> None:
     facts = seen.tick(5)
     kinds = [fact.kind for fact in facts]
     assert kinds[:3] == [STARTED, IMAGE, MEMORY]
-    assert facts[0] == Fact(5 * MS, 1, 0, 1234 * CLOCK_TICK, STARTED, HAS_START, ROOT, 77, None)
+    assert facts[0] == Fact(5 * MS, 1, 0, 1234 * CLOCK_TICK, STARTED, HAS_START, ROOT, 77, 0, None)
     assert facts[1].program == ProgramText("sh", "/bin/sh", ("sh", "-c", "x"), False)
     assert facts[1].valid == HAS_EXE | HAS_ARGV
-    assert (facts[2].value, facts[2].valid) == (100 * PAGE, HAS_RSS)
+    assert (facts[2].value, facts[2].valid) == (100 * PAGE, HAS_RSS | HAS_SHARED)
     assert (seen.end.process, seen.end.value, seen.end.second) == (0, 100 * PAGE, 1)
-    assert seen.end.valid == HAS_RSS
+    assert seen.end.valid == HAS_RSS | HAS_SHARED | TICK_DETAILED
     unkept = 0 if kept else 1
     assert seen.sampler.stats() == native.SamplerStats(unkept, 0, False, 0, 0, 0, 0, 0, 0, 0)
 
@@ -639,12 +642,12 @@ def test_only_a_higher_watermark_is_reported(tree: FakeProc, watch: Watcher, kep
     seen.tick(16)
     fact = seen.one(MEMORY)
     assert (fact.value, fact.second) == (100 * PAGE, 150 * PAGE)
-    assert fact.valid == HAS_RSS | HAS_WATERMARK
+    assert fact.valid == HAS_RSS | HAS_SHARED | HAS_WATERMARK
     assert seen.tick(48) == [seen.end]
     # Memory is reported without the watermark if that is unchanged.
     tree.change(ROOT, rss=90)
     seen.tick(112)
-    assert seen.one(MEMORY).valid == HAS_RSS
+    assert seen.one(MEMORY).valid == HAS_RSS | HAS_SHARED
     tree.change(ROOT, watermark=151)
     seen.tick(240)
     assert seen.one(MEMORY).second == 151 * PAGE
@@ -658,7 +661,7 @@ def test_a_new_program_has_a_new_watermark(tree: FakeProc, watch: Watcher, kept:
     seen.tick(16)
     tree.exec(ROOT, rss=10, watermark=12, name=b"true")
     seen.tick(20)
-    assert seen.one(MEMORY).valid == HAS_RSS
+    assert seen.one(MEMORY).valid == HAS_RSS | HAS_SHARED
     seen.tick(36)
     assert seen.one(MEMORY).second == 12 * PAGE
     (process,) = seen.job.live.values()

@@ -20,6 +20,7 @@ from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V1, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
+    TICK_DETAILED,
     TICK_PARTIAL,
     ProgramText,
 )
@@ -198,6 +199,12 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
     )
 
 
+def sharing() -> Job:
+    """Returns a job whose memory is split."""
+    script = Script().start(1, "sh", ppid=50, at=1000).memory(1, 3 * MIB, shared=MIB)
+    return script.parts(1, MIB).tick(flags=TICK_DETAILED).job(finish=False)
+
+
 SOURCES = (
     SourceOutcome("connector", True, None),
     SourceOutcome("taskstats", False, "needs CAP_NET_ADMIN"),
@@ -245,6 +252,7 @@ SYNTHETIC: dict[str, Callable[[], Any]] = {
     "exit status unknown": lambda: to_json(synthetic(root_status=None)),
     "nothing seen": lambda: to_json(finish(Job(timeline=True), 0)),
     "sampling error": lambda: to_json(finish(Job(), None, error="Out of memory")),
+    "a split footprint": lambda: to_json(finish(sharing(), 0)),
     "all filtered out": lambda: to_json(synthetic(), Filter(re.compile("no such program"))),
 }
 
@@ -319,7 +327,7 @@ def test_known_figures_are_written() -> None:
     assert accuracy["advice"] == "run as root"
     assert [each["used"] for each in accuracy["sources"]] == [True, False, True]
     limit = document["memory_limit"]
-    assert (limit["limit_kib"], limit["headroom_kib"]) == (1024, 1024 - 7 * 1024)
+    assert (limit["limit_kib"], limit["headroom_kib"]) == (1024, 1024 - 5 * 1024)
     assert limit["path"] == "/sys/fs/cgroup/memory/\\xff"
     assert (limit["oom_kills"], limit["machine_oom_kills"]) == (1, 2)
 

@@ -96,7 +96,7 @@ def figures(profile: Profile, leaks: Leaks | None) -> dict[str, str]:
         "DURATION_SECONDS": round(profile.duration, 6),
         "SAMPLES": profile.sampling.ticks,
         "PROCESS_COUNT": len(profile.processes),
-        "MAX_TOTAL_RSS_KIB": _kib(profile.max_total_rss),
+        "MAX_TOTAL_RSS_KIB": _kib(profile.total_rss.size),
         "MAX_TOTAL_PSS_KIB": _kib(profile.total_pss.comparable),
         "MAX_PROCESS_RSS_KIB": _kib(profile.process_rss.size),
         "LIMIT": outcome.breaches[0].limit if outcome and outcome.breaches else None,

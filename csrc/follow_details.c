@@ -1,0 +1,125 @@
+/*
+ * Details of a process that bound what the job holds of its own: page faults,
+ * shared memory, swap, huge pages. To read them costs as much as ten readings,
+ * so they are read while the total is near its highest, for a small part of the
+ * time.
+ */
+#include "follow_parts.h"
+
+#include <errno.h>
+
+/* While the total is below this part of the highest, half of the credit is kept
+   for what is above. */
+enum { NEAR_PARTS = 3, ALL_PARTS = 4 };
+
+/* Details may take 1 part in 100 of the time, and as much as this at once. One
+   process takes 25 us: to open and read `status` and `stat`. So does `vmstat`,
+   once a tick. */
+static const int64_t SHARE = 100;
+static const int64_t MOST_CREDIT = 5000000;
+static const int64_t COST = 25000;
+
+/* Less than this does not matter to a total. */
+static const uint64_t MIB = 1 << 20;
+
+void mw_begin_details(mw_follower *f, int64_t time) {
+    mw_details *details = &f->details;
+    if (!details->last_tick) {
+        details->credit = MOST_CREDIT;
+        details->huge_before = mw_platform_huge_faults(f->platform);
+    }
+    int64_t since = details->last_tick ? time - details->last_tick : 0;
+    details->credit += since / SHARE;
+    if (details->credit > MOST_CREDIT)
+        details->credit = MOST_CREDIT;
+    details->last_tick = time;
+    if (f->total > details->highest)
+        details->highest = f->total;
+    int is_near = f->total / NEAR_PARTS >= details->highest / ALL_PARTS;
+    details->reserve = is_near ? 0 : MOST_CREDIT / 2;
+    details->missed = details->has_faults = 0;
+}
+
+static int differs(uint64_t one, uint64_t other) {
+    return (one > other ? one - other : other - one) >= MIB;
+}
+
+int mw_wants_details(mw_follower *f, const mw_slot *slot,
+                     const mw_reading *reading) {
+    if (!(reading->valid & MW_HAS_SHARED))
+        return 0;
+    int may_share_pages =
+        (slot->inherited || slot->has_forks) &&
+        (reading->rss - reading->shared >= MIB || slot->has_faults);
+    if (!may_share_pages && !differs(reading->shared, slot->parts_shared) &&
+        !differs(reading->size, slot->parts_size))
+        return 0;
+    if (f->details.credit < f->details.reserve + COST) {
+        f->details.missed = 1;
+        return 0;
+    }
+    f->details.credit -= COST;
+    return 1;
+}
+
+static int report_faults(mw_follower *f, const mw_slot *slot, int64_t time,
+                         uint64_t bytes) {
+    mw_observation *record = mw_observe(f, time, MW_FAULTS, slot);
+    if (!record)
+        return -ENOMEM;
+    record->value = bytes;
+    record->valid = MW_HAS_FAULTS;
+    return 0;
+}
+
+int mw_report_faults(mw_follower *f, mw_slot *slot, int64_t time,
+                     uint64_t faults) {
+    if (slot->has_faults && faults == slot->faults_reported)
+        return 0;
+    slot->has_faults = 1;
+    slot->faults_reported = faults;
+    f->details.has_faults = 1;
+    return report_faults(f, slot, time, faults * mw_platform_page(f->platform));
+}
+
+static int report_parts(mw_follower *f, mw_slot *slot, int64_t time,
+                        const mw_parts *parts) {
+    if (parts->shmem == slot->parts.shmem &&
+        parts->swapped == slot->parts.swapped &&
+        parts->huge == slot->parts.huge)
+        return 0;
+    mw_observation *record = mw_observe(f, time, MW_PARTS, slot);
+    if (!record)
+        return -ENOMEM;
+    record->value = parts->shmem;
+    record->second = parts->swapped;
+    record->third = parts->huge;
+    slot->parts = *parts;
+    return 0;
+}
+
+int mw_report_details(mw_follower *f, mw_slot *slot, int64_t time,
+                      const mw_reading *reading, const mw_inspection *seen) {
+    int error = 0;
+    if ((seen->valid & MW_HAS_FAULTS) && (slot->inherited || slot->has_forks))
+        error = mw_report_faults(f, slot, time, seen->faults);
+    if (error || !seen->has_parts)
+        return error;
+    slot->parts_shared = reading->shared;
+    slot->parts_size = reading->size;
+    return report_parts(f, slot, time, &seen->parts);
+}
+
+int mw_end_details(mw_follower *f, int64_t time, uint32_t *flags) {
+    mw_details *details = &f->details;
+    if (f->has_shared && !details->missed)
+        *flags |= MW_TICK_DETAILED;
+    if (!details->has_faults)
+        return 0;
+    uint64_t huge = mw_platform_huge_faults(f->platform) - details->huge_before;
+    if (huge == details->huge)
+        return 0;
+    details->huge = huge;
+    details->credit -= COST;
+    return report_faults(f, NULL, time, huge);
+}

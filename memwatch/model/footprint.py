@@ -1,0 +1,210 @@
+"""The footprint of a running job: the memory that the kernel cannot simply drop.
+
+That is anonymous memory, shared memory (shmem: tmpfs, memfd, System V, shared
+anonymous mappings), what is swapped out, and huge pages; each page once. Pages
+of files are left out: the kernel can drop them and read them again.
+
+No figure of this is exact without a control group, so there are three: a lower
+bound, an upper bound, and the best estimate between them. Sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memwatch.model.processes import LiveProcess, Process
+from memwatch.model.sharing import Sharing
+from memwatch.model.spikes import Spikes
+
+MIB = 1 << 20
+
+
+class Parts(NamedTuple):
+    """What one process, or the job, holds beside anonymous pages."""
+
+    shmem: int = 0
+    """Resident shared memory."""
+    swapped: int = 0
+    huge: int = 0
+    """In huge pages of hugetlbfs."""
+
+
+NO_PARTS = Parts()
+
+ALONE = "no sharing"
+FAULTS = "page faults"
+SHARED = "shared memory"
+PSS_SUM = "sum of shares"
+ONE_PROCESS = "one process"
+SYSTEM = "system"
+
+FOOTPRINT_SOURCES = (ALONE, FAULTS, SHARED, PSS_SUM, ONE_PROCESS, SYSTEM)
+"""How the best estimate is known.
+
+no sharing: nothing that matters was shared, so that the bounds are one. page
+faults: estimated from the growth and the page faults of forked processes.
+shared memory: what processes map of it is taken to be the same, and files in
+memory to be the job's. sum of shares: from the proportional shares (PSS) of all
+processes. one process: from the peak of a single process, which is more than
+any sample of the job. system: a sum of what the system charges each process for
+(macOS).
+"""
+
+
+class FootprintSplit(NamedTuple):
+    """What a footprint consists of."""
+
+    anonymous: int
+    shmem: int
+    swapped: int
+    huge: int
+    stored: int
+    """Bytes of `shmem` that were stored in file systems in memory and, as far as is known, mapped
+    by no process. Others than the job may have stored them."""
+
+
+class FootprintBounds(NamedTuple):
+    """The highest footprint of a job: each of the three at its own tick."""
+
+    low: int
+    """The job held at least this."""
+    best: int
+    high: int | None
+    """The job held at most this; None where nothing bounds it."""
+    time: int
+    """Time of the tick at which the best estimate was highest."""
+    source: str
+    """How the best estimate is known: one of FOOTPRINT_SOURCES."""
+    split: FootprintSplit | None
+    """The parts of the best estimate; None where they are not known."""
+
+
+class RunningFootprint:
+    """Adds up the footprint tick by tick."""
+
+    def __init__(self) -> None:
+        self.sharing = Sharing()
+        self.stored = 0
+        """Bytes stored in file systems in memory since the job began."""
+        self.low_now = 0
+        """The lower bound at the last tick."""
+        self.best_now = 0
+        """The best estimate at the last tick, or at one shortly before it."""
+        self.parts: dict[int, Parts] = {}
+        """What each process holds, by serial; only where it holds any."""
+        self._spikes = Spikes()
+        self._sums = NO_PARTS
+        self._is_known = False
+        self._low = 0
+        self._high = 0
+        self._best = 0
+        self._best_time = 0
+        self._source = ALONE
+        self._best_parts = (0, NO_PARTS, 0)
+        self._pending_rest = 0
+        self._pending_top = 0
+        self._pending = False
+        self._one_process = (0, 0)
+
+    def set_parts(self, serial: int, parts: Parts) -> None:
+        """Notes what a process holds beside anonymous pages."""
+        before = self.parts.pop(serial, NO_PARTS)
+        if any(parts):
+            self.parts[serial] = parts
+        self._sums = Parts(
+            *(total + new - old for total, new, old in zip(self._sums, parts, before, strict=True))
+        )
+
+    def tick(self, time: int, total: int, shared: int, *, detailed: bool) -> None:
+        """Adds up what the job holds at a tick. `total` is the sum of the resident sizes, `shared`
+        the part of it that belongs to files and shared memory; `detailed`: the page faults of all
+        processes that share memory are known."""
+        sharing = self.sharing
+        sharing.tick()
+        anonymous = total - shared
+        rest = anonymous - sharing.held
+        sums = self._sums
+        largest = self._largest_parts()
+        low = rest + sharing.low + sum(largest)
+        self.low_now = low
+        self._low = max(self._low, low)
+        beside = sum(sums) + self.stored
+        top = anonymous + beside
+        self._pending = self._is_known = True
+        self._pending_rest = max(self._pending_rest, rest + beside)
+        self._pending_top = max(self._pending_top, top)
+        if top <= self._best and self._pending_top <= self._best:
+            self._pending_rest = self._pending_top = 0
+            self._pending = False
+        elif detailed:
+            self._settle(time, anonymous, rest, largest)
+
+    def _largest_parts(self) -> Parts:
+        """Returns the most of each part that one process holds: processes may share all of it."""
+        if not self.parts:
+            return NO_PARTS
+        return Parts(*map(max, zip(*self.parts.values(), strict=True)))
+
+    def _settle(self, time: int, anonymous: int, rest: int, largest: Parts) -> None:
+        """Updates the upper bound and the best estimate: all that bounds them is known now."""
+        of_families = self.sharing.settle(detailed=True)
+        self._high = max(self._high, min(self._pending_top, self._pending_rest + of_families))
+        self._pending_rest = self._pending_top = 0
+        self._pending = False
+        own = min(anonymous, rest + of_families)
+        shmem = max(largest.shmem, self.stored)
+        parts = Parts(shmem, self._sums.swapped, self._sums.huge)
+        best = own + sum(parts)
+        self.best_now = best
+        if best > self._best:
+            self._best = best
+            certain = rest + self.sharing.low + sum(largest)
+            if best - certain <= max(best // 100, MIB):
+                self._source = ALONE
+            else:
+                self._source = FAULTS if own - rest - self.sharing.low >= shmem else SHARED
+            self._best_time = time
+            self._best_parts = (own, parts, max(0, shmem - largest.shmem))
+
+    def leave(self, process: LiveProcess, time: int) -> None:
+        """Forgets the memory of a process that has ended, or has executed another program."""
+        self.sharing.leave(process, final=process.faulted_time >= time)
+        if process.serial in self.parts:
+            self.set_parts(process.serial, NO_PARTS)
+        process.anon = process.shared = process.shared_most = 0
+
+    def end_process(self, process: LiveProcess, ended: Process, time: int) -> None:
+        """Notes a process that has ended, and what its peak says of the job."""
+        peak = ended.peak
+        missed = peak.rss - process.highest_sample
+        if not process.sampled and process.inherited and process.faulted is not None:
+            missed = min(missed, process.faulted)
+        if missed > 0:
+            start = process.first_seen if process.start is None else process.start
+            self._spikes.add(start, ended.last_seen, missed)
+        parts = self.parts.get(process.serial, NO_PARTS)
+        # Its peak has no split: the files that it had mapped at any time are taken off.
+        files = max(0, process.shared_most - parts.shmem)
+        alone = peak.rss - files + parts.swapped + parts.huge
+        if alone > self._one_process[0]:
+            self._one_process = (alone, peak.time)
+        self.leave(process, time)
+
+    def finish(self) -> FootprintBounds | None:
+        """Returns the highest footprint; None when no tick could split the memory."""
+        if self._pending:
+            of_families = self.sharing.settle(detailed=False)
+            self._high = max(self._high, min(self._pending_top, self._pending_rest + of_families))
+        if not self._is_known:
+            return None
+        low, best, time = self._low, self._best, self._best_time
+        own, parts, stored = self._best_parts
+        split: FootprintSplit | None = FootprintSplit(own, *parts, stored)
+        if best < low:
+            best, split = low, None
+        high = max(self._high, best) + self._spikes.highest()
+        source = self._source
+        alone, alone_time = self._one_process
+        if alone > best:
+            best, time, source, split = alone, alone_time, ONE_PROCESS, None
+        return FootprintBounds(low, best, max(high, best), time, source, split)
