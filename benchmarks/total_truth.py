@@ -286,6 +286,9 @@ def print_counts(rows: Sequence[Row]) -> None:
     }
     table = []
     for text, question in questions.items():
+        if all(question(row) is None for row in rows):
+            table.append([text, "not measured"])
+            continue
         verdicts: dict[str, bool] = {}
         for row in rows:
             job = JOBS[row.name].part_of or row.name
