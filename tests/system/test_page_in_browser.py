@@ -627,7 +627,7 @@ def test_a_recording_that_was_cut_short(show, story):
     script.memory(1, 2048, at=1)
     script.tick(at=10)
     page = show(script.cut_short())
-    assert "The recording stops early: memwatch was killed" in page.text("#stopped-early")
+    assert "The recording stops early: memwatch was killed" in page.text("#warning")
 
 
 def test_a_job_without_samples(show, story):
