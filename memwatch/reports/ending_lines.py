@@ -42,7 +42,7 @@ def sentences(profile: Profile) -> Iterator[str]:
     if stopped_early := wording.stopped_early(profile):
         yield f"{stopped_early}."
         if profile.last_second:
-            yield f"The job held {_held_last(profile, profile.last_second)}."
+            yield f"At its last sample the job held {_held_last(profile, profile.last_second)}."
 
 
 def other_kills(profile: Profile) -> str | None:

@@ -262,7 +262,7 @@ def test_a_recording_that_stops_early_has_a_note(story):
     recording.tick(at=10)
     page, _ = described(recording.cut_short())
     assert page.document["warning"].startswith("The recording stops early: memwatch was killed")
-    assert page.document["warning"].endswith(" The job held 2.0 MiB at 0.01 s.")
+    assert page.document["warning"].endswith(" At its last sample the job held 2.0 MiB at 0.01 s.")
     assert any("The recording stops early: memwatch was killed" in note for note in page.notes)
     assert page.facts[0].how.endswith("a lower bound")
 
