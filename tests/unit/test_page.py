@@ -267,6 +267,34 @@ def test_a_recording_that_stops_early_has_a_note(story):
     assert page.facts[0].how.endswith("a lower bound")
 
 
+def out_of_memory(story, oom_kills: int) -> Path:
+    """A shell whose two children SIGKILL ended, and another one that ended otherwise."""
+    recording = story("killed.jsonl")
+    recording.start(1, "sh", at=0).memory(1, 1024)
+    for serial in (2, 3, 4):
+        recording.start(serial, "work", parent=1).memory(serial, 4096)
+    recording.tick(at=10)
+    for serial, status in ((2, 9), (3, 9), (4, 0), (1, 0)):
+        recording.exit(serial, status, by_event=True, at=20)
+    return recording.end(30, limit=8192, oom_kills=oom_kills)
+
+
+@pytest.mark.parametrize(
+    ("oom_kills", "killed_by", "warning"),
+    [
+        (0, "SIGKILL", ""),
+        (1, "out of memory?", "the OOM killer ended 1 of pid 102 work (at least 4.0 MiB), pid 103"),
+        (2, "out of memory", "the OOM killer ended pid 102 work (at least 4.0 MiB), pid 103"),
+    ],
+)
+def test_a_lane_shows_what_killed_its_process(story, oom_kills, killed_by, warning):
+    page, columns = described(out_of_memory(story, oom_kills))
+    words = [page.document["killed_by"][number] for number in columns["killed"]]
+    assert words == ["", killed_by, killed_by, ""]
+    assert warning in page.document["warning"]
+    assert bool(page.document["warning"]) == bool(warning)
+
+
 HOSTILE = [
     "</script><img src=x onerror=alert(1)>",
     "<!--<script>",
