@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memwatch.analysis import wording
-from memwatch.analysis.comparison import Change, Comparison, Verdict
-from memwatch.analysis.completeness import failed, unfinished
+from memwatch.analysis.comparison import CANDIDATE, Change, Comparison, Verdict
+from memwatch.analysis.ending import How, ending, unfinished
 from memwatch.analysis.holders import by_group
 from memwatch.model.figure import Bound, Why
 from memwatch.model.limits import Limits
@@ -22,7 +22,8 @@ from memwatch.units import count, cut, format_size, printable
 PASSED = "passed"
 FAILED = "failed"
 UNPROVEN = "unproven"
-"""It cannot be decided, because the memory is unknown, or known only in part."""
+"""It cannot be decided: the memory is unknown, or known only in part, or of a job that ended before
+its work was done."""
 SKIPPED = "skipped"
 
 OK = "ok"
@@ -78,7 +79,8 @@ class Judgment:
     def result(self) -> str:
         """The first of RESULT_EXIT_CODES that applies."""
         found = {check.breach for check in self.checks if check.outcome == FAILED}
-        if any(check.outcome == UNPROVEN for check in self.checks):
+        is_unproven = any(check.outcome == UNPROVEN for check in self.checks)
+        if is_unproven or not ending(self.profile).is_whole:
             found.add(INCONCLUSIVE)
         return next((result for result in RESULT_EXIT_CODES if result in found), OK)
 
@@ -100,12 +102,21 @@ class Judgment:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Reasons why correct figures may mislead: a failed run, another command."""
+        """Reasons why correct figures may mislead: a run that ended early, another command.
+
+        A reason that the finding of a check gives is left out.
+        """
+        findings = [check.finding for check in self.checks]
+
+        def new(profile: Profile) -> str | None:
+            why = ending(profile).why
+            return None if why is None or any(why in finding for finding in findings) else why
+
         found = []
-        if why := failed(self.profile):
+        if why := new(self.profile):
             found.append(why)
         for base in self.comparison.base if self.comparison else ():
-            if why := failed(base):
+            if why := new(base):
                 found.append(f"baseline: {why}")
             if base.command != self.profile.command:
                 found.append("the baseline is of another command")
@@ -193,13 +204,21 @@ def _per_process(profile: Profile, limit: int) -> tuple[str, str]:
 
 
 def _within(profile: Profile, held: str, limit: int) -> tuple[str, str]:
-    """Returns PASSED, or UNPROVEN when the job was not followed to its end, and the finding."""
+    """Returns PASSED, or UNPROVEN when the job was not followed to its end, or was ended before its
+    work was done, and the finding."""
     text = f"{held}, limit {format_size(limit)}"
     if why := unfinished(profile):
         return UNPROVEN, f"{text}, but only a part of the job was seen: {why}"
+    if not ending(profile).is_whole:
+        return UNPROVEN, f"{text}, but {_not_done()}"
     if unreadable := profile.sampling.unreadable:
         text += f", but the memory of {count(unreadable, 'process', 'processes')} was unreadable"
     return PASSED, text
+
+
+def _not_done(which: str = "job") -> str:
+    """The reason is one of Judgment.warnings, so that it is given once for all checks."""
+    return f"the {which} may not have done all its work"
 
 
 def _over(held: int, limit: int) -> str:
@@ -238,10 +257,13 @@ def _compared(change: Change, comparison: Comparison) -> tuple[str, str]:
     if change.base == change.candidate == 0:
         return SKIPPED, "is in neither run: check the spelling"
     outcome, finding = _CHANGES[change.verdict], _change(change)
-    if change.verdict is Verdict.UNKNOWN:
-        for which, side in (("job", comparison.candidate), ("baseline", comparison.base)):
-            if why := next(filter(None, map(unfinished, side)), None):
-                return outcome, f"{finding}, but only a part of the {which} was seen: {why}"
+    if doubt := change.doubt:
+        which = "job" if doubt.side == CANDIDATE else "baseline"
+        if doubt.how in (How.LIMIT, How.CUT_SHORT):
+            return outcome, f"{finding}, but only a part of the {which} was seen: {doubt.why}"
+        return outcome, f"{finding}, but {_not_done(which)}"
+    if outcome == PASSED and not all(ending(run).is_whole for run in comparison.candidate):
+        return UNPROVEN, f"{finding}, but {_not_done()}"
     return outcome, finding
 
 

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import median
+from typing import NamedTuple
 
 from memwatch.analysis.comparison_notes import notes_on
-from memwatch.analysis.completeness import unfinished
 from memwatch.analysis.confidence import Interval, difference
+from memwatch.analysis.ending import How, ending
 from memwatch.analysis.process_classes import ProcessClass, class_table
 from memwatch.analysis.thresholds import Threshold, Thresholds
 from memwatch.model.profile import Profile
+
+BASE, CANDIDATE = "base", "candidate"
 
 
 class Verdict(Enum):
@@ -31,7 +34,25 @@ class Verdict(Enum):
     """The change of the median exceeds the threshold, but the runs of one side differ so much that
     there may be no change."""
     UNKNOWN = "unknown"
-    """On one side the memory was not seen, or not to the end."""
+    """On one side the memory was not seen, not to the end, or of a job that ended too early."""
+
+
+class Doubt(NamedTuple):
+    """Why a run may have held less than its whole work needs."""
+
+    side: str
+    """BASE or CANDIDATE."""
+    run: int | None
+    """Number of the run, from 1; None where its side has only this one."""
+    how: How
+    """How it ended."""
+    why: str
+    """The reason, as a part of a sentence."""
+
+    @property
+    def where(self) -> str:
+        """The run, as "the base" or "base run 2"."""
+        return f"the {self.side}" if self.run is None else f"{self.side} run {self.run}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,8 @@ class Change:
     interval: Interval | None
     """Where the difference of the medians lies; None where there is one run on either side."""
     verdict: Verdict
+    doubt: Doubt | None = None
+    """Why there is no verdict although the quantity is known on both sides; None otherwise."""
 
     @property
     def base(self) -> int | None:
@@ -120,16 +143,46 @@ def _verdict(
     return Verdict.REGRESSION if candidate > base else Verdict.IMPROVEMENT
 
 
-def _without_unproven(change: Change, base_is_cut: bool, candidate_is_cut: bool) -> Change:
-    """Returns the change with the verdict UNKNOWN if cut runs make the verdict unproven.
+def _without_unproven(change: Change, doubts: tuple[Doubt | None, Doubt | None]) -> Change:
+    """Returns the change with the verdict UNKNOWN if the runs do not prove its verdict.
 
-    The values of a run that was not followed to its end are lower bounds. In the candidate they
-    can prove a regression, in the base an improvement, and nothing else.
+    `doubts` are why a run of the base, and one of the candidate, may be incomplete. The values of a
+    job that was ended before its work was done, or not followed to its end, are lower bounds. In
+    the candidate they can prove a regression, in the base an improvement, and nothing else.
     """
-    is_less = change.verdict is not Verdict.REGRESSION
-    if change.gates and (candidate_is_cut if is_less else base_is_cut):
-        return replace(change, verdict=Verdict.UNKNOWN)
-    return change
+    if not change.gates or change.base is None or change.candidate is None:
+        return change
+    doubt = doubts[0 if change.verdict is Verdict.REGRESSION else 1]
+    return replace(change, verdict=Verdict.UNKNOWN, doubt=doubt) if doubt else change
+
+
+def _doubts(
+    base: Sequence[Profile], candidate: Sequence[Profile]
+) -> tuple[Doubt | None, Doubt | None]:
+    """Returns why a run of the base, and one of the candidate, may be incomplete; None if none is.
+
+    If all commands failed with the same exit code they are taken to have done the same work: a
+    linter that finds something, a test that is known to fail.
+    """
+    if _all_failed_alike((*base, *candidate)):
+        return None, None
+    return _doubt(BASE, base), _doubt(CANDIDATE, candidate)
+
+
+def _all_failed_alike(runs: Sequence[Profile]) -> bool:
+    alike = {run.exit_code for run in runs}
+    return len(alike) == 1 and all(
+        ending(run).how is How.FAILED and run.signal is None and not run.sampling.error
+        for run in runs
+    )
+
+
+def _doubt(side: str, runs: Sequence[Profile]) -> Doubt | None:
+    for number, run in enumerate(runs, 1):
+        ended = ending(run)
+        if ended.why:
+            return Doubt(side, None if len(runs) == 1 else number, ended.how, ended.why)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +260,10 @@ def compare(
     """Compares runs. Each side has at least one profile, of one run or of each of its repeats, and
     all are grouped by the same key."""
     sides = tuple(base), tuple(candidate)
-    base_is_cut, candidate_is_cut = (any(map(unfinished, side)) for side in sides)
+    doubts = _doubts(*sides)
 
     def proven(change: Change) -> Change:
-        return _without_unproven(change, base_is_cut, candidate_is_cut)
+        return _without_unproven(change, doubts)
 
     def change(name: str, read: Callable[[Profile], int | None], *, gates: bool = False) -> Change:
         before, after = (map(read, side) for side in sides)

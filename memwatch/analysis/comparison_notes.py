@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from memwatch.analysis.completeness import failed
+from memwatch.analysis.ending import How, ending
 from memwatch.analysis.thresholds import Thresholds
 from memwatch.model.figure import Why
 from memwatch.model.profile import Profile
@@ -36,8 +36,9 @@ def notes_on(
 
 
 def _on_run(profile: Profile) -> Iterable[str]:
-    if why := failed(profile):
-        yield f"{why}; it may not have finished its work."
+    ended = ending(profile)
+    if ended.why and ended.how is not How.CUT_SHORT:
+        yield f"{ended.why}; it may not have finished its work."
     if profile.sampling.error:
         yield f"only a part was seen, so its peaks are lower bounds: {profile.sampling.error}."
     if profile.sampling.unreadable:

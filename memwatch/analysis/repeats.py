@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
+from memwatch.analysis.ending import ending
 from memwatch.model.profile import Profile
 
 
@@ -29,6 +30,8 @@ class RepeatedRun(NamedTuple):
     """Whether the peaks of all processes are exact."""
     recording: str | None
     """Path of the recording; None when none was asked for."""
+    doubt: str | None = None
+    """Why it may not have done all its work, as ending() gives it."""
 
 
 class Spread(NamedTuple):
@@ -58,6 +61,7 @@ def run_of(number: int, profile: Profile, exit_code: int, recording: str | None)
         profile.duration,
         profile.accuracy.all_exact,
         recording,
+        ending(profile).why,
     )
 
 
@@ -80,10 +84,10 @@ class Series:
 
     @property
     def counted(self) -> tuple[RepeatedRun, ...]:
-        """The runs that succeeded. A run that failed or was ended may not have done all its
-        work."""
+        """The runs that succeeded. A run that failed, was ended, or lost a process to the OOM
+        killer, may not have done all its work."""
         complete = self.runs[:-1] if self.signal else self.runs
-        return tuple(run for run in complete if run.exit_code == 0)
+        return tuple(run for run in complete if run.exit_code == 0 and not run.doubt)
 
     @property
     def failed(self) -> RepeatedRun | None:

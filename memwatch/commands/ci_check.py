@@ -74,8 +74,8 @@ def command(
     Prints the verdict in one line; in GitHub Actions also annotations, a job
     summary and outputs of the step. The exit code is 0 if all is well, 10 if a
     total limit was exceeded, 11 if the per-process limit was, and 1 for a
-    regression, unknown memory, or an error: the message names it. If several
-    apply, the first of these counts.
+    regression, unknown memory, a job that failed or ran out of memory, or an
+    error: the message names it. If several apply, the first of these counts.
 
     \b
     Examples:

@@ -74,8 +74,9 @@ def command(
     regression is more than the allowed increase, and more than the noise between
     the runs. Total RSS decides, and each group that has a threshold of its own.
 
-    The exit code is 0 when there is no regression. It is 1 when there is one, and
-    for an error, which is one line on stderr.
+    The exit code is 0 when there is no regression. It is 1 when there is one, when
+    there is no verdict, as on a lower peak of a job that died, and for an error,
+    which is one line on stderr.
 
     \b
     Examples:

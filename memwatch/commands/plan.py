@@ -7,12 +7,14 @@ import re
 
 import click
 
+from memwatch.analysis.ending import ending
 from memwatch.analysis.plan import Plan
 from memwatch.analysis.workload import NoTasks, Workload, workload
 from memwatch.commands.shared import options, terminal
 from memwatch.commands.shared.files import load_results
 from memwatch.messages import print_json, print_lines
 from memwatch.model.memory_limit import MACHINE, MemoryLimit
+from memwatch.model.profile import Profile
 from memwatch.reports.plan_report import HERE, OPTION, RECORDING, Budget, Planned, document, lines
 from memwatch.storage.load import Results
 from memwatch.units import format_size, printable
@@ -85,11 +87,11 @@ def command(
     try:
         work = workload(results.profile, results.tracks, worker)
     except NoTasks as error:
-        raise click.ClickException(f"{path!r}: {error}") from None
+        raise click.ClickException(f"{path!r}: {error}{_doubt(results.profile)}") from None
     if not any(task.peak for task in work.tasks):
         raise click.ClickException(
             f"{path!r}: the memory of its tasks is unknown; record with --exact, or at a "
-            "shorter interval"
+            f"shorter interval{_doubt(results.profile)}"
         )
     planned = _plan(results, work, worker, jobs, _memory(results, memory))
     if as_json:
@@ -97,6 +99,12 @@ def command(
     bold, dim = terminal.styles(1)
     report = lines(planned, width=terminal.width(1), bold=bold, dim=dim)
     return 0 if print_lines(report) else 1
+
+
+def _doubt(profile: Profile) -> str:
+    """Returns why the job may not have done all its work, to go on a sentence with."""
+    why = ending(profile).why
+    return "" if why is None else f"; it may be incomplete: {why}"
 
 
 def _plan(

@@ -19,7 +19,7 @@ def command(path: str, **wanted: Any) -> int:
 
     The reports are those that `run` itself makes, with the same options. A
     recording that stops early, because memwatch was killed, is reported up to
-    there. The summary goes to stdout.
+    there, and what was held last comes first. The summary goes to stdout.
 
     \b
     Examples:

@@ -17,6 +17,7 @@ from heapq import nlargest
 from typing import Any
 
 from memwatch.analysis import wording
+from memwatch.exports.known import pss_peak, pss_points
 from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.processes import UNKNOWN, Process, Program
@@ -173,11 +174,8 @@ def _job_thread(profile: Profile, strings: _Strings) -> dict[str, Any]:
         what = f"sum of {count(profile.max_total_processes, 'process', 'processes')} at one sample"
         peak = {"type": "Peak", "size": profile.max_total_rss, "what": what}
         markers.append(("Highest total RSS", profile.max_total_time, profile.max_total_time, peak))
-    if pss := profile.max_total_pss:
-        what = wording.SHARED_ONCE
-        if pss.unread:
-            what += f"; at most, because of {wording.with_rss(pss.unread)}"
-        peak = {"type": "Peak", "size": pss.total, "what": what}
+    if pss := pss_peak(profile):
+        peak = {"type": "Peak", "size": pss.total, "what": wording.SHARED_ONCE}
         markers.append(("Highest total PSS", pss.time, pss.time, peak))
     whole = Life(profile.start, profile.end, True)
     return _any_thread(profile, "Job", whole, _JOB_PID, markers, strings)
@@ -251,9 +249,9 @@ def _counters(results: Results, lives: list[tuple[Process, Life]]) -> Iterator[d
         series = _Series(profile, profile.start)
         series.extend(zip(timeline.times, timeline.totals, strict=True))
         yield _counter(series, "Total RSS", "Sum over all processes", _JOB_PID, 0)
-    if results.tracks and results.tracks.pss:
+    if points := pss_points(results):
         series = _Series(profile, profile.start)
-        series.extend((each.time, each.total) for each in results.tracks.pss)
+        series.extend(points)
         what = "Shared pages counted once; measured now and then"
         yield _counter(series, "Total PSS", what, _JOB_PID, 0)
     pids: set[str] = set()

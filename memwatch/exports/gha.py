@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from memwatch.analysis import wording
+from memwatch.exports.known import ended_by_itself
 from memwatch.exports.text import job_name
 from memwatch.model.figure import Why
 from memwatch.model.profile import Profile
@@ -15,8 +16,12 @@ from memwatch.units import count
 
 
 def export(results: Results) -> Iterator[bytes]:
-    """Yields the file. Unknown values are left out."""
-    profile = results.profile
+    """Yields the file. Unknown values are left out: all, for a job that did not end by itself."""
+    values = _values(results.profile) if ended_by_itself(results.profile) else []
+    yield json.dumps(values, indent=2).encode() + b"\n"
+
+
+def _values(profile: Profile) -> list[dict[str, Any]]:
     name = job_name(profile.command)
     values: list[dict[str, Any]] = []
     if (peak := profile.total_rss.size) is not None:
@@ -24,7 +29,7 @@ def export(results: Results) -> Iterator[bytes]:
     if (pss := profile.total_pss.comparable) is not None:
         values.append(_size(f"{name}: peak PSS", pss, wording.total_pss(profile)))
     values.append({"name": f"{name}: duration", "unit": "s", "value": round(profile.duration, 3)})
-    yield json.dumps(values, indent=2).encode() + b"\n"
+    return values
 
 
 def _rss(profile: Profile) -> str:
@@ -33,8 +38,9 @@ def _rss(profile: Profile) -> str:
         return f"at least: the peak ({profile.largest.peak.source}) of one process"
     samples = count(profile.sampling.ticks, "sample")
     highest = f"highest sum of {count(profile.max_total_processes, 'process', 'processes')}"
-    if error := profile.sampling.error:
-        return f"at least: {highest}, {samples}; {error}"
+    if unreadable := profile.sampling.unreadable:
+        without = count(unreadable, "process", "processes")
+        return f"at least: {highest}, {samples}; without {without} that could not be read"
     return f"{highest} at one time, {samples}"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 from memwatch.analysis import wording
+from memwatch.exports.known import duration
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.groups import Group
 from memwatch.model.profile import Profile
@@ -56,7 +57,7 @@ def _lines(results: Results) -> Iterator[str]:
 
 def _job(results: Results) -> Iterator[Metric]:
     profile = results.profile
-    pss, limit = profile.max_total_pss, profile.memory_limit
+    limit = profile.memory_limit
     footprint = profile.max_total_footprint
     about = {"version": __version__}
     if results.host is not None:
@@ -66,32 +67,21 @@ def _job(results: Results) -> Iterator[Metric]:
         (
             "job_rss_max_bytes",
             "bytes",
-            "Highest sum of the resident set sizes of all processes at one sample.",
+            "Highest sum of the resident set sizes of all processes at one sample, or the highest "
+            "peak of one process if that is higher.",
             profile.total_rss.size,
         ),
         (
             "job_pss_max_bytes",
             "bytes",
             f"Highest sum of proportional set sizes: {wording.SHARED_ONCE}.",
-            pss.total if pss else None,
-        ),
-        (
-            "job_pss_unread_processes",
-            "",
-            "Processes counted in memwatch_job_pss_max_bytes with their RSS, which is more.",
-            pss.unread if pss else None,
+            profile.total_pss.comparable,
         ),
         (
             "job_phys_footprint_max_bytes",
             "bytes",
             "Highest sum of physical footprints at one sample: the memory that macOS charges for.",
-            footprint.total if footprint else None,
-        ),
-        (
-            "job_phys_footprint_unread_processes",
-            "",
-            "Processes not counted in memwatch_job_phys_footprint_max_bytes.",
-            footprint.unread if footprint else None,
+            footprint.total if footprint and not footprint.unread else None,
         ),
         (
             "job_memory_limit_bytes",
@@ -115,7 +105,7 @@ def _job(results: Results) -> Iterator[Metric]:
             "job_duration_seconds",
             "seconds",
             "From the start of the command to its end.",
-            profile.duration,
+            duration(profile),
         ),
         (
             "job_exit_code",

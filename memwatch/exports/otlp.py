@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from memwatch.analysis import wording
+from memwatch.exports.known import pss_points
 from memwatch.exports.lives import life
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.processes import UNKNOWN, Process
@@ -39,11 +40,16 @@ def _pieces(results: Results) -> Iterator[str]:
         (
             "memwatch.job.pss",
             "By",
-            f"Sum of proportional set sizes ({wording.SHARED_ONCE}), measured now and then; "
-            "the attribute is the number of processes counted with their RSS",
+            f"Sum of proportional set sizes ({wording.SHARED_ONCE}), measured now and then",
             _pss(results),
         ),
-        ("memwatch.job.rss_max", "By", "Highest sum of RSS at one sample", _rss_max(profile)),
+        (
+            "memwatch.job.rss_max",
+            "By",
+            "Highest sum of RSS at one sample, or the highest peak of one process if that is "
+            "higher",
+            _rss_max(profile),
+        ),
         ("memwatch.job.memory_limit", "By", "Tightest memory limit", _limit(profile)),
         (
             "memwatch.program.rss_max",
@@ -96,21 +102,14 @@ def _alive(profile: Profile) -> Iterator[dict[str, Any]]:
 
 
 def _pss(results: Results) -> Iterator[dict[str, Any]]:
-    """Yields every sum of PSS; without tracks, only the highest."""
-    profile = results.profile
-    peak = profile.max_total_pss
-    if results.tracks:
-        sums: Iterable[tuple[int, int, int]] = results.tracks.pss
-    else:
-        sums = [(peak.time, peak.total, peak.unread)] if peak else []
-    for time, total, unread in sums:
-        yield _point(profile, time, total, {"memwatch.unread_processes": unread})
+    for time, total in pss_points(results):
+        yield _point(results.profile, time, total)
 
 
 def _rss_max(profile: Profile) -> Iterator[dict[str, Any]]:
-    total = profile.total_rss
-    if total.size is not None and total.time is not None:
-        yield _point(profile, total.time, total.size)
+    figure = profile.total_rss
+    if figure.size is not None and figure.time is not None:
+        yield _point(profile, figure.time, figure.size)
 
 
 def _limit(profile: Profile) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
+from memwatch.exports.known import pss_peak, pss_points
 from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.protobuf import integer, message, text, varint
 from memwatch.exports.text import job_name
@@ -54,7 +55,7 @@ def _job(results: Results) -> Iterator[bytes]:
         "command": " ".join(map(unicode_text, profile.command)),
         "host": results.host,
         "exit_code": profile.exit_code,
-        "interval_ms": profile.sampling.interval // 1_000_000,
+        "interval_us": profile.sampling.interval // 1000,
         "complete": int(profile.complete),
         "error": profile.sampling.error,
         **{f"peaks_{source}": many for source, many in profile.accuracy.peaks.items()},
@@ -66,9 +67,8 @@ def _job(results: Results) -> Iterator[bytes]:
             "processes": profile.max_total_processes,
         }
         yield _event(profile.max_total_time, _INSTANT, JOB, "highest total RSS", peak)
-    if pss := profile.max_total_pss:
-        peak = {"pss_bytes": pss.total, "rss_bytes": pss.rss, "processes_by_rss": pss.unread}
-        yield _event(pss.time, _INSTANT, JOB, "highest total PSS", peak)
+    if pss := pss_peak(profile):
+        yield _event(pss.time, _INSTANT, JOB, "highest total PSS", {"pss_bytes": pss.total})
     yield _event(profile.end, _END, JOB)
 
 
@@ -81,10 +81,10 @@ def _totals(results: Results) -> Iterator[bytes]:
         for time, total, alive in zip(*profile.timeline, strict=True):
             yield _value(time, TOTAL_RSS, total)
             yield _value(time, PROCESSES, alive)
-    if results.tracks and results.tracks.pss:
+    if points := pss_points(results):
         what = "Shared pages counted once; measured now and then, mostly at new highs of the RSS"
         yield _counter(start, TOTAL_PSS, "Total PSS", what)
-        for each in results.tracks.pss:
+        for each in points:
             yield _value(each.time, TOTAL_PSS, each.total)
     limit = profile.memory_limit.limit_bytes
     if limit is not None:

@@ -9,10 +9,12 @@ stands still costs nothing here, and a tick costs one record.
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 
 from memwatch.model.footprint import Parts, RunningFootprint
 from memwatch.model.groups import COMMAND, Group, RunningGroup
+from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond, RecentTotals
 from memwatch.model.live_groups import LiveGroups
 from memwatch.model.observations import (
     BY_EVENT,
@@ -110,10 +112,15 @@ class Job:
         self.executables: set[str] = set()
         """Paths of all programs that ran, where they could be read."""
         self.root_status: int | None = None
+        self.kills: list[Kill] = []
+        """The processes that SIGKILL ended, largest first, MOST_KILLS at most."""
+        self.last_second: LastSecond | None = None
+        """What was held at the last tick; None before finish(), and without a tick."""
         self.group_by = group_by
         self._columns = (Numbers(), Numbers(), Numbers()) if timeline else None
         self._groups = LiveGroups(group_by, self.live)
         self._last_tick = 0
+        self._recent = RecentTotals()
         self._largest_peak = 0
         # Updated from what changed, rather than by a walk over all processes at each new peak.
         self._at_peak: dict[int, tuple[int, RunningGroup, int]] = {}
@@ -268,6 +275,7 @@ class Job:
             detailed = bool(valid & TICK_DETAILED)
             self.footprint.tick(time, total, shared, detailed=detailed)
         self._last_tick = time
+        self._recent.add(time, total)
         if valid & TICK_PARTIAL:
             self.partial = True
         self._groups.tick(time)
@@ -361,6 +369,13 @@ class Job:
             self._count_footprint(ended)
         if process.is_root:
             self.root_status = status
+        if status == signal.SIGKILL:
+            self._note_kill(ended)
+
+    def _note_kill(self, ended: Process) -> None:
+        self.kills.append(Kill(ended, self._recent.highest_before(ended.last_seen)))
+        self.kills.sort(key=lambda kill: -kill.process.peak.rss)
+        del self.kills[MOST_KILLS:]
 
     def _count_footprint(self, ended: Process) -> None:
         footprint = ended.footprint
@@ -374,11 +389,18 @@ class Job:
 
         `root_status` is the wait status of a root whose end was in no observation.
         """
+        self.last_second = self._recent.last_second(self._holders())
         for process in self.live.values():
             ended = process.is_root and root_status is not None
             status = root_status if ended else None
             self._exited(process, self._last_tick + 1, status, alive=not ended)
         self.live.clear()
+
+    def _holders(self) -> tuple[Holder, ...]:
+        """Returns what each live process held at its last sample, largest first."""
+        live = self.live.values()
+        holders = (Holder(p.serial, p.pid, p.group.name, p.rss) for p in live if p.rss)
+        return tuple(sorted(holders, key=lambda h: (-h.rss, h.serial)))
 
     def groups(self) -> tuple[Group, ...]:
         """Returns the groups with at least one process, largest first."""

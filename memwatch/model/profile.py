@@ -11,6 +11,7 @@ from memwatch.model.figure import Bound, Figure, Why, unknown
 from memwatch.model.footprint import SYSTEM, FootprintBounds
 from memwatch.model.groups import COMMAND, Group
 from memwatch.model.job import Job
+from memwatch.model.last_second import Kill, LastSecond
 from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.process_table import ProcessTable
@@ -171,6 +172,11 @@ class Profile:
     """The highest total footprint with its bounds; None when none is known."""
     largest_footprint: Process | None = None
     """The process with the highest footprint; None when none is known."""
+    kills: tuple[Kill, ...] = ()
+    """The processes that SIGKILL ended, as far as their exit status is known, largest first."""
+    last_second: LastSecond | None = None
+    """What was held at the last tick of a job that was not sampled to its end. None for another,
+    and without a tick."""
 
     @property
     def duration(self) -> float:
@@ -371,6 +377,8 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         group_by=job.group_by,
         limit_outcome=ending.limit_outcome,
         backend=beginning.backend,
+        kills=tuple(job.kills),
+        last_second=job.last_second if ending.error else None,
         max_total_footprint=job.footprint_peak,
         max_total_shared=job.max_total_shared,
         footprint=_total_footprint(job),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from memwatch.analysis.comparison import Change, Comparison
+from memwatch.analysis.ending import ending
 from memwatch.model.profile import Profile
 from memwatch.reports.comparison_rows import verdict_line
 from memwatch.units import kib, unicode_text
@@ -49,6 +50,7 @@ def _side(profiles: Sequence[Profile], files: Sequence[str]) -> list[dict[str, A
             "interval_ms": profile.sampling.interval / 1e6,
             "processes": len(profile.processes),
             "cut_short": profile.sampling.error is not None,
+            "ending": ending(profile).how.value,
         }
         for profile, file in zip(profiles, files, strict=True)
     ]
@@ -77,6 +79,7 @@ def _change(change: Change) -> dict[str, Any]:
         },
         "gates": change.gates,
         "verdict": change.verdict.value,
+        "doubt": change.doubt and unicode_text(f"in {change.doubt.where}, {change.doubt.why}"),
         "base_values_kib": [kib(value) for value in change.base_values],
         "candidate_values_kib": [kib(value) for value in change.candidate_values],
     }

@@ -45,8 +45,8 @@ def in_words(change: Change) -> str:
             for side, value in (("base", change.base), ("candidate", change.candidate))
             if value is None
         ]
-        if not sides:
-            return f"{name}: only a part of a run was seen, so there is no verdict"
+        if change.doubt:
+            return f"{name}: {_unproven(change)}: in {change.doubt.where}, {change.doubt.why}"
         return f"{name}: unknown in {' and '.join(sides)}, so there is no verdict"
     verdict = {
         Verdict.REGRESSION: "a regression",
@@ -55,6 +55,15 @@ def in_words(change: Change) -> str:
         Verdict.UNCERTAIN: "uncertain, more runs are needed",
     }[change.verdict]
     return f"{name}: {_how_much(change)}: {verdict} (allowed: {change.threshold})"
+
+
+def _unproven(change: Change) -> str:
+    """Returns what the sizes seem to show, and that this is not proven."""
+    difference = change.difference or 0
+    if not change.threshold.is_exceeded(change.base or 0, difference):
+        return "no verdict"
+    direction, kind = ("less", "an improvement") if difference < 0 else ("more", "a regression")
+    return f"{_amount(change, difference)} {direction}, but not {kind}"
 
 
 def _how_much(change: Change) -> str:

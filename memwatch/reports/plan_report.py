@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memwatch.analysis import wording
-from memwatch.analysis.completeness import failed
+from memwatch.analysis.ending import How, ending
 from memwatch.analysis.plan import BAND, MARGIN, Forecast
 from memwatch.analysis.workload import Workload
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
@@ -75,6 +75,9 @@ def lines(planned: Planned, *, width: int, bold: Style, dim: Style) -> Iterator[
     total = profile.max_total_rss
     peak = "memory unknown" if total is None else f"peak of {format_size(total)}"
     yield f"Recorded: {peak}, {duration(profile)}"
+    for warning in warnings(planned):
+        text = f"Warning:  {warning}"
+        yield from map(bold, textwrap.wrap(text, max(width, 20), subsequent_indent=" " * 10))
     if planned.memory:
         yield f"Memory:   {format_size(planned.memory.size)}  ({planned.memory.limit})"
     yield ""
@@ -132,6 +135,15 @@ def _conclusion(planned: Planned) -> str:
     if planned.work.side_by_side:
         return f"{count(most, 'job')} {fit}; more were not tried."
     return f"{'The only task' if most == 1 else f'All {most:,} tasks at once'} {fit}."
+
+
+def warnings(planned: Planned) -> Iterator[str]:
+    """Yields why the job may need more than the figures show."""
+    ended, stopped_early = ending(planned.profile), wording.stopped_early(planned.profile)
+    if ended.why and ended.how is not How.CUT_SHORT:
+        yield f"The recorded job may be incomplete: {ended.why}."
+    if stopped_early:
+        yield f"{stopped_early}."
 
 
 def notes(planned: Planned) -> Iterator[str]:
@@ -208,10 +220,6 @@ def _doubts(planned: Planned) -> Iterator[str]:
             "so the peaks are too high rather than too low. A recording (memwatch run -o) gives "
             "better ones."
         )
-    if why := failed(profile):
-        yield f"The recorded job may be incomplete: {why}."
-    if stopped_early := wording.stopped_early(profile):
-        yield f"{stopped_early}."
     if work.unended:
         yield (
             f"{count(work.unended, 'task')} still ran when the recording ended: the full duration "
@@ -281,5 +289,5 @@ def document(planned: Planned) -> dict[str, Any]:
         ],
         "most_jobs": planned.most,
         "most_jobs_tried": planned.most_tried,
-        "notes": list(notes(planned)),
+        "notes": [*warnings(planned), *notes(planned)],
     }

@@ -84,6 +84,9 @@ def _notes(series: Series, dim: Style) -> Iterator[str]:
             f"Run {failed.number} ended with exit code {failed.exit_code}: it is not counted, and "
             "no more runs were made."
         )
+    for run in series.runs:
+        if run.doubt and run is not failed:
+            yield f"Run {run.number} is not counted: {run.doubt}."
     for number in series.left_behind:
         yield f"Run {number} left processes behind: later runs may include what those do."
     counted = series.counted

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from memwatch.analysis import wording
+from memwatch.analysis.ending import signal_name
 from memwatch.analysis.holders import by_group
 from memwatch.model.figure import Why
 from memwatch.model.filters import Shown
@@ -15,7 +15,7 @@ from memwatch.model.memory_limit import MACHINE
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.model.profile import Overhead, Profile
 from memwatch.model.sources import DARWIN
-from memwatch.reports import limit_lines
+from memwatch.reports import ending_lines, limit_lines
 from memwatch.units import (
     Style,
     command_text,
@@ -60,6 +60,7 @@ def lines(
     is the section that shows the process tree."""
     yield ""
     yield f"{bold('Job:')} {cut(command_text(profile.command), width - 5)}"
+    yield from ending_lines.lines(profile, bold, dim)
     yield from _facts(profile, bold)
     yield from _limit(profile, bold)
     yield from limit_lines.lines(profile, bold, dim)
@@ -113,7 +114,7 @@ def exit_text(profile: Profile) -> str:
     """Returns how the command ended, in words."""
     ended = f"exit code {profile.exit_code}"
     if profile.signal is not None:
-        return f"killed by {_signal_name(profile.signal)}, {ended}"
+        return f"killed by {signal_name(profile.signal)}, {ended}"
     return "exit status unknown" if profile.exit_code is None else ended
 
 
@@ -156,30 +157,13 @@ def _footprint(profile: Profile, bold: Style) -> Iterator[str]:
 
 
 def _limit(profile: Profile, bold: Style) -> Iterator[str]:
-    """Yields the memory limit of the job's control group, and the processes the kernel killed."""
+    """Yields the memory limit of the job's control group."""
     limit, headroom = profile.memory_limit, profile.headroom
     if limit.limit_bytes and limit.source != MACHINE:
         about = f"{limit.source} {printable(limit.path)}" if limit.path else f"{limit.source}"
         if headroom is not None and headroom >= 0:
             about = f"the peak was {bold(format_size(headroom))} below it; {about}"
         yield f"Memory limit:    {format_size(limit.limit_bytes)}  ({about})"
-    kills = oom_text(profile)
-    if not kills:
-        return
-    killed = [process for process in profile.processes if process.exit_status == signal.SIGKILL]
-    yield bold(f"Out of memory:   {kills}")
-    for process in killed[:HOLDERS]:
-        yield f"                 pid {process.pid}, {_name(process.command)}, killed by SIGKILL"
-
-
-def oom_text(profile: Profile) -> str | None:
-    """Returns how many processes the kernel killed because memory ran out, in words; None when it
-    killed none, or when that is unknown."""
-    kills, where = profile.memory_limit.oom_kills, "in the job's control group"
-    if not kills:
-        kills = profile.memory_limit.machine_oom_kills
-        where = "on this machine, in this job or another"
-    return f"the kernel killed {count(kills, 'process', 'processes')} {where}" if kills else None
 
 
 def _nothing_seen(profile: Profile) -> str:
@@ -301,8 +285,8 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
 def notes(profile: Profile, dim: Style) -> Iterator[str]:
     """Yields what limits the numbers, and what memwatch itself cost."""
     sampling = profile.sampling
-    if stopped_early := wording.stopped_early(profile):
-        yield f"{stopped_early}."
+    if other_kills := ending_lines.other_kills(profile):
+        yield other_kills
     if sampling.unreadable and profile.max_total_rss is not None:
         unreadable = count(sampling.unreadable, "process", "processes")
         yield f"The memory of {unreadable} could not be read: totals are lower bounds."
@@ -417,13 +401,6 @@ def _cost(overhead: Overhead, cpu: float, duration: float) -> str:
     if overhead.rss_peak is not None:
         cost += f", {format_size(overhead.rss_peak)}"
     return cost
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _name(text: str) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import calendar
 import re
+import signal
 import time
 from array import array
-from typing import Any
+from typing import Any, NamedTuple
 
 from memwatch.model.footprint import FOOTPRINT_SOURCES, FootprintBounds, FootprintSplit
 from memwatch.model.groups import COMMAND, Group, group_key
+from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond
 from memwatch.model.limits import (
     PROCESS_RSS,
     TOTAL_PSS,
@@ -68,7 +70,8 @@ def from_json(document: Any) -> Profile:
 
 
 def _profile(document: dict[str, Any]) -> Profile:
-    processes, largest, largest_footprint = _processes(document["processes"])
+    found = _processes(document["processes"])
+    ending = document.get("ending") or {}  # older files have none
     group_by = document.get("group_by", COMMAND)
     group_key(group_by)
     accuracy = document["accuracy"]
@@ -93,8 +96,8 @@ def _profile(document: dict[str, Any]) -> Profile:
         max_total_processes=document["max_total_rss_processes"],
         max_total_pss=_pss(document),
         at_peak=_holders(document["at_peak"]),
-        processes=processes,
-        largest=largest,
+        processes=found.processes,
+        largest=found.largest,
         groups=tuple(_group(each) for each in document["groups"]),
         timeline=_timeline(document["timeline"]) if "timeline" in document else None,
         memory_limit=_memory_limit(document["memory_limit"]),
@@ -107,20 +110,30 @@ def _profile(document: dict[str, Any]) -> Profile:
         max_total_footprint=_phys_footprint(document),
         max_total_shared=_bytes(document.get("max_total_rss_shared_kib")),
         footprint=_footprint(document),
-        largest_footprint=largest_footprint,
+        largest_footprint=found.largest_footprint,
+        kills=_kills(found.killed, ending.get("killed", [])),
+        last_second=_last_second(ending.get("last_second")),
     )
     if not checked(profile).command:
         raise ValueError("command cannot be empty")
     return profile
 
 
-def _processes(
-    items: list[dict[str, Any]],
-) -> tuple[ProcessTable, Process | None, Process | None]:
-    """Returns all processes, and those with the highest peak and the highest footprint."""
+class _Processes(NamedTuple):
+    processes: ProcessTable
+    largest: Process | None
+    """The process with the highest peak."""
+    largest_footprint: Process | None
+    """The process with the highest footprint."""
+    killed: list[Process]
+    """The processes that SIGKILL ended."""
+
+
+def _processes(items: list[dict[str, Any]]) -> _Processes:
     processes = ProcessTable()
     largest: Process | None = None
     largest_footprint: Process | None = None
+    killed = []
     for fields in items:
         process = _process(fields)
         processes.add(process)
@@ -129,7 +142,28 @@ def _processes(
         highest = largest_footprint.footprint.size if largest_footprint else 0
         if process.footprint.size > highest:
             largest_footprint = process
-    return processes, largest, largest_footprint
+        if process.exit_status == signal.SIGKILL:
+            killed.append(process)
+    return _Processes(processes, largest, largest_footprint, killed)
+
+
+def _kills(killed: list[Process], items: list[dict[str, Any]]) -> tuple[Kill, ...]:
+    totals = {each["serial"]: _bytes(each["total_rss_kib"]) for each in items}
+    largest = sorted(killed, key=lambda process: -process.peak.rss)[:MOST_KILLS]
+    return tuple(Kill(process, totals.get(process.serial)) for process in largest)
+
+
+def _last_second(fields: dict[str, Any] | None) -> LastSecond | None:
+    if fields is None:
+        return None
+    second = LastSecond(
+        _time(fields["time"]),
+        _bytes_of(fields["total_rss_kib"]),
+        _time(fields["since"]),
+        _bytes_of(fields["total_rss_before_kib"]),
+        _holders(fields["holders"]),
+    )
+    return checked(second)
 
 
 def _sampling(document: dict[str, Any], accuracy: dict[str, Any]) -> Sampling:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
+from memwatch.analysis.ending import ending
 from memwatch.model.filters import Shown
 from memwatch.model.groups import Group
 from memwatch.model.processes import Footprint, Process, Program
@@ -59,6 +60,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "groups": [_group(profile, group) for group in profile.groups],
         "memory_limit": _memory_limit(profile),
         "limits": _limits(profile),
+        "ending": _ending(profile),
         "accuracy": _accuracy(profile),
         "memwatch": {
             "backend": profile.backend,
@@ -175,6 +177,32 @@ def _limits(profile: Profile) -> dict[str, Any] | None:
         "signalled": outcome.signalled,
         "killed_pids": outcome.killed,
         "surviving_pids": outcome.survivors,
+    }
+
+
+def _ending(profile: Profile) -> dict[str, Any]:
+    ended, second = ending(profile), profile.last_second
+    return {
+        "how": ended.how.value,
+        "why": None if ended.why is None else unicode_text(ended.why),
+        "killed": [
+            {
+                "serial": kill.process.serial,
+                "pid": kill.process.pid,
+                "command": unicode_text(kill.process.command),
+                "time": _date(profile, kill.process.last_seen),
+                "total_rss_kib": _kib(kill.total_rss),
+            }
+            for kill in profile.kills
+        ],
+        "last_second": second
+        and {
+            "time": _date(profile, second.time),
+            "total_rss_kib": kib(second.total_rss),
+            "since": _date(profile, second.since),
+            "total_rss_before_kib": kib(second.total_before),
+            "holders": _holders(second.holders),
+        },
     }
 
 

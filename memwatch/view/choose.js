@@ -55,6 +55,7 @@ function sizeOr(size) { return size === null ? 'unknown' : formatSize(size); }
 // Formats a status of wait(2).
 function exitText(run, p) {
   if (run.running[p]) return 'running';
+  if (run.killed[p] > 1) return run.killed_by[run.killed[p]];
   const status = run.status[p];
   if (status < 0) return '';
   return status & 127 ? `signal ${status & 127}` : String(status >> 8);

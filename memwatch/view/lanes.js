@@ -241,6 +241,7 @@ class Lanes {
       if (known) this.#flat(context, left + x, wide, base - high(run.peak[p]), base, colours.groups[colour], ratio);
     }
     this.#executed(context, p, left, scale, base, full, ratio, colours);
+    if (run.killed[p] && run.end[p] <= view.to) this.#killed(context, p, left + x + wide, base, full, ratio, colours);
     if (wide > 60 * ratio) this.#words(context, p, left + x, wide, base - full / 2, full, ratio, colours);
   }
 
@@ -304,6 +305,18 @@ class Lanes {
       const x = (time - view.from) * scale;
       if ((run.end[p] - run.begin[p]) * scale > 8 * ratio) context.fillRect(left + x, base - full, ratio, full);
     }
+  }
+
+  // Marks where a process was killed, and writes beside it by what.
+  #killed(context, p, x, base, full, ratio, colours) {
+    context.fillStyle = colours.limit;
+    context.fillRect(x - 2 * ratio, base - full, 2 * ratio, full);
+    context.font = `600 ${10.5 * ratio}px ${colours.font}`;
+    context.textBaseline = 'middle';
+    context.textAlign = x + 90 * ratio < context.canvas.width ? 'left' : 'right';
+    const away = (context.textAlign === 'left' ? 4 : -6) * ratio;
+    const {run} = this.state;
+    context.fillText(`✕ ${run.killed_by[run.killed[p]]}`, x + away, base - full / 2 + ratio / 2);
   }
 
   #words(context, p, x, wide, middle, full, ratio, colours) {

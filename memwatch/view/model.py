@@ -6,6 +6,7 @@ is -1 where 0 could be a value.
 
 from __future__ import annotations
 
+import signal
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from memwatch.analysis import wording
+from memwatch.analysis.ending import ending
 from memwatch.model.figure import Why
 from memwatch.model.groups import KINDS, described
 from memwatch.model.memory_limit import MACHINE
@@ -21,7 +23,8 @@ from memwatch.model.profile import Profile
 from memwatch.model.regroup import Grouping
 from memwatch.model.totals import Timeline
 from memwatch.model.tracks import PssSum, Track, Tracks
-from memwatch.reports.summary import duration, exit_text, notes, oom_text
+from memwatch.reports import ending_lines
+from memwatch.reports.summary import duration, exit_text, notes
 from memwatch.units import (
     command_text,
     format_date,
@@ -74,6 +77,7 @@ def page_of(
     words = _Words()
     columns = (
         *_processes(data.processes, at, words),
+        Column("killed", _killed(profile, data.processes)),
         *_programs(data.processes, at, words),
         Column("program_group", _groups(profile, data.processes)),
         *_samples(data, at),
@@ -81,8 +85,8 @@ def page_of(
     )
     command = command_text(profile.command)
     facts = tuple(_facts(profile))
-    page_notes = (*_kills(profile), *data.notes, *map(_sentence, notes(profile, str)))
-    stopped_early = wording.stopped_early(profile)
+    warnings = tuple(ending_lines.sentences(profile))
+    page_notes = (*warnings, *data.notes, *map(_sentence, notes(profile, str)))
     limit = profile.memory_limit
     document = {
         "label": printable(label),
@@ -92,7 +96,7 @@ def page_of(
         "duration": at(profile.end),
         "facts": [[fact.name, fact.value, fact.how] for fact in facts],
         "notes": page_notes,
-        "stopped_early": stopped_early and _sentence(stopped_early),
+        "warning": " ".join(warnings),
         "thinned": bool(data.notes),
         "has_samples": tracks is not None,
         "max_total": profile.max_total_rss,
@@ -114,6 +118,7 @@ def page_of(
         "words": words.all,
         "peak_sources": PEAK_SOURCES,
         "found_by": FOUND_BY,
+        "killed_by": _KILLED_BY,
     }
     return Page(printable(label), command, facts, page_notes, document, columns)
 
@@ -176,11 +181,6 @@ def _samples(data: _Fitted, at: _Times) -> list[Column]:
         Column("sample_moment", [index[time] for track in samples for time in track.times]),
         Column("sample_rss", [size for track in samples for size in track.rss]),
     ]
-
-
-def _kills(profile: Profile) -> list[str]:
-    kills = oom_text(profile)
-    return [f"Out of memory: {kills}."] if kills else []
 
 
 _NO_TRACK = Track(array("q"), array("q"))
@@ -266,6 +266,19 @@ def _processes(processes: list[Process], at: _Times, words: _Words) -> list[Colu
         Column("written", [_or(usage.written) for usage in usages]),
         Column("programs", [len(process.programs) for process in processes]),
         Column("name", [words(printable(process.command)) for process in processes]),
+    ]
+
+
+# What a lane has written at its end.
+_KILLED_BY = ("", "SIGKILL", "out of memory", "out of memory?")
+
+
+def _killed(profile: Profile, processes: list[Process]) -> list[int]:
+    """Returns for each process what killed it, as its place in _KILLED_BY."""
+    victims = {each.process.serial: 2 if each.is_certain else 3 for each in ending(profile).victims}
+    return [
+        victims.get(process.serial, int(process.exit_status == signal.SIGKILL))
+        for process in processes
     ]
 
 

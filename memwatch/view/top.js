@@ -17,8 +17,8 @@ function showRun() {
   if (!run.tick.length) notes.unshift('This file has no totals over time: only the highest total is known.');
   $('notes').replaceChildren(...notes.map(note => element('li', {textContent: note})));
   $('known').firstElementChild.textContent = `How these numbers are known: ${notes[0] ?? ''}`;
-  $('stopped-early').hidden = !run.stopped_early;
-  $('stopped-early').textContent = run.stopped_early ?? '';
+  $('warning').hidden = !run.warning;
+  $('warning').textContent = run.warning;
 }
 
 function showRuns() {

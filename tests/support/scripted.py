@@ -443,12 +443,13 @@ class ScriptedRecording(Script):
         *,
         status: int = 0,
         limit_outcome: LimitOutcome | None = None,
+        oom_kills: int | None = None,
     ) -> Path:
         """Ends the recording. `limit` in KiB; `status` as from wait(2)."""
         self.cut_short()
         memory_limit = NO_LIMIT
         if limit is not None:
-            memory_limit = MemoryLimit(limit * KIB, CGROUP_V2, None, None, None, None)
+            memory_limit = MemoryLimit(limit * KIB, CGROUP_V2, None, None, oom_kills, oom_kills)
         overhead = Overhead(10 * MS, 16 * MIB)
         ending = Ending(self._time(at), status, overhead, memory_limit, limit_outcome=limit_outcome)
         self._recorder.end(ending)

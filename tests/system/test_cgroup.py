@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from memwatch.model.memory_limit import MemoryLimit
 from memwatch.runner import cgroup
 from memwatch.runner.cgroup import CgroupLimit, CgroupPaths, MemoryCgroup, Mount, folders_of
 from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
-from support.waiting import wait_until
+from support.control_group import limited_group
 
 MIB = 1 << 20
 UNLIMITED_V1 = "9223372036854771712\n"
@@ -694,42 +692,9 @@ SIZE = 64 * MIB
 
 @pytest.fixture
 def limited():
-    """Makes a real group with a limit of 64 MiB, including swap, and gives its folder."""
-    group = cgroup.find()
-    if os.geteuid() != 0:
-        pytest.skip("needs root to make a control group")
-    if not group:
-        pytest.skip("no control group with the memory controller is mounted here")
-    v2 = group.version == 2
-    limits = {"memory.max": SIZE} if v2 else {"memory.limit_in_bytes": SIZE}
-    swap = {"memory.swap.max": 0} if v2 else {"memory.memsw.limit_in_bytes": SIZE}
-    folder = Path(group.folders[0], f"memwatch-test-{os.getpid()}-{time.monotonic_ns()}")
-    try:
-        folder.mkdir()
-    except OSError as error:
-        pytest.skip(f"cannot make a control group in {group.folders[0]}: {error.strerror}")
-    try:
-        for name, value in limits.items():
-            try:
-                (folder / name).write_text(str(value))
-            except OSError as error:
-                pytest.skip(f"cannot limit memory in {group.folders[0]}: {error.strerror}")
-        for name, value in swap.items():
-            with suppress(OSError):  # the kernel does not account for swap
-                (folder / name).write_text(str(value))
+    """A real group with a limit of 64 MiB, including swap: its folder."""
+    with limited_group(SIZE) as folder:
         yield folder
-    finally:
-
-        def removed() -> bool:
-            # Not empty yet: the last process is still exiting.
-            with suppress(OSError):
-                for each in (*folder.iterdir(), folder):
-                    if each.is_dir():
-                        each.rmdir()
-                return True
-            return False
-
-        wait_until(removed, f"{folder} is removed")
 
 
 READ_AND_BURST = """

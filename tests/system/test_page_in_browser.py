@@ -627,7 +627,31 @@ def test_a_recording_that_was_cut_short(show, story):
     script.memory(1, 2048, at=1)
     script.tick(at=10)
     page = show(script.cut_short())
-    assert "The recording stops early: memwatch was killed" in page.text("#stopped-early")
+    assert "The recording stops early: memwatch was killed" in page.text("#warning")
+
+
+def test_a_process_that_was_killed_is_marked(show, story):
+    script = story("killed.jsonl", "sh")
+    script.start(1, "sh", at=0).memory(1, 1024)
+    script.start(2, "work", parent=1).memory(2, 4096)
+    script.tick(at=10).exit(2, 9, by_event=True, at=50).exit(1, 0, by_event=True, at=90)
+    page = show(script.end(100, limit=8192, oom_kills=1))
+    assert "the OOM killer ended pid 102 work" in page.text("#warning")
+    assert page.column("process-table", 7) == ["out of memory", "0"]
+    # Just before the end of its lane, and nowhere in the other lane.
+    red = """([x, y]) => {
+        const canvas = document.querySelector('#lane-canvas');
+        const box = canvas.getBoundingClientRect();
+        const copy = new OffscreenCanvas(1, 1).getContext('2d');
+        copy.drawImage(canvas, Math.round(1 - (x - box.left) * devicePixelRatio),
+            -Math.round((y - box.top) * devicePixelRatio));
+        const [r, g, b] = copy.getImageData(0, 0, 1, 1).data;
+        return r > 150 && g < 100 && b < 100;
+    }"""
+    end = page.x(50_000)
+    assert page.tab.evaluate(red, [end, page.y(102)])
+    assert not page.tab.evaluate(red, [end, page.y(101)])
+    page.keep("killed")
 
 
 def test_a_job_without_samples(show, story):

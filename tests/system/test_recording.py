@@ -425,6 +425,12 @@ def test_the_recording_of_a_killed_memwatch_has_its_samples(memwatch, name):
     assert result.json["accuracy"]["error"] == CUT_SHORT
     assert result.json["max_total_rss_kib"] > 8 << 10
     assert result.json["processes"][0]["alive_at_end"] is True
+    assert result.json["ending"]["how"] == "cut short"
+    assert result.json["ending"]["last_second"]["total_rss_kib"] > 8 << 10
+    # The report begins with that.
+    lines = memwatch.run("report", name).out.decode().splitlines()
+    assert lines[2].startswith("The recording stops early: memwatch was killed")
+    assert re.match(r"Last sample:     [\d.]+ MiB at \d", lines[3])
 
 
 @pytest.mark.parametrize("option", ["--csv", "--timeline"])

@@ -110,6 +110,21 @@ def test_a_run_that_failed_is_not_counted():
     assert "Run 3 ended with exit code 7: it is not counted, and no more runs were made." in text
 
 
+def test_a_run_that_lost_a_process_to_the_oom_killer_is_not_counted(story):
+    script = story("a.jsonl", "sh")
+    script.start(1, "sh", at=0).memory(1, 1024)
+    script.start(2, "work", parent=1).memory(2, 4096)
+    script.tick(at=1).exit(2, 9, at=2).exit(1, 0, at=3)
+    profile = load(str(script.end(4, limit=8192, oom_kills=1))).profile
+    series = series_of(repeats.run_of(1, profile, 0, None), run_of(2), wanted=2)
+    assert [run.number for run in series.counted] == [2]
+    assert series.exit_code == 0
+    text = text_of(series)
+    assert "Runs:  1 of 2" in text
+    assert "Run 1 is not counted: the OOM killer ended pid 102 work (at least 4.0 MiB)" in text
+    assert [run["counted"] for run in report.document(series)["runs"]] == [False, True]
+
+
 def test_a_run_that_a_signal_ended_is_not_counted():
     """Its exit code does not matter."""
     series = series_of(run_of(1), run_of(2), signal=signal.SIGINT)

@@ -29,7 +29,9 @@ from memwatch.analysis.ci_checks import (
 )
 from memwatch.analysis.comparison import compare
 from memwatch.analysis.thresholds import parse_thresholds
+from memwatch.model.last_second import Kill
 from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
+from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.model.processes import Peak
 from memwatch.model.profile import Profile, SourceOutcome
 from memwatch.model.totals import PssPeak
@@ -361,13 +363,47 @@ def test_the_first_result_that_applies_decides(run):
     decide()
 
 
-def test_a_failed_command_is_mentioned_and_not_judged(run):
+def test_a_failed_command_proves_nothing_but_an_exceeded_limit(run):
     profile = replace(run(), exit_status=3 << 8)
-    judgment = Judgment(profile, (judged(profile, total_rss=1 << 40),), None)
-    assert judgment.exit_code == 0
-    assert line(judgment).startswith("ok: ")
-    assert line(judgment).endswith("; the command failed (exit code 3)")
+    within, over = judged(profile, total_rss=1 << 40), judged(profile, total_rss=MIB)
+    judgment = Judgment(profile, (within,), None)
+    assert (judgment.result, judgment.exit_code) == (INCONCLUSIVE, 1)
+    assert line(judgment).startswith("inconclusive: ")
+    assert line(judgment).endswith(
+        ", but the job may not have done all its work; the command failed (exit code 3)"
+    )
     assert judgment.notes == ("the command failed (exit code 3)",)
+    assert Judgment(profile, (over, within), None).result == TOTAL_LIMIT
+
+
+def test_an_oom_kill_is_inconclusive_although_the_command_succeeded(run):
+    profile = replace(run(), memory_limit=MemoryLimit(64 * MIB, CGROUP_V2, "/g", None, 1, 1))
+    profile = replace(profile, kills=(Kill(profile.largest, 11 * MIB),))
+    judgment = Judgment(profile, (judged(profile, process_rss=1 << 40),), None)
+    assert judgment.result == INCONCLUSIVE
+    assert line(judgment).endswith(
+        "; the OOM killer ended pid 102 cc1 (at least 10.0 MiB), memory limit 64.0 MiB"
+    )
+    # Even the first run, which is compared with nothing, is no result.
+    assert Judgment(profile, (without_baseline(profile, "x"),), None).result == INCONCLUSIVE
+
+
+def test_two_runs_that_failed_alike_are_compared_and_yet_inconclusive(run):
+    failed = replace(run(), exit_status=3 << 8)
+    comparison = compare([failed], [failed], parse_thresholds(()))
+    judgment = Judgment(failed, (*check_changes(comparison),), comparison)
+    assert judgment.result == INCONCLUSIVE
+    (check,) = judgment.checks
+    assert "unchanged from 11.0 MiB in the baseline, but the job may not" in check.finding
+
+
+def test_a_baseline_that_failed_proves_no_regression(run):
+    base, profile = replace(run(), exit_status=3 << 8), run(100)
+    comparison = compare([base], [profile], parse_thresholds(()))
+    judgment = Judgment(profile, (*check_changes(comparison),), comparison)
+    assert judgment.result == INCONCLUSIVE
+    assert "but the baseline may not have done all its work" in judgment.checks[0].finding
+    assert judgment.warnings == ("baseline: the command failed (exit code 3)",)
 
 
 def test_the_verdict_mentions_a_baseline_that_failed_or_ran_another_command(run):

@@ -285,6 +285,42 @@ def test_notes_name_what_limits_a_comparison(run):
     assert not compare([base], [base], Thresholds()).notes
 
 
+def test_a_lower_peak_of_a_job_that_died_is_no_improvement(run):
+    base, died = run(make=100), replace(run(make=50), exit_status=9)
+    comparison = compare([base], [died], Thresholds())
+    assert comparison.verdict is Verdict.UNKNOWN
+    assert rows.verdict_line(comparison) == (
+        "total RSS: 50.0 % less, but not an improvement: in the candidate, the command was killed "
+        "by SIGKILL (one run each)"
+    )
+    text = "\n".join(markdown(comparison, (["a"], ["b"])))
+    assert "but not an improvement: in the candidate" in text
+    document = json_document(comparison, (["a"], ["b"]))
+    assert document["total_rss"]["doubt"] == ("in the candidate, the command was killed by SIGKILL")
+    assert [each["ending"] for each in document["candidate"]] == ["failed"]
+    SCHEMA.validate(document)
+    # What it did hold may be a regression. What a base that died held shows none.
+    assert compare([run(make=20)], [died], Thresholds()).regressions
+    comparison = compare([died], [base], Thresholds())
+    assert comparison.verdict is Verdict.UNKNOWN
+    assert "more, but not a regression: in the base, " in rows.verdict_line(comparison)
+    same = replace(base, exit_status=9)
+    comparison = compare([base, base], [base, same], Thresholds())
+    assert "no verdict: in candidate run 2, " in rows.verdict_line(comparison)
+
+
+def test_runs_that_failed_alike_are_compared(run):
+    """As of a linter that finds something."""
+    base, candidate = (replace(run(make=size), exit_status=2 << 8) for size in (100, 50))
+    comparison = compare([base], [candidate], Thresholds())
+    assert comparison.verdict is Verdict.IMPROVEMENT
+    assert sum("the command failed (exit code 2)" in note for note in comparison.notes) == 2
+    other = replace(candidate, exit_status=3 << 8)
+    assert compare([base], [other], Thresholds()).verdict is Verdict.UNKNOWN
+    killed = (replace(each, exit_status=9) for each in (base, candidate))
+    assert compare([next(killed)], [next(killed)], Thresholds()).verdict is Verdict.UNKNOWN
+
+
 def test_platforms_that_differ_are_noted(run):
     base = run(make=100)
     notes = compare([base], [replace(base, backend="darwin")], Thresholds()).notes

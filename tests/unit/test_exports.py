@@ -82,7 +82,7 @@ def build(name: bytes = b"cc1", argument: bytes = b"-quiet") -> Exported:
     story.execute(3, b"sh", name=b"sh")
     story.memory(3, MIB, at=22)
     story.tick(33 * MIB, 3)
-    story.pss(32 * MIB, rss=33 * MIB, unread=1)
+    story.pss(32 * MIB, rss=33 * MIB)
     story.exit(3, 9, by_event=True, at=25)
     story.memory(2, 10 * MIB, at=30)
     story.tick(12 * MIB, 2)
@@ -236,7 +236,7 @@ def test_perfetto_has_every_sample():
     assert trace.counters["Memory limit"] == [(at(0), 4 << 30), (at(100), 4 << 30)]
     when, peak = trace.instants["highest total RSS"]
     assert (when, peak) == (at(22), {"rss_bytes": 33 * MIB, "processes": 3})
-    assert trace.instants["highest total PSS"][1]["processes_by_rss"] == 1
+    assert "highest total PSS" not in trace.instants, "it was not measured at the peak"
 
 
 def test_perfetto_has_the_process_tree():
@@ -468,8 +468,7 @@ def test_openmetrics_has_the_figures():
     assert data.endswith(b"\n# EOF\n")
     values = metrics_of(data)
     assert values["job_rss_max_bytes", ""] == 35 * MIB
-    assert values["job_pss_max_bytes", ""] == 32 * MIB
-    assert values["job_pss_unread_processes", ""] == 1
+    assert ("job_pss_max_bytes", "") not in values, "it was not measured at the peak"
     assert values["job_duration_seconds", ""] == 0.1
     assert values["job_start_time_seconds", ""] == SINCE_1970 / 1e9
     assert values["job_exit_code", ""] == 0
@@ -553,7 +552,7 @@ def test_otlp_has_totals_and_peaks():
     assert points["memwatch.job.rss"] == [
         (ms * MS, total * MIB, {}) for ms, total in ((1, 2), (10, 3), (22, 33), (30, 12), (60, 6))
     ]
-    assert points["memwatch.job.pss"] == [(22 * MS, 32 * MIB, {"memwatch.unread_processes": 1})]
+    assert points["memwatch.job.pss"] == [(22 * MS, 32 * MIB, {})]
     processes = {each[2]["memwatch.serial"]: each for each in points["memwatch.process.rss_max"]}
     assert set(processes) == {1, 2, 3, 4}, "an unknown peak is left out"
     when, peak, about = processes[2]
@@ -588,7 +587,7 @@ def test_gha():
     values = {each["name"]: each for each in json.loads(exported("gha", build().results()))}
     assert {name: (each["value"], each["unit"]) for name, each in values.items()} == {
         "make -j8 -quiet: peak RSS": (35, "MiB"),
-        # PSS was read only in part, so it is not tracked.
+        # PSS was not measured at the peak, so it is not tracked.
         "make -j8 -quiet: duration": (0.1, "s"),
     }
     extras = {name.partition(": ")[2]: each.get("extra") for name, each in values.items()}
@@ -599,14 +598,14 @@ def test_bmf():
     assert json.loads(exported("bmf", build().results())) == {
         "make -j8 -quiet": {
             "peak-rss": {"value": 35 * MIB},
-            # PSS was read only in part, so it is not tracked.
+            # PSS was not measured at the peak, so it is not tracked.
             "duration": {"value": 0.1},
         }
     }
     results = build().results()
     pss = results.profile.max_total_pss
     assert pss
-    profile = replace(results.profile, max_total_pss=pss._replace(unread=0, rss=35 * MIB))
+    profile = replace(results.profile, max_total_pss=pss._replace(rss=35 * MIB))
     whole = json.loads(exported("bmf", replace(results, profile=profile)))
     assert whole["make -j8 -quiet"]["peak-pss"] == {"value": 32 * MIB}
 

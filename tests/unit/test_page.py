@@ -261,9 +261,38 @@ def test_a_recording_that_stops_early_has_a_note(story):
     recording.memory(1, 2048, at=1)
     recording.tick(at=10)
     page, _ = described(recording.cut_short())
-    assert page.document["stopped_early"]
+    assert page.document["warning"].startswith("The recording stops early: memwatch was killed")
+    assert page.document["warning"].endswith(" At its last sample the job held 2.0 MiB at 0.01 s.")
     assert any("The recording stops early: memwatch was killed" in note for note in page.notes)
     assert page.facts[0].how.endswith("a lower bound")
+
+
+def out_of_memory(story, oom_kills: int) -> Path:
+    """A shell whose two children SIGKILL ended, and another one that ended otherwise."""
+    recording = story("killed.jsonl")
+    recording.start(1, "sh", at=0).memory(1, 1024)
+    for serial in (2, 3, 4):
+        recording.start(serial, "work", parent=1).memory(serial, 4096)
+    recording.tick(at=10)
+    for serial, status in ((2, 9), (3, 9), (4, 0), (1, 0)):
+        recording.exit(serial, status, by_event=True, at=20)
+    return recording.end(30, limit=8192, oom_kills=oom_kills)
+
+
+@pytest.mark.parametrize(
+    ("oom_kills", "killed_by", "warning"),
+    [
+        (0, "SIGKILL", ""),
+        (1, "out of memory?", "the OOM killer ended 1 of pid 102 work (at least 4.0 MiB), pid 103"),
+        (2, "out of memory", "the OOM killer ended pid 102 work (at least 4.0 MiB), pid 103"),
+    ],
+)
+def test_a_lane_shows_what_killed_its_process(story, oom_kills, killed_by, warning):
+    page, columns = described(out_of_memory(story, oom_kills))
+    words = [page.document["killed_by"][number] for number in columns["killed"]]
+    assert words == ["", killed_by, killed_by, ""]
+    assert warning in page.document["warning"]
+    assert bool(page.document["warning"]) == bool(warning)
 
 
 HOSTILE = [

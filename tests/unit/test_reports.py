@@ -26,6 +26,7 @@ from memwatch.model.observations import (
     TICK_PARTIAL,
 )
 from memwatch.model.profile import (
+    CUT_SHORT,
     Beginning,
     Clock,
     Ending,
@@ -464,6 +465,45 @@ def out_of_memory_elsewhere() -> Profile:
     return story.profile(memory_limit=MemoryLimit(1 << 30, CGROUP_V2, None, None, None, 1))
 
 
+def maybe_out_of_memory() -> Profile:
+    """SIGKILL ended a process, and the kernel killed one somewhere on the machine."""
+    story = Story("sh", "-c", "./hungry &")
+    story.new(1, 1.5, "sh", "-c", "./hungry &")
+    story.new(2, 500, "./hungry", parent=1)
+    story.tick(then=10)
+    story.exit(2, 9)
+    story.tick(then=20)
+    story.exit(1, 0)
+    story.tick(then=30)
+    return story.profile(memory_limit=MemoryLimit(16 << 30, MACHINE, None, 3 << 30, 0, 1))
+
+
+def out_of_memory_unseen() -> Profile:
+    """The kernel killed a process whose parent alone received its exit status."""
+    story = Story("sh", "-c", "./hungry")
+    story.new(1, 1.5, "sh", "-c", "./hungry")
+    story.new(2, 500, "./hungry", parent=1)
+    story.tick(then=10)
+    story.exit(2)
+    story.tick(then=20)
+    story.exit(1, 137 << 8)
+    story.tick(then=30)
+    limit = MemoryLimit(512 << 20, CGROUP_V2, "/sys/fs/cgroup/small", 4 << 20, 1, 1)
+    return story.profile(memory_limit=limit)
+
+
+def cut_short() -> Profile:
+    """A recording that ends while the job grows."""
+    story = Story("make")
+    story.new(1, 5, "make")
+    for serial in range(2, 10):
+        story.new(serial, 20, f"/usr/bin/cc{serial}", parent=1)
+    for step in range(20):
+        story.memory(2, 20 + 10 * step).memory(3, 20 + 5 * step)
+        story.tick(then=100 * (step + 1))
+    return story.profile(error=CUT_SHORT)
+
+
 def shared_pages() -> Profile:
     """Four children share the 100 MiB of their parent. The limit is above the sum of all."""
     story = Story("pool")
@@ -689,6 +729,9 @@ JOBS: dict[str, Callable[[], Profile]] = {
         sudo,
         out_of_memory,
         out_of_memory_elsewhere,
+        maybe_out_of_memory,
+        out_of_memory_unseen,
+        cut_short,
         shared_pages,
         pss_at_most,
         pss_of_the_beginning,
@@ -789,6 +832,7 @@ def test_timeline_csv(name: str) -> None:
 
 
 JSON_OF = (
+    *("out-of-memory", "cut-short"),
     *("build", "nothing-seen", "unreadable", "hostile", "killed"),
     *("exact", "no-sample", "mixed", "pss-elsewhere"),
     *("limit-of-total", "limit-of-each", "limit-of-sum", "limits-kept"),

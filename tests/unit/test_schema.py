@@ -233,6 +233,12 @@ def finish(job: Job, status: int | None, error: str | None = None, **known: Any)
     )
 
 
+def growing() -> Job:
+    """A job that still runs."""
+    script = Script("x", origin=900).new(1, MIB, "x").tick(at=100).memory(1, 2 * MIB)
+    return script.tick(at=200).job(finish=False)
+
+
 def to_json(profile: Profile, chosen: Filter | None = None, leaks: Leaks | None = None) -> Any:
     out = io.StringIO()
     profile_json_writer.write(profile, apply(profile.processes, chosen or Filter()), out, leaks)
@@ -253,6 +259,7 @@ SYNTHETIC: dict[str, Callable[[], Any]] = {
     "nothing seen": lambda: to_json(finish(Job(timeline=True), 0)),
     "sampling error": lambda: to_json(finish(Job(), None, error="Out of memory")),
     "a split footprint": lambda: to_json(finish(sharing(), 0)),
+    "stopped early": lambda: to_json(finish(growing(), None, error="Out of memory")),
     "all filtered out": lambda: to_json(synthetic(), Filter(re.compile("no such program"))),
 }
 
