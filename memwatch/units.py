@@ -14,35 +14,55 @@ _INTERVAL = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|min)?", re.IGNORECASE 
 _UNITS = {"us": 1e3, "ms": 1e6, "s": 1e9, "min": 6e10}
 
 
-def parse_interval(text: str) -> float:
-    """Returns seconds for "10", "0.5", "10ms" or "1s"; a bare number is milliseconds.
+class UnitMissing(ValueError):
+    """A number without a unit that could mean two things. The text is what to write instead."""
 
-    Raises ValueError for anything else.
+
+def parse_interval(text: str) -> float:
+    """Returns seconds for "10", "10ms", "0.5ms" or "1s"; a bare whole number is milliseconds.
+
+    Raises UnitMissing for a bare fraction, which looks like seconds, and ValueError for anything
+    else.
     """
-    return _seconds(text, "ms")
+    number, unit = _time(text)
+    if not unit and not number.isdigit() and float(number):
+        raise UnitMissing(f"{number}ms or {number}s")
+    return _seconds(number, unit or "ms")
 
 
 def parse_duration(text: str) -> float:
-    """Does the same as parse_interval(), but a bare number is seconds."""
-    return _seconds(text, "s")
+    """Returns seconds for "5s", "500ms" or "2min". Only 0 needs no unit.
+
+    Raises UnitMissing for any other bare number, and ValueError for anything else.
+    """
+    number, unit = _time(text)
+    if not unit and float(number):
+        raise UnitMissing(f"{number}s or {number}ms")
+    return _seconds(number, unit or "s")
 
 
-def _seconds(text: str, default_unit: str) -> float:
+def _time(text: str) -> tuple[str, str]:
+    """Returns the number and the unit of a time; "" for no unit."""
     match = _INTERVAL.fullmatch(text.strip())
     if not match:
         raise ValueError(text)
-    number, unit = match.groups()
-    return float(number) * _UNITS[(unit or default_unit).lower()] / 1e9
+    return match[1], match[2] or ""
 
 
-_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*%?", re.ASCII)
+def _seconds(number: str, unit: str) -> float:
+    return float(number) * _UNITS[unit.lower()] / 1e9
+
+
+_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)", re.ASCII)
 
 
 def parse_percent(text: str) -> float:
-    """Returns 0.5 for "50" or "50%". Raises ValueError for anything else."""
+    """Returns 0.5 for "50%". Raises UnitMissing for "50", and ValueError for anything else."""
     match = _PERCENT.fullmatch(text.strip())
     if not match:
         raise ValueError(text)
+    if not match[2]:
+        raise UnitMissing(f"{match[1]}%")
     return float(match[1]) / 100
 
 
@@ -50,12 +70,16 @@ def parse_percent(text: str) -> float:
 _SIZE = r"(\d*)(?:\.(\d*))?\s*(?:([kmgt])(i?b)?|b)?"
 _MOST = 1 << 62
 
+# A program needs more. A bare number below it is hardly meant in bytes: 500 is rather 500 MiB.
+_LEAST_BARE = 1 << 20
+
 
 def parse_size(text: str) -> int:
-    """Returns bytes for "512M", "1.5GiB", "8GB" or "4096".
+    """Returns bytes for "512M", "1.5GiB", "8GB", "4096B" or "536870912".
 
-    K, M, G, T and KiB, MiB, GiB, TiB are powers of 1024, KB, MB, GB, TB of 1000. Raises ValueError
-    for anything else, for less than a byte, and for more than any machine has.
+    K, M, G, T and KiB, MiB, GiB, TiB are powers of 1024, KB, MB, GB, TB of 1000. Raises UnitMissing
+    for a bare number below 1 MiB, and ValueError for anything else, for less than a byte, and for
+    more than any machine has.
     """
     match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     if not match:
@@ -67,6 +91,10 @@ def parse_size(text: str) -> int:
     size: int = int(digits) * unit // 10 ** len(part or "")  # int("") raises ValueError
     if not 0 < size < _MOST:
         raise ValueError(text)
+    if size < _LEAST_BARE and text.strip()[-1] in "0123456789.":
+        number = text.strip()
+        in_bytes = f", {number}G, or {number}B for bytes" if number.isdigit() else f" or {number}G"
+        raise UnitMissing(f"{number}M{in_bytes}")
     return size
 
 

@@ -46,13 +46,17 @@ class Forecast(NamedTuple):
     duration: int | None
     """Expected time in nanoseconds; None for workers of a pool, because a recording does not show
     how they would share the work."""
+    cpu_bound: bool
+    """Whether the duration is the least that the CPU time of the job allows, because the replay,
+    which has a CPU for each task, was shorter."""
 
 
 class Plan:
     """Forecasts from the replay of a workload. It keeps the forecasts that it has made."""
 
-    def __init__(self, work: Workload) -> None:
+    def __init__(self, work: Workload, cpus: int | None = None) -> None:
         self._work = work
+        self._shortest = _shortest(work, cpus)
         self._forecasts: dict[int, Forecast] = {}
         self._changes = [_differences(task.memory.sizes) for task in work.tasks]
         self._levels = _differences(self._rest_during())
@@ -106,27 +110,27 @@ class Plan:
         pick = random.Random(SEED)
         number = len(self._work.tasks)
         orders = self._orders
-        duration = None
+        duration, cpu_bound = None, False
         if self._work.side_by_side:
             peak = self._side_by_side([each % number for each in range(jobs)])
             peaks = [self._side_by_side(self._draw(pick, jobs)) for _ in range(orders)]
         else:
             starts = self._starts(range(number), jobs)
             peak = self._peak(range(number), starts)
-            duration = self._duration(starts)
+            replayed = self._duration(starts)
+            duration = max(replayed, self._shortest)
+            cpu_bound = duration > replayed
             peaks = [self._replay(self._shuffled(pick), jobs) for _ in range(orders)]
         peaks.sort()
         aside = round((1 - BAND) / 2 * (orders - 1))
         low, high = min(peaks[aside], peak), max(peaks[-1 - aside], peak)
-        return Forecast(jobs, peak, low, high, orders, duration)
+        return Forecast(jobs, peak, low, high, orders, duration, cpu_bound)
 
     def _duration(self, starts: Sequence[int]) -> int:
         """Returns the time of the whole job, whose tasks start at these times in their order."""
         work = self._work
         last = max(start + task.length for start, task in zip(starts, work.tasks, strict=True))
-        busy_until = max(task.begin + task.length for task in work.tasks)
-        before, after = work.tasks[0].begin - work.begin, work.end - busy_until
-        return before + last + max(after, 0)
+        return _outside(work) + last
 
     def _replay(self, order: Sequence[int], jobs: int) -> int:
         """Returns the peak with the tasks in this order."""
@@ -207,3 +211,17 @@ class Plan:
 def _differences(sizes: Sequence[int]) -> list[int]:
     """Returns the difference of each size from the one before; for the first, from 0."""
     return [size - before for before, size in pairwise((0, *sizes))]
+
+
+def _outside(work: Workload) -> int:
+    """Returns the time before the first task and after the last."""
+    busy_until = max(task.begin + task.length for task in work.tasks)
+    return work.tasks[0].begin - work.begin + max(work.end - busy_until, 0)
+
+
+def _shortest(work: Workload, cpus: int | None) -> int:
+    """Returns the least time that the known CPU time needs on these CPUs; 0: unknown."""
+    if not cpus:
+        return 0
+    of_tasks = sum(task.cpu or 0 for task in work.tasks)
+    return max((work.cpu or 0) // cpus, _outside(work) + of_tasks // cpus)

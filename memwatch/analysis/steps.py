@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from memwatch.model.processes import EXACT, FOUND_BY_EVENT, Process, Program
+from memwatch.analysis.plan_sizes import size_of, sizes_over_time
+from memwatch.model.processes import FOUND_BY_EVENT, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.model.tracks import Track
 
@@ -72,17 +73,18 @@ def _held(program: Program, begin: int, end: int, track: Track | None) -> list[t
     steps = []
     if track:
         first, last = bisect_right(track.times, begin - 1), bisect_right(track.times, end - 1)
-        steps = list(zip(track.times[first:last], track.rss[first:last], strict=True))
+        sizes = sizes_over_time(track)
+        steps = list(zip(track.times[first:last], sizes[first:last], strict=True))
     steps[:1] = [(begin, steps[0][1] if steps else 0)]
-    if not program.peak.known:
+    peak = size_of(program)
+    if peak is None:
         return steps
-    peak = program.peak.rss
-    if program.peak.source == EXACT:
+    if peak.exact:
         # A sample that is higher was taken after the next program had begun.
-        steps = [(time, min(size, peak)) for time, size in steps]
+        steps = [(time, min(size, peak.bytes)) for time, size in steps]
     highest = max(range(len(steps)), key=lambda number: steps[number][1])
-    if peak > steps[highest][1]:
-        steps[highest] = (steps[highest][0], peak)
+    if peak.bytes > steps[highest][1]:
+        steps[highest] = (steps[highest][0], peak.bytes)
     return steps
 
 

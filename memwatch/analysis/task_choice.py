@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from memwatch.analysis.plan_sizes import size_of
 from memwatch.analysis.steps import changes, lifetime
 from memwatch.model.filters import matches
 from memwatch.model.processes import ROOT, Process
@@ -42,7 +43,7 @@ def nodes_of(profile: Profile, series: Mapping[int, Track]) -> tuple[dict[int, N
         node = nodes[process.serial] = Node(process, parent, begin, end)
         for time, difference in changes(profile, process, series.get(process.serial)):
             node.area += difference * (end - time)
-        unknown += not process.peak.known
+        unknown += size_of(process) is None
     nodes = {serial: nodes[serial] for serial in sorted(nodes)}
     for serial, node in nodes.items():
         if node.parent not in nodes:

@@ -73,22 +73,34 @@ def shortest_wait(profile: Profile, nodes: Mapping[int, Node], roots: Sequence[i
 
 
 def waits_of(
-    lives: Sequence[tuple[int, int]], at_once: int, shortest: int
+    lives: Sequence[tuple[int, int]],
+    others: Sequence[tuple[int, int]],
+    at_once: int,
+    shortest: int,
 ) -> tuple[dict[int, Wait], int]:
     """Returns the tasks that began although a slot had been free for long, by number, and the
-    median time that it takes to fill a slot otherwise."""
+    median time that it takes to fill a slot otherwise.
+
+    `others` took up slots as well, but are no tasks. `at_once` is how many of all ran at once.
+    """
     waits = {}
     delays = []
-    running: dict[int, int] = {0: lives[0][1]}
-    free_since, last_end = lives[0][0], lives[0][0]
-    for number, ((before, _), (begin, end)) in enumerate(pairwise(lives), 1):
+    # The numbers of those that are no tasks are negative.
+    ordered = sorted(
+        [(begin, number, end) for number, (begin, end) in enumerate(lives)]
+        + [(begin, -1 - number, end) for number, (begin, end) in enumerate(others)]
+    )
+    start, first, first_end = ordered[0]
+    running: dict[int, int] = {first: first_end}
+    free_since, last_end = start, start
+    for (before, _, _), (begin, number, end) in pairwise(ordered):
         for ended in sorted(running, key=running.__getitem__):
             if running[ended] > begin:
                 break
             last_end = running.pop(ended)
             if len(running) + 1 >= at_once:
                 free_since = last_end
-        if len(running) < at_once:
+        if number > 0 and len(running) < at_once:
             by_end = last_end > before
             # A task that begins last and alone, as a link does, most likely needs all others. If it
             # does not, little is lost.
@@ -97,7 +109,8 @@ def waits_of(
                 # With one slot each task had to wait for the one before, needed or not.
                 after_begin = not by_end or at_once == 1
                 pause = begin - (last_end if by_end else before)
-                waits[number] = Wait(frozenset(running), pause, after_begin)
+                tasks = frozenset(other for other in running if other >= 0)
+                waits[number] = Wait(tasks, pause, after_begin)
             else:
                 delays.append(begin - max(free_since, before))
         running[number] = end

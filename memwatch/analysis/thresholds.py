@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from memwatch.units import format_size, parse_size
+from memwatch.units import UnitMissing, format_size, parse_size
 
 _PERCENT = re.compile(r"(\d{1,6}(?:\.\d*)?|\.\d+)\s*%", re.ASCII)
+_BARE = re.compile(r"\d+(\.\d*)?|\.\d+", re.ASCII)
 
 
 class Threshold(NamedTuple):
@@ -57,9 +58,14 @@ class Thresholds:
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Parses "5%", "0.5 %" or a size as units.parse_size() takes it. Raises ValueError."""
+    """Parses "5%", "0.5 %" or a size with its unit, as units.parse_size() takes it.
+
+    Raises UnitMissing for a bare number, and ValueError for anything else.
+    """
     if match := _PERCENT.fullmatch(text.strip()):
         return Threshold(relative=float(match[1]) / 100)
+    if _BARE.fullmatch(text.strip()):
+        raise UnitMissing(text)
     return Threshold(absolute=parse_size(text))
 
 
@@ -73,6 +79,9 @@ def parse_thresholds(texts: Iterable[str]) -> Thresholds:
         name, equals, value = text.rpartition("=")
         try:
             threshold = parse_threshold(value)
+        except UnitMissing:
+            bare = text.strip()
+            raise ValueError(f"{text!r} has no unit: give {bare}%, {bare}M or {bare}B") from None
         except ValueError:
             raise ValueError(
                 f"{text!r} is not a threshold: give 5%, 50M, or for one group rustc=10%"

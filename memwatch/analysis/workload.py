@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from memwatch.analysis.steps import Steps, add_up, changes, thinned
 from memwatch.analysis.task_choice import Node, matching, nodes_of, supervisors_of, tasks_of
 from memwatch.analysis.task_waits import Wait, gaps, parallelism, shortest_wait, waits_of
+from memwatch.analysis.task_widening import widened
+from memwatch.model.processes import Process
 from memwatch.model.profile import Profile
 from memwatch.model.tracks import Track, Tracks
 
@@ -39,6 +41,9 @@ class Task(NamedTuple):
     """What all its processes held together, from its begin on; the last value is 0."""
     peak: int
     """The highest value of `memory`."""
+    cpu: int | None = None
+    """CPU nanoseconds of its processes that ended with it, as far as they are known; None: of none
+    of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Workload:
     """Ordered by their begin."""
     supervisors: Counter[str]
     """Number of processes that started the tasks, by the name of their program; empty where the
-    tasks were chosen by their command lines."""
+    tasks were chosen by a pattern, and none started several."""
     at_once: int
     """Number of tasks that ran at once: the parallelism of the job."""
     average: float
@@ -76,6 +81,13 @@ class Workload:
     sampled: bool
     """Whether the memory over time is from samples. If not, each process is assumed to have held
     its peak all its life."""
+    cpu: int | None = None
+    """CPU nanoseconds of the whole job, as far as they are known; None: of no process."""
+
+    @property
+    def serial(self) -> bool:
+        """Whether the tasks ran one after another: the job showed no parallelism."""
+        return self.at_once == 1 and len(self.tasks) > 1
 
 
 def workload(
@@ -83,14 +95,14 @@ def workload(
 ) -> Workload:
     """Returns the tasks of a job. Raises NoTasks.
 
-    With `worker`, tasks are the processes that match it and are not below another that does.
-    Without it, they are what the supervisor started: the process whose children, without the
-    largest, held most memory for longest.
+    With `worker`, tasks are what a supervisor started to get a process that matches it: see
+    widened(). Without it, they are what the supervisor started: the process whose children, without
+    the largest, held most memory for longest.
     """
     series = tracks.by_serial if tracks else {}
     nodes, unknown = nodes_of(profile, series)
-    roots, supervisors = _choose(profile, nodes, worker)
-    lives = [(nodes[serial].begin, nodes[serial].end) for serial in roots]
+    roots, supervisors, others = _choose(profile, nodes, worker)
+    lives = _lives(nodes, roots)
     at_once, average, together = parallelism(lives)
     total = sum(end - begin for begin, end in lives)
     side_by_side = (at_once > 1 or len(roots) == 1) and WORKERS_PART * total <= sum(
@@ -100,7 +112,9 @@ def workload(
         roots = [roots[number] for number in together]
         lives = [lives[number] for number in together]
     tasks, rest, unended = _memories(profile, series, nodes, roots)
-    waits, delay = waits_of(lives, at_once, shortest_wait(profile, nodes, roots))
+    other_lives = _lives(nodes, others)
+    slots = parallelism([*lives, *other_lives])[0] if others else at_once
+    waits, delay = waits_of(lives, other_lives, slots, shortest_wait(profile, nodes, roots))
     return Workload(
         tasks=tasks,
         supervisors=supervisors,
@@ -116,20 +130,38 @@ def workload(
         unknown=unknown,
         unended=unended,
         sampled=tracks is not None,
+        cpu=_cpu(profile.processes),
     )
+
+
+def _lives(nodes: Mapping[int, Node], serials: Iterable[int]) -> list[tuple[int, int]]:
+    return [(nodes[serial].begin, nodes[serial].end) for serial in serials]
+
+
+def _cpu(processes: Iterable[Process]) -> int | None:
+    """Returns the CPU time of processes; None where it is not known of any."""
+    known = [
+        usage.user + usage.system
+        for usage in (process.usage for process in processes)
+        if usage.user is not None and usage.system is not None
+    ]
+    return sum(known) if known else None
 
 
 def _choose(
     profile: Profile, nodes: Mapping[int, Node], worker: re.Pattern[str] | None
-) -> tuple[list[int], Counter[str]]:
-    """Returns the first process of each task, ordered by their begin, and the supervisors."""
+) -> tuple[list[int], Counter[str], list[int]]:
+    """Returns the first process of each task, ordered by their begin, the supervisors, and their
+    other children, which took up slots as well."""
+    others: list[int] = []
     if worker:
-        roots, supervisors = matching(profile, nodes, worker), Counter[str]()
-        if not roots:
+        found = matching(profile, nodes, worker)
+        if not found:
             raise NoTasks(
                 f"no process below the first matches {worker.pattern!r}: 'memwatch report --top "
                 "all' lists the command lines"
             )
+        roots, chosen, others = widened(nodes, found)
     else:
         chosen = supervisors_of(nodes)
         if not chosen:
@@ -138,9 +170,8 @@ def _choose(
                 "choose processes with --worker REGEX"
             )
         roots = tasks_of(nodes, chosen)
-        supervisors = Counter(nodes[serial].name for serial in chosen)
     roots.sort(key=lambda serial: (nodes[serial].begin, serial))
-    return roots, supervisors
+    return roots, Counter(nodes[serial].name for serial in chosen), others
 
 
 def _memories(
@@ -154,6 +185,7 @@ def _memories(
         above = rest if node.parent is None else owner[node.parent]
         owner[serial] = numbers.get(serial, above)
     sums = [(array("q"), array("q")) for _ in range(len(roots) + 1)]
+    members: list[list[Process]] = [[] for _ in roots]
     unended = 0
     for process in profile.processes:
         number = owner[process.serial]
@@ -162,6 +194,8 @@ def _memories(
                 unended += 1
             else:
                 number = rest  # a daemon that a task left behind
+        if number != rest and nodes[process.serial].end <= nodes[roots[number]].end:
+            members[number].append(process)
         times, differences = sums[number]
         for time, difference in changes(profile, process, series.get(process.serial)):
             times.append(time)
@@ -170,5 +204,6 @@ def _memories(
     for number, serial in enumerate(roots):
         node = nodes[serial]
         memory = thinned(add_up(*sums[number], node.begin))
-        tasks.append(Task(node.begin, node.end - node.begin, memory, max(memory.sizes, default=0)))
+        peak, cpu = max(memory.sizes, default=0), _cpu(members[number])
+        tasks.append(Task(node.begin, node.end - node.begin, memory, peak, cpu))
     return tuple(tasks), add_up(*sums[rest], 0), unended

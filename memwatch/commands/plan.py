@@ -46,7 +46,8 @@ def numbers(
     "--jobs",
     callback=numbers,
     metavar="N,...",
-    help="Numbers of jobs at once.  [default: 1,2,4,8,16 and as recorded]",
+    help="Numbers of jobs at once.  [default: 1,2,4,8,16 and as recorded; 1 if the job was not "
+    "parallel]",
 )
 @options.size_option(
     "--memory",
@@ -57,8 +58,8 @@ def numbers(
     "--worker",
     callback=options.regex,
     metavar="REGEX",
-    help="Tasks are the processes that match (name or command line), each with all it starts.  "
-    "[default: those of the widest fan-out]",
+    help="Tasks are what make or the like started to get a process that matches (name or command "
+    "line), each with all it starts.  [default: those of the widest fan-out]",
 )
 @options.JSON
 @options.FILE
@@ -114,8 +115,12 @@ def _plan(
     jobs: tuple[int, ...] | None,
     memory: Budget | None,
 ) -> Planned:
-    plan = Plan(work)
-    chosen = jobs or tuple(sorted({*USUAL_JOBS, work.at_once}))
+    cpus = _cpus()
+    plan = Plan(work, cpus)
+    # More at once would be a guess for a job that was not parallel: it is made only when asked.
+    usual = (1,) if work.serial else tuple(sorted({*USUAL_JOBS, work.at_once}))
+    chosen = jobs or usual
+    is_guess = work.serial and not jobs
     forecasts = tuple(map(plan.forecast, chosen))
     return Planned(
         path=results.path,
@@ -125,9 +130,9 @@ def _plan(
         forecasts=forecasts,
         memory=memory,
         fitting=tuple(bool(memory and plan.fits(number, memory.size)) for number in chosen),
-        most=plan.most_that_fit(memory.size) if memory else None,
+        most=plan.most_that_fit(memory.size) if memory and not is_guess else None,
         most_tried=plan.most_jobs(),
-        cpus=_cpus(),
+        cpus=cpus,
     )
 
 

@@ -83,7 +83,7 @@ class Arguments(NamedTuple):
     default="500",
     show_default=True,
     metavar="TIME",
-    help="Time between samples: 10 (milliseconds), 0.5, 10ms, 1s.",
+    help="Time between samples: 10 (milliseconds), 10ms, 0.5ms, 1s.",
 )
 @click.option(
     "--exact",

@@ -10,6 +10,7 @@ from typing import Any
 from memwatch.analysis import wording
 from memwatch.analysis.ending import How, ending
 from memwatch.analysis.plan import BAND, MARGIN, Forecast
+from memwatch.analysis.plan_sizes import size_of_job
 from memwatch.analysis.workload import Workload
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
 from memwatch.model.profile import Profile
@@ -59,7 +60,8 @@ class Planned:
     fitting: tuple[bool, ...]
     """Whether each forecast fits the memory."""
     most: int | None
-    """The largest number of jobs that fits; 0: not even one fits."""
+    """The largest number of jobs that fits; 0: not even one fits; None: the memory is unknown, or
+    the job was not parallel and no number of jobs was asked for."""
     most_tried: int
     cpus: int | None
     """Of this machine."""
@@ -72,7 +74,7 @@ def lines(planned: Planned, *, width: int, bold: Style, dim: Style) -> Iterator[
     yield ""
     yield f"{bold('Plan for:')} {cut(command, width - 10)}"
     yield f"Tasks:    {_tasks(planned)}"
-    total = profile.max_total_rss
+    total = size_of_job(profile)
     peak = "memory unknown" if total is None else f"peak of {format_size(total)}"
     yield f"Recorded: {peak}, {duration(profile)}"
     for warning in warnings(planned):
@@ -82,9 +84,9 @@ def lines(planned: Planned, *, width: int, bold: Style, dim: Style) -> Iterator[
         yield f"Memory:   {format_size(planned.memory.size)}  ({planned.memory.limit})"
     yield ""
     yield from _table(planned, bold, dim)
-    if planned.memory:
+    if planned.memory or planned.work.serial:
         yield ""
-        yield bold(_conclusion(planned))
+        yield from map(bold, textwrap.wrap(_conclusion(planned), max(width, 20)))
     yield ""
     for note in notes(planned):
         yield from map(dim, textwrap.wrap(note, max(width, 20)))
@@ -95,41 +97,61 @@ def _tasks(planned: Planned) -> str:
     number = len(work.tasks)
     noun, plural = ("worker", "workers") if work.side_by_side else ("process", "processes")
     if planned.pattern is not None:
-        which = f"matching {printable(planned.pattern)!r}"
+        pattern = f"{printable(planned.pattern)!r}"
+        if work.supervisors:
+            which = f"started by {_supervisors(work)} to run {pattern}"
+        else:
+            which = f"matching {pattern}"
     else:
-        names = [
-            printable(name) if processes == 1 else f"{printable(name)} × {processes}"
-            for name, processes in work.supervisors.items()
-        ]
-        which = f"started by {', '.join(names)}"
+        which = f"started by {_supervisors(work)}"
     at_once = f"{work.at_once} at once ({work.average:.1f} on average)"
     if work.side_by_side:
         at_once = "all at once"
+    elif work.serial:
+        at_once = "one at a time (not parallel)"
     return f"{count(number, noun, plural)} {which}, {at_once}"
 
 
+def _supervisors(work: Workload) -> str:
+    return ", ".join(
+        printable(name) if processes == 1 else f"{printable(name)} × {processes}"
+        for name, processes in work.supervisors.items()
+    )
+
+
 def _table(planned: Planned, bold: Style, dim: Style) -> Iterator[str]:
-    yield dim(f"  {'jobs':>5}  {'expected peak':>13}  {f'{BAND:.0%} band':>21}  expected duration")
+    yield dim(
+        f"  {'jobs':>5}  {'expected peak':>13}  {f'{BAND:.0%} band':>21}  {'expected duration':>19}"
+    )
     for forecast, fits in zip(planned.forecasts, planned.fitting, strict=True):
         band = f"{format_size(forecast.low):>9} – {format_size(forecast.high):>9}"
         peak = f"{format_size(forecast.peak):>13}"
         remark = "" if fits or not planned.memory else "  does not fit"
-        yield f"  {forecast.jobs:>5}  {bold(peak)}  {band}  {_time(forecast):>17}{remark}"
+        yield f"  {forecast.jobs:>5}  {bold(peak)}  {band}  {_time(forecast):>19}{remark}"
 
 
 def _time(forecast: Forecast) -> str:
     if forecast.duration is None:
         return "unknown"
     seconds = forecast.duration / 1e9
-    return (format_interval if seconds < 1 else format_duration)(seconds)
+    time = (format_interval if seconds < 1 else format_duration)(seconds)
+    return f"at least {time}" if forecast.cpu_bound else time
 
 
 def _conclusion(planned: Planned) -> str:
     most = planned.most
+    if most is None:
+        return (
+            f"Not parallel: the {len(planned.work.tasks):,} tasks ran one after another. Whether "
+            "the job can run more at once is unknown: record it so (make -j2), or give numbers "
+            "with --jobs to assume that it can."
+        )
     free = f"with {MARGIN:.0%} of the memory left free"
     if not most:
         return f"Not even one job is expected to fit {free}."
     fit = f"{'is' if most == 1 else 'are'} expected to fit {free}"
+    if planned.work.serial:
+        fit += ", if they can run at once"
     if most < planned.most_tried:
         return f"{'' if most == 1 else 'Up to '}{count(most, 'job')} {fit}."
     if planned.work.side_by_side:
@@ -201,15 +223,21 @@ def _dependencies(work: Workload) -> Iterator[str]:
 
 
 def _durations(planned: Planned) -> Iterator[str]:
-    text = "Durations assume that tasks run as fast as they were recorded, each on its own CPU."
-    usage = [process.usage for process in planned.profile.processes]
-    cpu = sum((each.user or 0) + (each.system or 0) for each in usage) / 1e9
-    if cpu >= 1 and planned.cpus:
-        known = all(each.user is not None for each in usage)
-        used = f"used {'' if known else 'at least '}{cpu:.1f} s of CPU"
-        at_least = f"at least {format_duration(cpu / planned.cpus)}"
-        text += f" The job {used}: the {count(planned.cpus, 'CPU')} here need {at_least}."
-    yield text
+    text = "Durations assume that tasks run as fast as they were recorded, each on its own CPU"
+    cpu = planned.work.cpu
+    if cpu is None or not planned.cpus:
+        yield f"{text}; the CPU time of the job is unknown, so they may be too short."
+        return
+    known = all(process.usage.user is not None for process in planned.profile.processes)
+    used = f"used {'' if known else 'at least '}{_cpu_time(cpu)} of CPU"
+    cpus, need = count(planned.cpus, "CPU"), "needs" if planned.cpus == 1 else "need"
+    time = _cpu_time(cpu / planned.cpus)
+    yield f"{text}. The job {used}: the {cpus} here {need} at least {time}."
+
+
+def _cpu_time(nanoseconds: float) -> str:
+    seconds = nanoseconds / 1e9
+    return f"{seconds:.1f} s" if seconds >= 1 else format_interval(seconds)
 
 
 def _doubts(planned: Planned) -> Iterator[str]:
@@ -242,10 +270,16 @@ def _doubts(planned: Planned) -> Iterator[str]:
 # As JSON ------------------------------------------------------------------------------------------
 
 
+def _duration_source(forecast: Forecast) -> str | None:
+    if forecast.duration is None:
+        return None
+    return "cpu" if forecast.cpu_bound else "replay"
+
+
 def document(planned: Planned) -> dict[str, Any]:
     """Returns the document that schema/plan.schema.json describes."""
     profile, work, memory = planned.profile, planned.work, planned.memory
-    total = profile.max_total_rss
+    total = size_of_job(profile)
     return {
         "file": unicode_text(planned.path),
         "command": [unicode_text(word) for word in profile.command],
@@ -258,6 +292,7 @@ def document(planned: Planned) -> dict[str, Any]:
         "tasks": {
             "count": len(work.tasks),
             "side_by_side": work.side_by_side,
+            "serial": work.serial,
             "pattern": None if planned.pattern is None else unicode_text(planned.pattern),
             "supervisors": [
                 {"command": name, "processes": processes}
@@ -283,6 +318,7 @@ def document(planned: Planned) -> dict[str, Any]:
                 "expected_duration_seconds": (
                     None if forecast.duration is None else round(forecast.duration / 1e9, 6)
                 ),
+                "expected_duration_source": _duration_source(forecast),
                 "fits": fits if memory else None,
             }
             for forecast, fits in zip(planned.forecasts, planned.fitting, strict=True)

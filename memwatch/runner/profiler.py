@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,6 +21,7 @@ from memwatch.runner.event_sources import SOURCES, outcomes
 from memwatch.runner.exit_hook import ExitHook
 from memwatch.runner.launcher import Launcher
 from memwatch.runner.loop import follow
+from memwatch.units import UnitMissing, parse_interval
 
 _running = Lock()
 
@@ -86,9 +88,9 @@ class RunOptions(NamedTuple):
 def run(
     command: Sequence[str],
     *,
-    interval: float = 0.5,
+    interval: float | str = 0.5,
     exact: bool = False,
-    burst: float = 0.0,
+    burst: float | str = 0.0,
     pss: str = "peaks",
     sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
@@ -99,20 +101,24 @@ def run(
 ) -> Profile:
     """Runs `command` to its end and returns the profile of everything it started.
 
-    The other arguments are fields of RunOptions. Signals sent to this process while it runs are
+    `interval` and `burst` are text as the command line takes it ("10ms", "2s"), or a number of
+    seconds below 1. A number from 1 on is refused, because on the command line it would be
+    milliseconds. The other arguments are fields of RunOptions.
+
+    Signals sent to this process while it runs are
     forwarded to the command, if this is called from the main thread. Orphans of the command become
     children of this process. So a child that this process itself starts in the meantime may be
     taken for one of the job's: it may be in the profile, but it is never waited for. For the same
     reason there is one run at a time: a second one raises RuntimeError.
 
     Raises OSError when the command cannot be started, and ValueError for an empty command or a bad
-    interval or `group_by`. An exception raised in the meantime (KeyboardInterrupt) kills the
+    interval, burst or `group_by`. An exception raised in the meantime (KeyboardInterrupt) kills the
     command, as in subprocess.run().
     """
     options = RunOptions(
-        interval=interval,
+        interval=_seconds("interval", interval),
         exact=exact,
-        burst=burst,
+        burst=_seconds("burst", burst),
         pss=pss,
         sources=tuple(sources),
         timeline=timeline,
@@ -128,6 +134,23 @@ def run(
             return profile_command(launcher, command, options)
     finally:
         _running.release()
+
+
+def _seconds(name: str, value: float | str) -> float:
+    """Returns the seconds of an argument of run(). Raises ValueError."""
+    if not isinstance(value, str):
+        if 1 <= value < math.inf:
+            raise ValueError(
+                f"the {name} is {value!r}: a number is seconds and must be below 1; write "
+                f"'{value}ms' or '{value}s'"
+            )
+        return value
+    try:
+        return parse_interval(value)
+    except UnitMissing as missing:
+        raise ValueError(f"the {name} {value!r} has no unit: write {missing}") from None
+    except ValueError:
+        raise ValueError(f"the {name} {value!r} is no time: write '10ms' or '1s'") from None
 
 
 def profile_command(
@@ -181,8 +204,10 @@ class Run:
             raise ValueError("the command is empty")
         if not 1e-6 <= options.interval <= 1e6:
             raise ValueError(
-                f"the interval is {options.interval!r}: give seconds, from 1e-6 to 1e6"
+                f"the interval is {options.interval!r} seconds: write '0.001ms' to '1000000s'"
             )
+        if not 0 <= options.burst <= 1e6:
+            raise ValueError(f"the burst is {options.burst!r} seconds: write '0s' to '1000000s'")
         self.job = Job(timeline=options.timeline, group_by=options.group_by)
         self._launcher = launcher
         self._command = command

@@ -65,7 +65,8 @@ def refuses(memwatch):
     ("value", "why"),
     [
         ("0", "out of range"),
-        ("0.0001", "out of range"),
+        ("0.0001ms", "out of range"),
+        ("0.5", "has no unit: write 0.5ms or 0.5s"),
         ("3601s", "out of range"),
         ("9" * 400, "out of range"),
         ("-1", "not an interval"),

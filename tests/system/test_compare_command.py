@@ -170,7 +170,7 @@ def test_json_of_runs_is_accepted(folder):
             "--json and --markdown both go to stdout",
         ),
         (
-            ["--threshold", "5", "--threshold", "x", "a", "b"],
+            ["--threshold", "5%", "--threshold", "x", "a", "b"],
             "'x' is not a threshold: give 5%",
         ),
         (

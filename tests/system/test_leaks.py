@@ -430,7 +430,9 @@ def test_json_has_no_samples(memwatch, recording):
         ("--leak-min-duration", "200000min", "out of range"),
         ("--leak-min-duration", "1e9", "is not a duration"),
         ("--leak-min-growth", "half", "is not a percentage"),
-        ("--leak-min-growth", "0.5", "out of range: write 1% to 10000%"),
+        ("--leak-min-growth", "0.5%", "out of range: write 1% to 10000%"),
+        ("--leak-min-growth", "50", "has no unit: write 50%"),
+        ("--leak-min-duration", "60", "has no unit: write 60s or 60ms"),
         ("--leak-min-growth", "-5%", "is not a percentage"),
     ],
 )

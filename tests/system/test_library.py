@@ -157,10 +157,39 @@ def test_empty_command(facts, call):
     assert facts(ERROR_OF.format(call=call)) == {"error": "ValueError"}
 
 
-@pytest.mark.parametrize("interval", ["0", "-1", "1e-10", "float('nan')", "float('inf')"])
-def test_bad_interval(facts, interval):
-    call = f"memwatch.run(['true'], interval={interval})"
+@pytest.mark.parametrize(
+    "interval", ["0", "-1", "1e-10", "float('nan')", "float('inf')", "'0'", "'soon'", "'0.5'", "1"]
+)
+@pytest.mark.parametrize("name", ["interval", "burst"])
+def test_bad_interval(facts, name, interval):
+    if name == "burst" and interval in ("0", "'0'", "1e-10"):
+        pytest.skip("a burst may be that short")
+    call = f"memwatch.run(['true'], {name}={interval})"
     assert facts(ERROR_OF.format(call=call)) == {"error": "ValueError"}
+
+
+def test_an_interval_as_on_the_command_line(facts):
+    """A number from 1 on would be seconds here and milliseconds there, so it is refused."""
+    sent = facts("""
+intervals = []
+for interval in ("10ms", "10", "1s", 0.01):
+    profile = memwatch.run(["true"], interval=interval, burst="5ms")
+    intervals.append(profile.sampling.interval)
+errors = []
+for interval in (10, 1.0, "0.5"):
+    try:
+        memwatch.run(["touch", "ran"], interval=interval)
+    except ValueError as error:
+        errors.append(str(error))
+send(intervals=intervals, errors=errors, ran=os.path.exists("ran"))
+""")
+    assert sent["intervals"] == [10_000_000, 10_000_000, 1_000_000_000, 10_000_000]
+    assert sent["errors"] == [
+        "the interval is 10: a number is seconds and must be below 1; write '10ms' or '10s'",
+        "the interval is 1.0: a number is seconds and must be below 1; write '1.0ms' or '1.0s'",
+        "the interval '0.5' has no unit: write 0.5ms or 0.5s",
+    ]
+    assert not sent["ran"]
 
 
 @pytest.mark.parametrize(

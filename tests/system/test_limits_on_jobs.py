@@ -216,7 +216,7 @@ def test_messages_and_reports(memwatch, burner):
     )
     path = memwatch.room / "job.jsonl"
     result = memwatch.run(
-        *("run", *OPTIONS, "-o", path, "--max-total-rss", "50M", "--kill-after", "0.2", "--"),
+        *("run", *OPTIONS, "-o", path, "--max-total-rss", "50M", "--kill-after", "0.2s", "--"),
         *words,
     )
     assert result.code == 10
@@ -291,7 +291,9 @@ def test_limits_of_a_series(memwatch, burner):
     ("options", "message"),
     [
         (["--kill-after", "100001min"], "is out of range"),
-        (["--kill-after", "9" * 400], "is out of range"),
+        (["--kill-after", "9" * 400 + "s"], "is out of range"),
+        (["--kill-after", "5"], "'5' has no unit: write 5s or 5ms"),
+        (["--max-total-rss", "500"], "'500' has no unit: write 500M, 500G, or 500B for bytes"),
         (["--max-total-rss", "lots"], "'lots' is not a size"),
         (["--max-total-rss", "0"], "'0' is not a size"),
         (["--max-per-proc-rss", "-5M"], "'-5M' is not a size"),

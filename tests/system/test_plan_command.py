@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import partial
 from typing import Any
@@ -179,6 +180,50 @@ def test_the_text(memwatch, recorded):
     assert lines["8"].endswith(" 100 ms  does not fit")
     assert "Up to 4 jobs are expected to fit with 10% of the memory left free." in text
     assert "Expected, not measured" in text
+
+
+@pytest.fixture
+def serial(story):
+    """A recording of three tasks that ran one after another."""
+    script = story("steps.jsonl", "sh", "steps")
+    script.start(1, "sh", at=0)
+    script.memory(1, 2000)
+    for number in range(3):
+        script.start(2 + number, f"step{number}", parent=1, at=100 * number)
+        script.memory(2 + number, 10_000)
+        script.tick(at=100 * number + 10)
+        script.cpu(2 + number, 90, 0)
+        script.exit(2 + number, 0, by_event=True, at=100 * number + 100)
+    script.exit(1, 0, by_event=True, at=300)
+    return str(script.end(300, 1_000_000))
+
+
+def test_a_job_that_is_not_parallel(memwatch, serial, plan):
+    document = plan(serial)
+    assert document["tasks"]["serial"]
+    assert [each["jobs"] for each in document["plans"]] == [1]
+    assert document["most_jobs"] is None
+    text = " ".join(memwatch.run("plan", serial).out.decode().split())
+    assert "Tasks: 3 processes started by sh, one at a time (not parallel)" in text
+    assert "Not parallel: the 3 tasks ran one after another. Whether the job can run more" in text
+    assert "expected to fit" not in text
+
+
+def test_a_job_that_is_not_parallel_with_jobs_at_once(memwatch, serial, plan):
+    document = plan(serial, "--jobs", "1,3")
+    assert document["most_jobs"] == 3
+    assert [each["expected_peak_kib"] for each in document["plans"]] == [12_000, 32_000]
+    text = " ".join(memwatch.run("plan", serial, "--jobs", "3").out.decode().split())
+    assert "All 3 tasks at once are expected to fit" in text
+    assert "left free, if they can run at once." in text
+    assert "one at a time (not parallel)" in text
+
+
+def test_a_duration_that_the_cpus_bound(serial, plan):
+    (forecast,) = plan(serial, "--jobs", "3")["plans"]
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert forecast["expected_duration_source"] == ("cpu" if cpus < 3 else "replay")
+    assert forecast["expected_duration_seconds"] == pytest.approx(max(0.1, 0.27 / cpus))
 
 
 def test_workers_side_by_side(memwatch, story, plan):

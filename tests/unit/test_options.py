@@ -54,7 +54,7 @@ def test_defaults_go_through_the_same_callbacks() -> None:
     ("text", "seconds"),
     [
         ("10", 0.01),
-        ("0.5", 0.0005),
+        ("0.5ms", 0.0005),
         ("10ms", 0.01),
         ("1s", 1.0),
         ("0.1ms", 1e-4),
@@ -71,10 +71,10 @@ def test_interval(text: str, seconds: float) -> None:
 def test_bad_intervals(text: str) -> None:
     line = refusal("interval", text)
     assert repr(text) in line
-    assert "write 10, 0.5, 10ms or 1s" in line
+    assert "write 10 (milliseconds), 10ms or 1s" in line
 
 
-@pytest.mark.parametrize("text", ["0", "0.09", "99us", "3601s", "61min", "9" * 400])
+@pytest.mark.parametrize("text", ["0", "0.09ms", "99us", "3601s", "61min", "9" * 400])
 def test_an_interval_out_of_range(text: str) -> None:
     assert "write 0.1ms to 3600s" in refusal("interval", text)
 

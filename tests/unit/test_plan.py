@@ -178,6 +178,116 @@ def test_a_job_without_a_fan_out(story):
     assert Plan(work).forecast(3).peak == (500 + 3 * 900) << 10
 
 
+# What a match stands for --------------------------------------------------------------------------
+
+
+def compile_one(build: Build, make: int, begin: float, size: int, *, before: float = 40) -> None:
+    """Adds a recipe of 100 ms: a shell that runs something for a while, then gcc and its cc1."""
+    shell = build.run(begin, begin + 100, 700, "sh", "libtool", parent=make)
+    build.run(begin + 5, begin + before - 5, 600, "sed", parent=shell)
+    driver = build.run(begin + before, begin + 100, 900, "gcc", "-c", parent=shell)
+    build.run(begin + before + 5, begin + 80, size, "cc1", parent=driver)
+    build.run(begin + 81, begin + 95, 500, "as", parent=driver)
+
+
+def test_a_match_stands_for_all_that_make_started_to_run_it(story):
+    """The shell before a compiler takes up a slot, which is not free for another compiler."""
+    build = Build(story)
+    top = build.run(0, 500, 1000, "make")
+    for number in range(10):
+        compile_one(build, top, 100 * (number // 2), 20_000)
+    work = read(build.finish(), "cc1")
+    assert peaks(work) == [21_600] * 10
+    assert work.supervisors == Counter({"make": 1})
+    assert [task.length for task in work.tasks] == [100 * MS] * 10
+    assert (work.at_once, work.average) == (2, 2.0)
+    assert not work.waits
+    assert Plan(work).forecast(10).peak == (1000 + 10 * 21_600) << 10
+
+
+def test_a_match_in_a_serial_recording_stands_for_as_much(story):
+    build = Build(story)
+    top = build.run(0, 500, 1000, "make")
+    for number in range(5):
+        compile_one(build, top, 100 * number, 20_000)
+    work = read(build.finish(), "cc1")
+    assert work.serial
+    assert peaks(work) == [21_600] * 5
+    assert Plan(work).forecast(5).peak == (1000 + 5 * 21_600) << 10
+
+
+def test_a_compiler_with_two_files_is_one_task(story):
+    """Its own children run one after the other, so it is no supervisor."""
+    for at_once in (1, 2):
+        build = Build(story, f"{at_once}.jsonl")
+        top = build.run(0, 600, 1000, "make")
+        for number in range(6):
+            begin = 100 * (number // at_once)
+            driver = build.run(begin, begin + 100, 900, "gcc", "a.c", "b.c", parent=top)
+            build.run(begin + 5, begin + 40, 8000, "cc1", "a.c", parent=driver)
+            build.run(begin + 60, begin + 95, 9000, "cc1", "b.c", parent=driver)
+        work = read(build.finish(), "cc1")
+        assert peaks(work) == [9900] * 6, at_once
+        assert work.supervisors == Counter({"make": 1})
+
+
+def test_a_make_below_a_make_is_a_supervisor(story):
+    """Even one that ran its tasks one after the other, if another did not."""
+    build = Build(story)
+    top = build.run(0, 400, 1000, "make")
+    first = build.run(0, 200, 1000, "make", "-C", "a", parent=top)
+    second = build.run(200, 400, 1000, "make", "-C", "b", parent=top)
+    for number in range(4):
+        compile_one(build, first, 100 * (number // 2), 5000)
+    for number in range(2):
+        compile_one(build, second, 200 + 100 * number, 6000)
+    work = read(build.finish(), "cc1")
+    assert peaks(work) == [6600] * 4 + [7600] * 2
+    assert work.supervisors == Counter({"make": 2})
+
+
+def test_a_match_beside_a_supervisor_stays_below_what_is_above_both(story):
+    """A recipe that compiles, and then runs a make of its own."""
+    build = Build(story)
+    top = build.run(0, 300, 1000, "make")
+    shell = build.run(0, 300, 700, "sh", "-c", "cc1; make", parent=top)
+    build.run(0, 90, 4000, "cc1", parent=shell)
+    inner = build.run(100, 300, 1000, "make", "-C", "sub", parent=shell)
+    for number in range(4):
+        compile_one(build, inner, 100 + 100 * (number // 2), 5000)
+    work = read(build.finish(), "^cc1")
+    assert peaks(work) == [4000] + [6600] * 4
+
+
+def test_other_tasks_of_the_supervisor_take_up_slots(story):
+    """A compiler that starts when another program has ended waited for a slot, not for a task."""
+    build = Build(story)
+    top = build.run(0, 600, 1000, "make")
+    for number in range(6):
+        compile_one(build, top, 100 * number, 20_000)
+        # The other slot: a generator of 60 ms, and a compiler of 100 ms.
+        if number % 2 == 0:
+            build.run(100 * number, 100 * number + 100, 3000, "python", "gen", parent=top)
+        else:
+            compile_one(build, top, 100 * number, 20_000)
+    work = read(build.finish(), "cc1")
+    assert len(work.tasks) == 9
+    assert not work.waits
+    # It may still be the other programs that a compiler waited for, but not without a free slot.
+    assert Plan(work).forecast(9).peak >= (1000 + 9 * 21_600) << 10
+
+
+def test_a_match_without_a_supervisor_stays_as_it_is(story):
+    build = Build(story)
+    build.run(0, 100, 500, "sh")
+    driver = build.run(10, 90, 900, "gcc")
+    build.run(20, 80, 7000, "cc1", parent=driver)
+    work = read(build.finish(), "cc1")
+    assert peaks(work) == [7000]
+    assert not work.supervisors
+    assert work.side_by_side
+
+
 # Memory of tasks ----------------------------------------------------------------------------------
 
 
@@ -463,6 +573,45 @@ def test_the_most_that_fits(chosen, size):
         assert plan.forecast(most).high <= (1 - MARGIN) * memory
     if most < len(chosen):
         assert plan.forecast(most + 1).high > (1 - MARGIN) * memory
+
+
+# CPU time -----------------------------------------------------------------------------------------
+
+
+def test_a_duration_is_not_below_what_the_cpus_need(story):
+    """A hundred ms before the tasks, then four tasks of 100 ms, each with 80 ms of CPU time."""
+    build = Build(story)
+    top = build.run(0, 500, 1000, "make")
+    for number in range(4):
+        task = build.run(100 + 100 * number, 200 + 100 * number, 900, "cc", parent=top)
+        build.at(100 + 100 * number + 50, partial(build.story.cpu, task, 60, 20))
+    work = read(build.finish())
+    assert [task.cpu for task in work.tasks] == [80 * MS] * 4
+    assert work.cpu == 320 * MS
+    for cpus, jobs, duration, cpu_bound in (
+        (2, 1, 500, False),
+        (2, 4, 100 + 320 / 2, True),
+        (3, 2, 300, False),
+        (8, 4, 200, False),
+        (None, 4, 200, False),
+    ):
+        forecast = Plan(work, cpus).forecast(jobs)
+        assert forecast.duration == pytest.approx(duration * MS, abs=1)
+        assert forecast.cpu_bound == cpu_bound
+
+
+def test_cpu_time_is_unknown_unless_some_is_known(story):
+    build = Build(story)
+    make(build, [(0, 100, 900), (100, 200, 900)], 200)
+    work = read(build.finish())
+    assert work.cpu is None
+    assert [task.cpu for task in work.tasks] == [None, None]
+
+
+def test_cpu_time_outside_the_tasks_counts():
+    tasks = [Task(n, 10, Steps(array("q", [0, 10]), array("q", [MIB, 0])), MIB, 0) for n in (0, 1)]
+    forecast = Plan(workload_of(tasks, cpu=90), 2).forecast(2)
+    assert (forecast.duration, forecast.cpu_bound) == (45, True)
 
 
 def test_a_plan_is_the_same_each_time():

@@ -75,12 +75,12 @@ def test_the_order_of_precedence(shown, project):
 def test_values_of_each_kind(shown, project):
     project(
         "[tool.memwatch.run]\n"
-        "interval = 10\nburst = 0.5\nexact = true\nlive = false\nmax-total-rss = '1G'\n"
+        "interval = 10\nburst = '0.5ms'\nexact = true\nlive = false\nmax-total-rss = '1G'\n"
         "top = 'all'\n"
     )
     found = {name: value for name, (value, _) in shown().items()}
     assert found["interval"] == "10"
-    assert found["burst"] == "0.5"
+    assert found["burst"] == "0.5ms"
     assert (found["exact"], found["live"], found["silent"]) == ("yes", "no", "no")
     assert found["max-total-rss"] == "1G"
     assert found["top"] == "all"
@@ -247,6 +247,9 @@ def test_the_typed_one_of_two_exclusive_options_wins(memwatch, project, story):
         ("[tool.memwatch.run]\nlive = 1\n", "is a number: write live = true"),
         ("[tool.memwatch.run]\ninterval = 'soon'\n", "'soon' is not an interval: write 10"),
         ("[tool.memwatch.run]\ninterval = nan\n", "'nan' is not an interval"),
+        ("[tool.memwatch.run]\ninterval = 0.5\n", "'0.5' has no unit: write 0.5ms or 0.5s"),
+        ("[tool.memwatch.run]\nkill-after = 5\n", "'5' has no unit: write 5s or 5ms"),
+        ("[tool.memwatch.run]\nmax-total-rss = 500\n", "'500' has no unit: write 500M"),
         ("[tool.memwatch.run]\ntop = -1\n", "neither a number of processes nor 'all'"),
         ("[tool.memwatch.run]\ninterval = 5\ninterval = 6\n", "is not valid TOML: "),
         ("[tool.memwatch.run\n", "is not valid TOML: "),

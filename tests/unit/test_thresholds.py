@@ -28,7 +28,7 @@ MIB = 1 << 20
         ("50M", Threshold(absolute=50 * MIB)),
         ("1.5GiB", Threshold(absolute=3 << 29)),
         ("8GB", Threshold(absolute=8 * 10**9)),
-        ("4096", Threshold(absolute=4096)),
+        ("4096B", Threshold(absolute=4096)),
     ],
 )
 def test_one(text, expected):
@@ -59,6 +59,8 @@ def test_several():
         (["rustc="], "'rustc=' is not a threshold: give 5%, 50M, or for one group rustc=10%"),
         (["rustc"], "'rustc' is not a threshold"),
         (["=5%"], "'=5%' names no group"),
+        (["5"], "'5' has no unit: give 5%, 5M or 5B"),
+        (["rustc=5"], "'rustc=5' has no unit: give rustc=5%, rustc=5M or rustc=5B"),
         (["5%", "1M"], "'1M' is a second threshold for everything: give only one"),
         (["a=5%", "a=1M"], "'a=1M' is a second threshold for 'a': give only one"),
     ],

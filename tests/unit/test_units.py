@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import math
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memwatch.units import (
+    UnitMissing,
     command_text,
     count,
     cut,
@@ -19,21 +21,23 @@ from memwatch.units import (
     format_interval,
     format_size,
     kib,
+    parse_duration,
     parse_interval,
+    parse_percent,
     parse_size,
     printable,
 )
 
-UNITS = {"": 1e-3, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
         ("10", 0.01),
-        ("0.5", 0.0005),
-        (".5", 0.0005),
-        ("5.", 0.005),
+        ("0.5ms", 0.0005),
+        (".5ms", 0.0005),
+        ("5.s", 5.0),
         ("10ms", 0.01),
         ("10 ms", 0.01),
         (" 1s ", 1.0),
@@ -41,6 +45,7 @@ UNITS = {"": 1e-3, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
         ("250us", 0.00025),
         ("2min", 120.0),
         ("0", 0.0),
+        ("0.0", 0.0),
     ],
 )
 def test_parse_interval(text: str, seconds: float) -> None:
@@ -71,6 +76,27 @@ def test_parse_interval_reads_what_is_printed(whole: int, part: int, unit: str, 
     assert parse_interval(text) == pytest.approx((whole + part / 1000) * UNITS[unit])
 
 
+@pytest.mark.parametrize(
+    ("parse", "text", "remedy"),
+    [
+        (parse_interval, "0.5", "0.5ms or 0.5s"),
+        (parse_interval, " 1.0 ", "1.0ms or 1.0s"),
+        (parse_duration, "5", "5s or 5ms"),
+        (parse_percent, "50", "50%"),
+        (parse_size, "500", "500M, 500G, or 500B for bytes"),
+        (parse_size, "1048575", "1048575M, 1048575G, or 1048575B for bytes"),
+        (parse_size, "1.5", "1.5M or 1.5G"),
+    ],
+)
+def test_a_unit_is_missing(parse: Callable[[str], float], text: str, remedy: str) -> None:
+    with pytest.raises(UnitMissing, match=f"^{re.escape(remedy)}$"):
+        parse(text)
+
+
+def test_zero_needs_no_unit() -> None:
+    assert parse_duration("0") == parse_duration("0s") == 0
+
+
 @given(st.text())
 @example("1ſ")
 def test_parse_interval_gives_a_number_or_valueerror(text: str) -> None:
@@ -84,8 +110,9 @@ def test_parse_interval_gives_a_number_or_valueerror(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "size"),
     [
-        ("4096", 4096),
+        ("1048576", 1 << 20),
         ("4096b", 4096),
+        ("4096 B", 4096),
         ("1k", 1024),
         ("512M", 512 << 20),
         ("8G", 8 << 30),

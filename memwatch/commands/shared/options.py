@@ -13,7 +13,14 @@ import click
 from click.core import ParameterSource
 
 from memwatch.model.groups import KINDS
-from memwatch.units import parse_duration, parse_interval, parse_percent, parse_size, suggestion
+from memwatch.units import (
+    UnitMissing,
+    parse_duration,
+    parse_interval,
+    parse_percent,
+    parse_size,
+    suggestion,
+)
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -72,28 +79,30 @@ def _parsed(parse: Callable[[str], T], value: str, problem: str) -> T:
     """Calls `parse`; when that raises ValueError, reports "'x' is …" with the problem."""
     try:
         return parse(value)
+    except UnitMissing as missing:
+        raise click.BadParameter(f"{value!r} has no unit: write {missing}.") from None
     except ValueError:
         raise click.BadParameter(f"{value!r} is {problem}.") from None
 
 
 def interval(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Returns seconds, from "10" (milliseconds), "0.5", "10ms" or "1s"."""
-    seconds = _parsed(parse_interval, value, "not an interval: write 10, 0.5, 10ms or 1s")
+    """Returns seconds, from "10" (milliseconds), "10ms", "0.5ms" or "1s"."""
+    seconds = _parsed(parse_interval, value, "not an interval: write 10 (milliseconds), 10ms or 1s")
     if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
         raise click.BadParameter(f"{value!r} is out of range: write 0.1ms to 3600s.")
     return seconds
 
 
 def duration(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Returns seconds, from "5", "1.5s", "500ms" or "2min"."""
-    seconds = _parsed(parse_duration, value, "not a duration: write 5 (seconds), 500ms or 2min")
+    """Returns seconds, from "5s", "500ms" or "2min"."""
+    seconds = _parsed(parse_duration, value, "not a duration: write 5s, 500ms or 2min")
     if not seconds <= LONGEST_DURATION:
         raise click.BadParameter(f"{value!r} is out of range: write 100000min at most.")
     return seconds
 
 
 def size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """Returns bytes, from "512M", "1.5GiB" or "4096"."""
+    """Returns bytes, from "512M", "1.5GiB" or "536870912"."""
     if value is None:
         return None
     return _parsed(
@@ -120,8 +129,8 @@ def watched(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
 
 def growth(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Returns a part: 0.5 from "50%" or "50"."""
-    part = _parsed(parse_percent, value, "not a percentage: write 50% or 50")
+    """Returns a part: 0.5 from "50%"."""
+    part = _parsed(parse_percent, value, "not a percentage: write 50%")
     if not SMALLEST_GROWTH <= part <= LARGEST_GROWTH:
         raise click.BadParameter(f"{value!r} is out of range: write 1% to 10000%.")
     return part

@@ -74,7 +74,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default="60s",
         show_default=True,
         metavar="TIME",
-        help="Least time that a process must run for --leaks: 60 (seconds), 90s, 5min.",
+        help="Least time that a process must run for --leaks: 90s, 5min.",
     ),
     click.option(
         "--fail-on-leak",
