@@ -10,6 +10,7 @@ bound, an upper bound, and the best estimate between them. Sizes are bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from memwatch.model.processes import LiveProcess, Process
@@ -115,12 +116,21 @@ class RunningFootprint:
             *(total + new - old for total, new, old in zip(self._sums, parts, before, strict=True))
         )
 
-    def tick(self, time: int, total: int, shared: int, *, detailed: bool) -> None:
+    def tick(
+        self,
+        time: int,
+        total: int,
+        shared: int,
+        live: Mapping[int, LiveProcess],
+        *,
+        detailed: bool,
+    ) -> None:
         """Adds up what the job holds at a tick. `total` is the sum of the resident sizes, `shared`
-        the part of it that belongs to files and shared memory; `detailed`: the page faults of all
+        the part of it that belongs to files and shared memory, `live` the processes by serial;
+        `detailed`: the page faults of all
         processes that share memory are known."""
         sharing = self.sharing
-        sharing.tick()
+        sharing.tick(live, detailed=detailed)
         anonymous = total - shared
         rest = anonymous - sharing.held
         sums = self._sums
@@ -137,7 +147,7 @@ class RunningFootprint:
             self._pending_rest = self._pending_top = 0
             self._pending = False
         elif detailed:
-            self._settle(time, anonymous, rest, largest)
+            self._settle(time, rest, largest)
 
     def _largest_parts(self) -> Parts:
         """Returns the most of each part that one process holds: processes may share all of it."""
@@ -145,13 +155,13 @@ class RunningFootprint:
             return NO_PARTS
         return Parts(*map(max, zip(*self.parts.values(), strict=True)))
 
-    def _settle(self, time: int, anonymous: int, rest: int, largest: Parts) -> None:
+    def _settle(self, time: int, rest: int, largest: Parts) -> None:
         """Updates the upper bound and the best estimate: all that bounds them is known now."""
         of_families = self.sharing.settle(detailed=True)
         self._high = max(self._high, min(self._pending_top, self._pending_rest + of_families))
         self._pending_rest = self._pending_top = 0
         self._pending = False
-        own = min(anonymous, rest + of_families)
+        own = rest + self.sharing.best()
         shmem = max(largest.shmem, self.stored)
         parts = Parts(shmem, self._sums.swapped, self._sums.huge)
         best = own + sum(parts)

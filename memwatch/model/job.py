@@ -177,8 +177,7 @@ class Job:
         process.anon = anon
         known = self.footprint.sharing.note_change(process)
         if process.inherited and anon and not known:
-            parent = self.live.get(process.parent) if process.parent else None
-            self.footprint.sharing.fork(process, parent)
+            self.footprint.sharing.fork(process)
 
     def _other(
         self, kind: int, serial: int, time: int, value: int, second: int, valid: int, third: int
@@ -273,7 +272,7 @@ class Job:
         self.ticks.add(time, skipped, valid)
         if valid & HAS_SHARED:
             detailed = bool(valid & TICK_DETAILED)
-            self.footprint.tick(time, total, shared, detailed=detailed)
+            self.footprint.tick(time, total, shared, self.live, detailed=detailed)
         self._last_tick = time
         self._recent.add(time, total)
         if valid & TICK_PARTIAL:
@@ -317,12 +316,14 @@ class Job:
         counted = process.counted
         self._groups.remove(process)
         if valid & SAME_IMAGE:
+            if process.inherited and not inherited:
+                self.footprint.leave(process, time)
             process.program = program
             process.inherited = inherited
         else:
             if process.program is not None:
                 self._groups.end_program(process, counted=counted)
-            self.footprint.leave(process, time)
+                self.footprint.leave(process, time)
             process.begin_program(program, time, inherited=inherited)
         self._groups.join(process)
 

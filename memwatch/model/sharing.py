@@ -15,13 +15,27 @@ counts them for the whole machine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from memwatch.model.processes import LiveProcess
+
+MIB = 1 << 20
+"""Bytes that do not matter to a total."""
 
 
 class Sharer:
     """One process of a family."""
 
-    __slots__ = ("children", "family", "handed_down", "inherited", "parent", "process", "top")
+    __slots__ = (
+        "children",
+        "family",
+        "handed_down",
+        "inherited",
+        "parent",
+        "parent_faulted",
+        "process",
+        "top",
+    )
 
     def __init__(self, process: LiveProcess, family: Family, parent: Sharer | None) -> None:
         self.process = process
@@ -31,6 +45,8 @@ class Sharer:
         self.inherited = 0
         """The bytes that it may share with its parent: what the parent held at the fork. 0 for the
         root of the family."""
+        self.parent_faulted: int | None = None
+        """What page faults had given its parent soon after the fork; None until that is known."""
         self.top = process.anon
         """The most bytes that it may have held alone, by the sizes of it and of its children, since
         the last tick at which everything was known."""
@@ -60,6 +76,27 @@ class Sharer:
     def reach(self) -> int:
         """The bytes that it holds, and those that its children may hold of it."""
         return self.process.anon + sum(child.inherited for child in self.children)
+
+    @property
+    def own(self) -> int:
+        """The best estimate of what it holds alone: its growth, and what its page faults have given
+        it beyond its pages of files and shared memory, which take faults as well."""
+        process = self.process
+        if process.faulted is None:
+            return self.growth
+        return max(self.growth, min(process.anon, process.faulted - process.shared))
+
+    @property
+    def dropped(self) -> int:
+        """The best estimate of what its children hold of it and it does not hold any more."""
+        process = self.process
+        most = 0
+        for child in self.children:
+            if process.faulted is not None and child.parent_faulted is not None:
+                copied = process.faulted - child.parent_faulted
+                gone = child.inherited - process.anon + copied
+                most = max(most, min(child.inherited, gone))
+        return most
 
 
 class Family:
@@ -94,6 +131,33 @@ class Family:
         for sharer in self.sharers:
             sharer.top = sharer.reach
 
+    def hand_down(self, sharer: Sharer) -> Sharer:
+        """Gives the place of a process that has left to one of its children, and returns that."""
+        children = sharer.children
+        heir = max(children, key=lambda child: child.process.anon)
+        # Of its own pages they hold at most what they have inherited, and what it had.
+        inherited = sum(child.inherited for child in children)
+        heir.handed_down += inherited if sharer.given is None else min(inherited, sharer.given)
+        heir.inherited = sharer.inherited
+        heir.parent, heir.parent_faulted = sharer.parent, sharer.parent_faulted
+        for child in children:
+            if child is not heir:
+                child.parent = heir
+                child.parent_faulted = heir.process.faulted
+                heir.children.append(child)
+        if sharer.parent:
+            sharer.parent.children.append(heir)
+        else:
+            self.root = heir
+        return heir
+
+    def best(self) -> int:
+        """Returns the best estimate of what is distinct, where everything is known."""
+        total = self.root.process.anon
+        for sharer in self.sharers:
+            total += sharer.dropped + (0 if sharer is self.root else sharer.own)
+        return max(self.low, min(total, self.held))
+
     def high(self, huge: int) -> int:
         """Returns the most that was distinct at any tick since everything was known last.
 
@@ -119,6 +183,13 @@ class Sharing:
         """The processes of all families, by serial."""
         self._families: set[Family] = set()
         self._changed: set[Family] = set()
+        self._joining: dict[int, LiveProcess] = {}
+        """Processes that were forked, to be added at the next tick."""
+        self._left: dict[int, int | None] = {}
+        """The processes that have ended, or have executed something, since the last tick: for the
+        serial of each, that of the process that holds what its children have inherited, or None."""
+        self._unmeasured: list[Sharer] = []
+        """Processes whose parent's faults at the fork are not known yet."""
         self._gone = 0
         """The most that the families held which have left since the last call of settle()."""
         self._orphans: dict[int, Sharer] = {}
@@ -133,67 +204,90 @@ class Sharing:
             self._changed.add(sharer.family)
         return sharer is not None
 
-    def fork(self, child: LiveProcess, parent: LiveProcess | None) -> None:
-        """Adds a process that was forked and has its first memory. `parent`: None when it has
-        ended."""
-        forked = child.first_seen if child.start is None else child.start
-        if parent and parent.since <= forked:
-            above = self._sharers.get(parent.serial) or self._begin(parent)
-            inherited = parent.anon
-            if parent.anon_time > forked:
-                inherited = max(inherited, parent.anon_before)
-        else:
+    def fork(self, child: LiveProcess) -> None:
+        """Notes a process that was forked and has memory now. It is added at the next tick, when
+        what its parent holds is known."""
+        self._joining[child.serial] = child
+
+    def _join(self, child: LiveProcess, live: Mapping[int, LiveProcess], *, detailed: bool) -> None:
+        """Adds a forked process to the family of its parent."""
+        parent, is_certain = self._find_parent(child, live)
+        if parent is None:
             # Its brothers may share all that they hold with each other.
             eldest = self._orphans.get(child.parent or 0)
-            if eldest is None or eldest not in eldest.family.sharers:
+            if eldest is None or self._sharers.get(eldest.process.serial) is not eldest:
                 self._orphans[child.parent or 0] = self._begin(child)
                 return
             above, inherited = eldest, child.anon
+        else:
+            above = self._sharers.get(parent.serial) or self._begin(parent)
+            inherited = self._inherited(child, parent, is_certain=is_certain and detailed)
         sharer = Sharer(child, above.family, above)
         sharer.inherited = inherited
         above.children.append(sharer)
         above.family.sharers.add(sharer)
         self._sharers[child.serial] = sharer
+        self._unmeasured.append(sharer)
         self._changed.add(above.family)
+
+    def _find_parent(
+        self, child: LiveProcess, live: Mapping[int, LiveProcess]
+    ) -> tuple[LiveProcess | None, bool]:
+        """Returns the process from which a forked one may have inherited memory, and whether it is
+        the very one that forked it. If that has ended, or has executed something, since the last
+        tick, it is the one that had forked that. None: it has ended as well."""
+        serial = child.parent
+        while serial in self._left:
+            serial = self._left[serial]
+        return live.get(serial or 0), serial == child.parent
+
+    @staticmethod
+    def _inherited(child: LiveProcess, parent: LiveProcess, *, is_certain: bool) -> int:
+        """Returns the most that a process may share with its parent: what that held at the fork.
+        `is_certain`: the high-water mark of the parent is known up to this tick."""
+        held = parent.anon
+        forked = child.first_seen if child.start is None else child.start
+        if parent.anon_time >= forked:
+            held = max(held, parent.anon_before)
+        # Unless the parent is known never to have held more, it may have had more at the fork than
+        # at the ticks around it. What the child holds at first is then taken for inherited.
+        unseen = parent.peak - parent.shared - held
+        if is_certain and parent.anon >= MIB and unseen <= MIB:
+            return held
+        return max(held, child.anon)
 
     def leave(self, process: LiveProcess, *, final: bool) -> None:
         """Removes a process that has ended, or has executed another program. One of its children
         takes its place: that still holds what it has inherited. `final`: its page faults are those
         of all the time that it was in the family."""
+        self._joining.pop(process.serial, None)
         sharer = self._sharers.pop(process.serial, None)
         if sharer is None:
+            # The first of several programs is the one whose children were not seen yet.
+            before = process.parent if process.inherited else None
+            self._left.setdefault(process.serial, before)
             return
-        family = sharer.family
         if not final:
             process.faulted = None
+        family = sharer.family
         if len(family.sharers) == 1:
+            self._left[process.serial] = None
             self._end(family)
             return
-        family.sharers.discard(sharer)
-        self._changed.add(family)
         family.left += sharer.most
-        children = sharer.children
+        family.sharers.discard(sharer)
         if sharer.parent:
             sharer.parent.children.remove(sharer)
-        if not children:
-            return
-        heir = max(children, key=lambda child: child.process.anon)
-        # Of its own pages they hold at most what they have inherited, and what it had.
-        left = sum(child.inherited for child in children)
-        heir.handed_down += left if sharer.given is None else min(left, sharer.given)
-        heir.inherited = sharer.inherited
-        heir.parent = sharer.parent
-        for child in children:
-            if child is not heir:
-                child.parent = heir
-                heir.children.append(child)
-        if sharer.parent:
-            sharer.parent.children.append(heir)
-        else:
-            family.root = heir
+        self._changed.add(family)
+        heir = family.hand_down(sharer) if sharer.children else sharer.parent
+        self._left[process.serial] = heir.process.serial if heir else None
 
-    def tick(self) -> None:
-        """Updates the sums of all families at a tick."""
+    def tick(self, live: Mapping[int, LiveProcess], *, detailed: bool) -> None:
+        """Updates the sums of all families at a tick. `detailed`: as settle() has it."""
+        for _serial, child in sorted(self._joining.items()):
+            self._join(child, live, detailed=detailed)
+        self._joining.clear()
+        self._left.clear()
         for family in self._changed:
             self.held -= family.held
             self.low -= family.low
@@ -210,6 +304,15 @@ class Sharing:
             total += family.high(self.huge) if detailed else family.most_held
             family.begin_period()
         return total
+
+    def best(self) -> int:
+        """Returns the best estimate of what all families hold, at a tick at which the faults of all
+        their processes are known."""
+        for sharer in self._unmeasured:
+            if sharer.parent:
+                sharer.parent_faulted = sharer.parent.process.faulted
+        self._unmeasured.clear()
+        return sum(family.best() for family in self._families)
 
     def _end(self, family: Family) -> None:
         self._gone += family.high(self.huge)

@@ -26,7 +26,7 @@ class Machine:
         self.pages: dict[int, list[int]] = {}
         """The pages of each live process, by their numbers."""
         self.faults: dict[int, int] = {}
-        self.parents: dict[int, int] = {}
+        self.watermarks: dict[int, int] = {}
         self.most = 0
         self._numbers = itertools.count()
         self._serials = itertools.count(1)
@@ -35,7 +35,7 @@ class Machine:
     def start(self) -> int:
         serial = next(self._serials)
         self.pages[serial] = []
-        self.faults[serial] = 0
+        self.faults[serial] = self.watermarks[serial] = 0
         self.script.start(serial, parent=1 if serial > 1 else None, began=self.script.now)
         self.script.execute(serial, "job")
         return serial
@@ -44,17 +44,20 @@ class Machine:
         serial = next(self._serials)
         self.pages[serial] = list(self.pages[parent])
         self.faults[serial] = 0
+        self.watermarks[serial] = len(self.pages[serial])
         self.script.start(serial, parent=parent, began=self.script.now)
         self.script.execute(serial, "job", inherited=True)
         return serial
 
     def execute(self, serial: int) -> None:
         self.pages[serial] = []
+        self.watermarks[serial] = 0
         self.script.execute(serial, "other")
 
     def grow(self, serial: int, pages: int) -> None:
         self.pages[serial] += [next(self._numbers) for _ in range(pages)]
         self.faults[serial] += pages
+        self.watermarks[serial] = max(self.watermarks[serial], len(self.pages[serial]))
 
     def shrink(self, serial: int, pages: int) -> None:
         del self.pages[serial][:pages]
@@ -78,10 +81,14 @@ class Machine:
         """How many pages there are, each counted once."""
         return len(set().union(*self.pages.values()))
 
-    def tick(self, *, detailed: bool = True) -> None:
+    def tick(self, *, detailed: bool = True, order: random.Random | None = None) -> None:
         self.most = max(self.most, self.truth)
-        for serial, pages in self.pages.items():
-            self.script.memory(serial, len(pages), shared=0)
+        serials = list(self.pages)
+        if order:
+            order.shuffle(serials)
+        for serial in serials:
+            watermark = self.watermarks[serial] if detailed else None
+            self.script.memory(serial, len(self.pages[serial]), watermark, shared=0)
             if detailed:
                 self.script.faults(serial, self.faults[serial])
         self.script.tick(flags=TICK_DETAILED if detailed else 0)
@@ -122,8 +129,9 @@ def test_the_truth_is_between_the_bounds(seed, ticks, detailed):
     machine.grow(machine.start(), 8 * BIG)
     machine.tick()
     for _ in range(ticks):
-        change(machine, rng)
-        machine.tick(detailed=rng.randrange(10) < detailed)
+        for _ in range(rng.randrange(1, 5)):
+            change(machine, rng)
+        machine.tick(detailed=rng.randrange(10) < detailed, order=rng)
     bounds = machine.footprint()
     assert bounds.low <= machine.most * PAGE
     assert bounds.high is not None
