@@ -22,6 +22,9 @@ from memwatch.model.processes import LiveProcess
 MIB = 1 << 20
 """Bytes that do not matter to a total."""
 
+FAULT_AROUND = 16
+"""Pages of a file that the kernel maps at one fault: fault_around_bytes, 64 KiB by default."""
+
 
 class Sharer:
     """One process of a family."""
@@ -80,11 +83,12 @@ class Sharer:
     @property
     def own(self) -> int:
         """The best estimate of what it holds alone: its growth, and what its page faults have given
-        it beyond its pages of files and shared memory, which take faults as well."""
+        it beyond its pages of files and shared memory. Those take faults as well, one for
+        FAULT_AROUND pages where they are read."""
         process = self.process
         if process.faulted is None:
             return self.growth
-        return max(self.growth, min(process.anon, process.faulted - process.shared))
+        return max(self.growth, min(process.anon, process.faulted - process.shared // FAULT_AROUND))
 
     @property
     def dropped(self) -> int:
