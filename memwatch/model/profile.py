@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from memwatch.model.figure import Bound, Figure, Why, unknown
 from memwatch.model.groups import COMMAND, Group
@@ -16,6 +16,9 @@ from memwatch.model.process_table import ProcessTable
 from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process
 from memwatch.model.sources import COMPLETE_SOURCES, LINUX
 from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Timeline
+
+if TYPE_CHECKING:
+    from memwatch.model.cgroup_account import CgroupAccount
 
 NEAR_PEAK = 0.95
 """A sum of proportional set sizes belongs to the peak if the RSS of the same processes was at least
@@ -165,6 +168,9 @@ class Profile:
     """Highest sum of physical footprints at one tick; None where the system keeps none."""
     largest_footprint: Process | None = None
     """The process with the highest footprint; None when none is known."""
+    cgroup: CgroupAccount | None = None
+    """The kernel's account of the job's own control group, or why it had none; None where none was
+    asked for."""
 
     @property
     def duration(self) -> float:
@@ -291,6 +297,7 @@ class Ending:
     scanning: bool = False
     error: str | None = None
     limit_outcome: LimitOutcome | None = None
+    cgroup: CgroupAccount | None = None
 
 
 def _pss(job: Job) -> PssPeak | None:
@@ -357,4 +364,5 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         backend=beginning.backend,
         max_total_footprint=job.footprint_peak,
         largest_footprint=job.largest_footprint,
+        cgroup=ending.cgroup,
     )

@@ -58,6 +58,10 @@ def lines(
     yield ""
     yield f"{bold('Job:')} {cut(command_text(profile.command), width - 5)}"
     yield from _facts(profile, bold)
+    if profile.cgroup:
+        from memwatch.reports import cgroup_lines
+
+        yield from cgroup_lines.lines(profile, profile.cgroup, bold)
     yield from _limit(profile, bold)
     yield from limit_lines.lines(profile, bold, dim)
     if not profile.was_seen:
@@ -162,7 +166,9 @@ def oom_text(profile: Profile) -> str | None:
     """Returns how many processes the kernel killed because memory ran out, in words; None when it
     killed none, or when that is unknown."""
     kills, where = profile.memory_limit.oom_kills, "in the job's control group"
-    if not kills:
+    # The count of a group of its own has the job's kills, all of them and no others.
+    is_count_of_job = profile.cgroup and profile.cgroup.oom_kills is not None
+    if not kills and not is_count_of_job:
         kills = profile.memory_limit.machine_oom_kills
         where = "on this machine, in this job or another"
     return f"the kernel killed {count(kills, 'process', 'processes')} {where}" if kills else None
