@@ -18,8 +18,8 @@ from memwatch.runner.cgroup_place import CONTROLLER, Place, find_place, processe
 from memwatch.runner.cgroup_reader import CgroupReader, machine_has_swap
 from memwatch.runner.cgroup_sampler import CgroupSampler
 
-# How often processes are moved, since they may fork meanwhile; and how often and how long apart, in
-# seconds, a group is removed, since a process that was killed is in it until it has ended.
+# How often processes are moved at once, since they may fork meanwhile. How often, and how many
+# seconds apart, a group is removed, since a process that was killed is in it until it has ended.
 MOVES = 20
 REMOVALS = 10
 REMOVAL_GAP = 0.01
@@ -138,8 +138,7 @@ class MadeGroup:
         """Returns to where memwatch was, as far as that is possible."""
         with suppress(OSError):
             write(f"{self.place.home}/cgroup.subtree_control", f"-{CONTROLLER}")
-        move_all(self._own, self.place.home)
-        remove(self._own)
+        remove(self._own, self.place.home)
 
     def remove(self) -> bool:
         """Moves the processes that are still in the group to where memwatch is at home, and removes
@@ -148,8 +147,7 @@ class MadeGroup:
             # A group that passes controllers on takes no processes.
             with suppress(OSError):
                 write(f"{self.place.home}/cgroup.subtree_control", f"-{CONTROLLER}")
-        move_all(self.folder, self.place.home)
-        is_gone = remove(self.folder)
+        is_gone = remove(self.folder, self.place.home)
         if self.place.steps_aside:
             self._step_back()
         return is_gone
@@ -158,25 +156,28 @@ class MadeGroup:
 def move_all(source: str, target: str) -> None:
     """Moves all processes from one group to another, as far as that is permitted."""
     for _ in range(MOVES):
-        pids = processes(source)
-        if not pids:
+        if not sum(_is_moved(pid, target) for pid in processes(source)):
             return
-        for pid in pids:
-            # It may have ended, and it may be another user's.
-            with suppress(OSError):
-                write(f"{target}/cgroup.procs", str(pid))
 
 
-def remove(folder: str) -> bool:
-    """Removes a group. Returns whether it is gone: it is not while anything is in it."""
-    for attempt in range(REMOVALS):
+def _is_moved(pid: int, target: str) -> bool:
+    # It may have ended, and it may be another user's.
+    with suppress(OSError):
+        write(f"{target}/cgroup.procs", str(pid))
+        return True
+    return False
+
+
+def remove(folder: str, target: str) -> bool:
+    """Moves all processes of a group to another one and removes it. Returns whether it is gone: it
+    is not while anything is in it."""
+    for _ in range(REMOVALS):
+        move_all(folder, target)
         try:
             os.rmdir(folder)
         except FileNotFoundError:
             return True
         except OSError:
-            if processes(folder) or attempt == REMOVALS - 1:
-                return False
             time.sleep(REMOVAL_GAP)
         else:
             return True

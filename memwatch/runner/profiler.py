@@ -292,8 +292,12 @@ class Run:
             raise
         self._end = native.now()
         self._limit_outcome = self._enforcer.finish(self._launcher.discard_signals)
-        self._account = self._cgroup.end() if self._cgroup else None
         self._stats = self._sampler.stats()
+        self._status = self.job.root_status
+        if self._status is None:  # the sampling ended before the command
+            self._status = self._launcher.wait_status()
+            self._end = native.now()
+        self._account = self._cgroup.end() if self._cgroup else None
 
     def apply(self, batch: Batch) -> None:
         """Applies a batch of observations (loop.Follower)."""
@@ -330,10 +334,6 @@ class Run:
 
     def ending(self) -> Ending:
         """Returns what is known only when the run is over, and ends the recording with it."""
-        status = self.job.root_status
-        if status is None:
-            status = self._launcher.wait_status()
-            self._end = native.now()
         stats = self._stats
         if stats.error:
             self._failure = OSError(stats.error, os.strerror(stats.error))
@@ -341,7 +341,7 @@ class Run:
         sources, advice = outcomes(stats, self._options.sources, self._hook)
         ending = Ending(
             self._end,
-            status,
+            self._status,
             Overhead(usage.cpu - self._cpu_before, usage.rss_peak),
             self._memory_limit.end(self._account.oom_kills if self._account else None),
             sources=sources,

@@ -569,6 +569,22 @@ def test_the_library_has_the_account(place: Place) -> None:
     assert library.run(["true"]).cgroup is None
 
 
+def test_the_account_covers_a_job_that_could_not_be_sampled(
+    place: Place, burner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(native.Sampler, "start", refuse)
+    profile = library.run([str(burner), "touch", "64", "exit", "3"], cgroup=True)
+    assert profile.exit_code == 3
+    assert profile.sampling.error
+    assert profile.cgroup
+    assert profile.cgroup.peak
+    assert profile.cgroup.peak >= 64 * MIB
+    assert profile.cgroup.remains is None
+
+
 def test_a_command_runs_in_a_group_from_its_start(place: Place, memwatch: Memwatch) -> None:
     result = memwatch.run(
         "run", "--cgroup", "--json", "--", "sh", "-c", "cat /proc/self/cgroup >&2"
