@@ -246,6 +246,11 @@ typedef struct mw_spawn_options {
     int32_t stderr_fd;        /* its standard error; -1: inherited */
     mw_hook *hook; /* NULL: none. If it cannot be installed, the command still
                       starts: see mw_hook_state() */
+    const char *group_file; /* cgroup.procs of the control group that the
+                               command joins before it executes; NULL: none. If
+                               it cannot join, it still starts */
+    int32_t *group_error;   /* receives 0, or -errno that says why it has not
+                               joined; NULL without a group_file */
 } mw_spawn_options;
 
 /*

@@ -9,10 +9,34 @@
 #include "platform.h"
 #include "thread.h"
 
+/* Makes the child a member of a control group: 0 or -errno. */
+static int join_group(const char *file) {
+    int fd = open(file, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    /* 0 is the process that writes. */
+    int error = write(fd, "0", 1) == 1 ? 0 : -errno;
+    close(fd);
+    return error;
+}
+
+/* Sends the parent an errno: a positive one ends the start of the command, a
+   negative one says why the child is not in its control group. */
+static void report(int pipe_end, int error) {
+    while (write(pipe_end, &error, sizeof error) < 0 && errno == EINTR)
+        ;
+}
+
 /* Becomes the command, in the child, by calls that are safe after fork() in a
    threaded process. Returns the errno if it cannot. */
 static int become(const mw_spawn_options *options, char *const argv[],
-                  char *const envp[]) {
+                  char *const envp[], int pipe_end) {
+    /* First, so that all that follows is charged to the group. */
+    if (options->group_file) {
+        int error = join_group(options->group_file);
+        if (error)
+            report(pipe_end, error);
+    }
     /* The new stdout may be the old stderr, and the other way round. */
     int new_stderr = options->stderr_fd;
     if (new_stderr == 1 && options->stdout_fd >= 0) {
@@ -44,8 +68,28 @@ static int become(const mw_spawn_options *options, char *const argv[],
     return errno;
 }
 
+/* Reads what the child reports until it executes the command or ends. Returns
+   0, or the errno that says why the command could not be executed. */
+static int read_reports(int pipe_end, int32_t *group_error) {
+    int error = 0;
+    for (;;) {
+        int received;
+        ssize_t n = read(pipe_end, &received, sizeof received);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n != sizeof received)
+            return n < 0 ? errno : error;
+        if (received > 0)
+            error = received;
+        else if (group_error)
+            *group_error = received;
+    }
+}
+
 int mw_spawn(const mw_spawn_options *options, char *const argv[],
              char *const envp[], int32_t *pid) {
+    if (options->group_error)
+        *options->group_error = 0;
     /* The writing end is closed by the child's execve, once the command
        runs. */
     int ends[2];
@@ -56,20 +100,14 @@ int mw_spawn(const mw_spawn_options *options, char *const argv[],
 
     pid_t child = fork();
     if (child == 0) {
-        int error = become(options, argv, envp);
-        while (write(ends[1], &error, sizeof error) < 0 && errno == EINTR)
-            ;
+        report(ends[1], become(options, argv, envp, ends[1]));
         _exit(127);
     }
     int error = child < 0 ? errno : 0;
     close(ends[1]);
     if (!error) {
-        ssize_t n;
-        while ((n = read(ends[0], &error, sizeof error)) < 0 && errno == EINTR)
-            ;
-        if (n == 0)
-            error = 0;
-        else
+        error = read_reports(ends[0], options->group_error);
+        if (error)
             while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
                 ;
     }

@@ -120,6 +120,9 @@ def _oom(profile: Profile) -> How | None:
     """Returns how certain it is that the OOM killer ended a process of the job; None when nothing
     says so."""
     limit = profile.memory_limit
+    # The count of a control group of its own has the job's kills, all of them and no others.
+    if profile.cgroup and profile.cgroup.oom_kills is not None:
+        return How.OOM_KILL if profile.cgroup.oom_kills else None
     if limit.oom_kills and not _all_spared(profile):
         return How.OOM_KILL
     return How.POSSIBLE_OOM_KILL if limit.machine_oom_kills and profile.kills else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memwatch.model.figure import Bound, Figure, Why
-from memwatch.model.footprint import ALONE, FAULTS, PSS_SUM, SHARED, FootprintBounds
+from memwatch.model.footprint import ALONE, CONTROL_GROUP, FAULTS, PSS_SUM, SHARED, FootprintBounds
 from memwatch.model.footprint import ONE_PROCESS as ONE_PROCESS_PEAK
 from memwatch.model.profile import CUT_SHORT, Profile
 from memwatch.model.sources import DARWIN
@@ -14,6 +14,7 @@ _FOOTPRINT_SOURCES = {
     FAULTS: "estimated from page faults",
     SHARED: "shared memory counted once",
     PSS_SUM: "measured by proportional shares",
+    CONTROL_GROUP: "by the control group's account",
     ONE_PROCESS_PEAK: "from the peak of one process",
 }
 SHARED_ONCE = "shared pages counted once"

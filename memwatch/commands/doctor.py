@@ -10,9 +10,10 @@ import click
 
 from memwatch.commands.shared import options, terminal
 from memwatch.messages import print_json, print_lines
-from memwatch.model.sources import DARWIN, SAMPLING, Facts, of_backend
+from memwatch.model.sources import DARWIN, LINUX, SAMPLING, Facts, Refusal, of_backend
 from memwatch.reports.checkup import Checkup, Memory, System
 from memwatch.runner import cgroup, native
+from memwatch.runner.cgroup_place import find_place
 from memwatch.runner.kernel_files import parse_entry, read_text
 from memwatch.runner.system_facts import parse_hidepid, read_facts
 from memwatch.version import __version__
@@ -130,8 +131,14 @@ def _memory() -> Memory:
     total, available = cgroup.machine_memory()
     machine_kills = cgroup.machine_oom_kills()
     group = cgroup.find()
+    own_group, refusal = _own_group()
     if not group:
-        return Memory(total=total, available=available, machine_oom_kills=machine_kills)
+        return Memory(
+            total=total,
+            available=available,
+            machine_oom_kills=machine_kills,
+            own_group_refusal=refusal,
+        )
     limit = group.limit()
     return Memory(
         total=total,
@@ -145,4 +152,14 @@ def _memory() -> Memory:
         throttled_at=group.throttled_at(),
         oom_kills=group.oom_kills(),
         machine_oom_kills=machine_kills,
+        own_group=own_group,
+        own_group_refusal=refusal,
     )
+
+
+def _own_group() -> tuple[str | None, Refusal | None]:
+    """Returns where `run --cgroup` makes a group, or why it cannot."""
+    if native.backend() != LINUX:
+        return None, None
+    place = find_place()
+    return (None, place) if isinstance(place, Refusal) else (place.parent, None)

@@ -39,6 +39,7 @@ class Arguments(NamedTuple):
     burst: float
     pss: str
     sources: tuple[str, ...]
+    cgroup: bool
     output: str | None
     """The template for the names of recordings."""
     force: bool
@@ -66,6 +67,7 @@ class Arguments(NamedTuple):
             burst=self.burst,
             pss=self.pss,
             sources=self.sources,
+            cgroup=self.cgroup,
             timeline=reports.needs_timeline,
             group_by=reports.group_by or COMMAND,
             limits=self.limits,
@@ -112,6 +114,12 @@ class Arguments(NamedTuple):
     show_default=True,
     metavar="auto|none|NAME,...",
     help="Event sources to use besides samples: connector, perf, taskstats; on macOS kqueue.",
+)
+@click.option(
+    "--cgroup",
+    is_flag=True,
+    help="Run the command in a control group of its own, where one may be made, and report the "
+    "kernel's account of it (Linux).",
 )
 @options.file(
     "-o",
@@ -283,6 +291,7 @@ class _Job:
                 recorder=recorder,
                 observers=self.reports.observers,
                 on_progress=line.show if line else None,
+                warn=complain,
             )
         except OSError as error:
             self.reports.abandon()

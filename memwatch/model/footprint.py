@@ -37,9 +37,10 @@ FAULTS = "page faults"
 SHARED = "shared memory"
 PSS_SUM = "sum of shares"
 ONE_PROCESS = "one process"
+CONTROL_GROUP = "control group"
 SYSTEM = "system"
 
-FOOTPRINT_SOURCES = (ALONE, FAULTS, SHARED, PSS_SUM, ONE_PROCESS, SYSTEM)
+FOOTPRINT_SOURCES = (ALONE, FAULTS, SHARED, PSS_SUM, ONE_PROCESS, CONTROL_GROUP, SYSTEM)
 """How the best estimate is known.
 
 no sharing: nothing that matters was shared, so that the bounds are one. page
@@ -47,7 +48,8 @@ faults: estimated from the growth and the page faults of forked processes.
 shared memory: what processes map of it is taken to be the same, and files in
 memory to be the job's. sum of shares: from the proportional shares (PSS) of all
 processes. one process: from the peak of a single process, which is more than
-any sample of the job. system: a sum of what the system charges each process for
+any sample of the job. control group: the kernel's account of the job's own
+group. system: a sum of what the system charges each process for
 (macOS).
 """
 

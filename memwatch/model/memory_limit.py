@@ -26,7 +26,7 @@ class MemoryLimit:
     """What that control group, or the machine, held just before the job began."""
     oom_kills: int | None
     """Processes that the OOM killer ended in the job's control group during the run. Processes of
-    that group that are not of the job also count."""
+    that group that are not of the job also count, unless the job had a group of its own."""
     machine_oom_kills: int | None
     """Processes that the OOM killer ended on the whole machine, for any reason."""
 

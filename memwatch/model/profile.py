@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from memwatch.model.figure import Bound, Figure, Why, unknown
-from memwatch.model.footprint import SYSTEM, FootprintBounds
+from memwatch.model.footprint import (
+    CONTROL_GROUP,
+    ONE_PROCESS,
+    SYSTEM,
+    FootprintBounds,
+    FootprintSplit,
+)
 from memwatch.model.groups import COMMAND, Group
 from memwatch.model.job import Job
 from memwatch.model.last_second import Kill, LastSecond
@@ -18,6 +24,9 @@ from memwatch.model.process_table import ProcessTable
 from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process
 from memwatch.model.sources import COMPLETE_SOURCES, LINUX
 from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Timeline
+
+if TYPE_CHECKING:
+    from memwatch.model.cgroup_account import CgroupAccount
 
 NEAR_PEAK = 0.95
 """A sum of proportional set sizes belongs to the peak if the RSS of the same processes was at least
@@ -177,6 +186,9 @@ class Profile:
     last_second: LastSecond | None = None
     """What was held at the last tick of a job that was not sampled to its end. None for another,
     and without a tick."""
+    cgroup: CgroupAccount | None = None
+    """The kernel's account of the job's own control group, or why it had none; None where none was
+    asked for."""
 
     @property
     def duration(self) -> float:
@@ -307,6 +319,7 @@ class Ending:
     scanning: bool = False
     error: str | None = None
     limit_outcome: LimitOutcome | None = None
+    cgroup: CgroupAccount | None = None
 
 
 def _pss(job: Job) -> PssPeak | None:
@@ -319,10 +332,33 @@ def _pss(job: Job) -> PssPeak | None:
     return whole or bound
 
 
-def _total_footprint(job: Job) -> FootprintBounds | None:
+def _total_footprint(job: Job, account: CgroupAccount | None) -> FootprintBounds | None:
     if peak := job.footprint_peak:
         return FootprintBounds(peak.total, peak.total, None, peak.time, SYSTEM, None)
-    return job.footprint.finish()
+    bounds = job.footprint.finish()
+    return _by_account(bounds, account) if bounds and account else bounds
+
+
+def _by_account(bounds: FootprintBounds, account: CgroupAccount) -> FootprintBounds:
+    """Returns the bounds that follow with the kernel's account of the job's own group, which may
+    know nothing of the huge pages of hugetlbfs."""
+    largest, sampled = account.largest, account.footprint_low
+    if largest is None or sampled is None:
+        return bounds
+    huge = bounds.split.huge if bounds.split else 0
+    high = bounds.high
+    if account.footprint_high is not None:
+        charged = account.footprint_high + huge
+        high = charged if high is None else min(high, charged)
+    if largest.huge is None:
+        sampled += huge
+    # The estimate by page faults is less certain than the sample of the account.
+    best = max(sampled, bounds.best if bounds.source == ONE_PROCESS else bounds.low)
+    if high is not None:
+        best = min(best, high)
+    low = min(max(sampled, bounds.low), best)
+    split = FootprintSplit(largest.anon, largest.shmem, largest.swap or 0, largest.huge or huge, 0)
+    return FootprintBounds(low, best, high, largest.time, CONTROL_GROUP, split)
 
 
 def _footprints(job: Job) -> dict[str, int] | None:
@@ -381,6 +417,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         last_second=job.last_second if ending.error else None,
         max_total_footprint=job.footprint_peak,
         max_total_shared=job.max_total_shared,
-        footprint=_total_footprint(job),
+        footprint=_total_footprint(job, ending.cgroup),
         largest_footprint=job.largest_footprint,
+        cgroup=ending.cgroup,
     )

@@ -50,6 +50,10 @@ class Memory:
     throttled_at: int | None = None
     oom_kills: int | None = None
     machine_oom_kills: int | None = None
+    own_group: str | None = None
+    """Folder in which `run --cgroup` makes a group for a job; None where it cannot."""
+    own_group_refusal: Refusal | None = None
+    """Why it cannot; None where it can, and where the system has no control groups."""
 
 
 @dataclass(frozen=True, slots=True)

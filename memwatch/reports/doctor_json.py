@@ -73,18 +73,22 @@ def _system(system: System) -> dict[str, Any]:
 
 
 def _memory(memory: Memory) -> dict[str, Any]:
+    refusal = memory.own_group_refusal
     return {
         "total_kib": _kib(memory.total),
         "available_kib": _kib(memory.available),
         "cgroup_version": memory.cgroup_version,
-        "cgroup": _path(memory.cgroup),
+        "cgroup": _text(memory.cgroup),
         "usage_kib": _kib(memory.usage),
         "limit_kib": _kib(memory.limit),
-        "limit_folder": _path(memory.limit_folder),
+        "limit_folder": _text(memory.limit_folder),
         "limit_usage_kib": _kib(memory.limit_usage),
         "throttled_at_kib": _kib(memory.throttled_at),
         "oom_kills": memory.oom_kills,
         "machine_oom_kills": memory.machine_oom_kills,
+        "own_group_folder": _text(memory.own_group),
+        "own_group_reason": _text(refusal.reason) if refusal else None,
+        "own_group_remedy": _text(refusal.remedy) if refusal else None,
     }
 
 
@@ -105,8 +109,8 @@ def _source(source: Source, checkup: Checkup) -> dict[str, Any]:
     }
 
 
-def _path(path: str | None) -> str | None:
-    return None if path is None else unicode_text(path)
+def _text(text: str | None) -> str | None:
+    return None if text is None else unicode_text(text)
 
 
 def _kib(size: int | None) -> int | None:

@@ -204,6 +204,11 @@ def _memory(memory: Memory, backend: str) -> Iterator[tuple[str, str]]:
         "OOM kills",
         "not counted: macOS does not report them" if backend == DARWIN else _oom_kills(memory),
     )
+    if memory.own_group is not None:
+        yield "own group", f"--cgroup gives the job one, in {printable(memory.own_group)}"
+    elif refusal := memory.own_group_refusal:
+        why = "; ".join(filter(None, refusal))
+        yield "own group", f"--cgroup cannot give the job one: {printable(why)}"
 
 
 def _limit(memory: Memory, backend: str) -> str:

@@ -62,6 +62,10 @@ def lines(
     yield f"{bold('Job:')} {cut(command_text(profile.command), width - 5)}"
     yield from ending_lines.lines(profile, bold, dim)
     yield from _facts(profile, bold)
+    if profile.cgroup:
+        from memwatch.reports import cgroup_lines
+
+        yield from cgroup_lines.lines(profile, profile.cgroup, bold)
     yield from _limit(profile, bold)
     yield from limit_lines.lines(profile, bold, dim)
     if not profile.was_seen:

@@ -263,9 +263,12 @@ class LimitWatch:
         self._machine = machine_memory(proc_root)
         self._kills = self._read_kills()
 
-    def end(self) -> MemoryLimit:
-        """Returns the limit, and the OOM kills since this was created. Call it after the job."""
+    def end(self, job_kills: int | None = None) -> MemoryLimit:
+        """Returns the limit, and the OOM kills since this was created. Call it after the job.
+        `job_kills` is the count of the job's own group, where it had one."""
         kills, machine_kills = map(_rise, self._kills, self._read_kills())
+        if job_kills is not None:
+            kills = job_kills
         total, available = self._machine
         limit = self._limit
         if limit and self._group and (total is None or limit.bytes < total):

@@ -97,6 +97,7 @@ class Launcher:
         stdout: int = -1,
         stderr: int = -1,
         hook: native.Hook | None = None,
+        group: native.GroupEntry | None = None,
     ) -> None:
         """Starts the command. Raises OSError, with argv[0] as its file name, if that fails."""
         self.pid = native.spawn(
@@ -108,6 +109,7 @@ class Launcher:
             default_signals=DEFAULTED,
             nofile_soft=self._nofile[0] if self._nofile else 0,
             hook=hook,
+            group=group,
         )
 
     def forward_signals(self, job: Container[int] = ()) -> None:

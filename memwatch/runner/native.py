@@ -93,6 +93,16 @@ def scan(proc_root: str = "/proc") -> list[ProcessInfo]:
     ]
 
 
+class GroupEntry:
+    """The control group that `spawn` puts a command in before it executes anything."""
+
+    def __init__(self, file: str) -> None:
+        """`file` is the cgroup.procs of the group."""
+        self.file = file
+        self.error = 0
+        """After `spawn`: the errno that says why the command is not in it, or 0."""
+
+
 def spawn(
     argv: Sequence[str],
     env: Mapping[str, str],
@@ -103,9 +113,13 @@ def spawn(
     default_signals: Iterable[int] = (),
     nofile_soft: int = 0,
     hook: Hook | None = None,
+    group: GroupEntry | None = None,
 ) -> int:
     """Starts a command and returns its pid once it runs. `stdout` and `stderr` are descriptors; -1
     stands for this process's own."""
+    # The options only point to these two.
+    group_file = _c_string(os.fsencode(group.file)) if group else ffi.NULL
+    group_error = ffi.new("int32_t *")
     options = ffi.new(
         "mw_spawn_options *",
         {
@@ -115,6 +129,8 @@ def spawn(
             "stdout_fd": stdout,
             "stderr_fd": stderr,
             "hook": hook.handle if hook else ffi.NULL,
+            "group_file": group_file,
+            "group_error": group_error,
         },
     )
     arguments = [_c_string(os.fsencode(word)) for word in argv]
@@ -131,6 +147,8 @@ def spawn(
         ),
         argv[0],
     )
+    if group:
+        group.error = -group_error[0]
     return int(pid[0])
 
 

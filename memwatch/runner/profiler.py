@@ -8,20 +8,25 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from memwatch.model.groups import COMMAND
 from memwatch.model.job import Job
 from memwatch.model.limits import NO_LIMITS, LimitChecker, Limits
 from memwatch.model.observations import Batch, Observer
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
-from memwatch.runner import cgroup, native, tmpfs
+from memwatch.runner import native, tmpfs
+from memwatch.runner.cgroup import LimitWatch
 from memwatch.runner.enforcer import Enforcer
 from memwatch.runner.event_sources import SOURCES, outcomes
 from memwatch.runner.exit_hook import ExitHook
 from memwatch.runner.launcher import Launcher
 from memwatch.runner.loop import follow
-from memwatch.units import UnitMissing, parse_interval
+from memwatch.units import UnitMissing, parse_interval, printable
+
+if TYPE_CHECKING:
+    from memwatch.model.cgroup_account import CgroupAccount
+    from memwatch.runner.job_cgroup import JobCgroup
 
 _running = Lock()
 
@@ -72,6 +77,8 @@ class RunOptions(NamedTuple):
     """Keep every tick in the profile (24 bytes each)."""
     group_by: str = COMMAND
     """As `--group-by` takes it."""
+    cgroup: bool = False
+    """Run the command in a control group of its own, where one may be made."""
     limits: Limits = NO_LIMITS
     kill_after: float | None = None
     """Time between SIGTERM and SIGKILL when a limit is exceeded; None only reports it. A number
@@ -95,6 +102,7 @@ def run(
     sources: Collection[str] = tuple(SOURCES),
     timeline: bool = False,
     group_by: str = COMMAND,
+    cgroup: bool = False,
     env: Mapping[str, str] | None = None,
     stdout: int = -1,
     stderr: int = -1,
@@ -123,6 +131,7 @@ def run(
         sources=tuple(sources),
         timeline=timeline,
         group_by=group_by,
+        cgroup=cgroup,
         env=env,
         stdout=stdout,
         stderr=stderr,
@@ -161,11 +170,13 @@ def profile_command(
     recorder: RunRecorder | None = None,
     observers: Sequence[Observer] = (),
     on_progress: Callable[[Job, Batch], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Profile:
     """Does what run() does, with the caller's launcher, which can be used again afterwards.
 
     `recorder` and each of `observers` receive every batch. `on_progress` is called several times a
-    second with the job and the observations since the last call.
+    second with the job and the observations since the last call. `warn` is called with a line when
+    something that was asked for is not possible, once the command runs.
     """
     run = Run(
         launcher,
@@ -174,6 +185,7 @@ def profile_command(
         recorder=recorder,
         observers=observers,
         on_progress=on_progress,
+        warn=warn,
     )
     run.open()
     try:
@@ -199,6 +211,7 @@ class Run:
         recorder: RunRecorder | None = None,
         observers: Sequence[Observer] = (),
         on_progress: Callable[[Job, Batch], None] | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         if not command:
             raise ValueError("the command is empty")
@@ -215,7 +228,10 @@ class Run:
         self._recorder = recorder
         self._observers = [*([recorder.add] if recorder else []), *observers]
         self._on_progress = on_progress
+        self._warn = warn
         self._failure: Exception | None = None
+        self._cgroup: JobCgroup | None = None
+        self._account: CgroupAccount | None = None
 
     def open(self) -> None:
         """Creates everything that can fail before the command runs. Raises OSError."""
@@ -249,7 +265,11 @@ class Run:
             if options.limits.any
             else self.job
         )
-        self._memory_limit = cgroup.LimitWatch()
+        self._memory_limit = LimitWatch()
+        if options.cgroup:
+            from memwatch.runner.job_cgroup import JobCgroup
+
+            self._cgroup = JobCgroup()
 
     def _read_every(self) -> int:
         if self._on_progress:
@@ -273,8 +293,14 @@ class Run:
             stdout=self._options.stdout,
             stderr=self._options.stderr,
             hook=self._hook.handle,
+            group=self._cgroup.entry if self._cgroup else None,
         )
         self._hook.check(self._launcher.pid)
+        if self._cgroup:
+            self._cgroup.check()
+            if self._warn and (refusal := self._cgroup.refusal):
+                why = "; ".join(filter(None, refusal))
+                self._warn(f"--cgroup is not possible: {printable(why)}")
 
     def follow(self) -> None:
         """Follows the job until the command has ended, and ends its processes if a limit asks for
@@ -293,6 +319,11 @@ class Run:
         self._end = native.now()
         self._limit_outcome = self._enforcer.finish(self._launcher.discard_signals)
         self._stats = self._sampler.stats()
+        self._status = self.job.root_status
+        if self._status is None:  # the sampling ended before the command
+            self._status = self._launcher.wait_status()
+            self._end = native.now()
+        self._account = self._cgroup.end() if self._cgroup else None
 
     def apply(self, batch: Batch) -> None:
         """Applies a batch of observations (loop.Follower)."""
@@ -321,7 +352,9 @@ class Run:
         return self._enforcer.timeout or (1.0 if self._on_progress else None)
 
     def close(self) -> None:
-        """Frees the sampler and the hook."""
+        """Frees the sampler, the hook and the control group."""
+        if self._cgroup:
+            self._cgroup.close()
         self._sampler.close()
         self._hook.close()
         for fd in self._tmpfs:
@@ -329,10 +362,6 @@ class Run:
 
     def ending(self) -> Ending:
         """Returns what is known only when the run is over, and ends the recording with it."""
-        status = self.job.root_status
-        if status is None:
-            status = self._launcher.wait_status()
-            self._end = native.now()
         stats = self._stats
         if stats.error:
             self._failure = OSError(stats.error, os.strerror(stats.error))
@@ -340,9 +369,9 @@ class Run:
         sources, advice = outcomes(stats, self._options.sources, self._hook)
         ending = Ending(
             self._end,
-            status,
+            self._status,
             Overhead(usage.cpu - self._cpu_before, usage.rss_peak),
-            self._memory_limit.end(),
+            self._memory_limit.end(self._account.oom_kills if self._account else None),
             sources=sources,
             lost=stats.lost,
             held_back=self._hook.blocked_setuid(self.job.executables),
@@ -352,6 +381,7 @@ class Run:
             scanning=stats.scanning,
             error=_in_words(self._failure) if self._failure else None,
             limit_outcome=self._limit_outcome,
+            cgroup=self._account,
         )
         if self._recorder:
             self._recorder.end(ending)

@@ -13,6 +13,7 @@ import time
 from array import array
 from typing import Any, NamedTuple
 
+from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
 from memwatch.model.footprint import FOOTPRINT_SOURCES, FootprintBounds, FootprintSplit
 from memwatch.model.groups import COMMAND, Group, group_key
 from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond
@@ -113,6 +114,7 @@ def _profile(document: dict[str, Any]) -> Profile:
         largest_footprint=found.largest_footprint,
         kills=_kills(found.killed, ending.get("killed", [])),
         last_second=_last_second(ending.get("last_second")),
+        cgroup=_cgroup(document.get("cgroup")),
     )
     if not checked(profile).command:
         raise ValueError("command cannot be empty")
@@ -224,6 +226,46 @@ def _limit_outcome(fields: dict[str, Any]) -> LimitOutcome:
         tuple(fields["surviving_pids"]),
     )
     return checked(outcome)
+
+
+def _cgroup(fields: dict[str, Any] | None) -> CgroupAccount | None:
+    if fields is None:
+        return None
+    account = CgroupAccount(
+        reason=fields["reason"],
+        version=fields["version"],
+        path=fields["path"],
+        peak=_bytes(fields["peak_kib"]),
+        peak_time=_time_or_none(fields["peak_time"]),
+        peak_with_swap=_bytes(fields["peak_with_swap_kib"]),
+        swap_peak=_bytes(fields["swap_peak_kib"]),
+        largest=None if fields["footprint_time"] is None else _cgroup_sample(fields),
+        samples=fields["samples"],
+        stall_some=_nanoseconds(fields["stall_some_seconds"]),
+        stall_full=_nanoseconds(fields["stall_full_seconds"]),
+        oom_kills=fields["oom_kills"],
+        remains=fields["remains"],
+        history=tuple(_cgroup_span(each) for each in fields.get("timeline", ())),
+    )
+    return checked(account)
+
+
+def _cgroup_sample(fields: dict[str, Any]) -> CgroupSample:
+    sample = CgroupSample(
+        _time(fields["footprint_time"]),
+        _bytes_of(fields["anon_kib"]),
+        _bytes_of(fields["shmem_kib"]),
+        _bytes(fields["swap_kib"]),
+        _bytes(fields["file_kib"]),
+        _bytes(fields["kernel_kib"]),
+        _bytes(fields["huge_kib"]),
+    )
+    return checked(sample)
+
+
+def _cgroup_span(fields: dict[str, Any]) -> CgroupSpan:
+    footprint = _bytes_of(fields["footprint_kib"])
+    return checked(CgroupSpan(_time(fields["until"]), footprint, _bytes(fields["usage_kib"])))
 
 
 def _breach(fields: dict[str, Any]) -> Breach:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from memwatch.analysis.ending import ending
+from memwatch.model.cgroup_account import CgroupAccount
 from memwatch.model.filters import Shown
 from memwatch.model.groups import Group
 from memwatch.model.processes import Footprint, Process, Program
@@ -61,6 +62,7 @@ def _head(profile: Profile, shown: Shown) -> dict[str, Any]:
         "memory_limit": _memory_limit(profile),
         "limits": _limits(profile),
         "ending": _ending(profile),
+        "cgroup": _cgroup(profile, profile.cgroup) if profile.cgroup else None,
         "accuracy": _accuracy(profile),
         "memwatch": {
             "backend": profile.backend,
@@ -149,6 +151,43 @@ def _memory_limit(profile: Profile) -> dict[str, Any]:
         "oom_kills": limit.oom_kills,
         "machine_oom_kills": limit.machine_oom_kills,
     }
+
+
+def _cgroup(profile: Profile, account: CgroupAccount) -> dict[str, Any]:
+    largest = account.largest
+    document: dict[str, Any] = {
+        "reason": None if account.reason is None else unicode_text(account.reason),
+        "version": account.version,
+        "path": None if account.path is None else unicode_text(account.path),
+        "peak_kib": _kib(account.peak),
+        "peak_time": None if account.peak_time is None else _date(profile, account.peak_time),
+        "peak_with_swap_kib": _kib(account.peak_with_swap),
+        "swap_peak_kib": _kib(account.swap_peak),
+        "footprint_low_kib": _kib(account.footprint_low),
+        "footprint_high_kib": _kib(account.footprint_high),
+        "footprint_time": _date(profile, largest.time) if largest else None,
+        "anon_kib": kib(largest.anon) if largest else None,
+        "shmem_kib": kib(largest.shmem) if largest else None,
+        "swap_kib": _kib(largest.swap) if largest else None,
+        "huge_kib": _kib(largest.huge) if largest else None,
+        "file_kib": _kib(largest.file) if largest else None,
+        "kernel_kib": _kib(largest.kernel) if largest else None,
+        "samples": account.samples,
+        "stall_some_seconds": _seconds(account.stall_some),
+        "stall_full_seconds": _seconds(account.stall_full),
+        "oom_kills": account.oom_kills,
+        "remains": None if account.remains is None else unicode_text(account.remains),
+    }
+    if profile.timeline:
+        document["timeline"] = [
+            {
+                "until": _date(profile, span.end),
+                "footprint_kib": kib(span.footprint),
+                "usage_kib": _kib(span.usage),
+            }
+            for span in account.history
+        ]
+    return document
 
 
 def _limits(profile: Profile) -> dict[str, Any] | None:

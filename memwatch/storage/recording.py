@@ -23,6 +23,7 @@ from dataclasses import asdict
 from typing import Any
 
 from memwatch.model import observations
+from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
 from memwatch.model.limits import Breach, LimitOutcome, Limits
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import Batch
@@ -205,6 +206,7 @@ def _beginning(head: dict[str, Any]) -> Beginning:
 
 def _ending(fields: dict[str, Any]) -> Ending:
     limits = fields.pop("limits", None)
+    cgroup = fields.pop("cgroup", None)
     ending = Ending(
         **{
             **fields,
@@ -214,9 +216,22 @@ def _ending(fields: dict[str, Any]) -> Ending:
             "sources": tuple(checked(SourceOutcome(**source)) for source in fields["sources"]),
             "held_back": tuple(fields["held_back"]),
             "limit_outcome": None if limits is None else _outcome(limits),
+            "cgroup": None if cgroup is None else _cgroup(cgroup),
         }
     )
     return checked(ending)
+
+
+def _cgroup(fields: dict[str, Any]) -> CgroupAccount:
+    largest = fields["largest"]
+    account = CgroupAccount(
+        **{
+            **fields,
+            "largest": None if largest is None else checked(CgroupSample(*largest)),
+            "history": tuple(checked(CgroupSpan(*each)) for each in fields["history"]),
+        }
+    )
+    return checked(account)
 
 
 def _outcome(fields: dict[str, Any]) -> LimitOutcome:

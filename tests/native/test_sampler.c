@@ -554,6 +554,35 @@ static void spawn_errors(void) {
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 }
 
+/* A plain file in place of a group's cgroup.procs shows what is written. */
+static void spawn_in_group(void) {
+    char file[] = "/tmp/memwatch-group-XXXXXX";
+    int fd = mkstemp(file);
+    int32_t error = 1, pid;
+    char command[] = "true", missing[] = "/no/such/program";
+    char *argv[] = {command, NULL}, *no_such[] = {missing, NULL};
+    mw_spawn_options options = {.stdout_fd = -1,
+                                .stderr_fd = -1,
+                                .group_file = file,
+                                .group_error = &error};
+    CHECK(!mw_spawn(&options, argv, environ, &pid));
+    CHECK(waitpid(pid, NULL, 0) == pid);
+    char text[4] = {0};
+    CHECK(error == 0 && read(fd, text, sizeof text) == 1 && text[0] == '0');
+    close(fd);
+    unlink(file);
+
+    /* The command starts without the group, and both errors are told apart. */
+    CHECK(!mw_spawn(&options, argv, environ, &pid));
+    CHECK(error == -ENOENT && waitpid(pid, NULL, 0) == pid);
+    error = 1;
+    CHECK(mw_spawn(&options, no_such, environ, &pid) == -ENOENT);
+    CHECK(error == -ENOENT);
+    options.group_error = NULL;
+    CHECK(!mw_spawn(&options, argv, environ, &pid));
+    CHECK(waitpid(pid, NULL, 0) == pid);
+}
+
 /* A command's stdout goes to where our stderr goes, and the other way round. */
 static void spawn_swapped(void) {
     int out, err, new_out, new_err, old_out = dup(1), old_err = dup(2);
@@ -594,6 +623,7 @@ static const test_case CASES[] = {
     {"foreign-child", foreign_child},
     {"older-child", older_child},
     {"spawn-errors", spawn_errors},
+    {"spawn-in-group", spawn_in_group},
     {"spawn-swapped", spawn_swapped},
 };
 

@@ -116,7 +116,7 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
         return done.stdout
 
     memwatch(
-        *("run", "-i", "5", "--max-total-rss", "1M", "--max-per-proc-rss", "1M"),
+        *("run", "-i", "5", "--cgroup", "--max-total-rss", "1M", "--max-per-proc-rss", "1M"),
         *("--on-limit", "report", "-o", "a.jsonl", "--silent", "--", "sh", "-c"),
         "dd if=/dev/zero of=/dev/null bs=4M count=40; ls; exit 3",
     )
@@ -135,6 +135,8 @@ END = [
     *[("end.overhead.cpu", INFINITY), ("end.scanning", 0), ("end.error", 1), ("end.lost", None)],
     *[("end.held_back", [1]), ("end.sources", [{"id": 1, "used": True, "reason": None}])],
     *[("end.limits.limits.0", "1G"), ("end.limits.breaches.0.limit", "x"), ("end.limits", 0)],
+    *[("end.cgroup", 0), ("end.cgroup.samples", ""), ("end.cgroup.reason", 1)],
+    *[("end.cgroup.history", [[1, 2]]), ("end.cgroup.largest", [1, 2, 3, 4, 5, 6, "7"])],
 ]
 RECORD = [
     *[("records.0.0", INFINITY), ("records.0.2", 0.5), ("records.0.4", True), ("records.0.0", "")],
@@ -186,6 +188,8 @@ def test_an_impossible_status_in_a_recording_that_was_cut_short(run_once, tmp_pa
         *[("processes.0.wait_status", 0x7F), ("processes.0.images", []), ("limits", 0)],
         *[("processes.0.images.0.since", 5), ("start_time", "9999-01-01T00:00:00.000000Z")],
         *[("limits.exceeded.0.limit", "x"), ("memory_limit.path", 3), ("memwatch.cpu_seconds", "")],
+        *[("cgroup", 0), ("cgroup.reason", 3), ("cgroup.samples", ""), ("cgroup.peak_kib", 0.5)],
+        *[("cgroup.footprint_time", 5), ("cgroup.peak_time", ""), ("cgroup.timeline", [1])],
     ],
 )
 def test_json_with_a_wrong_value(run_once, tmp_path, path, value):

@@ -374,7 +374,9 @@ MEMORY = Memory(
     throttled_at=256 * MIB,
     oom_kills=3,
     machine_oom_kills=4,
+    own_group="/sys/fs/cgroup/job.scope",
 )
+NO_GROUP = sources.Refusal("uid 1000 may not make a control group in /c", "run as root")
 MAC = dataclasses.replace(
     SYSTEM,
     kernel="Darwin",
@@ -418,6 +420,7 @@ CHECKUPS = {
         dataclasses.replace(
             MEMORY,
             cgroup="/\x1b[2J\n\udcff",
+            own_group="/c/\x1b[2J\n\udcff",
             limit_folder="/c/\x1b[2J\n\udcff" + "x" * 200,
             oom_kills=None,
         ),
@@ -429,7 +432,13 @@ CHECKUPS = {
         WORKS,
         USER,
         SYSTEM,
-        Memory(cgroup_version=1, cgroup="/", limit=MIB, machine_oom_kills=0),
+        Memory(
+            cgroup_version=1,
+            cgroup="/",
+            limit=MIB,
+            machine_oom_kills=0,
+            own_group_refusal=NO_GROUP,
+        ),
     ),
     "mac": Checkup("0.1.0", "darwin-arm64", "darwin", MAC_WORKS, ELSEWHERE, MAC, MAC_MEMORY),
     "mac, as root": Checkup(
@@ -541,6 +550,16 @@ def test_imprecise_kernels(kernel: tuple[int, int] | None, cpus: int, warning: s
     assert ("imprecise" in text) == bool(warning)
     assert warning is None or warning in text
     assert document(checkup)["kernel"]["imprecise_rss"] == bool(warning)
+
+
+def test_report_of_a_group_for_the_job() -> None:
+    text = text_of(CHECKUPS["all works"], 200)
+    assert "own group     --cgroup gives the job one, in /sys/fs/cgroup/job.scope" in text
+    text = text_of(CHECKUPS["hidden limit"], 200)
+    assert f"--cgroup cannot give the job one: {NO_GROUP.reason}; run as root" in text
+    memory = document(CHECKUPS["hidden limit"])["memory"]
+    assert memory["own_group_folder"] is None
+    assert (memory["own_group_reason"], memory["own_group_remedy"]) == NO_GROUP
 
 
 def test_report_of_a_limit_that_is_not_visible() -> None:

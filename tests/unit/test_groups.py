@@ -335,7 +335,7 @@ def test_json_grouped_by_the_same_key_keeps_its_groups(recorded: Path) -> None:
 def test_json_without_directories_and_keys_can_be_read(recorded: Path) -> None:
     """JSON of an old version, which had neither."""
     old = as_json(recorded, "x.jsonl")
-    del old["group_by"], old["limits"]
+    del old["group_by"], old["limits"], old["cgroup"]
     for process in old["processes"]:
         del process["cwd"]
         for each in process["images"]:

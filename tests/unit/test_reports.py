@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 
+from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
 from memwatch.model.filters import Filter, Shown, apply
 from memwatch.model.job import Job
 from memwatch.model.limits import NO_LIMITS, LimitChecker, LimitOutcome, Limits
@@ -98,6 +99,7 @@ class Story(Script):
         killed: tuple[int, ...] = (),
         survivors: tuple[int, ...] = (),
         backend: str = "linux",
+        cgroup: CgroupAccount | None = None,
     ) -> Profile:
         job, breaches = Job(timeline=True), []
         LimitChecker(job, self.limits, breaches.append).apply(self.batch())
@@ -127,6 +129,7 @@ class Story(Script):
                 scanning=scanning,
                 error=error,
                 limit_outcome=outcome if self.limits.any else None,
+                cgroup=cgroup,
             ),
         )
 
@@ -455,6 +458,50 @@ def out_of_memory() -> Profile:
     return story.profile(memory_limit=limit)
 
 
+def own_cgroup() -> Profile:
+    """A job in a group of its own, at its limit: it swaps, and a daemon of it is left."""
+    story = Story("work")
+    story.new(1, 100, "work")
+    story.tick(then=10)
+    story.exit(1, 0)
+    story.tick(then=20)
+    folder = "/sys/fs/cgroup/user.slice/memwatch-8000-5d2ad17e"
+    at_most = CgroupSample(
+        START + 12 * MS, 100 * MIB, 220 * MIB, 40 * MIB, 150 * MIB, 5 * MIB, 64 * MIB
+    )
+    account = CgroupAccount(
+        version=2,
+        path=folder,
+        peak=512 * MIB,
+        peak_time=START + 14 * MS,
+        swap_peak=48 * MIB,
+        largest=at_most,
+        samples=3,
+        stall_some=1_250_000_000,
+        stall_full=4_000_000,
+        oom_kills=0,
+        remains=folder,
+        history=(
+            CgroupSpan(START + 2 * MS, 90 * MIB, 100 * MIB),
+            CgroupSpan(START + 12 * MS, 424 * MIB, 480 * MIB),
+            CgroupSpan(START + 14 * MS, 300 * MIB, None),
+        ),
+    )
+    limit = MemoryLimit(512 << 20, CGROUP_V2, "/sys/fs/cgroup/user.slice", 0, 0, 5)
+    return story.profile(memory_limit=limit, cgroup=account)
+
+
+def no_own_cgroup() -> Profile:
+    """A group of its own was asked for, and was not possible."""
+    story = Story("work")
+    story.new(1, 100, "work")
+    story.tick(then=10)
+    story.exit(1, 0)
+    story.tick(then=20)
+    reason = "uid 1000 may not make a control group in /sys/fs/cgroup/\x1b[2J"
+    return story.profile(cgroup=CgroupAccount(reason=reason))
+
+
 def out_of_memory_elsewhere() -> Profile:
     """A limit that is not visible from here, and a kill that may have been in another job."""
     story = Story("work")
@@ -732,6 +779,8 @@ JOBS: dict[str, Callable[[], Profile]] = {
         maybe_out_of_memory,
         out_of_memory_unseen,
         cut_short,
+        own_cgroup,
+        no_own_cgroup,
         shared_pages,
         pss_at_most,
         pss_of_the_beginning,
@@ -836,7 +885,7 @@ JSON_OF = (
     *("build", "nothing-seen", "unreadable", "hostile", "killed"),
     *("exact", "no-sample", "mixed", "pss-elsewhere"),
     *("limit-of-total", "limit-of-each", "limit-of-sum", "limits-kept"),
-    *("mac", "mac-programs-in-turn", "mac-unreadable"),
+    *("mac", "mac-programs-in-turn", "mac-unreadable", "own-cgroup", "no-own-cgroup"),
 )
 
 

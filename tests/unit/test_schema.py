@@ -15,6 +15,7 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pytest
 
 from memwatch.analysis.leaks import GrowingProcess, Leak, Leaks
+from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
 from memwatch.model.filters import Filter, apply
 from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V1, MemoryLimit
@@ -196,6 +197,7 @@ def synthetic(*, root_status: int | None = 0, full: bool = False) -> Profile:
         held_back=("/usr/bin/sudo",),
         advice="run as root",
         memory_limit=limit,
+        cgroup=ACCOUNT,
     )
 
 
@@ -204,6 +206,18 @@ def sharing() -> Job:
     script = Script().start(1, "sh", ppid=50, at=1000).memory(1, 3 * MIB, shared=MIB)
     return script.parts(1, MIB).tick(flags=TICK_DETAILED).job(finish=False)
 
+
+ACCOUNT = CgroupAccount(
+    version=2,
+    path="/sys/fs/cgroup/\udcff",
+    peak=9 * MIB,
+    peak_time=2000,
+    largest=CgroupSample(1500, 3 * MIB, MIB, None, 0, 4096, None),
+    samples=2,
+    stall_some=1_500_000,
+    oom_kills=0,
+    history=(CgroupSpan(1500, 4 * MIB, 5 * MIB), CgroupSpan(2000, MIB, None)),
+)
 
 SOURCES = (
     SourceOutcome("connector", True, None),
@@ -297,6 +311,7 @@ def test_unknown_figures_are_null() -> None:
     assert nothing["accuracy"]["phys_footprint_peaks"] is None
     assert set(nothing["memory_limit"].values()) == {None}
     assert nothing["memwatch"]["max_rss_kib"] is None
+    assert nothing["cgroup"] is None
 
 
 def test_known_figures_are_written() -> None:
@@ -337,6 +352,13 @@ def test_known_figures_are_written() -> None:
     assert (limit["limit_kib"], limit["headroom_kib"]) == (1024, 1024 - 5 * 1024)
     assert limit["path"] == "/sys/fs/cgroup/memory/\\xff"
     assert (limit["oom_kills"], limit["machine_oom_kills"]) == (1, 2)
+    account = document["cgroup"]
+    assert account["path"] == "/sys/fs/cgroup/\\xff"
+    assert (account["peak_kib"], account["footprint_low_kib"]) == (9 * 1024, 4 * 1024)
+    # Without a peak of swap there is no bound for the footprint.
+    assert (account["swap_kib"], account["footprint_high_kib"]) == (None, None)
+    assert (account["stall_some_seconds"], account["stall_full_seconds"]) == (0.0015, None)
+    assert (account["oom_kills"], account["file_kib"]) == (0, 0)
 
 
 def test_hostile_names_are_kept() -> None:
@@ -411,6 +433,8 @@ BREAKAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "an unknown name of a source": lambda d: d["accuracy"]["sources"][0].update(name="ebpf"),
     "half a sum": lambda d: d.pop("max_total_pss_rss_kib"),
     "a count of peaks that is missing": lambda d: d["accuracy"]["peaks"].pop("exact"),
+    "a group without a peak": lambda d: d["cgroup"].pop("peak_kib"),
+    "half a span": lambda d: d["cgroup"]["timeline"][0].pop("usage_kib"),
     "a limit from nowhere": lambda d: d["memory_limit"].update(source="somewhere"),
 }
 
