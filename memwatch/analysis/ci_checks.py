@@ -1,20 +1,22 @@
 """Checks for a CI job: whether a run stayed within its limits, and near its baseline.
 
-A check states what is proven. A lower bound above a limit exceeds it. A lower bound below passes,
-named as a lower bound, but not if the job was not followed to its end.
+A check states what is proven, and names the metric. A lower bound above a limit exceeds it. A lower
+bound below passes, named as a lower bound, but not if the job was not followed to its end. Where
+there is an upper bound as well, as for the footprint, it must be below to pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memwatch.analysis import wording
 from memwatch.analysis.comparison import CANDIDATE, Change, Comparison, Verdict
 from memwatch.analysis.ending import How, ending, unfinished
 from memwatch.analysis.holders import by_group
 from memwatch.model.figure import Bound, Why
-from memwatch.model.limits import Limits
+from memwatch.model.metric import Metric, default_metric, total
 from memwatch.model.processes import EXACT, UNKNOWN, Process
 from memwatch.model.profile import Profile
 from memwatch.units import count, cut, format_size, printable
@@ -40,6 +42,21 @@ MOST_NAMED_GROUPS = 3
 
 MOST_NAMED_PROCESSES = 3
 """Processes that are named in one finding."""
+
+
+class Allowed(NamedTuple):
+    """The limits of a check, in bytes; None for no limit."""
+
+    total_rss: int | None = None
+    process_rss: int | None = None
+    """Limit of each process."""
+    total_pss: int | None = None
+    total_footprint: int | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return any(limit is not None for limit in self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +145,40 @@ class Judgment:
         return self.comparison.notes if self.comparison else self.warnings
 
 
-def check_limits(profile: Profile, limits: Limits) -> Iterator[Check]:
+def check_limits(profile: Profile, limits: Allowed) -> Iterator[Check]:
     """Yields one check for each limit."""
+    if limits.total_footprint is not None:
+        found = _total_footprint(profile, limits.total_footprint)
+        yield Check("max total footprint", *found, TOTAL_LIMIT)
     if limits.total_rss is not None:
         yield Check("max total RSS", *_total_rss(profile, limits.total_rss), TOTAL_LIMIT)
     if limits.total_pss is not None:
         yield Check("max total PSS", *_total_pss(profile, limits.total_pss), TOTAL_LIMIT)
     if limits.process_rss is not None:
-        found = _per_process(profile, limits.process_rss)
-        yield Check("max per process", *found, PROCESS_LIMIT)
+        outcome, finding = _per_process(profile, limits.process_rss)
+        yield Check("max per process", outcome, f"{Metric.RSS} {finding}", PROCESS_LIMIT)
+
+
+def _total_footprint(profile: Profile, limit: int) -> tuple[str, str]:
+    """Returns the outcome and the finding: the lower bound proves a breach, the upper bound, or the
+    highest sample where there is none, that there was none."""
+    bounds = profile.footprint
+    if not bounds:
+        unseen = profile.total_rss.size is None
+        why = _why_unknown(profile) if unseen else wording.total_footprint(profile)
+        return UNPROVEN, f"unknown ({why}), limit {format_size(limit)}"
+    how = wording.total_footprint(profile)
+    if bounds.low > limit:
+        low = f"{'at least ' if bounds.low < bounds.best else ''}{format_size(bounds.low)}"
+        over = format_size(bounds.low - limit)
+        return FAILED, f"{low}, {over} over the limit of {format_size(limit)} ({how})"
+    held = f"{wording.bounded(profile.total_footprint)} ({how})"
+    if max(bounds.best, bounds.high or 0) > limit:
+        return UNPROVEN, (
+            f"{held}, limit {format_size(limit)}, which is between the bounds: "
+            f"{wording.closer_bounds(bounds)}"
+        )
+    return _within(profile, held, limit)
 
 
 def _total_rss(profile: Profile, limit: int) -> tuple[str, str]:
@@ -246,17 +288,21 @@ def _at_peak(profile: Profile) -> str:
 
 def check_changes(comparison: Comparison) -> Iterator[Check]:
     """Yields one check for the total, and one for each group with its own threshold."""
-    yield Check("total RSS", *_compared(comparison.total, comparison), REGRESSION)
+    yield Check(comparison.total.name, *_compared(comparison.total, comparison), REGRESSION)
     for change in comparison.groups:
         if change.gates:
             subject = f"group {printable(change.name)}"
-            yield Check(subject, *_compared(change, comparison), REGRESSION)
+            outcome, finding = _compared(change, comparison)
+            named = finding if outcome == SKIPPED else f"{change.metric} {finding}"
+            yield Check(subject, outcome, named, REGRESSION)
 
 
 def _compared(change: Change, comparison: Comparison) -> tuple[str, str]:
     if change.base == change.candidate == 0:
         return SKIPPED, "is in neither run: check the spelling"
     outcome, finding = _CHANGES[change.verdict], _change(change)
+    if outcome == UNPROVEN and change.may_be_none and (change.difference or 0) < 0:
+        outcome = PASSED  # the best estimate is less, although it is not certain
     if doubt := change.doubt:
         which = "job" if doubt.side == CANDIDATE else "baseline"
         if doubt.how in (How.LIMIT, How.CUT_SHORT):
@@ -280,7 +326,8 @@ def _change(change: Change) -> str:
     before, after, difference = change.base, change.candidate, change.difference
     if before is None or after is None or difference is None:
         sizes = ("unknown" if size is None else format_size(size) for size in (before, after))
-        return "cannot be compared: baseline {}, now {}".format(*sizes)
+        text = "cannot be compared: baseline {}, now {}".format(*sizes)
+        return f"{text} ({change.remedy})" if change.remedy else text
     if difference == 0:
         return f"unchanged from {format_size(before)} in the baseline"
     sign = "+" if difference > 0 else "−"
@@ -288,13 +335,19 @@ def _change(change: Change) -> str:
     if part := change.part(abs(difference)):
         by += f" ({sign}{part * 100:.1f} %)"
     allowed = format_size(round(change.threshold.allowed(before)))
-    return f"{by} from {format_size(before)} in the baseline, allowed +{allowed}"
+    text = f"{by} from {format_size(before)} in the baseline, allowed +{allowed}"
+    if change.bounds and change.may_be_none and change.verdict is not Verdict.NO_CHANGE:
+        base, now = (wording.between(*bounds) for bounds in change.bounds)
+        text += f", by the best estimates, but the bounds overlap (baseline {base}, now {now})"
+    return text
 
 
-def without_baseline(profile: Profile, path: str) -> Check:
-    """Returns the check of a run that has no baseline yet, as the first one."""
-    held = wording.value(profile.total_rss)
-    return Check("total RSS", SKIPPED, f"{held}, not compared: no baseline {path!r}", REGRESSION)
+def without_baseline(profile: Profile, path: str, metric: Metric | None = None) -> Check:
+    """Returns the check of a run that has no baseline yet, as the first one. `metric` is as in
+    compare()."""
+    metric = metric or default_metric([profile])
+    held = wording.value(total(profile, metric))
+    return Check(metric.total, SKIPPED, f"{held}, not compared: no baseline {path!r}", REGRESSION)
 
 
 def _names(processes: Sequence[Process]) -> str:

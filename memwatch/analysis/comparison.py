@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import median
 from typing import NamedTuple
 
-from memwatch.analysis.comparison_notes import notes_on
+from memwatch.analysis.comparison_notes import how_to_know, notes_on
 from memwatch.analysis.confidence import Interval, difference
 from memwatch.analysis.ending import How, ending
 from memwatch.analysis.process_classes import ProcessClass, class_table
 from memwatch.analysis.thresholds import Threshold, Thresholds
+from memwatch.analysis.wording import WITH_CGROUP
+from memwatch.model.metric import (
+    GROUP_METRIC,
+    Known,
+    Metric,
+    default_metric,
+    known_total,
+    largest_process,
+    process_metric,
+)
 from memwatch.model.profile import Profile
+from memwatch.units import printable
 
 BASE, CANDIDATE = "base", "candidate"
 
@@ -32,9 +43,22 @@ class Verdict(Enum):
     NO_CHANGE = "no change"
     UNCERTAIN = "uncertain"
     """The change of the median exceeds the threshold, but the runs of one side differ so much that
-    there may be no change."""
+    there may be no change; or the bounds of the sides overlap, and the best estimates between them
+    are not good enough to go by."""
     UNKNOWN = "unknown"
     """On one side the memory was not seen, not to the end, or of a job that ended too early."""
+
+
+class NotMeasuredError(ValueError):
+    """A metric is wanted of what is not measured in it. The text has the remedy."""
+
+
+class Bounds(NamedTuple):
+    """Between which sizes the median over the runs of one side is, in bytes."""
+
+    low: int
+    high: int | None
+    """None where nothing bounds it."""
 
 
 class Doubt(NamedTuple):
@@ -72,6 +96,29 @@ class Change:
     verdict: Verdict
     doubt: Doubt | None = None
     """Why there is no verdict although the quantity is known on both sides; None otherwise."""
+    metric: Metric = Metric.RSS
+    """What all sizes here are measured in."""
+    of_group: bool = False
+    """Whether it is about the group of that name."""
+    bounds: tuple[Bounds, Bounds] | None = None
+    """Where the medians of the base and of the candidate are; None where the metric has no bounds,
+    and where one side is unknown."""
+    remedy: str | None = None
+    """What would make it known, or its bounds closer; None where nothing is to be done."""
+
+    @property
+    def quantity(self) -> str:
+        """What has changed, with its metric: "total RSS", "RSS of rustc"."""
+        return f"{self.metric} of {self.name}" if self.of_group else self.name
+
+    @property
+    def may_be_none(self) -> bool:
+        """Whether the bounds of the two sides overlap, so that it is not certain which side held
+        more."""
+        if self.bounds is None:
+            return False
+        base, candidate = self.bounds
+        return _is_below(base.low, candidate.high) and _is_below(candidate.low, base.high)
 
     @property
     def base(self) -> int | None:
@@ -114,6 +161,10 @@ def _median(values: Sequence[int]) -> int | None:
     return round(median(values)) if values else None
 
 
+def _is_below(low: int, high: int | None) -> bool:
+    return high is None or low <= high
+
+
 def judge(
     name: str,
     base: Iterable[int | None],
@@ -141,6 +192,35 @@ def _verdict(
     if interval and interval.low <= 0 <= interval.high:
         return Verdict.UNCERTAIN
     return Verdict.REGRESSION if candidate > base else Verdict.IMPROVEMENT
+
+
+def _judge_totals(
+    metric: Metric,
+    base: Sequence[Known | None],
+    candidate: Sequence[Known | None],
+    threshold: Threshold,
+    *,
+    gates: bool,
+) -> Change:
+    """Returns the change of a total: of the best values, with the bounds in mind."""
+    before, after = ((each and each.best for each in side) for side in (base, candidate))
+    change = replace(judge(metric.total, before, after, threshold, gates=gates), metric=metric)
+    sides = [[each for each in side if each] for side in (base, candidate)]
+    if not all(sides) or all(each.low == each.high for side in sides for each in side):
+        return change
+    change = replace(change, bounds=(_bounds(sides[0]), _bounds(sides[1])))
+    is_sound = all(each.is_sound for side in sides for each in side)
+    has_changed = change.verdict in (Verdict.REGRESSION, Verdict.IMPROVEMENT)
+    if has_changed and change.may_be_none and not is_sound:
+        return replace(change, verdict=Verdict.UNCERTAIN)
+    return change
+
+
+def _bounds(runs: Sequence[Known]) -> Bounds:
+    """Returns where the median of the true sizes is: between the medians of their bounds."""
+    highs = [run.high for run in runs if run.high is not None]
+    high = round(median(highs)) if len(highs) == len(runs) else None
+    return Bounds(round(median(run.low for run in runs)), high)
 
 
 def _without_unproven(change: Change, doubts: tuple[Doubt | None, Doubt | None]) -> Change:
@@ -204,10 +284,11 @@ class Comparison:
 
     base: tuple[Profile, ...]
     candidate: tuple[Profile, ...]
-    total: Change
-    """The change of Profile.total_rss. Always gates."""
-    pss: Change | None
-    """The change of Profile.total_pss; None where a run lacks it."""
+    metric: Metric
+    """What decides: the total in this metric gates."""
+    totals: Mapping[Metric, Change]
+    """The change of the total in each metric, that which gates first. RSS is always there, the
+    others where every run has them."""
     per_process: Change
     """The change of the highest peak of a single process."""
     groups: tuple[Change, ...]
@@ -219,10 +300,14 @@ class Comparison:
     """How far the comparison holds, as sentences."""
 
     @property
+    def total(self) -> Change:
+        """The change of the total that gates."""
+        return self.totals[self.metric]
+
+    @property
     def changes(self) -> tuple[Change, ...]:
         """All changes except those of classes."""
-        pss = (self.pss,) if self.pss else ()
-        return (self.total, *pss, self.per_process, *self.groups)
+        return (*self.totals.values(), self.per_process, *self.groups)
 
     @property
     def group_by(self) -> str:
@@ -255,30 +340,66 @@ class Comparison:
 
 
 def compare(
-    base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds
+    base: Sequence[Profile],
+    candidate: Sequence[Profile],
+    thresholds: Thresholds,
+    metric: Metric | None = None,
 ) -> Comparison:
     """Compares runs. Each side has at least one profile, of one run or of each of its repeats, and
-    all are grouped by the same key."""
+    all are grouped by the same key.
+
+    `metric` is what decides; None: default_metric(). Raises NotMeasuredError if a group has a
+    threshold and groups are not measured in that metric.
+    """
     sides = tuple(base), tuple(candidate)
+    runs = (*base, *candidate)
+    metric = metric or default_metric(runs)
+    _refuse_groups(metric, thresholds)
     doubts = _doubts(*sides)
 
     def proven(change: Change) -> Change:
         return _without_unproven(change, doubts)
 
-    def change(name: str, read: Callable[[Profile], int | None], *, gates: bool = False) -> Change:
-        before, after = (map(read, side) for side in sides)
-        return proven(judge(name, before, after, thresholds.default, gates=gates))
-
-    has_pss = all(profile.total_pss.comparable is not None for side in sides for profile in side)
+    single = process_metric(runs, metric)
+    before, after = ((largest_process(profile, single) for profile in side) for side in sides)
+    per_process = judge("largest process", before, after, thresholds.default, gates=False)
     return Comparison(
         *sides,
-        total=change("total RSS", lambda profile: profile.total_rss.size, gates=True),
-        pss=change("total PSS", lambda profile: profile.total_pss.comparable) if has_pss else None,
-        per_process=change("largest process", lambda profile: profile.process_rss.size),
+        metric=metric,
+        totals={
+            each: proven(change)
+            for each, change in _totals(*sides, metric, thresholds.default).items()
+        },
+        per_process=replace(per_process, metric=single),
         groups=tuple(map(proven, _groups(*sides, thresholds))),
-        classes=_classes(*sides, thresholds.default),
-        notes=tuple(notes_on(*sides, thresholds)),
+        classes=_classes(*sides, single, thresholds.default),
+        notes=tuple(notes_on(*sides, thresholds, metric)),
     )
+
+
+def _refuse_groups(metric: Metric, thresholds: Thresholds) -> None:
+    if thresholds.groups and metric is not GROUP_METRIC:
+        name, threshold = next(iter(thresholds.groups.items()))
+        raise NotMeasuredError(
+            f"the threshold of {printable(name)!r} ({threshold}) cannot be checked: groups have no "
+            f"{metric}, only {GROUP_METRIC}; leave it out, or give --metric {GROUP_METRIC.value}"
+        )
+
+
+def _totals(
+    base: Sequence[Profile], candidate: Sequence[Profile], metric: Metric, threshold: Threshold
+) -> dict[Metric, Change]:
+    """Returns the change of the total in `metric`, then in RSS, and in the others where all runs
+    have it."""
+    found = {}
+    for each in sorted(Metric, key=lambda other: other is not metric):
+        before, after = ([known_total(run, each) for run in side] for side in (base, candidate))
+        if each in (metric, Metric.RSS) or all((*before, *after)):
+            change = _judge_totals(each, before, after, threshold, gates=each is metric)
+            runs = (*base, *candidate)
+            remedy = WITH_CGROUP if change.bounds else how_to_know(runs, each)
+            found[each] = replace(change, remedy=remedy)
+    return found
 
 
 def _groups(
@@ -299,6 +420,7 @@ def _groups(
         )
         for name in names | thresholds.groups.keys()
     )
+    changes = (replace(each, metric=GROUP_METRIC, of_group=True) for each in changes)
     return tuple(sorted(changes, key=_rank))
 
 
@@ -313,23 +435,18 @@ _ABSENT.peak = 0
 
 
 def _classes(
-    base: Sequence[Profile], candidate: Sequence[Profile], threshold: Threshold
+    base: Sequence[Profile], candidate: Sequence[Profile], metric: Metric, threshold: Threshold
 ) -> tuple[ClassChange, ...]:
-    before, after = [*map(class_table, base)], [*map(class_table, candidate)]
+    before, after = ([class_table(run, metric) for run in side] for side in (base, candidate))
 
     def change(name: str) -> ClassChange:
         was, now = ([run.get(name, _ABSENT) for run in side] for side in (before, after))
+        peaks, new_peaks = ((each.peak for each in side) for side in (was, now))
         return ClassChange(
             name,
             round(median(each.count for each in was)),
             round(median(each.count for each in now)),
-            judge(
-                name,
-                (each.peak for each in was),
-                (each.peak for each in now),
-                threshold,
-                gates=False,
-            ),
+            replace(judge(name, peaks, new_peaks, threshold, gates=False), metric=metric),
         )
 
     names = {name for side in (before, after) for run in side for name in run}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from memwatch.analysis import wording
 from memwatch.analysis.ending import How, ending
 from memwatch.analysis.thresholds import Thresholds
 from memwatch.model.figure import Why
+from memwatch.model.metric import GROUP_METRIC, Metric, total
 from memwatch.model.profile import Profile
 from memwatch.units import count, format_interval, printable
 
@@ -15,9 +17,10 @@ _Sides: TypeAlias = Mapping[str, Sequence[Profile]]
 
 
 def notes_on(
-    base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds
+    base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds, metric: Metric
 ) -> Iterable[str]:
-    """Yields the notes: on single runs, on how the sides differ, on the totals and peaks."""
+    """Yields the notes: on single runs, on how the sides differ, on the totals and peaks. `metric`
+    is what decides."""
     sides: _Sides = {"base": base, "candidate": candidate}
     runs = [*base, *candidate]
     for name, side in sides.items():
@@ -25,7 +28,7 @@ def notes_on(
             where = name if len(side) == 1 else f"{name} run {number}"
             yield from (f"{where}: {text}" for text in _on_run(profile))
     yield from _on_setup(sides, runs)
-    yield from _on_totals(runs)
+    yield from _on_totals(runs, metric)
     yield from _on_peaks(sides)
     known = {group.name for profile in runs for group in profile.groups}
     for name in sorted(thresholds.groups.keys() - known):
@@ -44,6 +47,9 @@ def _on_run(profile: Profile) -> Iterable[str]:
     if profile.sampling.unreadable:
         unreadable = count(profile.sampling.unreadable, "process", "processes")
         yield f"the memory of {unreadable} could not be read: totals are lower bounds."
+    if profile.max_total_footprint and (unread := profile.max_total_footprint.unread):
+        processes = count(unread, "process", "processes")
+        yield f"the footprint of {processes} could not be read: the total is a lower bound."
     if profile.total_rss.size is None:
         yield "its memory was not seen."
 
@@ -64,19 +70,41 @@ def _on_setup(sides: _Sides, runs: Sequence[Profile]) -> Iterable[str]:
         )
 
 
-def _on_totals(runs: Sequence[Profile]) -> Iterable[str]:
+def how_to_know(runs: Iterable[Profile], metric: Metric) -> str | None:
+    """Returns why the total in that metric is unknown in a run, and the remedy; None where nothing
+    is to be done, or it is known in all."""
+    for profile in runs:
+        if total(profile, metric).comparable is not None or profile.total_rss.size is None:
+            continue
+        if metric is Metric.PSS and profile.max_total_pss:
+            return "not measured at the peak for every process: record with --pss always"
+        if metric is Metric.PSS:
+            return wording.not_measured(profile)
+        if metric is Metric.FOOTPRINT:
+            return wording.NO_FOOTPRINT
+    return None
+
+
+def _on_totals(runs: Sequence[Profile], metric: Metric) -> Iterable[str]:
     alone = sum(profile.total_rss.why is Why.ONE_PROCESS for profile in runs)
     if alone:
         yield (
             f"In {alone} of {len(runs)} runs one process alone held more than any sample of the "
-            "job: its peak counts as the total."
+            "job: its peak counts as the total RSS."
         )
-    without = sum(profile.total_pss.comparable is None for profile in runs)
-    if without and any(profile.max_total_pss for profile in runs):
-        yield (
-            f"Total PSS is not compared: in {without} of {len(runs)} runs it was not measured at "
-            "the peak, or not for every process."
-        )
+    for each, how, has_any in (
+        (
+            Metric.PSS,
+            "was not measured at the peak, or not for every process",
+            any(profile.max_total_pss for profile in runs),
+        ),
+        (Metric.FOOTPRINT, "is unknown", any(profile.footprint for profile in runs)),
+    ):
+        without = sum(total(profile, each).comparable is None for profile in runs)
+        if without and has_any and each is not metric:
+            yield f"Total {each} is not compared: in {without} of {len(runs)} runs it {how}."
+    if metric is not GROUP_METRIC and any(len(profile.groups) > 1 for profile in runs):
+        yield f"Groups are compared by {GROUP_METRIC}: they have no {metric}."
 
 
 def _on_peaks(sides: _Sides) -> Iterable[str]:

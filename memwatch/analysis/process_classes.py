@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from memwatch.model.metric import Metric, size_of
 from memwatch.model.processes import Process
 from memwatch.model.profile import Profile
 
@@ -51,13 +52,12 @@ class ProcessClass:
         """The highest peak of a single process, in bytes; None when no peak is known."""
 
 
-def class_table(profile: Profile) -> dict[str, ProcessClass]:
-    """Returns the classes of a run by name."""
+def class_table(profile: Profile, metric: Metric) -> dict[str, ProcessClass]:
+    """Returns the classes of a run by name, with their peaks in that metric."""
     found: dict[str, ProcessClass] = {}
     for process in profile.processes:
         each = found.setdefault(class_of(process), ProcessClass())
         each.count += 1
-        peak = process.peak
-        if peak.known:
-            each.peak = max(each.peak or 0, peak.rss)
+        if peak := size_of(process, metric):
+            each.peak = max(each.peak or 0, peak.bytes)
     return found

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from memwatch.model.figure import Bound, Figure, Why
-from memwatch.model.footprint import ALONE, CONTROL_GROUP, FAULTS, PSS_SUM, SHARED, FootprintBounds
+from memwatch.model.footprint import (
+    ALONE,
+    CONTROL_GROUP,
+    FAULTS,
+    PSS_SUM,
+    SHARED,
+    SYSTEM,
+    FootprintBounds,
+)
 from memwatch.model.footprint import ONE_PROCESS as ONE_PROCESS_PEAK
 from memwatch.model.profile import CUT_SHORT, Profile
 from memwatch.model.sources import DARWIN
@@ -17,6 +25,8 @@ _FOOTPRINT_SOURCES = {
     CONTROL_GROUP: "by the control group's account",
     ONE_PROCESS_PEAK: "from the peak of one process",
 }
+WITH_CGROUP = "run --cgroup gives closer bounds"
+SHORTER_INTERVAL = "a shorter interval gives closer bounds"
 SHARED_ONCE = "shared pages counted once"
 ONE_PROCESS = "one process alone reached this between samples"
 
@@ -92,10 +102,11 @@ def total_footprint(profile: Profile) -> str:
     if not bounds:
         figure = profile.total_footprint
         return NO_FOOTPRINT if figure.why is Why.NOT_MEASURED else _unseen_as(figure.why)
-    if not footprint:
-        return f"{footprint_bounds(bounds)}; at {profile.elapsed(bounds.time):.2f} s"
-    how = f"at {profile.elapsed(footprint.time):.2f} s, compressed memory counted"
-    if footprint.unread:
+    when = f"at {profile.elapsed(bounds.time):.2f} s"
+    if bounds.source != SYSTEM:
+        return f"{footprint_bounds(bounds)}; {when}"
+    how = f"{when}, compressed memory counted"
+    if footprint and footprint.unread:
         how += f"; without {count(footprint.unread, 'process', 'processes')} that could not be read"
     return how
 
@@ -104,9 +115,21 @@ def footprint_bounds(bounds: FootprintBounds) -> str:
     """Returns the bounds of a footprint, and how the best estimate between them is known."""
     if bounds.source == ALONE:
         return "nothing of it counted twice"
-    low = format_size(bounds.low)
-    between = f"at least {low}" if bounds.high is None else f"{low} to {format_size(bounds.high)}"
-    return f"{between}; {_FOOTPRINT_SOURCES[bounds.source]}"
+    return f"{between(bounds.low, bounds.high)}; {_FOOTPRINT_SOURCES[bounds.source]}"
+
+
+def between(low: int, high: int | None) -> str:
+    """Returns the bounds of a size, as "3.0 MiB to 4.0 MiB"."""
+    return (
+        f"at least {format_size(low)}"
+        if high is None
+        else f"{format_size(low)} to {format_size(high)}"
+    )
+
+
+def closer_bounds(bounds: FootprintBounds) -> str:
+    """Returns what would bring the bounds closer together."""
+    return SHORTER_INTERVAL if bounds.source == CONTROL_GROUP else WITH_CGROUP
 
 
 def stopped_early(profile: Profile) -> str | None:

@@ -8,6 +8,7 @@ from functools import partial
 import click
 
 from memwatch.analysis.ci_checks import (
+    Allowed,
     Check,
     Judgment,
     check_changes,
@@ -24,7 +25,7 @@ from memwatch.commands.shared.files import (
     open_output,
 )
 from memwatch.messages import complain, print_lines
-from memwatch.model.limits import Limits
+from memwatch.model.metric import Metric
 from memwatch.reports.verdict import line
 from memwatch.storage.outputs import OutputFile
 
@@ -50,12 +51,17 @@ class Annotated(click.Command):
 @options.size_option(
     "--max-total-pss", help="Like --max-total-rss, but with shared pages counted once."
 )
+@options.size_option(
+    "--max-total-footprint",
+    help="The most that the job may hold of memory that the system cannot simply drop.",
+)
 @options.file("--baseline", help="Results of a run to compare with.")
 @click.option(
     "--allow-missing-baseline",
     is_flag=True,
     help="Accept a --baseline that does not exist yet; the verdict mentions it.",
 )
+@options.METRIC
 @options.threshold("of the total, or of one group, which is then also checked.")
 @options.file("--junit", "junit_path", help="Write each check as a test case of JUnit XML.")
 @options.FILE
@@ -63,8 +69,10 @@ def command(
     max_total_rss: int | None,
     max_per_proc_rss: int | None,
     max_total_pss: int | None,
+    max_total_footprint: int | None,
     baseline: str | None,
     allow_missing_baseline: bool,
+    metric: Metric | None,
     thresholds: Thresholds,
     junit_path: str | None,
     path: str,
@@ -80,16 +88,17 @@ def command(
     \b
     Examples:
       memwatch ci-check build.jsonl --max-total-rss 2G --max-per-proc-rss 800M
+      memwatch ci-check build.jsonl --max-total-footprint 2G
       memwatch ci-check build.jsonl --baseline main.jsonl --threshold 5%
       memwatch ci-check build.jsonl --max-total-rss 2G --junit memory.xml
     """
-    limits = Limits(max_total_rss, max_per_proc_rss, max_total_pss)
+    limits = Allowed(max_total_rss, max_per_proc_rss, max_total_pss, max_total_footprint)
     junit: OutputFile | None = None
     try:
         if baseline is None:
             _refuse_nothing(limits)
         junit = _open_junit(junit_path, inputs=(path, baseline))
-        judgment = _judge(path, limits, baseline, allow_missing_baseline, thresholds)
+        judgment = _judge(path, limits, baseline, allow_missing_baseline, thresholds, metric)
     except click.ClickException as error:
         if junit:
             junit.abandon()
@@ -123,21 +132,24 @@ def _write_junit(file: OutputFile, judgment: Judgment) -> bool:
     return True
 
 
-def _refuse_nothing(limits: Limits) -> None:
+def _refuse_nothing(limits: Allowed) -> None:
     """Raises UsageError when there is nothing to check, which would always pass."""
     # Settings are for all the checks of a project, and some of them have no baseline.
-    if options.is_typed("thresholds") or options.is_typed("allow_missing_baseline"):
-        raise click.UsageError("--threshold and --allow-missing-baseline need --baseline FILE")
+    if any(map(options.is_typed, ("thresholds", "allow_missing_baseline", "metric"))):
+        raise click.UsageError(
+            "--threshold, --metric and --allow-missing-baseline need --baseline FILE"
+        )
     if not limits.any:
         raise click.UsageError("nothing to check: give a limit, --max-total-rss 2G, or --baseline")
 
 
 def _judge(
     path: str,
-    limits: Limits,
+    limits: Allowed,
     baseline: str | None,
     allow_missing: bool,
     thresholds: Thresholds,
+    metric: Metric | None,
 ) -> Judgment:
     profile = load_results(path, group_by="command").profile
     checks: list[Check] = [*check_limits(profile, limits)]
@@ -149,12 +161,15 @@ def _judge(
                 f"no baseline {baseline!r}: expected on a first run; pass --allow-missing-baseline "
                 "to accept it"
             )
-        checks.append(without_baseline(profile, baseline))
+        checks.append(without_baseline(profile, baseline, metric))
         return Judgment(profile, tuple(checks), None)
-    from memwatch.analysis.comparison import compare
+    from memwatch.analysis.comparison import NotMeasuredError, compare
 
     before = load_results(baseline, group_by="command").profile
-    comparison = compare([before], [profile], thresholds)
+    try:
+        comparison = compare([before], [profile], thresholds, metric)
+    except NotMeasuredError as error:
+        raise click.UsageError(str(error)) from None
     return Judgment(profile, (*checks, *check_changes(comparison)), comparison)
 
 

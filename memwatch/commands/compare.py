@@ -15,6 +15,7 @@ from memwatch.messages import complain, print_json, print_lines
 if TYPE_CHECKING:
     from memwatch.analysis.comparison import Comparison
     from memwatch.analysis.thresholds import Thresholds
+    from memwatch.model.metric import Metric
     from memwatch.model.profile import Profile
 
 _SIDES = ("--base", "--candidate")
@@ -55,6 +56,7 @@ class FilesAfterOption(click.Command):
 @options.file("--base", multiple=True, metavar="FILE...", help="Repeats of the run before.")
 @options.file("--candidate", multiple=True, metavar="FILE...", help="Repeats of the run after.")
 @options.threshold("of the total, or of one group, which then also decides.")
+@options.METRIC
 @options.GROUP_BY
 @options.JSON
 @click.option("--markdown", "as_markdown", is_flag=True, help="Write Markdown.")
@@ -63,6 +65,7 @@ def command(
     base: tuple[str, ...],
     candidate: tuple[str, ...],
     thresholds: Thresholds,
+    metric: Metric | None,
     group_by: str | None,
     as_json: bool,
     as_markdown: bool,
@@ -72,7 +75,8 @@ def command(
 
     With repeats (--base, --candidate) the result has a confidence interval: a
     regression is more than the allowed increase, and more than the noise between
-    the runs. Total RSS decides, and each group that has a threshold of its own.
+    the runs. The total in the metric decides (RSS; on macOS the footprint), and
+    each group that has a threshold of its own.
 
     The exit code is 0 when there is no regression. It is 1 when there is one, when
     there is no verdict, as on a lower peak of a job that died, and for an error,
@@ -82,6 +86,7 @@ def command(
     Examples:
       memwatch compare before.jsonl after.jsonl
       memwatch compare --threshold 50M --threshold rustc=10% before.jsonl after.jsonl
+      memwatch compare --metric footprint before.jsonl after.jsonl
       memwatch compare --base before.*.jsonl --candidate after.*.jsonl
     """
     if as_json and as_markdown:
@@ -90,7 +95,7 @@ def command(
         if as_json == as_markdown:
             raise click.UsageError("--json and --markdown both go to stdout: choose one")
     sides = _sides(base, candidate, files)
-    comparison = _compare(sides, thresholds, group_by)
+    comparison = _compare(sides, thresholds, metric, group_by)
     if not _print(comparison, sides, as_json=as_json, as_markdown=as_markdown):
         return 1
     return _exit_code(comparison, is_reported=not (as_json or as_markdown))
@@ -126,9 +131,12 @@ def _sides(
 
 
 def _compare(
-    sides: tuple[Sequence[str], Sequence[str]], thresholds: Thresholds, group_by: str | None
+    sides: tuple[Sequence[str], Sequence[str]],
+    thresholds: Thresholds,
+    metric: Metric | None,
+    group_by: str | None,
 ) -> Comparison:
-    from memwatch.analysis.comparison import compare
+    from memwatch.analysis.comparison import NotMeasuredError, compare
     from memwatch.model.groups import PARENT
 
     def profiles(paths: Sequence[str]) -> list[Profile]:
@@ -144,7 +152,10 @@ def _compare(
         raise click.UsageError(
             f"groups by {PARENT} belong to one run, like its pids: choose another --group-by"
         )
-    return compare(base, candidate, thresholds)
+    try:
+        return compare(base, candidate, thresholds, metric)
+    except NotMeasuredError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _print(

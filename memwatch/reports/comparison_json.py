@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from memwatch.analysis.comparison import Change, Comparison
+from memwatch.analysis.comparison import BASE, CANDIDATE, Change, Comparison
 from memwatch.analysis.ending import ending
+from memwatch.model.metric import Metric
 from memwatch.model.profile import Profile
 from memwatch.reports.comparison_rows import verdict_line
 from memwatch.units import kib, unicode_text
@@ -17,13 +18,14 @@ def document(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
     their profiles."""
     return {
         "verdict": comparison.verdict.value,
+        "metric": comparison.metric.value,
         "verdict_text": verdict_line(comparison),
         "regressions": [unicode_text(each.name) for each in comparison.regressions],
         "plain": comparison.is_plain,
         "base": _side(comparison.base, files[0]),
         "candidate": _side(comparison.candidate, files[1]),
-        "total_rss": _change(comparison.total),
-        "total_pss": _change(comparison.pss) if comparison.pss else None,
+        **{f"total_{metric.value}": _total(comparison, metric) for metric in Metric},
+        "total_footprint_bounds": _bounds(comparison.totals.get(Metric.FOOTPRINT)),
         "largest_process": _change(comparison.per_process),
         "group_by": unicode_text(comparison.group_by),
         "groups": [_change(each) for each in comparison.groups],
@@ -37,6 +39,21 @@ def document(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
             for each in comparison.classes
         ],
         "notes": [unicode_text(note) for note in comparison.notes],
+    }
+
+
+def _total(comparison: Comparison, metric: Metric) -> dict[str, Any] | None:
+    change = comparison.totals.get(metric)
+    return None if change is None else _change(change)
+
+
+def _bounds(change: Change | None) -> dict[str, int | None] | None:
+    if change is None or change.bounds is None:
+        return None
+    return {
+        f"{side}_{key}_kib": _kib(size)
+        for side, bounds in zip((BASE, CANDIDATE), change.bounds, strict=True)
+        for key, size in bounds._asdict().items()
     }
 
 
@@ -60,6 +77,7 @@ def _change(change: Change) -> dict[str, Any]:
     interval = change.interval
     return {
         "name": unicode_text(change.name),
+        "metric": change.metric.value,
         "base_kib": _kib(change.base),
         "candidate_kib": _kib(change.candidate),
         "difference_kib": _kib(change.difference),

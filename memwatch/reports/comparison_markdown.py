@@ -21,13 +21,14 @@ def markdown(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
     rows, more = comparison_rows.groups(comparison)
     if rows:
         header = [_escape(comparison.group_by), *columns[:3], "", *columns[3:], ""]
-        title = f"Groups, peak at one time{_and_more(more)}"
+        title = f"{comparison_rows.GROUP_TITLE}{_and_more(more)}"
         yield from _folded(title, _table(header, map(_cells, rows)))
     counted, more = comparison_rows.classes(comparison)
     if counted:
         header = ["program", "processes", *columns[:3], "", *columns[3:], ""]
         cells = ([_escape(row.name), number, *row[1:]] for number, row in counted)
-        yield from _folded(f"Processes that differ{_and_more(more)}", _table(header, cells))
+        title = f"{comparison_rows.class_title(comparison)}{_and_more(more)}"
+        yield from _folded(title, _table(header, cells))
     yield ""
     for side, profiles, names in (
         ("Base", comparison.base, files[0]),

@@ -44,7 +44,7 @@ def _groups(comparison: Comparison, header: Row, bold: Style, dim: Style) -> Ite
     if not rows:
         return
     yield ""
-    yield bold("Groups, peak at one time:")
+    yield bold(f"{comparison_rows.GROUP_TITLE}:")
     header = header._replace(name=comparison_rows.short_name(comparison.group_by))
     yield from _table(header, rows, bold, dim, indent="  ")
     if more:
@@ -56,7 +56,7 @@ def _classes(comparison: Comparison, header: Row, bold: Style, dim: Style) -> It
     if not counted:
         return
     yield ""
-    yield bold("Processes that differ, highest peak of a single process:")
+    yield bold(f"{comparison_rows.class_title(comparison)}:")
     widest = max(len("processes"), *(len(number) for number, _ in counted))
     rows = [row._replace(name=f"{number:>{widest}}  {row.name}") for number, row in counted]
     header = header._replace(name=f"{'processes':>{widest}}  program")

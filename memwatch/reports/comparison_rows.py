@@ -9,6 +9,7 @@ from typing import NamedTuple
 from memwatch.analysis import wording
 from memwatch.analysis.comparison import Change, ClassChange, Comparison, Verdict
 from memwatch.analysis.confidence import LEVEL
+from memwatch.model.metric import GROUP_METRIC
 from memwatch.model.profile import Profile
 from memwatch.units import command_text, count, format_size, printable
 
@@ -38,7 +39,7 @@ def decisive(comparison: Comparison) -> Sequence[Change]:
 
 def in_words(change: Change) -> str:
     """As "total RSS: between 3.1 % and 9.8 % more, 95 % confidence: a regression (allowed: …)"."""
-    name = printable(change.name)
+    name = printable(change.quantity)
     if change.verdict is Verdict.UNKNOWN:
         sides = [
             side
@@ -47,13 +48,19 @@ def in_words(change: Change) -> str:
         ]
         if change.doubt:
             return f"{name}: {_unproven(change)}: in {change.doubt.where}, {change.doubt.why}"
-        return f"{name}: unknown in {' and '.join(sides)}, so there is no verdict"
+        remedy = f" ({change.remedy})" if change.remedy else ""
+        return f"{name}: unknown in {' and '.join(sides)}{remedy}, so there is no verdict"
     verdict = {
         Verdict.REGRESSION: "a regression",
         Verdict.IMPROVEMENT: "an improvement",
         Verdict.NO_CHANGE: "no regression",
         Verdict.UNCERTAIN: "uncertain, more runs are needed",
     }[change.verdict]
+    if _is_estimate(change):
+        if change.verdict is Verdict.UNCERTAIN:
+            verdict = f"uncertain, {change.remedy}"
+        else:
+            verdict = f"probably {verdict}"
     return f"{name}: {_how_much(change)}: {verdict} (allowed: {change.threshold})"
 
 
@@ -66,7 +73,20 @@ def _unproven(change: Change) -> str:
     return f"{_amount(change, difference)} {direction}, but not {kind}"
 
 
+def _is_estimate(change: Change) -> bool:
+    """Returns whether it seems to have changed, but its bounds do not prove it."""
+    return change.may_be_none and change.verdict is not Verdict.NO_CHANGE
+
+
 def _how_much(change: Change) -> str:
+    text = _by_runs(change)
+    if change.bounds and _is_estimate(change):
+        base, candidate = (wording.between(*each) for each in change.bounds)
+        text += f", by the best estimates, but the bounds overlap ({base}, now {candidate})"
+    return text
+
+
+def _by_runs(change: Change) -> str:
     middle = _directed(change, change.difference or 0)
     interval = change.interval
     if interval is None:
@@ -125,10 +145,10 @@ class Row(NamedTuple):
 
 def figures(comparison: Comparison) -> Iterator[Row]:
     """Yields the rows of the whole job."""
-    yield _row("Total RSS", comparison.total, comparison)
-    if comparison.pss:
-        yield _row("Total PSS", comparison.pss, comparison)
-    yield _row("Largest process", comparison.per_process, comparison)
+    for metric, change in comparison.totals.items():
+        yield _row(f"Total {metric}", change, comparison)
+    largest = comparison.per_process
+    yield _row(f"Largest process, {largest.metric}", largest, comparison)
     sides = comparison.base, comparison.candidate
     was, now = (median(len(each.processes) for each in side) for side in sides)
     yield Row("Processes", f"{was:,g}", f"{now:,g}", f"{now - was:+,g}", "", "", "")
@@ -220,6 +240,16 @@ def short_name(text: str) -> str:
     return "…" + text[1 - LONGEST_NAME :] if "/" in text else text[: LONGEST_NAME - 1] + "…"
 
 
+GROUP_TITLE = f"Groups, peak {GROUP_METRIC} at one time"
+
+
+def class_title(comparison: Comparison) -> str:
+    """Returns the title of the table of classes."""
+    return (
+        f"Processes that differ, highest peak {comparison.per_process.metric} of a single process"
+    )
+
+
 def headings(comparison: Comparison) -> tuple[str, str, str, str]:
     """Returns the headings of the three columns of values and of the column of intervals."""
     sides = (comparison.base, comparison.candidate)
@@ -252,6 +282,13 @@ def side(profiles: Sequence[Profile], files: Sequence[str]) -> str:
 def remarks(comparison: Comparison) -> Iterator[str]:
     """Yields sentences that limit what the comparison proves."""
     yield from comparison.notes
+    total = comparison.total
+    if total.bounds and not _is_estimate(total):
+        base, candidate = (wording.between(*each) for each in total.bounds)
+        yield (
+            f"The {total.metric} is a best estimate: the base certainly held {base}, the candidate "
+            f"{candidate}."
+        )
     if comparison.is_plain:
         yield PLAIN
     interval = comparison.total.interval

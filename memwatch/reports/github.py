@@ -65,6 +65,7 @@ def outputs(judgment: Judgment) -> Mapping[str, str]:
     sizes = {
         "max-total-rss-kib": profile.total_rss.size,
         "max-total-pss-kib": profile.total_pss.comparable,
+        "max-total-footprint-kib": profile.total_footprint.size,
         "max-per-proc-rss-kib": profile.process_rss.size,
     }
     known = {name: "" if size is None else str(kib(size)) for name, size in sizes.items()}

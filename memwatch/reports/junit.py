@@ -67,6 +67,7 @@ def _properties(profile: Profile) -> dict[str, str]:
     sizes = {
         "max_total_rss_kib": profile.total_rss.size,
         "max_total_pss_kib": profile.total_pss.comparable,
+        "max_total_footprint_kib": profile.total_footprint.size,
         "max_per_process_rss_kib": profile.process_rss.size,
     }
     found = {name: str(kib(size)) for name, size in sizes.items() if size is not None}

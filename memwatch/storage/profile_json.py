@@ -14,7 +14,7 @@ from array import array
 from typing import Any, NamedTuple
 
 from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
-from memwatch.model.footprint import FOOTPRINT_SOURCES, FootprintBounds, FootprintSplit
+from memwatch.model.footprint import FOOTPRINT_SOURCES, SYSTEM, FootprintBounds, FootprintSplit
 from memwatch.model.groups import COMMAND, Group, group_key
 from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond
 from memwatch.model.limits import (
@@ -339,7 +339,9 @@ def _program(process: dict[str, Any], number: int) -> Program:
 def _footprint(document: dict[str, Any]) -> FootprintBounds | None:
     best = document.get("max_total_footprint_kib")
     if best is None:
-        return None
+        # Files of older versions have it under the name of macOS only.
+        peak = _phys_footprint(document)
+        return peak and FootprintBounds(peak.total, peak.total, None, peak.time, SYSTEM, None)
     split = document["max_total_footprint_split"]
     bounds = FootprintBounds(
         _bytes_of(document["max_total_footprint_low_kib"]),

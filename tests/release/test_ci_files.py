@@ -287,11 +287,11 @@ def test_without_a_limit_it_only_measures(runner):
     assert (runner.workspace / upload["path"]).exists()
 
 
-@pytest.mark.parametrize("name", ["threshold", "junit"])
+@pytest.mark.parametrize("name", ["threshold", "metric", "junit"])
 def test_an_input_for_a_check_without_a_check_is_an_error(runner, name):
     ran = runner.use(**{"command": "true", name: "5%"})
     assert ran.outcome == "failure"
-    assert "::error title=memwatch::threshold and junit need a limit" in ran.log
+    assert "::error title=memwatch::threshold, metric and junit need a limit" in ran.log
 
 
 def test_a_version_comes_from_the_index(runner):

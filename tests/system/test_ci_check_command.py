@@ -90,7 +90,7 @@ KNOWN = {
         (["--max-total-rss", "11M"], 0, "ok: max total RSS at least 11.0 MiB"),
         (["--max-total-rss", "10M"], 10, "total limit exceeded: max total RSS 11.0 MiB is 1.0"),
         (["--max-total-pss", "11M"], 0, "ok: max total PSS no more than"),
-        (["--max-per-proc-rss", "9M"], 11, "per-process limit exceeded: max per process 10.0"),
+        (["--max-per-proc-rss", "9M"], 11, "per-process limit exceeded: max per process RSS 10.0"),
         (["--baseline", "small"], 1, "regression: total RSS +6.0 MiB (+120.0 %) from 5.0"),
         (["--baseline", "small", "--threshold", "6M"], 0, "ok: total RSS +6.0 MiB"),
         (["--baseline", "large"], 0, "ok: total RSS −5.0 MiB (−31.2 %) from 16.0 MiB"),
@@ -98,9 +98,13 @@ KNOWN = {
             ["--baseline", "large", "--threshold", "cc1=1%"],
             0,
             "ok: total RSS −5.0 MiB (−31.2 %) from 16.0 MiB in the baseline, allowed +1.0 MiB; "
-            "group cc1 −5.0 MiB",
+            "group cc1 RSS −5.0 MiB",
         ),
         (["--max-total-pss", "10M"], 1, "inconclusive: max total PSS unknown"),
+        (["--max-total-footprint", "1G"], 1, "inconclusive: max total footprint unknown (not m"),
+        (["--baseline", "small", "--metric", "rss"], 1, "regression: total RSS +6.0 MiB"),
+        (["--baseline", "small", "--metric", "pss"], 1, "inconclusive: total PSS cannot be comp"),
+        (["--baseline", "small", "--metric", "footprint"], 1, "inconclusive: total footprint can"),
         # The first of several decides, and all that failed are shown.
         (
             ["--max-per-proc-rss", "1M", "--max-total-rss", "1M", "--baseline", "small"],
@@ -150,6 +154,13 @@ def test_the_json_of_a_run_is_accepted(tmp_path):
     assert ci_check(str(path), "--max-total-rss", "4G", "--baseline", str(path)).returncode == 0
     peak = json.loads(path.read_text())["max_total_rss_kib"]
     assert ci_check(str(path), "--max-total-rss", f"{peak - 1}K").returncode == 10
+    low, high = (
+        json.loads(path.read_text())[f"max_total_footprint_{side}_kib"] for side in ("low", "high")
+    )
+    assert ci_check(str(path), "--max-total-footprint", f"{high}K").returncode == 0
+    assert ci_check(str(path), "--max-total-footprint", f"{low - 1}K").returncode == 10
+    same = ci_check(str(path), "--baseline", str(path), "--metric", "footprint")
+    assert same.stdout.startswith("memwatch: ok: total footprint unchanged from ")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +169,11 @@ def test_the_json_of_a_run_is_accepted(tmp_path):
         ([], "nothing to check: give a limit, --max-total-rss 2G, or --baseline"),
         (["--threshold", "5%"], "need --baseline FILE"),
         (["--max-total-rss", "1G", "--threshold", "5%"], "need --baseline FILE"),
+        (["--max-total-rss", "1G", "--metric", "rss"], "need --baseline FILE"),
+        (
+            ["--baseline", "now", "--metric", "footprint", "--threshold", "cc1=5%"],
+            "groups have no footprint, only RSS; leave it out, or give --metric rss",
+        ),
         (["--max-total-rss", "1G", "--allow-missing-baseline"], "need --baseline FILE"),
         (["--baseline", "nowhere"], "no baseline 'nowhere': expected on a first run"),
         (["--baseline", "text"], "'text' holds no results"),
@@ -290,6 +306,7 @@ def test_github_gets_annotations_and_a_summary(build, tmp_path):
         "result=total-limit",
         f"max-total-rss-kib={11 << 10}",
         "max-total-pss-kib=",
+        "max-total-footprint-kib=",
         f"max-per-proc-rss-kib={10 << 10}",
     ]
     summary = (tmp_path / "summary.md").read_text()
@@ -297,7 +314,7 @@ def test_github_gets_annotations_and_a_summary(build, tmp_path):
     assert [line[2] for line in summary.splitlines() if re.match(r"\| [✅❌❓➖]", line)] == [
         *("❌", "❌", "✅")
     ]
-    assert "| Largest process | 4.0 MiB | 10.0 MiB |" in summary
+    assert "| Largest process, RSS | 4.0 MiB | 10.0 MiB |" in summary
     assert "Max total RSS:   11.0 MiB" in summary
     assert "Per-process peak RSS:" in summary
 

@@ -51,6 +51,7 @@ def verdict(done: subprocess.CompletedProcess[str]) -> str:
         (["before.0", "before.0"], 0, "total RSS: the same: no regression"),
         (["--threshold", "12%", "before.0", "after.0"], 0, "no regression (allowed: 12 %)"),
         (["before.0", "after.0", "--threshold", "101M"], 0, "no regression (allowed: 101.0 MiB)"),
+        (["--metric", "rss", "before.0", "after.0"], 1, "total RSS: 10.0 % more: a regression"),
         (["--threshold=99M", "before.0", "after.0"], 1, "a regression (allowed: 99.0 MiB)"),
         (
             ["--threshold", "20%", "--threshold", "cc1=8%", "before.0", "after.0"],
@@ -169,6 +170,11 @@ def test_json_of_runs_is_accepted(folder):
             ["--json", "--markdown", "before.0", "after.0"],
             "--json and --markdown both go to stdout",
         ),
+        (["--metric", "uss", "before.0", "after.0"], "'uss' is not one of 'rss', 'pss', 'footp"),
+        (
+            ["--metric", "pss", "--threshold", "cc1=5%", "before.0", "after.0"],
+            "groups have no PSS, only RSS; leave it out, or give --metric rss",
+        ),
         (
             ["--threshold", "5%", "--threshold", "x", "a", "b"],
             "'x' is not a threshold: give 5%",
@@ -227,6 +233,12 @@ def test_no_verdict_is_an_error(folder, story):
         "(one run each)\n"
     )
     assert "candidate: its memory was not seen." in done.stdout
+    done = memwatch("--metric", "pss", "before.0", "after.0", cwd=folder)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "memwatch: no verdict: total PSS: unknown in base and candidate (not measured: record with "
+        "--pss peaks), so there is no verdict (one run each)\n"
+    )
 
 
 def test_a_recording_that_was_cut_short_is_reported(folder, story):

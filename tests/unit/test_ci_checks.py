@@ -21,6 +21,7 @@ from memwatch.analysis.ci_checks import (
     SKIPPED,
     TOTAL_LIMIT,
     UNPROVEN,
+    Allowed,
     Check,
     Judgment,
     check_changes,
@@ -29,9 +30,11 @@ from memwatch.analysis.ci_checks import (
 )
 from memwatch.analysis.comparison import compare
 from memwatch.analysis.thresholds import parse_thresholds
+from memwatch.model.footprint import CONTROL_GROUP, FAULTS, SHARED, SYSTEM, FootprintBounds
 from memwatch.model.last_second import Kill
 from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
+from memwatch.model.metric import Metric
 from memwatch.model.processes import Peak
 from memwatch.model.profile import Profile, SourceOutcome
 from memwatch.model.totals import PssPeak
@@ -62,8 +65,16 @@ def run(story) -> Callable[..., Profile]:
 
 
 def judged(profile: Profile, **wanted: int) -> Check:
-    (check,) = check_limits(profile, Limits(**wanted))
+    (check,) = check_limits(profile, Allowed(**wanted))
     return check
+
+
+def with_footprint(
+    profile: Profile, low: int, best: int, high: int | None, source: str = FAULTS
+) -> Profile:
+    """Returns the profile with a footprint (sizes in MiB)."""
+    sizes = (low * MIB, best * MIB, None if high is None else high * MIB)
+    return replace(profile, footprint=FootprintBounds(*sizes, profile.start, source, None))
 
 
 def test_a_total_within_its_limit_is_a_lower_bound(run):
@@ -102,7 +113,7 @@ def test_a_process_over_its_limit_is_named(run):
     check = judged(run(), process_rss=4 * MIB)
     assert (check.outcome, check.breach) == (FAILED, PROCESS_LIMIT)
     assert check.sentence == (
-        "max per process 10.0 MiB is 6.0 MiB over the limit of 4.0 MiB "
+        "max per process RSS 10.0 MiB is 6.0 MiB over the limit of 4.0 MiB "
         "(pid 102 cc1 10.0 MiB, sampled)"
     )
 
@@ -140,10 +151,10 @@ def test_a_passed_process_limit_counts_the_peaks_that_are_not_exact(run):
         assert words in judged(replace(profile, accuracy=accuracy), process_rss=12 * MIB).finding
     known = known._replace(peaks=MappingProxyType({**peaks, "unknown": 0, "exact": 2}))
     check = judged(replace(profile, accuracy=known), process_rss=12 * MIB)
-    assert check.sentence == "max per process 10.0 MiB (exact), limit 12.0 MiB"
+    assert check.sentence == "max per process RSS 10.0 MiB (exact), limit 12.0 MiB"
 
 
-@pytest.mark.parametrize("kind", Limits._fields)
+@pytest.mark.parametrize("kind", Allowed._fields)
 def test_a_limit_does_not_pass_when_memory_is_unknown(run, kind):
     profile = replace(
         run(), max_total_rss=None, largest=None, max_total_pss=None, at_peak=(), max_total_time=0
@@ -163,9 +174,9 @@ def test_there_is_no_advice_to_measure_what_macos_does_not_report(run):
     assert check.finding == "unknown (macOS does not report it), limit 1.0 MiB"
 
 
-@pytest.mark.parametrize("kind", Limits._fields)
+@pytest.mark.parametrize("kind", Allowed._fields)
 def test_a_limit_does_not_pass_when_the_recording_stops_early(run, kind):
-    profile = run(cut=True)
+    profile = with_footprint(run(cut=True), 5, 8, 10)
     check = judged(profile, **{kind: 1 << 40})
     assert check.outcome == UNPROVEN
     assert "but only a part of the job was seen: memwatch was killed" in check.finding
@@ -252,6 +263,143 @@ def test_pss_is_no_more_than_rss(run):
     assert "not measured: record with --pss peaks" in check.finding
 
 
+# -- Footprint -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bounds", "source", "outcome", "finding"),
+    [
+        # Only the lower bound proves a breach, and only the upper bound that there was none.
+        (
+            (110, 120, 130),
+            FAULTS,
+            FAILED,
+            "at least 110.0 MiB, 10.0 MiB over the limit of 100.0 MiB (110.0 MiB to 130.0 MiB; "
+            "estimated from page faults; at 0.00 s)",
+        ),
+        (
+            (90, 120, 130),
+            FAULTS,
+            UNPROVEN,
+            "about 120.0 MiB (90.0 MiB to 130.0 MiB; estimated from page faults; at 0.00 s), "
+            "limit 100.0 MiB, which is between the bounds: run --cgroup gives closer bounds",
+        ),
+        (
+            (90, 95, 101),
+            CONTROL_GROUP,
+            UNPROVEN,
+            "about 95.0 MiB (90.0 MiB to 101.0 MiB; by the control group's account; at 0.00 s), "
+            "limit 100.0 MiB, which is between the bounds: a shorter interval gives closer bounds",
+        ),
+        (
+            (90, 95, 100),
+            FAULTS,
+            PASSED,
+            "about 95.0 MiB (90.0 MiB to 100.0 MiB; estimated from page faults; at 0.00 s), "
+            "limit 100.0 MiB",
+        ),
+        # Without an upper bound the best estimate passes, as the highest sample of RSS does.
+        (
+            (90, 95, None),
+            SHARED,
+            PASSED,
+            "about 95.0 MiB (at least 90.0 MiB; shared memory counted once; at 0.00 s), "
+            "limit 100.0 MiB",
+        ),
+        ((90, 101, None), SHARED, UNPROVEN, None),
+        ((101, 101, None), SYSTEM, FAILED, None),
+        ((100, 100, None), SYSTEM, PASSED, None),
+    ],
+)
+def test_a_limit_of_the_footprint(run, bounds, source, outcome, finding):
+    profile = with_footprint(run(), *bounds, source)
+    check = judged(profile, total_footprint=100 * MIB)
+    assert (check.outcome, check.breach) == (outcome, TOTAL_LIMIT)
+    assert check.subject == "max total footprint"
+    if finding:
+        assert check.finding == finding
+
+
+def test_an_unknown_footprint_proves_nothing(run):
+    check = judged(replace(run(), footprint=None), total_footprint=1 << 40)
+    assert (check.outcome, check.finding) == (
+        UNPROVEN,
+        "unknown (not measured: record again with this version), limit 1.0 TiB",
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "outcome", "finding"),
+    [
+        (
+            (90, 100, 110),
+            (140, 150, 160),
+            FAILED,
+            "+50.0 MiB (+50.0 %) from 100.0 MiB in the baseline, allowed +5.0 MiB",
+        ),
+        (
+            (90, 100, 150),
+            (140, 150, 160),
+            FAILED,
+            "+50.0 MiB (+50.0 %) from 100.0 MiB in the baseline, allowed +5.0 MiB, by the best "
+            "estimates, but the bounds overlap (baseline 90.0 MiB to 150.0 MiB, now 140.0 MiB to "
+            "160.0 MiB)",
+        ),
+        (
+            (90, 100, 150),
+            (140, 150, 160, SHARED),
+            UNPROVEN,
+            "+50.0 MiB (+50.0 %) from 100.0 MiB in the baseline, allowed +5.0 MiB, by the best "
+            "estimates, but the bounds overlap (baseline 90.0 MiB to 150.0 MiB, now 140.0 MiB to "
+            "160.0 MiB)",
+        ),
+        # A lower best estimate passes, although it is not certain that it is lower.
+        (
+            (140, 150, 160),
+            (90, 100, 150, SHARED),
+            PASSED,
+            "−50.0 MiB (−33.3 %) from 150.0 MiB in the baseline, allowed +7.5 MiB, by the best "
+            "estimates, but the bounds overlap (baseline 140.0 MiB to 160.0 MiB, now 90.0 MiB to "
+            "150.0 MiB)",
+        ),
+        (
+            (90, 100, 150),
+            (90, 104, 150),
+            PASSED,
+            "+4.0 MiB (+4.0 %) from 100.0 MiB in the baseline, allowed +5.0 MiB",
+        ),
+    ],
+)
+def test_a_footprint_against_a_baseline(run, base, candidate, outcome, finding):
+    before, after = (with_footprint(run(), *bounds) for bounds in (base, candidate))
+    comparison = compare([before], [after], parse_thresholds(()), Metric.FOOTPRINT)
+    (check,) = check_changes(comparison)
+    assert (check.subject, check.outcome, check.finding) == ("total footprint", outcome, finding)
+
+
+@pytest.mark.parametrize(
+    ("metric", "sentence"),
+    [
+        (
+            Metric.PSS,
+            "total PSS cannot be compared: baseline unknown, now unknown (not measured: record "
+            "with --pss peaks)",
+        ),
+        (
+            Metric.FOOTPRINT,
+            "total footprint cannot be compared: baseline unknown, now unknown (not measured: "
+            "record again with this version)",
+        ),
+    ],
+)
+def test_a_metric_that_was_not_measured_is_not_replaced(run, metric, sentence):
+    profile = replace(run(), footprint=None)
+    (check,) = check_changes(compare([profile], [profile], parse_thresholds(()), metric))
+    assert (check.outcome, check.sentence) == (UNPROVEN, sentence)
+    check = without_baseline(profile, "x", metric)
+    assert check.sentence == f"total {metric} unknown, not compared: no baseline 'x'"
+
+
 # -- Against a baseline --------------------------------------------------------------------------
 
 
@@ -280,13 +428,13 @@ def test_a_group_with_a_threshold_is_a_check(run):
     total, group = changes(run(19), run(29), "90%", "cc1=10%")
     assert (total.outcome, group.outcome) == (PASSED, FAILED)
     assert group.name == "group cc1 against the baseline"
-    assert group.sentence.startswith("group cc1 +10.0 MiB (+52.6 %) from 19.0 MiB in the baseline")
+    assert group.sentence.startswith("group cc1 RSS +10.0 MiB (+52.6 %) from 19.0 MiB in the b")
 
 
 def test_a_new_group_has_no_percentage(run):
     _, group = changes(run(19), run(19, program="ld"), "ld=1M")
     assert group.outcome == FAILED
-    assert group.finding == "+19.0 MiB from 0 KiB in the baseline, allowed +1.0 MiB"
+    assert group.finding == "RSS +19.0 MiB from 0 KiB in the baseline, allowed +1.0 MiB"
 
 
 def test_a_group_in_neither_run_is_skipped(run):

@@ -9,10 +9,12 @@ from itertools import count
 
 import pytest
 
-from memwatch.analysis.comparison import Comparison, Verdict, compare, judge
+from memwatch.analysis.comparison import Comparison, NotMeasuredError, Verdict, compare, judge
 from memwatch.analysis.confidence import Interval
 from memwatch.analysis.process_classes import class_of
 from memwatch.analysis.thresholds import DEFAULT, Threshold, Thresholds
+from memwatch.model.footprint import FAULTS, SHARED, FootprintBounds
+from memwatch.model.metric import Metric
 from memwatch.model.observations import ProgramText
 from memwatch.model.processes import FOUND_BY_SAMPLING, NO_PEAK, Process, Program, Usage
 from memwatch.model.profile import Profile
@@ -191,6 +193,15 @@ def run(story: Callable[..., ScriptedRecording]) -> Callable[..., Profile]:
     return make
 
 
+def with_footprint(
+    profile: Profile, low: int, best: int, high: int | None, source: str = FAULTS
+) -> Profile:
+    """Returns the profile with a footprint (sizes in MiB)."""
+    sizes = (low * MIB, best * MIB, None if high is None else high * MIB)
+    bounds = FootprintBounds(*sizes, profile.start, source, None)
+    return replace(profile, footprint=bounds)
+
+
 def groups_of(comparison: Comparison) -> dict[str, tuple[int | None, int | None, Verdict]]:
     return {each.name: (each.base, each.candidate, each.verdict) for each in comparison.groups}
 
@@ -201,8 +212,8 @@ def test_total_process_and_groups(run):
     comparison = compare([base], [candidate], Thresholds())
     assert (comparison.total.base, comparison.total.candidate) == (124 * MIB, 116 * MIB)
     assert comparison.total.verdict is comparison.verdict is Verdict.IMPROVEMENT
-    assert comparison.pss
-    assert (comparison.pss.base, comparison.pss.candidate) == (62 * MIB, 58 * MIB)
+    pss = comparison.totals[Metric.PSS]
+    assert (pss.base, pss.candidate) == (62 * MIB, 58 * MIB)
     assert comparison.per_process.base == comparison.per_process.candidate == 50 * MIB
     assert groups_of(comparison) == {
         "make": (4 * MIB, 4 * MIB, Verdict.NO_CHANGE),
@@ -231,7 +242,7 @@ def test_a_group_with_a_threshold_affects_the_verdict(run):
     assert comparison.verdict is Verdict.REGRESSION
     assert [each.name for each in comparison.regressions] == ["cc1"]
     assert rows.verdict_line(comparison) == (
-        "cc1: 10.0 % more: a regression (allowed: 5 %) (one run each)"
+        "RSS of cc1: 10.0 % more: a regression (allowed: 5 %) (one run each)"
     )
     loose = Thresholds(groups={"cc1": Threshold(0.2)})
     assert compare([base], [candidate], loose).verdict is Verdict.NO_CHANGE
@@ -259,7 +270,7 @@ def test_memory_that_was_not_seen_gives_no_verdict(run):
     unseen = replace(seen, max_total_rss=None, largest=None, max_total_pss=None, groups=())
     comparison = compare([seen], [unseen], Thresholds())
     assert comparison.verdict is Verdict.UNKNOWN
-    assert comparison.pss is None
+    assert Metric.PSS not in comparison.totals
     assert "candidate: its memory was not seen." in comparison.notes
     assert "unknown in candidate" in rows.verdict_line(comparison)
     document = json_document(comparison, (["a"], ["b"]))
@@ -340,7 +351,7 @@ def test_lower_bounds_and_partial_runs_are_noted(run):
     notes = compare([whole], [alone], Thresholds()).notes
     assert notes == (
         "In 1 of 2 runs one process alone held more than any sample of the job: its peak counts "
-        "as the total.",
+        "as the total RSS.",
     )
 
 
@@ -350,12 +361,195 @@ def test_pss_of_another_time_or_read_in_part_is_not_compared(run, other):
     assert base.max_total_pss
     off = replace(base, max_total_pss=base.max_total_pss._replace(**other))
     comparison = compare([base, base], [base, off], Thresholds())
-    assert comparison.pss is None
+    assert Metric.PSS not in comparison.totals
     assert comparison.notes == (
         "Total PSS is not compared: in 1 of 4 runs it was not measured at the peak, or not "
         "for every process.",
     )
-    assert not compare([replace(base, max_total_pss=None)] * 2, [base], Thresholds()).pss
+    assert (
+        Metric.PSS
+        not in compare([replace(base, max_total_pss=None)] * 2, [base], Thresholds()).totals
+    )
+
+
+# -- Metrics -------------------------------------------------------------------------------------
+
+
+def measured(profile: Profile) -> Profile:
+    """Returns the profile of a job for which every metric is known."""
+    return with_footprint(profile, 18, 20, 22)
+
+
+@pytest.mark.parametrize(
+    ("metric", "order", "sizes"),
+    [
+        (Metric.RSS, ["rss", "pss", "footprint"], (100, 200)),
+        (Metric.PSS, ["pss", "rss", "footprint"], (50, 100)),
+        (Metric.FOOTPRINT, ["footprint", "rss", "pss"], (20, 20)),
+    ],
+)
+def test_the_metric_decides(run, metric, order, sizes):
+    base, candidate = measured(run(make=100)), measured(run(make=200))
+    comparison = compare([base], [candidate], Thresholds(), metric)
+    assert [each.value for each in comparison.totals] == order
+    assert comparison.metric is comparison.total.metric is metric
+    assert comparison.gating == (comparison.total,)
+    assert (comparison.total.base, comparison.total.candidate) == tuple(n * MIB for n in sizes)
+    same = metric is Metric.FOOTPRINT
+    assert comparison.verdict is (Verdict.NO_CHANGE if same else Verdict.REGRESSION)
+    assert rows.verdict_line(comparison).startswith(f"total {metric}: ")
+    names = [row.name for row in rows.figures(comparison)]
+    assert names[: len(order)] == [f"Total {each}" for each in comparison.totals]
+    document = json_document(comparison, (["a"], ["b"]))
+    assert document["metric"] == metric.value
+    assert all(document[f"total_{each}"]["gates"] is (each == metric.value) for each in order)
+    assert document["total_footprint_bounds"] == {
+        "base_low_kib": 18 << 10,
+        "base_high_kib": 22 << 10,
+        "candidate_low_kib": 18 << 10,
+        "candidate_high_kib": 22 << 10,
+    }
+    SCHEMA.validate(document)
+
+
+@pytest.mark.parametrize(
+    ("backends", "metric"),
+    [
+        (("linux", "linux"), Metric.RSS),
+        (("darwin", "darwin"), Metric.FOOTPRINT),
+        (("linux", "darwin"), Metric.RSS),
+    ],
+)
+def test_the_metric_of_a_platform(run, backends, metric):
+    base, candidate = (replace(measured(run(make=9)), backend=each) for each in backends)
+    assert compare([base], [candidate], Thresholds()).metric is metric
+
+
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [
+        (Metric.RSS, ""),
+        (Metric.PSS, " (not measured: record with --pss peaks)"),
+        (Metric.FOOTPRINT, " (not measured: record again with this version)"),
+    ],
+)
+def test_no_metric_takes_the_place_of_another(run, metric, why):
+    known = measured(run(make=100))
+    without = {
+        Metric.RSS: replace(known, max_total_rss=None, largest=None),
+        Metric.PSS: replace(known, max_total_pss=None),
+        Metric.FOOTPRINT: replace(known, footprint=None),
+    }[metric]
+    comparison = compare([known], [without], Thresholds(), metric)
+    assert comparison.verdict is Verdict.UNKNOWN
+    assert rows.verdict_line(comparison) == (
+        f"total {metric}: unknown in candidate{why}, so there is no verdict (one run each)"
+    )
+    document = json_document(comparison, (["a"], ["b"]))
+    assert document[f"total_{metric.value}"]["verdict"] == "unknown"
+    SCHEMA.validate(document)
+
+
+def test_pss_of_a_part_is_unknown_with_its_own_remedy(run):
+    base = run(make=100)
+    part = replace(base, max_total_pss=base.max_total_pss._replace(unread=1))
+    line = rows.verdict_line(compare([base], [part], Thresholds(), Metric.PSS))
+    assert "not measured at the peak for every process: record with --pss always" in line
+
+
+@pytest.mark.parametrize("metric", [Metric.PSS, Metric.FOOTPRINT])
+def test_a_group_has_no_threshold_in_what_it_is_not_measured_in(run, metric):
+    profile = measured(run(make=4, cc1=40))
+    thresholds = Thresholds(groups={"cc1": Threshold(0.1)})
+    with pytest.raises(
+        NotMeasuredError, match=f"groups have no {metric}, only RSS; .*--metric rss"
+    ):
+        compare([profile], [profile], thresholds, metric)
+    comparison = compare([profile], [profile], Thresholds(), metric)
+    assert f"Groups are compared by RSS: they have no {metric}." in comparison.notes
+    assert {each.metric for each in comparison.groups} == {Metric.RSS}
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "verdict", "words"),
+    [
+        # The bounds are apart: it is certain.
+        ((90, 100, 110), (140, 150, 160), Verdict.REGRESSION, "50.0 % more: a regression"),
+        ((140, 150, 160), (90, 100, 110), Verdict.IMPROVEMENT, "33.3 % less: an improvement"),
+        # They overlap.
+        (
+            (90, 100, 140),
+            (140, 150, 160),
+            Verdict.REGRESSION,
+            "50.0 % more, by the best estimates, but the bounds overlap (90.0 MiB to 140.0 MiB, "
+            "now 140.0 MiB to 160.0 MiB): probably a regression",
+        ),
+        (
+            (140, 150, 160),
+            (90, 100, None),
+            Verdict.IMPROVEMENT,
+            "33.3 % less, by the best estimates, but the bounds overlap (140.0 MiB to 160.0 MiB, "
+            "now at least 90.0 MiB): probably an improvement",
+        ),
+        # They overlap, and the best estimates are not good enough to go by.
+        (
+            (90, 100, 140),
+            (140, 150, 160, SHARED),
+            Verdict.UNCERTAIN,
+            "50.0 % more, by the best estimates, but the bounds overlap (90.0 MiB to 140.0 MiB, "
+            "now 140.0 MiB to 160.0 MiB): uncertain, run --cgroup gives closer bounds",
+        ),
+        ((90, 100, 110, SHARED), (140, 150, 160, SHARED), Verdict.REGRESSION, "a regression"),
+        # No change to speak of, wherever the bounds are.
+        ((90, 100, 140), (90, 104, 160), Verdict.NO_CHANGE, "4.0 % more: no regression"),
+    ],
+)
+def test_bounds_of_a_footprint(run, base, candidate, verdict, words):
+    profile = run(make=200)
+    before, after = (with_footprint(profile, *each) for each in (base, candidate))
+    comparison = compare([before], [after], Thresholds(), Metric.FOOTPRINT)
+    assert comparison.verdict is verdict
+    assert words in rows.verdict_line(comparison)
+    is_probable = "the bounds overlap" in words
+    remarks = [each for each in rows.remarks(comparison) if "best estimate: the base" in each]
+    assert bool(remarks) is not is_probable
+
+
+def test_bounds_of_repeats_are_the_medians_of_theirs(run):
+    profile = run(make=200)
+    base = [with_footprint(profile, 90 + n, 100 + n, 110 + n) for n in range(3)]
+    candidate = [
+        with_footprint(profile, 105, 200, 300),
+        *([with_footprint(profile, 130, 150, 170)] * 2),
+    ]
+    total = compare(base, candidate, Thresholds(), Metric.FOOTPRINT).total
+    assert total.bounds == ((91 * MIB, 111 * MIB), (130 * MIB, 170 * MIB))
+    assert (total.may_be_none, total.verdict) == (False, Verdict.REGRESSION)
+
+
+def test_processes_are_compared_by_the_footprint_where_the_system_keeps_it(story):
+    def recorded(size: int) -> Profile:
+        recording = story(f"{size}.jsonl", "make")
+        recording.start(1, "make", at=0)
+        recording.memory(1, 4 << 10, at=1)
+        recording.footprint(1, size << 10)
+        recording.footprints()
+        recording.tick(at=2)
+        recording.exit(1, 0, by_event=True, at=5)
+        return replace(load(str(recording.end(10))).profile, backend="darwin")
+
+    comparison = compare([recorded(10)], [recorded(20)], Thresholds())
+    assert comparison.metric is Metric.FOOTPRINT
+    per_process, (cls,) = comparison.per_process, comparison.classes
+    for change in (comparison.total, per_process, cls.peak):
+        assert (change.base, change.candidate) == (10 * MIB, 20 * MIB)
+        assert change.metric is Metric.FOOTPRINT
+    text = "\n".join(text_lines(comparison, (["a"], ["b"]), width=99, bold=plain, dim=plain))
+    assert "Largest process, footprint" in text
+    assert "Processes that differ, highest peak footprint of a single process:" in text
+    by_rss = compare([recorded(10)], [recorded(20)], Thresholds(), Metric.RSS)
+    assert by_rss.verdict is Verdict.NO_CHANGE
+    assert by_rss.per_process.metric is Metric.RSS
 
 
 # -- Reports -------------------------------------------------------------------------------------
@@ -364,8 +558,14 @@ def test_pss_of_another_time_or_read_in_part_is_not_compared(run, other):
 @pytest.fixture
 def repeats(run):
     """Returns a comparison of five runs each, and the names of their files."""
-    base = [run("make", "-j8", make=4, cc1=(40, 50 + n), ld=30) for n in range(5)]
-    candidate = [run("make", "-j8", make=4, cc1=(46, 58 + n, 9), **{"a|b\n": 2}) for n in range(5)]
+    base = [
+        with_footprint(run("make", "-j8", make=4, cc1=(40, 50 + n), ld=30), 80, 90 + n, 120)
+        for n in range(5)
+    ]
+    candidate = [
+        with_footprint(run("make", "-j8", make=4, cc1=(46, 58 + n, 9), **{"a|b\n": 2}), 85, 99, 110)
+        for n in range(5)
+    ]
     comparison = compare(base, candidate, Thresholds(groups={"cc1": Threshold(0.1)}))
     return comparison, tuple([f"{side}.{n}.jsonl" for n in range(5)] for side in "ab")
 
@@ -413,7 +613,7 @@ def test_rows_that_do_not_fit_are_counted(run):
     more = [line for line in lines if "that changed less" in line]
     assert len(shown) == 16
     assert more == ["  … and 4 groups that changed less (--json has all)"]
-    assert "Groups, peak at one time (4 more in the JSON)" in folded
+    assert "Groups, peak RSS at one time (4 more in the JSON)" in folded
 
 
 def test_markdown(repeats):

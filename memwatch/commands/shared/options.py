@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from memwatch.model.groups import KINDS
+from memwatch.model.metric import Metric
 from memwatch.units import (
     UnitMissing,
     parse_duration,
@@ -191,6 +192,11 @@ def group_by(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     return value
 
 
+def metric(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Metric | None:
+    """Returns the metric of that name; None when none was given."""
+    return None if value is None else Metric(value)
+
+
 def top(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
     """Returns a number of rows, or None for "all"."""
     if value == "all":
@@ -225,6 +231,16 @@ GROUP_BY: Callable[[Any], Any] = click.option(
     metavar="KEY",
     help="Group processes by command (the default), exe, ppid, cwd, source (what a compiler "
     "compiles), or a REGEX whose first group is the key.",
+)
+
+
+METRIC: Callable[[Any], Any] = click.option(
+    "--metric",
+    type=click.Choice([each.value for each in Metric]),
+    callback=metric,
+    help="What to go by: RSS, which counts shared pages once per process, PSS, or the footprint, "
+    "which is the memory that the system cannot simply drop.  [default: rss, for jobs on macOS "
+    "footprint]",
 )
 
 
