@@ -10,10 +10,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from memwatch.analysis.plan_sizes import size_of, sizes_over_time
+from memwatch.analysis.plan_sizes import Sizes
 from memwatch.model.processes import FOUND_BY_EVENT, Process, Program
 from memwatch.model.profile import Profile
-from memwatch.model.tracks import Track
 
 # The kernel rounds the start of a process down to hundredths of a second (USER_HZ).
 START_GRAIN = 10_000_000
@@ -46,7 +45,7 @@ def lifetime(profile: Profile, process: Process) -> tuple[int, int]:
     return begin, max(begin, process.last_seen if has_ended else profile.end)
 
 
-def changes(profile: Profile, process: Process, track: Track | None) -> Iterator[tuple[int, int]]:
+def changes(profile: Profile, process: Process, sizes: Sizes) -> Iterator[tuple[int, int]]:
     """Yields the changes of a process's memory as (time, difference), from 0 to 0 again.
 
     The memory between a fork and an exec is left out: those are its parent's pages.
@@ -59,7 +58,7 @@ def changes(profile: Profile, process: Process, track: Track | None) -> Iterator
         until = min(max(since, next_since), end)
         if until > since:
             is_parents = program.inherited and program is not process.programs[-1]
-            for time, size in [] if is_parents else _held(program, since, until, track):
+            for time, size in [] if is_parents else _held(program, since, until, process, sizes):
                 yield time, size - held
                 held = size
         since = until
@@ -67,16 +66,17 @@ def changes(profile: Profile, process: Process, track: Track | None) -> Iterator
         yield end, -held
 
 
-def _held(program: Program, begin: int, end: int, track: Track | None) -> list[tuple[int, int]]:
-    """Returns the memory of one program as (time, size): its samples, with the highest raised to
-    the program's peak."""
+def _held(
+    program: Program, begin: int, end: int, process: Process, sizes: Sizes
+) -> list[tuple[int, int]]:
+    """Returns the memory of one program of a process as (time, size): its samples, with the highest
+    raised to the program's peak."""
     steps = []
-    if track:
-        first, last = bisect_right(track.times, begin - 1), bisect_right(track.times, end - 1)
-        sizes = sizes_over_time(track)
-        steps = list(zip(track.times[first:last], sizes[first:last], strict=True))
+    if series := sizes.over_time(process):
+        first, last = bisect_right(series.times, begin - 1), bisect_right(series.times, end - 1)
+        steps = list(zip(series.times[first:last], series.sizes[first:last], strict=True))
     steps[:1] = [(begin, steps[0][1] if steps else 0)]
-    peak = size_of(program)
+    peak = sizes.of(program)
     if peak is None:
         return steps
     if peak.exact:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from memwatch.analysis.plan_sizes import size_of
+from memwatch.analysis.plan_sizes import Sizes
 from memwatch.analysis.steps import changes, lifetime
 from memwatch.model.filters import matches
 from memwatch.model.processes import ROOT, Process
 from memwatch.model.profile import Profile
-from memwatch.model.tracks import Track
 
 
 class Node:
@@ -31,7 +30,7 @@ class Node:
         self.children: list[int] = []
 
 
-def nodes_of(profile: Profile, series: Mapping[int, Track]) -> tuple[dict[int, Node], int]:
+def nodes_of(profile: Profile, sizes: Sizes) -> tuple[dict[int, Node], int]:
     """Returns the processes by serial, parents before their children, and the number of processes
     whose memory is not known."""
     nodes = {}
@@ -41,9 +40,9 @@ def nodes_of(profile: Profile, series: Mapping[int, Track]) -> tuple[dict[int, N
         # A parent has a lower serial. A file made by hand could have a circle of parents.
         parent = process.parent if (process.parent or 0) < process.serial else None
         node = nodes[process.serial] = Node(process, parent, begin, end)
-        for time, difference in changes(profile, process, series.get(process.serial)):
+        for time, difference in changes(profile, process, sizes):
             node.area += difference * (end - time)
-        unknown += size_of(process) is None
+        unknown += sizes.of(process) is None
     nodes = {serial: nodes[serial] for serial in sorted(nodes)}
     for serial, node in nodes.items():
         if node.parent not in nodes:

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from memwatch.analysis.plan_sizes import Sizes
 from memwatch.analysis.steps import Steps, add_up, changes, thinned
 from memwatch.analysis.task_choice import Node, matching, nodes_of, supervisors_of, tasks_of
 from memwatch.analysis.task_waits import Wait, gaps, parallelism, shortest_wait, waits_of
 from memwatch.analysis.task_widening import widened
 from memwatch.model.processes import Process
 from memwatch.model.profile import Profile
-from memwatch.model.tracks import Track, Tracks
 
 # If the tasks that ran at one moment have this part of the time of all tasks, they are all that
 # matters.
@@ -90,17 +90,14 @@ class Workload:
         return self.at_once == 1 and len(self.tasks) > 1
 
 
-def workload(
-    profile: Profile, tracks: Tracks | None, worker: re.Pattern[str] | None = None
-) -> Workload:
+def workload(profile: Profile, sizes: Sizes, worker: re.Pattern[str] | None = None) -> Workload:
     """Returns the tasks of a job. Raises NoTasks.
 
     With `worker`, tasks are what a supervisor started to get a process that matches it: see
     widened(). Without it, they are what the supervisor started: the process whose children, without
     the largest, held most memory for longest.
     """
-    series = tracks.by_serial if tracks else {}
-    nodes, unknown = nodes_of(profile, series)
+    nodes, unknown = nodes_of(profile, sizes)
     roots, supervisors, others = _choose(profile, nodes, worker)
     lives = _lives(nodes, roots)
     at_once, average, together = parallelism(lives)
@@ -111,7 +108,7 @@ def workload(
     if side_by_side:
         roots = [roots[number] for number in together]
         lives = [lives[number] for number in together]
-    tasks, rest, unended = _memories(profile, series, nodes, roots)
+    tasks, rest, unended = _memories(profile, sizes, nodes, roots)
     other_lives = _lives(nodes, others)
     slots = parallelism([*lives, *other_lives])[0] if others else at_once
     waits, delay = waits_of(lives, other_lives, slots, shortest_wait(profile, nodes, roots))
@@ -129,7 +126,7 @@ def workload(
         end=profile.end,
         unknown=unknown,
         unended=unended,
-        sampled=tracks is not None,
+        sampled=sizes.sampled,
         cpu=_cpu(profile.processes),
     )
 
@@ -175,7 +172,7 @@ def _choose(
 
 
 def _memories(
-    profile: Profile, series: Mapping[int, Track], nodes: Mapping[int, Node], roots: list[int]
+    profile: Profile, sizes: Sizes, nodes: Mapping[int, Node], roots: list[int]
 ) -> tuple[tuple[Task, ...], Steps, int]:
     """Returns the tasks, what the rest held, and the number of tasks that had not ended."""
     rest = -1
@@ -197,7 +194,7 @@ def _memories(
         if number != rest and nodes[process.serial].end <= nodes[roots[number]].end:
             members[number].append(process)
         times, differences = sums[number]
-        for time, difference in changes(profile, process, series.get(process.serial)):
+        for time, difference in changes(profile, process, sizes):
             times.append(time)
             differences.append(difference)
     tasks = []

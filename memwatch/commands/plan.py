@@ -9,11 +9,14 @@ import click
 
 from memwatch.analysis.ending import ending
 from memwatch.analysis.plan import Plan
+from memwatch.analysis.plan_sizes import NotPlannedError, Sizes
 from memwatch.analysis.workload import NoTasks, Workload, workload
 from memwatch.commands.shared import options, terminal
 from memwatch.commands.shared.files import load_results
 from memwatch.messages import print_json, print_lines
+from memwatch.model.footprint_tracks import FootprintTracks
 from memwatch.model.memory_limit import MACHINE, MemoryLimit
+from memwatch.model.metric import Metric
 from memwatch.model.profile import Profile
 from memwatch.reports.plan_report import HERE, OPTION, RECORDING, Budget, Planned, document, lines
 from memwatch.storage.load import Results
@@ -61,12 +64,14 @@ def numbers(
     help="Tasks are what make or the like started to get a process that matches (name or command "
     "line), each with all it starts.  [default: those of the widest fan-out]",
 )
+@options.METRIC
 @options.JSON
 @options.FILE
 def command(
     jobs: tuple[int, ...] | None,
     memory: int | None,
     worker: re.Pattern[str] | None,
+    metric: Metric | None,
     as_json: bool,
     path: str,
 ) -> int:
@@ -84,9 +89,13 @@ def command(
       memwatch plan build.jsonl --jobs 4,8,16 --memory 32G
       memwatch plan tests.jsonl --worker 'pytest.*gw'
     """
-    results = load_results(path, tracks=True)
+    footprints = FootprintTracks()
+    results = load_results(path, tracks=True, observers=[footprints.apply])
     try:
-        work = workload(results.profile, results.tracks, worker)
+        sizes = Sizes(results.profile, results.tracks, footprints, metric)
+        work = workload(results.profile, sizes, worker)
+    except NotPlannedError as error:
+        raise click.ClickException(f"{path!r}: {error}") from None
     except NoTasks as error:
         raise click.ClickException(f"{path!r}: {error}{_doubt(results.profile)}") from None
     if not any(task.peak for task in work.tasks):
@@ -94,7 +103,7 @@ def command(
             f"{path!r}: the memory of its tasks is unknown; record with --exact, or at a "
             f"shorter interval{_doubt(results.profile)}"
         )
-    planned = _plan(results, work, worker, jobs, _memory(results, memory))
+    planned = _plan(results, work, sizes.metric, worker, jobs, _memory(results, memory))
     if as_json:
         return 0 if print_json(document(planned)) else 1
     bold, dim = terminal.styles(1)
@@ -111,6 +120,7 @@ def _doubt(profile: Profile) -> str:
 def _plan(
     results: Results,
     work: Workload,
+    metric: Metric,
     worker: re.Pattern[str] | None,
     jobs: tuple[int, ...] | None,
     memory: Budget | None,
@@ -126,6 +136,7 @@ def _plan(
         path=results.path,
         profile=results.profile,
         work=work,
+        metric=metric,
         pattern=worker.pattern if worker else None,
         forecasts=forecasts,
         memory=memory,

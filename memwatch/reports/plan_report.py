@@ -12,6 +12,7 @@ from memwatch.analysis.ending import How, ending
 from memwatch.analysis.plan import BAND, MARGIN, Forecast
 from memwatch.analysis.plan_sizes import size_of_job
 from memwatch.analysis.workload import Workload
+from memwatch.model.metric import Metric
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
 from memwatch.model.profile import Profile
 from memwatch.reports.summary import duration
@@ -52,6 +53,8 @@ class Planned:
     path: str
     profile: Profile
     work: Workload
+    metric: Metric
+    """What all sizes are measured in."""
     pattern: str | None
     """The regular expression that chose the tasks; None: they were found."""
     forecasts: tuple[Forecast, ...]
@@ -74,9 +77,9 @@ def lines(planned: Planned, *, width: int, bold: Style, dim: Style) -> Iterator[
     yield ""
     yield f"{bold('Plan for:')} {cut(command, width - 10)}"
     yield f"Tasks:    {_tasks(planned)}"
-    total = size_of_job(profile)
-    peak = "memory unknown" if total is None else f"peak of {format_size(total)}"
-    yield f"Recorded: {peak}, {duration(profile)}"
+    metric = planned.metric
+    peak = wording.size(size_of_job(profile, metric))
+    yield f"Recorded: peak {metric} {peak}, {duration(profile)}"
     for warning in warnings(planned):
         text = f"Warning:  {warning}"
         yield from map(bold, textwrap.wrap(text, max(width, 20), subsequent_indent=" " * 10))
@@ -120,12 +123,11 @@ def _supervisors(work: Workload) -> str:
 
 
 def _table(planned: Planned, bold: Style, dim: Style) -> Iterator[str]:
-    yield dim(
-        f"  {'jobs':>5}  {'expected peak':>13}  {f'{BAND:.0%} band':>21}  {'expected duration':>19}"
-    )
+    title = f"expected peak {planned.metric}"
+    yield dim(f"  {'jobs':>5}  {title}  {f'{BAND:.0%} band':>21}  {'expected duration':>19}")
     for forecast, fits in zip(planned.forecasts, planned.fitting, strict=True):
         band = f"{format_size(forecast.low):>9} – {format_size(forecast.high):>9}"
-        peak = f"{format_size(forecast.peak):>13}"
+        peak = f"{format_size(forecast.peak):>{len(title)}}"
         remark = "" if fits or not planned.memory else "  does not fit"
         yield f"  {forecast.jobs:>5}  {bold(peak)}  {band}  {_time(forecast):>19}{remark}"
 
@@ -188,10 +190,12 @@ def notes(planned: Planned) -> Iterator[str]:
         yield from _dependencies(work)
         yield from _durations(planned)
     yield from _doubts(planned)
-    yield _shared_pages(profile)
+    yield _shared_pages(profile, planned.metric)
 
 
-def _shared_pages(profile: Profile) -> str:
+def _shared_pages(profile: Profile, metric: Metric) -> str:
+    if metric is Metric.FOOTPRINT:
+        return "Peaks are sums of the footprints that macOS charges the processes for."
     text = "Peaks are sums of RSS, which count shared pages once per process."
     pss = profile.max_total_pss
     if pss and profile.total_pss.at_peak and pss.total < pss.rss:
@@ -257,6 +261,8 @@ def _doubts(planned: Planned) -> Iterator[str]:
         unknown = count(work.unknown, "process", "processes")
         yield f"The memory of {unknown} is unknown and counted as zero: the peaks are too low."
     peaks = profile.accuracy.peaks
+    if planned.metric is Metric.FOOTPRINT:
+        peaks = profile.accuracy.footprints or peaks
     bounds = peaks.get(SAMPLED, 0) + peaks.get(WATERMARK, 0)
     if bounds and bounds > peaks.get(EXACT, 0) + peaks.get(UNKNOWN, 0):
         yield (
@@ -279,12 +285,14 @@ def _duration_source(forecast: Forecast) -> str | None:
 def document(planned: Planned) -> dict[str, Any]:
     """Returns the document that schema/plan.schema.json describes."""
     profile, work, memory = planned.profile, planned.work, planned.memory
-    total = size_of_job(profile)
+    rss, footprint = profile.max_total_rss, profile.total_footprint.size
     return {
         "file": unicode_text(planned.path),
         "command": [unicode_text(word) for word in profile.command],
+        "metric": planned.metric.value,
         "recorded": {
-            "max_total_rss_kib": None if total is None else kib(total),
+            "max_total_rss_kib": None if rss is None else kib(rss),
+            "max_total_footprint_kib": None if footprint is None else kib(footprint),
             "duration_seconds": round(profile.duration, 6),
             "jobs": work.at_once,
             "mean_jobs": round(work.average, 3),

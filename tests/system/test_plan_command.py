@@ -172,10 +172,11 @@ def test_the_text(memwatch, recorded):
     text = result.out.decode()
     assert "Plan for: make -j2\n" in text
     assert "6 processes started by make, 2 at once (2.0 on average)" in text
-    assert "Recorded: peak of 21.5 MiB, 300 ms" in text
+    assert "Recorded: peak RSS 21.5 MiB, 300 ms" in text
     assert "limit of cgroup v2 where it was recorded" in text
     lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("   ")}
     assert lines["2"].endswith(" 300 ms")
+    assert "  expected peak RSS  " in text
     assert "41.0 MiB" in lines["4"]
     assert lines["8"].endswith(" 100 ms  does not fit")
     assert "Up to 4 jobs are expected to fit with 10% of the memory left free." in text
@@ -264,6 +265,9 @@ def test_workers_side_by_side(memwatch, story, plan):
         (["--jobs", "9" * 5000], "is not a list"),
         (["--memory", "much"], "'much' is not a size"),
         (["--worker", "a(b"], "regular expression"),
+        (["--metric", "pss"], "the PSS of single processes is not measured: use --metric rss"),
+        (["--metric", "footprint"], "is not known on Linux: use --metric rss"),
+        (["--metric", "uss"], "'uss' is not one of 'rss', 'pss', 'footprint'"),
         (["--worker", "nobody"], "no process below the first matches 'nobody'"),
     ],
 )

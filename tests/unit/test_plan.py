@@ -16,12 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memwatch.analysis.plan import MARGIN, Plan
+from memwatch.analysis.plan_sizes import NotPlannedError, Sizes, size_of_job
 from memwatch.analysis.steps import MOST_STEPS, Steps
 from memwatch.analysis.task_waits import Wait
 from memwatch.analysis.workload import NoTasks, Task, Workload, workload
 from memwatch.model.filters import Filter, apply
+from memwatch.model.footprint_tracks import FootprintTracks
+from memwatch.model.metric import Metric
+from memwatch.reports.plan_report import Planned, lines
 from memwatch.storage import profile_json_writer
 from memwatch.storage.load import load
+from memwatch.units import format_size
 from support.scripted import ScriptedRecording
 
 MS = 1_000_000
@@ -31,7 +36,7 @@ MIB = 1 << 20
 def read(path: Path, worker: str | None = None) -> Workload:
     results = load(str(path), tracks=True)
     pattern = re.compile(worker) if worker is not None else None
-    return workload(results.profile, results.tracks, pattern)
+    return workload(results.profile, Sizes(results.profile, results.tracks), pattern)
 
 
 def peaks(work: Workload) -> list[int]:
@@ -85,6 +90,76 @@ def make(build: Build, tasks: list[tuple[float, float, int]], until: float) -> N
     build.run(0, until, 1000, "make")
     for begin, end, size in tasks:
         build.run(begin, end, size, "cc")
+
+
+# The metric ---------------------------------------------------------------------------------------
+
+
+def on_macos(story: Callable[..., ScriptedRecording]) -> Path:
+    """Records workers whose footprint is twice their RSS, and three times between two samples."""
+    script = story("mac.jsonl")
+    script.start(1, "make", at=0)
+    script.memory(1, 1000)
+    script.footprint(1, 2000)
+    for serial in (2, 3):
+        script.start(serial, "cc", parent=1, at=10)
+        script.memory(serial, 10_000, at=10)
+        script.footprint(serial, 20_000, 20_000, at=10)
+    script.footprints(at=11)
+    script.tick(at=11)
+    for serial in (2, 3):
+        script.footprint(serial, 5_000, 30_000, at=20)
+        script.exit(serial, 0, by_event=True, at=30)
+    script.exit(1, 0, by_event=True, at=40)
+    return script.end(40)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected", "job"),
+    [
+        (Metric.RSS, [10_000, 10_000], 21_000),
+        (Metric.FOOTPRINT, [30_000, 30_000], 42_000),
+        (None, [30_000, 30_000], 42_000),
+    ],
+)
+def test_sizes_are_those_of_the_metric(story, metric, expected, job):
+    footprints = FootprintTracks()
+    results = load(str(on_macos(story)), tracks=True, observers=[footprints.apply])
+    profile = replace(results.profile, backend="darwin")
+    sizes = Sizes(profile, results.tracks, footprints, metric)
+    work = workload(profile, sizes)
+    assert peaks(work) == expected
+    # The time after the high-water mark is known from the samples.
+    assert (
+        work.tasks[0].memory.sizes[-2]
+        == (5000 if sizes.metric is Metric.FOOTPRINT else 10_000) << 10
+    )
+    assert size_of_job(profile, sizes.metric) == job << 10
+    forecast = Plan(work).forecast(2)
+    planned = Planned(
+        *("x.jsonl", profile, work, sizes.metric, None, (forecast,), None, (False,), None, 1, 1)
+    )
+    text = "\n".join(lines(planned, width=200, bold=str, dim=str))
+    assert f"Recorded: peak {sizes.metric} {format_size(job << 10)}, " in text
+    assert f"  expected peak {sizes.metric}  " in text
+    assert f"Peaks are sums of {'RSS' if sizes.metric is Metric.RSS else 'the footprints'}" in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "backend", "why"),
+    [
+        (Metric.PSS, "linux", "the PSS of single processes is not measured: use --metric rss"),
+        (Metric.PSS, "darwin", "the PSS of single processes is not measured: use --metric rss"),
+        (Metric.FOOTPRINT, "linux", "of single processes is not known on Linux: use --metric rss"),
+        (None, "darwin", "of single processes is not in the file: use --metric rss"),
+    ],
+)
+def test_a_metric_that_processes_lack_is_refused(story, metric, backend, why):
+    build = Build(story)
+    make(build, [(0, 50, 100), (0, 50, 100)], 60)
+    profile = replace(load(str(build.finish())).profile, backend=backend)
+    with pytest.raises(NotPlannedError, match=why):
+        Sizes(profile, None, metric=metric)
 
 
 # Which processes are tasks ------------------------------------------------------------------------
