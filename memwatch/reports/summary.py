@@ -12,6 +12,7 @@ from memwatch.model.figure import Why
 from memwatch.model.filters import Shown
 from memwatch.model.groups import COMMAND, KEYLESS_GROUPS, KINDS, Group, described
 from memwatch.model.memory_limit import MACHINE
+from memwatch.model.metric import GROUP_METRIC
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.model.profile import Overhead, Profile
 from memwatch.model.sources import DARWIN
@@ -264,7 +265,7 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
     labels = {each.name: label(each.name, by, width - 46) for each in (*named[:GROUPS], *rests)}
     name_width = max([7, *map(len, labels.values())])
     yield ""
-    yield bold(f"Process groups ({printable(described(by))}):")
+    yield bold(f"Process groups, {GROUP_METRIC} ({printable(described(by))}):")
     head = by if by in KINDS else "match"
     yield dim(f"  {head:<{name_width}}  processes  peak at one time  sum of peaks")
 

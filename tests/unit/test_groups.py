@@ -303,10 +303,10 @@ def test_report_by_directory(recorded: Path) -> None:
 
 def test_the_summary_names_the_group_key(recorded: Path) -> None:
     summary = memwatch("report", "x.jsonl", "--group-by", "exe", cwd=recorded).stdout
-    assert "Process groups (by exe):" in summary
+    assert "Process groups, RSS (by exe):" in summary
     assert "/burner" in summary.split("Process groups")[1]
     summary = memwatch("report", "x.jsonl", "--group-by", r"(bu\w+)", cwd=recorded).stdout
-    assert r"Process groups (by regex (bu\w+)):" in summary
+    assert r"Process groups, RSS (by regex (bu\w+)):" in summary
     assert NO_MATCH not in summary.split("Process groups")[1].split("\n")[2]
 
 
