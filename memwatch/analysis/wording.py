@@ -7,6 +7,7 @@ from memwatch.model.footprint import (
     ALONE,
     CONTROL_GROUP,
     FAULTS,
+    MIB,
     PSS_SUM,
     SHARED,
     SYSTEM,
@@ -114,7 +115,8 @@ def total_footprint(profile: Profile) -> str:
 def footprint_bounds(bounds: FootprintBounds) -> str:
     """Returns the bounds of a footprint, and how the best estimate between them is known."""
     if bounds.source == ALONE:
-        return "nothing of it counted twice"
+        apart = bounds.high is None or bounds.high - bounds.low > max(bounds.low // 100, MIB)
+        return between(bounds.low, bounds.high) if apart else "nothing of it counted twice"
     return f"{between(bounds.low, bounds.high)}; {_FOOTPRINT_SOURCES[bounds.source]}"
 
 

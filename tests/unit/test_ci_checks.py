@@ -30,7 +30,7 @@ from memwatch.analysis.ci_checks import (
 )
 from memwatch.analysis.comparison import compare
 from memwatch.analysis.thresholds import parse_thresholds
-from memwatch.model.footprint import CONTROL_GROUP, FAULTS, SHARED, SYSTEM, FootprintBounds
+from memwatch.model.footprint import ALONE, CONTROL_GROUP, FAULTS, SHARED, SYSTEM, FootprintBounds
 from memwatch.model.last_second import Kill
 from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
@@ -307,6 +307,20 @@ def test_pss_is_no_more_than_rss(run):
             "limit 100.0 MiB",
         ),
         ((90, 101, None), SHARED, UNPROVEN, None),
+        # Nothing seems to be shared, but it may have held more between two samples.
+        (
+            (90, 90, 200),
+            ALONE,
+            UNPROVEN,
+            "about 90.0 MiB (90.0 MiB to 200.0 MiB; at 0.00 s), limit 100.0 MiB, which is between "
+            "the bounds: run --cgroup gives closer bounds",
+        ),
+        (
+            (90, 90, 91),
+            ALONE,
+            PASSED,
+            "about 90.0 MiB (nothing of it counted twice; at 0.00 s), limit 100.0 MiB",
+        ),
         ((101, 101, None), SYSTEM, FAILED, None),
         ((100, 100, None), SYSTEM, PASSED, None),
     ],
