@@ -66,6 +66,7 @@ int mw_parse_stat(const char *text, size_t length, mw_stat *out) {
         switch (number) {
         case 4: out->ppid = as_pid(value); break;
         case 9: out->flags = (uint32_t)value; break;
+        case 10: out->minor_faults = value; break;
         case 14: out->user_ticks = value; break;
         case 15: out->system_ticks = value; break;
         case 20: out->threads = (int64_t)(value & INT64_MAX); break;
@@ -92,10 +93,9 @@ uint64_t mw_exec_id(const mw_stat *stat) {
 
 int mw_parse_statm(const char *text, size_t length, mw_statm *out) {
     const char *at = text, *end = text + length;
-    uint64_t shared;
     memset(out, 0, sizeof *out);
     if (field(&at, end, &out->size) || field(&at, end, &out->resident) ||
-        field(&at, end, &shared) || field(&at, end, &out->text))
+        field(&at, end, &out->shared) || field(&at, end, &out->text))
         return -EINVAL;
     return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
 }
@@ -138,6 +138,26 @@ int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
 int mw_parse_pss(const char *text, size_t length, uint64_t *bytes) {
     /* Never in the first line, which has the addresses. */
     return kib_behind(text, length, "\nPss:", bytes);
+}
+
+int mw_parse_pss_anonymous(const char *text, size_t length, uint64_t *bytes) {
+    return kib_behind(text, length, "\nPss_Anon:", bytes);
+}
+
+int mw_parse_available(const char *text, size_t length, uint64_t *bytes) {
+    return kib_behind(text, length, "\nMemAvailable:", bytes);
+}
+
+int mw_parse_number(const char *text, size_t length, uint64_t *number) {
+    const char *at = text, *end = text + length;
+    return digits(&at, end, number) && at < end && *at == '\n';
+}
+
+int mw_parse_inactive_file(const char *text, size_t length, int version,
+                           uint64_t *bytes) {
+    const char *key =
+        version == 1 ? "\ntotal_inactive_file " : "\ninactive_file ";
+    return number_of(text, length, key, bytes);
 }
 
 int32_t mw_parse_tgid(const char *text, size_t length) {

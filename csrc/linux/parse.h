@@ -21,6 +21,7 @@ typedef struct mw_stat {
     char state;            /* 3 */
     int32_t ppid;          /* 4 */
     uint32_t flags;        /* 9: PF_* of the kernel's sched.h */
+    uint64_t minor_faults; /* 10: of all threads */
     uint64_t user_ticks;   /* 14: clock ticks, of all threads */
     uint64_t system_ticks; /* 15 */
     int64_t threads;       /* 20; at least one */
@@ -40,6 +41,7 @@ uint64_t mw_exec_id(const mw_stat *stat);
 typedef struct mw_statm {
     uint64_t size; /* pages, as all of these */
     uint64_t resident;
+    uint64_t shared; /* mapped files and shared memory */
     uint64_t text;
 } mw_statm;
 
@@ -53,6 +55,22 @@ int32_t mw_parse_tgid(const char *text, size_t length);
 
 /* Finds Pss in `smaps_rollup`, in bytes: 1, or 0 if it is not there. */
 int mw_parse_pss(const char *text, size_t length, uint64_t *bytes);
+
+/* Does the same for Pss_Anon (Linux 5.4). */
+int mw_parse_pss_anonymous(const char *text, size_t length, uint64_t *bytes);
+
+/* Finds MemAvailable in `meminfo`, in bytes: 1, or 0 if it is not there. */
+int mw_parse_available(const char *text, size_t length, uint64_t *bytes);
+
+/* Parses a file that has one number, as those of control groups: 1, or 0 if it
+   has none. */
+int mw_parse_number(const char *text, size_t length, uint64_t *number);
+
+/* Finds in `memory.stat` of a control group the bytes of its page cache that
+   can be dropped, with those of the groups below it: 1, or 0 if it is not
+   there. Version 1 has another name for it than version 2. */
+int mw_parse_inactive_file(const char *text, size_t length, int version,
+                           uint64_t *bytes);
 
 /*
  * Parses the next pid of a `children` list from `*offset` on: 1 and `*pid`, or

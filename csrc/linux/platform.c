@@ -94,6 +94,8 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
         error = watch(p, p->stop_fd, MW_WAITED_STOP);
     if (!error && p->adopter_pid)
         error = note_other_children(p);
+    if (!error)
+        error = mw_available_open(&p->available, p->proc_fd, options);
     if (!error && p->real)
         mw_feeds_open(&p->feeds, options, p->epoll_fd, MW_WAITED_EVENTS,
                       &p->stats);
@@ -107,6 +109,7 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
 
 void mw_platform_close(mw_platform *p) {
     mw_feeds_close(&p->feeds);
+    mw_available_close(&p->available);
     int fds[] = {p->proc_fd, p->stop_fd, p->epoll_fd, p->root_pidfd,
                  p->adopter_children_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)

@@ -319,6 +319,10 @@ class Job:
             self._exited(process, root_status if ended else None, alive=not ended)
         self.live.clear()
 
+    def live_programs(self) -> dict[int, str]:
+        """Returns the names of the programs of the processes that are alive, by pid."""
+        return {each.pid: each.program.name for each in self.live.values() if each.program}
+
     def groups(self) -> tuple[Group, ...]:
         """Returns the groups with at least one process, largest first."""
         return self._groups.finish()

@@ -256,6 +256,15 @@ class SamplerStats(NamedTuple):
     """The errno that ended the sampling early, or 0."""
 
 
+class GroupLimits(NamedTuple):
+    """The limits of the control groups that a process is in."""
+
+    version: int
+    """Of the hierarchy: 1 or 2."""
+    limits: tuple[tuple[str, int], ...]
+    """Folders, each with its limit in bytes."""
+
+
 class Sampler:
     """A sampler of one job. `start` runs it in a thread; `tick` is for a caller with a clock of its
     own."""
@@ -276,8 +285,14 @@ class Sampler:
         total_limit: int = 0,
         process_limit: int = 0,
         pss_limit: int = 0,
+        footprint_limit: int = 0,
+        min_available: int = 0,
+        groups: GroupLimits | None = None,
     ) -> None:
         root = ffi.new("char[]", os.fsencode(proc_root))
+        paths, sizes = zip(*groups.limits, strict=True) if groups and groups.limits else ((), ())
+        folders = [_c_string(os.fsencode(path)) for path in paths]
+        group_limits = ffi.new("mw_group_limit[]", list(zip(folders, sizes, strict=True)))
         options = ffi.new(
             "mw_sampler_options *",
             {
@@ -294,6 +309,11 @@ class Sampler:
                 "total_limit": total_limit,
                 "process_limit": process_limit,
                 "pss_limit": pss_limit,
+                "footprint_limit": footprint_limit,
+                "min_available": min_available,
+                "groups": group_limits,
+                "group_count": len(folders),
+                "group_version": groups.version if groups else 0,
             },
         )
         made = ffi.new("mw_sampler **")

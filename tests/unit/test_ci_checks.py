@@ -39,6 +39,9 @@ from memwatch.storage.load import load
 
 MIB = 1 << 20
 
+CHECKED = ("total_rss", "process_rss", "total_pss")
+"""The limits that ci-check has."""
+
 
 @pytest.fixture
 def run(story) -> Callable[..., Profile]:
@@ -141,7 +144,7 @@ def test_a_passed_process_limit_counts_the_peaks_that_are_not_exact(run):
     assert check.sentence == "max per process 10.0 MiB (exact), limit 12.0 MiB"
 
 
-@pytest.mark.parametrize("kind", Limits._fields)
+@pytest.mark.parametrize("kind", CHECKED)
 def test_a_limit_does_not_pass_when_memory_is_unknown(run, kind):
     profile = replace(
         run(), max_total_rss=None, largest=None, max_total_pss=None, at_peak=(), max_total_time=0
@@ -161,7 +164,7 @@ def test_there_is_no_advice_to_measure_what_macos_does_not_report(run):
     assert check.finding == "unknown (macOS does not report it), limit 1.0 MiB"
 
 
-@pytest.mark.parametrize("kind", Limits._fields)
+@pytest.mark.parametrize("kind", CHECKED)
 def test_a_limit_does_not_pass_when_the_recording_stops_early(run, kind):
     profile = run(cut=True)
     check = judged(profile, **{kind: 1 << 40})

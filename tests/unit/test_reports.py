@@ -16,7 +16,7 @@ import pytest
 
 from memwatch.model.filters import Filter, Shown, apply
 from memwatch.model.job import Job
-from memwatch.model.limits import NO_LIMITS, LimitChecker, LimitOutcome, Limits
+from memwatch.model.limits import NO_LIMITS, LimitChecker, LimitOutcome, Limits, Signalled
 from memwatch.model.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
@@ -96,12 +96,24 @@ class Story(Script):
         kill: bool = True,
         killed: tuple[int, ...] = (),
         survivors: tuple[int, ...] = (),
+        receivers: tuple[Signalled, ...] = (),
+        grew: bool = False,
         backend: str = "linux",
+        requested: float | None = None,
     ) -> Profile:
         job, breaches = Job(timeline=True), []
-        LimitChecker(job, self.limits, breaches.append).apply(self.batch())
+        checker = LimitChecker(job, self.limits, breaches.append)
+        checker.apply(self.batch())
         outcome = LimitOutcome(
-            self.limits, kill, tuple(breaches), kill and bool(breaches), killed, survivors
+            self.limits,
+            kill,
+            tuple(breaches),
+            kill and bool(breaches),
+            killed,
+            survivors,
+            receivers,
+            grew,
+            checker.inconclusive(complete=not error),
         )
         return from_job(
             job,
@@ -112,6 +124,7 @@ class Story(Script):
                 START,
                 round(self.interval * MS),
                 backend,
+                None if requested is None else round(requested * MS),
             ),
             Ending(
                 START + round(self.now * MS),
@@ -549,7 +562,12 @@ def limit_of_total() -> Profile:
     for serial in range(1, 10):
         story.exit(serial, 15)
     story.tick(then=40)
-    return story.profile(killed=(8003, 8004), survivors=(8004,))
+    receivers = [Signalled(8000 + serial, f"cc{serial}", ("SIGTERM",)) for serial in range(1, 10)]
+    for index in (2, 3):
+        receivers[index] = receivers[index]._replace(signals=("SIGTERM", "SIGKILL"))
+    return story.profile(
+        killed=(8003, 8004), survivors=(8004,), receivers=tuple(receivers), requested=500
+    )
 
 
 def limit_of_each() -> Profile:
@@ -570,8 +588,35 @@ def limit_of_sum() -> Profile:
     story = Story("pool", limits=Limits(total_pss=100 * MIB))
     story.new(1, 90, "pool")
     story.tick(then=10)
+    story.pss(112, rss=90, at=0)
     story.pss(110, rss=90, at=0)
     story.exit(1, 15)
+    story.tick(then=20)
+    receivers = (Signalled(8001, "pool", ("SIGTERM", "SIGKILL")),)
+    return story.profile(killed=(8001,), receivers=receivers, grew=True)
+
+
+def limit_of_what_is_left() -> Profile:
+    """A control group has too little memory left; that a footprint was within its limit is not
+    known."""
+    limits = Limits(total_footprint=400 * MIB, min_available=50 * MIB)
+    story = Story("pool", limits=limits)
+    story.new(1, 90, "pool")
+    story.tick(then=10)
+    story.available(80)
+    story.tick(then=20)
+    story.available(40, in_group=True)
+    story.exit(1, 15)
+    story.tick(then=30)
+    return story.profile(receivers=(Signalled(8001, "pool", ("SIGTERM",)),))
+
+
+def limit_inconclusive() -> Profile:
+    """The total RSS is above the limit on the PSS, and no sum of PSS was made."""
+    story = Story("pool", limits=Limits(total_rss=800 * MIB, total_pss=100 * MIB))
+    story.new(1, 190, "pool")
+    story.tick(then=10)
+    story.exit(1, 0)
     story.tick(then=20)
     return story.profile()
 
@@ -698,6 +743,8 @@ JOBS: dict[str, Callable[[], Profile]] = {
         limit_of_total,
         limit_of_each,
         limit_of_sum,
+        limit_of_what_is_left,
+        limit_inconclusive,
         limits_kept,
         mac,
         mac_programs_in_turn,
