@@ -8,10 +8,11 @@
  *   stubborn MIB       holds MIB once it has children that ignore SIGTERM, have
  *                      sessions of their own, fork when SIGTERM comes, fork all
  *                      the time, and move from fork to fork.
- *   rush HOW FILE MIB  ignores SIGTERM, and grows by a GiB per second up to
- * MIB: in one process, in four ("forks"), or as a daemon
- *                      ("daemon"). FILE has the bytes that were touched so far,
- *                      as 8 bytes that all processes add to.
+ *   rush HOW FILE MIB  ignores SIGTERM, and grows by a GiB per second to MIB:
+ *                      in one process, in four ("forks"), as a daemon
+ *                      ("daemon"), or in the child of a process that does not
+ *                      ignore SIGTERM ("child"). FILE has the bytes that were
+ *                      touched so far, as 8 bytes that all processes add to.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -151,6 +152,8 @@ static void rush(const char *how, size_t mib) {
         _exit(1);
     uint64_t *account =
         mmap(NULL, sizeof *account, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (!strcmp(how, "child") && fork())
+        wait_long();
     signal(SIGTERM, SIG_IGN);
     if (!strcmp(how, "daemon") && !fork()) {
         setsid();
@@ -164,7 +167,7 @@ static void rush(const char *how, size_t mib) {
             touch_on(account, mib / PROCESSES, 1000000000 / 1024 * PROCESSES);
             wait_long();
         }
-    if (!strcmp(how, "one"))
+    if (!strcmp(how, "one") || !strcmp(how, "child"))
         touch_on(account, mib, 1000000000 / 1024);
     wait_long();
 }

@@ -105,7 +105,7 @@ def part_guilty(directory: Path, program: str, runs: int) -> object:
     and ignores SIGTERM."""
     rows = []
     for option in ("--max-total-rss", "--max-total-pss"):
-        for how in ("one", "forks", "daemon"):
+        for how in ("one", "forks", "daemon", "child"):
             above = []
             for _ in range(runs):
                 account = directory / "account"

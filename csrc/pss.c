@@ -37,6 +37,10 @@ static const double MOST_SAVED = 8;
    budget, and so many ns at once. */
 static const double LIMIT_SHARE = 0.1;
 static const double LIMIT_CREDIT = 200e6;
+
+/* Sums begin when the total comes this close to the limit, 15 parts in 16, so
+   that the first is there when it is exceeded; one for each step, as below. */
+static const uint64_t EARLY_PART = 16;
 static const double NO_BOUND = 1e300;
 
 /* While the total is still rising by whole steps, a sweep may use this part of
@@ -119,6 +123,8 @@ struct mw_pss {
     bool is_exceeded; /* by the last sum: another must agree */
     int64_t next_for_limit;
     int64_t credited_up_to;
+    uint64_t early;      /* the total of the last sweep that began before the
+                            limit; 0: none since it was far from it */
     double limit_credit; /* ns that such sweeps may take now */
     uint64_t proven;     /* the total up to which the last sum has shown that
                             the limit is not exceeded */
@@ -464,6 +470,14 @@ static void pay_in_for_limit(mw_pss *p, int64_t time) {
         p->limit_credit = LIMIT_CREDIT;
 }
 
+/* Begins a sweep of all processes, whatever the budget. */
+static int begin_for_limit(mw_pss *p, int64_t time, const mw_table *table) {
+    p->for_limit = true;
+    int result = begin_sweep(p, time, table, NO_BOUND);
+    p->for_limit = p->under_way;
+    return result;
+}
+
 /* Begins a sweep that the limit asks for, if it is due: at once when the total
    is more than the last sum has proven, or when that sum exceeds the limit and
    another must agree; and now and then, because pages that were shared may not
@@ -473,10 +487,22 @@ static int offer_for_limit(mw_pss *p, int64_t time, uint64_t total,
     int is_unproven = total > p->proven && p->limit_credit > 0;
     if (!p->is_exceeded && !is_unproven && time < p->next_for_limit)
         return 0;
-    p->for_limit = true;
-    int result = begin_sweep(p, time, table, NO_BOUND);
-    p->for_limit = p->under_way;
-    return result;
+    return begin_for_limit(p, time, table);
+}
+
+/* Begins a sweep for a total that rises to just below the limit, if it is due.
+   Returns what mw_pss_offer() does. */
+static int offer_early(mw_pss *p, int64_t time, uint64_t total,
+                       const mw_table *table) {
+    if (total <= p->limit - p->limit / EARLY_PART) {
+        p->early = 0;
+        return 0;
+    }
+    if (p->limit_credit <= 0 ||
+        (p->early && total < p->early + step_above(p->early)))
+        return 0;
+    p->early = total;
+    return begin_for_limit(p, time, table);
 }
 
 /* Takes the result of a sweep that has ended. */
@@ -545,6 +571,9 @@ int mw_pss_offer(mw_pss *p, int64_t time, uint64_t total,
     pay_in_for_limit(p, time);
     if (p->limit && total > p->limit)
         return offer_for_limit(p, time, total, table);
+    int begun = p->limit ? offer_early(p, time, total, table) : 0;
+    if (begun)
+        return begun;
     if (total <= p->covered)
         return 0;
     uint64_t change = total > before ? total - before : before - total;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memwatch.model.limits import AVAILABLE_MEMORY
 from memwatch.model.profile import Profile
 from memwatch.units import format_size
 
@@ -9,9 +10,12 @@ from memwatch.units import format_size
 def stopped(profile: Profile) -> str | None:
     """Returns how memwatch ended the job; None when it did not."""
     outcome = profile.limit_outcome
-    if outcome and outcome.signalled:
-        return f"memwatch ended it at its limit of {format_size(outcome.breaches[0].allowed)}"
-    return None
+    if not outcome or not outcome.signalled:
+        return None
+    breach = outcome.breaches[0]
+    if breach.limit == AVAILABLE_MEMORY:
+        return f"memwatch ended it when less than {format_size(breach.allowed)} was available"
+    return f"memwatch ended it at its limit of {format_size(breach.allowed)}"
 
 
 def unfinished(profile: Profile) -> str | None:

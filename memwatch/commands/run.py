@@ -203,9 +203,9 @@ def command(show_settings: bool, **given: Any) -> int:
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
     signal N killed it; 1 if it could not be started; 10 if the job exceeded a
-    limit on its total, 11 if a process exceeded the limit on each; 12 if it
-    seems to leak and --fail-on-leak is given. With --repeat the first run that
-    does not end with 0 is the last.
+    limit on its total or left too little memory, 11 if a process exceeded the
+    limit on each; 12 if it seems to leak and --fail-on-leak is given. With
+    --repeat the first run that does not end with 0 is the last.
 
     \b
     Examples:

@@ -53,6 +53,11 @@ still grow then."""
 _NO_LIMIT = 1 << 64
 
 
+def has_grown(before: int, size: int) -> bool:
+    """Returns whether a job that was asked to end when it held `before` bytes has grown on."""
+    return size > before * (1 + GROWTH_PART) + GROWTH
+
+
 class Limits(NamedTuple):
     """The limits of one run, in bytes; None for no limit."""
 
@@ -308,7 +313,7 @@ class LimitChecker:
             return
         if time <= growth.until:
             self._growth = growth._replace(size=max(size, growth.size))
-        elif size > growth.size * (1 + GROWTH_PART) + GROWTH:
+        elif has_grown(growth.size, size):
             self._growth = None
             self._on_growth()
 

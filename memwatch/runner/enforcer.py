@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
-from memwatch.model.limits import Breach, LimitOutcome, Limits, Signalled
+from memwatch.model.limits import GRACE, Breach, LimitOutcome, Limits, Signalled, has_grown
 from memwatch.runner.native import SignalledProcesses, now
 
 PATIENCE = 10.0
@@ -24,10 +25,18 @@ BETWEEN_KILLS = 0.0005
 """Seconds between two rounds of SIGKILL, while there are processes that fork on."""
 
 
-class Enforcer:
-    """Ends the job when a limit is exceeded, and keeps what became of the limits.
+class Target(Protocol):
+    """The processes of a job: `native.Sampler`."""
 
-    `send` is Sampler.signal: it sends a signal to every living process of the job. SIGKILL follows
+    def signal(self, number: int) -> SignalledProcesses:
+        """Sends a signal to every living process of the job; with 0 it only lists them."""
+
+    def resident(self, pids: list[int]) -> int:
+        """Returns the sum of the resident sizes of processes."""
+
+
+class Enforcer:
+    """Ends the job when a limit is exceeded, and keeps what became of the limits. SIGKILL follows
     SIGTERM after `kill_after` seconds, or at once when the job grows on. When `kill_after` is None
     the job is left alone. `programs` returns the names of the programs that run, by pid.
     """
@@ -36,12 +45,14 @@ class Enforcer:
         self,
         limits: Limits,
         kill_after: float | None,
-        send: Callable[[int], SignalledProcesses],
+        target: Target,
         programs: Callable[[], Mapping[int, str]],
     ) -> None:
         self._limits = limits
         self._kill_after = kill_after
-        self._send = send
+        self._target = target
+        self._asked = 0
+        self._held = 0
         self._deadline: float | None = None
         self._breaches: list[Breach] = []
         self._programs = programs
@@ -58,12 +69,13 @@ class Enforcer:
             return None
         if self._deadline is None:
             self._deadline = time.monotonic() + self._kill_after
-            self._terminated.update(self._send(signal.SIGTERM).living)
+            self._terminated.update(self._target.signal(signal.SIGTERM).living)
             self._note_names()
             if self._terminated:
                 # A stopped process handles SIGTERM only when it continues.
-                self._send(signal.SIGCONT)
-        return now()
+                self._target.signal(signal.SIGCONT)
+            self._asked = now()
+        return self._asked
 
     def on_growth(self) -> None:
         """Kills a job that grows on after it was asked to end."""
@@ -86,7 +98,7 @@ class Enforcer:
     def kill_if_due(self) -> None:
         """Sends SIGKILL to the living processes once the time after SIGTERM is over."""
         if self._is_due():
-            self._killed.update(self._send(signal.SIGKILL).living)
+            self._killed.update(self._target.signal(signal.SIGKILL).living)
             self._note_names()
 
     def finish(
@@ -128,12 +140,22 @@ class Enforcer:
             if is_hurried():
                 self._deadline = min(self._deadline, time.monotonic())
             is_due = self._is_due()
-            living, ended = self._send(signal.SIGKILL if is_due else 0)
+            living, ended = self._target.signal(signal.SIGKILL if is_due else 0)
+            if living and not is_due and self._grows_on(living):
+                self.on_growth()
             empty = 0 if living or ended else empty + 1
             if is_due:
                 self._killed.update(living)
             time.sleep(BETWEEN_KILLS if is_due and not empty else BETWEEN_LISTS)
         return living
+
+    def _grows_on(self, living: list[int]) -> bool:
+        """Returns whether the processes that are left when the command has ended, and sampling with
+        it, hold more than at first."""
+        size = self._target.resident(living)
+        if not self._held or now() <= self._asked + GRACE:
+            self._held = max(self._held, size)
+        return has_grown(self._held, size)
 
     def _is_due(self) -> bool:
         """Returns whether the time after SIGTERM is over."""

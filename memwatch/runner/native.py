@@ -370,6 +370,13 @@ class Sampler:
         ended = _check(result)
         return SignalledProcesses(list(pids[0 : min(self._count[0], _MOST_PIDS)]), ended)
 
+    def resident(self, pids: Sequence[int]) -> int:
+        """Returns the sum of the resident sizes of processes; those that have ended hold
+        nothing."""
+        total = ffi.new("uint64_t *")
+        lib.mw_sampler_resident(self._sampler, ffi.new("int32_t[]", pids), len(pids), total)
+        return int(total[0])
+
     def stats(self) -> SamplerStats:
         """Returns how the sampling has gone so far."""
         stats = ffi.new("mw_sampler_stats *")

@@ -224,9 +224,7 @@ class Run:
             min_available=limits.min_available or 0,
             groups=cgroup.limits() if limits.min_available else None,
         )
-        self._enforcer = Enforcer(
-            limits, options.kill_after, self._sampler.signal, self.job.live_programs
-        )
+        self._enforcer = Enforcer(limits, options.kill_after, self._sampler, self.job.live_programs)
         self._checker = LimitChecker(
             self.job, limits, self._enforcer.on_breach, self._enforcer.on_growth
         )

@@ -653,6 +653,29 @@ static void limit_pace(void) {
     done();
 }
 
+/* Sums begin a little before the limit, while the total rises. */
+static void limit_early(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    mw_pss_set_limit(pss, 1600 * GIB);
+    add(1500 * GIB);
+    quiet(5, MS);
+    resize(0, 1501 * GIB);
+    fake.mib_cost = 1;
+    CHECK(tick(MS, &result));
+    CHECK(result.process == 1501 * GIB && !result.second);
+    quiet(5, MS);
+    resize(0, 1516 * GIB);
+    quiet(5, MS);
+    resize(0, 1517 * GIB); /* 1 % more */
+    CHECK(tick(MS, &result));
+    resize(0, 1400 * GIB);
+    quiet(5, MS);
+    resize(0, 1510 * GIB);
+    CHECK(tick(MS, &result));
+    done();
+}
+
 /* A total that the last sum has shown to be innocent needs no sum at once; one
    above that does. */
 static void limit_proven(void) {
@@ -788,6 +811,7 @@ static const test_case CASES[] = {
     {"limit-confirmed", limit_confirmed},
     {"limit-pace", limit_pace},
     {"limit-proven", limit_proven},
+    {"limit-early", limit_early},
     {"blocked", blocked},
     {"always", always},
     {"unsupported", unsupported},

@@ -39,6 +39,7 @@ POLICY_CASES = (
     "limit-confirmed",
     "limit-pace",
     "limit-proven",
+    "limit-early",
     "blocked",
     "always",
     "unsupported",

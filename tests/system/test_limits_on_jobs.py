@@ -246,6 +246,25 @@ def test_a_job_that_grows_on_is_killed_at_once(memwatch):
     }
 
 
+@pytest.mark.both_users
+def test_what_is_left_of_a_job_grows_on(memwatch):
+    """The command has ended, and sampling with it; its child ignores SIGTERM."""
+    watch = memwatch.burn(
+        *("fork", 1, "[", "setsid", "trap", 15, "mark", "deaf"),
+        *("until", "grow", "hold", 500, "touch", 30, "gate", "]"),
+        *("until", "go", "touch", 40, "gate"),
+        options=("--max-total-rss", "30M", "--kill-after", "100min"),
+    )
+    deaf = watch.mark("deaf")
+    (memwatch.room / "go").touch()
+    watch.marks("sig15")
+    (memwatch.room / "grow").touch()
+    assert watch.process.wait(60) == 10
+    limits = watch.end().json["limits"]
+    assert limits["grew_after_sigterm"]
+    assert limits["killed_pids"] == [deaf]
+
+
 def test_the_interval_with_a_limit(memwatch):
     watch = memwatch.burn("mark", "up", "gate", options=("--max-total-rss", "8G"))
     watch.mark("up")

@@ -1,4 +1,4 @@
-"""The memory that is left to a job, read from a fake /proc and fake control groups."""
+"""The memory that is left to a job, and what its processes hold, read from a fake /proc and fake control groups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from memwatch.model.observations import AVAILABLE, IN_GROUP, TICK
 from memwatch.runner import cgroup, native
 from memwatch.runner.native import GroupLimits
-from support.fake_proc import FakeProc
+from support.fake_proc import PAGE, FakeProc
 
 pytestmark = pytest.mark.skipif(native.backend() != "linux", reason="it has no /proc")
 
@@ -126,6 +126,14 @@ def test_a_machine_that_does_not_say(tmp_path: Path) -> None:
     (it.tree.root / "meminfo").write_text("MemTotal:  999999 kB\nMemFree:  1 kB\n")
     assert it.read() is None
     it.sampler.close()
+
+
+def test_the_resident_sizes_of_some_processes(reader: Callable[..., Reader]) -> None:
+    it = reader()
+    it.tree.add(ROOT + 1, rss=50)
+    it.tree.add(ROOT + 2, rss=7)
+    assert it.sampler.resident([ROOT + 1, ROOT + 2, ROOT + 3]) == 57 * PAGE
+    assert it.sampler.resident([]) == 0
 
 
 # The limits of the groups
