@@ -48,7 +48,7 @@ def lines(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
     if not outcome:
         return
     if not outcome.breaches:
-        yield from _kept(outcome)
+        yield from _kept(profile, outcome)
         yield from _inconclusive(profile, outcome)
         return
     for breach in outcome.breaches:
@@ -74,7 +74,7 @@ def message(profile: Profile) -> str | None:
         parts += [f"limit exceeded: {_what(breach)} ({_where(profile, breach)})", *_ending(outcome)]
     parts += [
         f"the limit on {NAMES[name]} is inconclusive: {_why_inconclusive(profile, name)}"
-        for name in outcome.inconclusive
+        for name in _inconclusive_names(profile, outcome)
     ]
     return "; ".join(parts) or None
 
@@ -91,12 +91,10 @@ def _where(profile: Profile, breach: Breach) -> str:
     return f"at {profile.elapsed(breach.time):.2f} s, {_holder(breach)}"
 
 
-def _kept(outcome: LimitOutcome) -> Iterator[str]:
-    kept = {
-        name: size
-        for name, size in outcome.limits.by_name().items()
-        if name not in outcome.inconclusive
-    }
+def _kept(profile: Profile, outcome: LimitOutcome) -> Iterator[str]:
+    unknown = _inconclusive_names(profile, outcome)
+    limits = outcome.limits.by_name()
+    kept = {name: size for name, size in limits.items() if name not in unknown}
     if kept:
         texts = (f"{NAMES[name]} {_allowed(name, size)}" for name, size in kept.items())
         yield f"Limits:          {', '.join(texts)}: not exceeded in any sample"
@@ -108,9 +106,23 @@ def _allowed(name: str, size: int) -> str:
 
 def _inconclusive(profile: Profile, outcome: LimitOutcome) -> Iterator[str]:
     limits = outcome.limits.by_name()
-    for name in outcome.inconclusive:
+    for name in _inconclusive_names(profile, outcome):
         what = f"{NAMES[name]} {_allowed(name, limits[name])}"
         yield f"Inconclusive:    {what}: {_why_inconclusive(profile, name)}"
+
+
+def _inconclusive_names(profile: Profile, outcome: LimitOutcome) -> list[str]:
+    """Returns the limits that may have been exceeded. Results of older versions do not name
+    them."""
+    names = set(outcome.inconclusive)
+    limits = outcome.limits.by_name()
+    exceeded = {breach.limit for breach in outcome.breaches}
+    total = profile.total_rss.size
+    if not profile.max_total_pss and (total is None or total > limits.get(TOTAL_PSS, total)):
+        names.add(TOTAL_PSS)
+    if total is None:
+        names |= {TOTAL_RSS, PROCESS_RSS}
+    return [name for name in limits if name in names - exceeded]
 
 
 def _why_inconclusive(profile: Profile, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The memory that is left to a job, and what its processes hold, read from a fake /proc and fake control groups."""
+"""The memory that is left to a job, from a fake /proc and fake control groups."""
 
 from __future__ import annotations
 

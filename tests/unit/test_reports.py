@@ -950,6 +950,36 @@ def test_json_from_before_footprints_is_read() -> None:
     assert profile.max_total_footprint is None
 
 
+NEWER = (
+    *("max_total_footprint_kib", "min_available_kib", "inconclusive"),
+    *("signalled_processes", "grew_after_sigterm"),
+)
+"""Keys of limits that files of older versions lack."""
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        (limit_of_total, ["sent SIGTERM", "2 processes did not end in time: sent SIGKILL to 2"]),
+        (limit_inconclusive, ["Inconclusive:    total PSS 100.0 MiB: "]),
+        (limits_kept, ["Limits:          total RSS 400.0 MiB, RSS of a process 200.0 MiB, total"]),
+    ],
+)
+def test_limits_of_an_older_version_are_read(
+    job: Callable[[], Profile], expected: list[str]
+) -> None:
+    document = json.loads(to_json(job()))
+    for key in NEWER:
+        del document["limits"][key]
+    for breach in document["limits"]["exceeded"]:
+        del breach["in_group"]
+    del document["accuracy"]["requested_interval_ms"]
+    text = summarize(from_json(document))
+    for words in expected:
+        assert words in text
+    assert "because of a limit" not in text
+
+
 def test_json_without_a_timeline() -> None:
     document = json.loads(to_json(replace(build(), timeline=None)))
     assert "timeline" not in document
