@@ -56,6 +56,8 @@ KINDS = {
     "--max-total-rss": SIZE,
     "--max-per-proc-rss": SIZE,
     "--max-total-pss": SIZE,
+    "--max-total-footprint": SIZE,
+    "--min-available": SIZE,
     "--memory": SIZE,
     "--threshold": CHANGE,
     "--repeat": COUNT,

@@ -30,7 +30,7 @@ from memwatch.analysis.ci_checks import (
 from memwatch.analysis.comparison import compare
 from memwatch.analysis.thresholds import parse_thresholds
 from memwatch.model.last_second import Kill
-from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
+from memwatch.model.limits import AVAILABLE_MEMORY, TOTAL_RSS, Breach, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.model.processes import Peak
 from memwatch.model.profile import Profile, SourceOutcome
@@ -40,6 +40,9 @@ from memwatch.reports.verdict import HEADLINES, line
 from memwatch.storage.load import load
 
 MIB = 1 << 20
+
+CHECKED = ("total_rss", "process_rss", "total_pss")
+"""The limits that ci-check has."""
 
 
 @pytest.fixture
@@ -143,7 +146,7 @@ def test_a_passed_process_limit_counts_the_peaks_that_are_not_exact(run):
     assert check.sentence == "max per process 10.0 MiB (exact), limit 12.0 MiB"
 
 
-@pytest.mark.parametrize("kind", Limits._fields)
+@pytest.mark.parametrize("kind", CHECKED)
 def test_a_limit_does_not_pass_when_memory_is_unknown(run, kind):
     profile = replace(
         run(), max_total_rss=None, largest=None, max_total_pss=None, at_peak=(), max_total_time=0
@@ -163,7 +166,7 @@ def test_there_is_no_advice_to_measure_what_macos_does_not_report(run):
     assert check.finding == "unknown (macOS does not report it), limit 1.0 MiB"
 
 
-@pytest.mark.parametrize("kind", Limits._fields)
+@pytest.mark.parametrize("kind", CHECKED)
 def test_a_limit_does_not_pass_when_the_recording_stops_early(run, kind):
     profile = run(cut=True)
     check = judged(profile, **{kind: 1 << 40})
@@ -187,6 +190,10 @@ def test_a_job_ended_at_one_limit_passes_no_other_check(run):
     assert check.finding.endswith(
         "a part of the job was seen: memwatch ended it at its limit of 9.0 MiB"
     )
+    breach = replace(breach, limit=AVAILABLE_MEMORY)
+    outcome = LimitOutcome(Limits(min_available=9 * MIB), True, (breach,), signalled=True)
+    check = judged(replace(profile, limit_outcome=outcome), total_rss=20 * MIB)
+    assert check.finding.endswith("memwatch ended it when less than 9.0 MiB was available")
     assert judged(ended, total_rss=9 * MIB).outcome == FAILED
     assert changes(run(29), ended)[0].outcome == UNPROVEN
     # The breach was only reported, or there was none.
