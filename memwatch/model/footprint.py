@@ -206,8 +206,8 @@ class RunningFootprint:
         """Notes what was measured by proportional shares after the tick at `time`: at least `size`.
         `total` is the sum of the resident sizes then; `whole`: nothing is missing in `size`, except
         for what no process maps."""
-        size += max(0, self.stored - self._largest_parts().shmem) if whole else 0
         self._low = max(self._low, size)
+        size += max(0, self.stored - self._largest_parts().shmem)
         if whole and total > self._measured.total * NEAR and size > self._measured.size:
             self._measured = Measured(size, total, time)
 

@@ -83,12 +83,15 @@ class Sharer:
     @property
     def own(self) -> int:
         """The best estimate of what it holds alone: its growth, and what its page faults have given
-        it beyond its pages of files and shared memory. Those take faults as well, one for
-        FAULT_AROUND pages where they are read."""
+        it beyond its pages of files and shared memory, which take faults as well."""
         process = self.process
-        if process.faulted is None:
+        faulted, shared = process.faulted, process.shared
+        if faulted is None or faulted > process.anon + process.shared_most:
+            # More than it can have got at once: it maps and unmaps, so the faults tell nothing.
             return self.growth
-        return max(self.growth, min(process.anon, process.faulted - process.shared // FAULT_AROUND))
+        # A page that is written to takes a fault of its own.
+        faulted -= shared if faulted >= shared else shared // FAULT_AROUND
+        return max(self.growth, min(process.anon, faulted))
 
     @property
     def dropped(self) -> int:
