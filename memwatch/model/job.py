@@ -169,6 +169,8 @@ class Job:
     def _anonymous(self, process: LiveProcess, time: int, anon: int, shared: int) -> None:
         """Applies the split of a resident size."""
         process.highest_sample = max(process.highest_sample, anon + shared)
+        if shared > process.shared:
+            process.shared_gained += shared - process.shared
         process.shared = shared
         process.shared_most = max(process.shared_most, shared)
         if anon == process.anon:
