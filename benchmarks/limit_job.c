@@ -8,6 +8,11 @@
  *   stubborn MIB       holds MIB once it has children that ignore SIGTERM, have
  *                      sessions of their own, fork when SIGTERM comes, fork all
  *                      the time, and move from fork to fork.
+ *   rush HOW FILE MIB  ignores SIGTERM, and grows by a GiB per second to MIB:
+ *                      in one process, in four ("forks"), as a daemon
+ *                      ("daemon"), or in the child of a process that does not
+ *                      ignore SIGTERM ("child"). FILE has the bytes that were
+ *                      touched so far, as 8 bytes that all processes add to.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -127,6 +132,46 @@ static void stubborn(size_t mib) {
     wait_long();
 }
 
+/* Touches a MiB per `every` ns. A MiB that comes late is made up for. */
+static void touch_on(volatile uint64_t *account, size_t mib, int64_t every) {
+    int64_t due = now();
+    for (size_t held = 0; held < mib; held++, due += every) {
+        hold(1);
+        __atomic_add_fetch(account, MIB, __ATOMIC_RELAXED);
+        int64_t left = due + every - now();
+        struct timespec time = {.tv_nsec = left};
+        if (left > 0)
+            nanosleep(&time, NULL);
+    }
+}
+
+static void rush(const char *how, size_t mib) {
+    enum { PROCESSES = 4 };
+    int fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0644);
+    if (ftruncate(fd, sizeof(uint64_t)))
+        _exit(1);
+    uint64_t *account =
+        mmap(NULL, sizeof *account, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (!strcmp(how, "child") && fork())
+        wait_long();
+    signal(SIGTERM, SIG_IGN);
+    if (!strcmp(how, "daemon") && !fork()) {
+        setsid();
+        if (fork())
+            _exit(0);
+        touch_on(account, mib, 1000000000 / 1024);
+        wait_long();
+    }
+    for (int i = 0; !strcmp(how, "forks") && i < PROCESSES; i++)
+        if (!fork()) {
+            touch_on(account, mib / PROCESSES, 1000000000 / 1024 * PROCESSES);
+            wait_long();
+        }
+    if (!strcmp(how, "one") || !strcmp(how, "child"))
+        touch_on(account, mib, 1000000000 / 1024);
+    wait_long();
+}
+
 int main(int argc, char **argv) {
     if (argc < 3)
         return 2;
@@ -134,6 +179,9 @@ int main(int argc, char **argv) {
     if (!strcmp(argv[1], "grow") && argc > 4) {
         file = argv[3];
         grow(mib, atoi(argv[4]));
+    } else if (!strcmp(argv[1], "rush") && argc > 4) {
+        file = argv[3];
+        rush(argv[2], (size_t)atol(argv[4]));
     } else {
         stubborn(mib);
     }

@@ -24,10 +24,10 @@ HERE = Path(__file__).resolve().parent
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-def compile_program(name: str, into: str | Path) -> str:
-    """Compiles NAME.c of this folder and returns the path of the program."""
+def compile_program(name: str, into: str | Path, folder: Path = HERE) -> str:
+    """Compiles NAME.c of a folder, by default this one, and returns the path of the program."""
     out = str(Path(into) / name)
-    command = ["cc", "-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE", "-o", out, HERE / f"{name}.c"]
+    command = ["cc", "-O2", "-Wall", "-Wextra", "-D_GNU_SOURCE", "-o", out, folder / f"{name}.c"]
     subprocess.run(command, check=True)
     return out
 

@@ -30,7 +30,8 @@ enum mw_kind {
     MW_FAULTS = 10,   /* page faults of a process that shares memory with the
                          one that forked it, or with those that it forked */
     MW_PARTS = 11,    /* what a process holds beside its own resident pages */
-    MW_TMPFS = 12     /* what is stored in file systems that are in memory */
+    MW_TMPFS = 12,    /* what is stored in file systems that are in memory */
+    MW_AVAILABLE = 13 /* memory that is available to the job */
 };
 
 /* Bits of mw_observation.valid and mw_process.valid. Names of kinds say where a
@@ -47,7 +48,7 @@ enum mw_valid {
     MW_INHERITED = 256,   /* IMAGE: forked, and has executed nothing yet */
     MW_TICK_LATE = 512,   /* TICK: began more than half an interval late */
     MW_TICK_EXTRA = 1024, /* TICK: outside the regular interval: in the dense
-                             start, or at the end of the job */
+                             start, near a limit, or at the end of the job */
     MW_TICK_PARTIAL = 2048, /* TICK: the memory of a process was unreadable, so
                                the sum is a lower bound. PSS: some processes
                                count with their resident size, so the sum is an
@@ -68,7 +69,10 @@ enum mw_valid {
                                    memory */
     MW_TICK_DETAILED = 4194304, /* TICK: the FAULTS and PARTS of every process
                                    for which they matter are of this tick */
-    MW_HAS_FAULTS = 8388608     /* FAULTS */
+    MW_HAS_FAULTS = 8388608,    /* FAULTS */
+    MW_LOWER = 16777216,   /* PSS: memory may be missing in the sum, because
+                             mappings changed while it was made: a lower bound */
+    MW_IN_GROUP = 33554432 /* AVAILABLE: in a control group, not the machine */
 };
 
 /* Event sources, which report what happens between ticks. A set is an or. */
@@ -198,7 +202,17 @@ void mw_hook_free(mw_hook *hook);
  *              value    sum of the proportional set sizes; a process that had
  *                       ended before it was read is not in it
  *              second   number of processes in it by resident size instead
- *              valid    TICK_PARTIAL if `second` is not 0
+ *              third    what the kernel cannot simply drop of the memory of the
+ *                       others: anonymous and shared memory in `value`, and
+ *                       their swap and huge pages. A lower bound of what the
+ *                       job held, and not only with LOWER
+ *              valid    TICK_PARTIAL if `second` is not 0 [LOWER]
+ *
+ *   AVAILABLE  value    memory that the machine, or the control group that has
+ *                       least, has left; page cache that can be dropped is
+ *                       left. Only with `min_available`: the first, each that
+ *                       is lower by a MiB than any before, and each below it
+ *              valid    [IN_GROUP]
  *
  * Order: the observations of one process begin with STARTED, have an IMAGE
  * before the first MEMORY or FOOTPRINT, and end with EXITED. TICKs come in the
@@ -271,6 +285,11 @@ enum mw_pss_mode {
 
 /* File systems in memory that a sampler watches at most. */
 enum mw_tmpfs_limit { MW_TMPFS_MOST = 8 };
+/* A control group whose limit holds for the job. */
+typedef struct mw_group_limit {
+    const char *folder;
+    uint64_t limit;
+} mw_group_limit;
 
 /* What to sample. */
 typedef struct mw_sampler_options {
@@ -292,12 +311,20 @@ typedef struct mw_sampler_options {
                              in memory to watch */
     uint32_t tmpfs_count; /* MW_TMPFS_MOST at most; others are left out */
     mw_hook *hook;        /* whose events to read; NULL: none */
-    /* Sizes: the reader is woken at once when one is exceeded for the first
-       time. 0: none. */
+    /* Sizes: the reader is woken at once when one is exceeded, and again each
+       time that the size has risen by 1 % and a MiB since. Near one, ticks are
+       up to 1 ms apart. 0: none. */
     uint64_t total_limit;   /* of the sum of resident sizes, and therefore also
                                of the peak of any process */
     uint64_t process_limit; /* of the resident size or peak of one process */
-    uint64_t pss_limit;     /* of the sum of proportional set sizes */
+    uint64_t pss_limit;     /* of the sum of proportional set sizes, by two sums
+                               in a row */
+    uint64_t footprint_limit; /* of the sum of footprints, where the system has
+                                 them */
+    uint64_t min_available;   /* the memory that must stay available */
+    const mw_group_limit *groups; /* that `min_available` counts for as well */
+    size_t group_count;
+    int32_t group_version; /* 1 or 2 */
 } mw_sampler_options;
 
 /* Counters since the sampler was made. */
@@ -355,14 +382,20 @@ int mw_sampler_read(mw_sampler *sampler, mw_observation *out, size_t capacity,
  * Linux these are all descendants of the adopter, whatever group or session
  * they are in, except children that it had before the sampler was made. On
  * macOS, which has no adopters, they are the known descendants of the job's
- * first process. At most `capacity` of their pids are written to `out`;
- * `*count` is how many there were. From any thread. Once the job's first
- * process has ended, takes the wait status of other orphans that have ended,
- * and returns how many there were. -ENOTSUP without an adopter, or if it has
- * other children, which would get the signal.
+ * first process. A signal other than SIGKILL reaches each process once, however
+ * often the job must be listed until no process is new. At most `capacity` of
+ * their pids are written to `out`; `*count` is how many there were. From any
+ * thread. Once the job's first process has ended, takes the wait status of
+ * other orphans that have ended, and returns how many there were. -ENOTSUP
+ * without an adopter, or if it has other children, which would get the signal.
  */
 int mw_sampler_signal(mw_sampler *sampler, int number, int32_t *out,
                       size_t capacity, size_t *count);
+
+/* Adds up the resident sizes of processes, those that have ended left out. From
+   any thread. */
+void mw_sampler_resident(const mw_sampler *sampler, const int32_t *pids,
+                         size_t count, uint64_t *sum);
 
 void mw_sampler_stats_read(mw_sampler *sampler, mw_sampler_stats *out);
 

@@ -190,15 +190,21 @@ static int visit_all(mw_follower *f, int64_t time, uint32_t *flags) {
    before. */
 static uint64_t add_up(mw_follower *f) {
     uint64_t live = 0;
-    f->total = f->shared = 0;
+    f->total = f->shared = f->largest_now = 0;
     for (size_t i = 0; i < f->table.count; i++) {
         const mw_slot *slot = &f->table.slots[i];
         if (!slot->ended) {
             live++;
             f->total += slot->rss;
             f->shared += slot->shared;
+            if (slot->rss > f->largest_now)
+                f->largest_now = slot->rss;
         }
     }
+    /* The lower and the upper bound are worked out by the reader; it is woken
+       by what the footprint cannot exceed, except for swap and huge pages. */
+    if (f->has_shared)
+        f->footprint = f->total + f->tmpfs.last;
     return live;
 }
 
@@ -219,6 +225,7 @@ static int add_up_footprints(mw_follower *f, int64_t time) {
         else if (slot->handle && mw_has_own_memory(f, slot))
             record->second++;
     }
+    f->footprint = record->value;
     return 0;
 }
 

@@ -28,12 +28,15 @@ typedef struct mw_follower {
     int32_t adopter_pid;    /* see mw_sampler_options */
     int has_other_children; /* see mw_sampler_options */
 
-    mw_queue reported;   /* observations, which the caller takes */
-    mw_table table;      /* every process followed */
-    uint64_t total;      /* sum of resident sizes at the last tick */
-    uint64_t shared;     /* of `total`: of files and shared memory */
-    uint64_t largest;    /* resident size or peak of one process, ever */
-    uint64_t unreadable; /* processes whose memory could not be read */
+    mw_queue reported;    /* observations, which the caller takes */
+    mw_table table;       /* every process followed */
+    uint64_t total;       /* sum of resident sizes at the last tick */
+    uint64_t shared;      /* of `total`: of files and shared memory */
+    uint64_t footprint;   /* sum of footprints at the last tick; on Linux what
+                             the footprint does not exceed, swap left out */
+    uint64_t largest_now; /* resident size of one process at the last tick */
+    uint64_t largest;     /* resident size or peak of one process, ever */
+    uint64_t unreadable;  /* processes whose memory could not be read */
     int root_ended;
 
     /* Private. */

@@ -13,11 +13,11 @@
 enum { NEAR_PARTS = 3, ALL_PARTS = 4 };
 
 /* Details may take 1 part in 100 of the time, and as much as this at once. One
-   process takes 25 us: to open and read `status` and `stat`. So does `vmstat`,
+   process takes 18 us: to open and read `status` and `stat`. So does `vmstat`,
    once a tick. */
 static const int64_t SHARE = 100;
 static const int64_t MOST_CREDIT = 5000000;
-static const int64_t COST = 25000;
+static const int64_t COST = 18000;
 
 /* Less than this does not matter to a total. */
 static const uint64_t MIB = 1 << 20;

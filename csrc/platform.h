@@ -145,14 +145,35 @@ int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status,
 
 /* -- memory.c: memory that is not read at every tick ---------------------- */
 
+/* The proportional set size of a process. */
+typedef struct mw_shares {
+    uint64_t pss;
+    uint64_t anonymous; /* the part of it that is anonymous memory, or where the
+                           system does not say, a lower bound of that */
+    uint64_t shmem;     /* the part that is shared memory; 0 where the system
+                           does not say, and so are the next two */
+    uint64_t swapped;   /* its part of what is swapped out, not in `pss` */
+    uint64_t huge;      /* huge pages of hugetlbfs that it has alone, neither */
+} mw_shares;
+
 /* Reads the proportional set size of a process, which may take seconds: 0;
    -ESRCH: it has ended; -ENOTSUP: it cannot be had of any process here; or
    -errno. From any thread, as the next one. */
-int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss);
+int mw_platform_pss(const mw_platform *platform, int32_t pid, mw_shares *out);
 
-/* Reads the resident size of a process: 0, or -errno if it has ended. */
-int mw_platform_resident(const mw_platform *platform, int32_t pid,
-                         uint64_t *rss);
+/* No system has smaller pages: a page fault brings this much at least. */
+enum { MW_SMALLEST_PAGE = 4096 };
+
+/* The memory of a process at one moment. */
+typedef struct mw_memory {
+    uint64_t rss;
+    uint64_t shared; /* of it mapped files and shared memory; 0: not known */
+    uint64_t faults; /* minor page faults in all its life; 0: not known */
+} mw_memory;
+
+/* Reads the memory of a process: 0, or -errno if it has ended. */
+int mw_platform_memory(const mw_platform *platform, int32_t pid,
+                       mw_memory *out);
 
 /* Returns by how many bytes the system's high-water mark of a resident size may
    be too low. */
@@ -168,6 +189,15 @@ uint64_t mw_platform_huge_faults(const mw_platform *platform);
 /* Returns whether two processes have one address space, as after vfork. */
 int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other);
+
+/* -- available.c: memory that is available to the job ---------------------- */
+
+/* Reads how much memory is available: the least of what the machine has and of
+   what the control groups of mw_sampler_options leave. `*in_group`: it is one
+   of those that have the least. A group is read to the end only where it may
+   have less than `enough`. 0 or -errno, -ENOTSUP: the system does not say. */
+int mw_platform_available(mw_platform *platform, uint64_t enough,
+                          uint64_t *bytes, int *in_group);
 
 /* -- signal_job.c: signals to the job ------------------------------------- */
 

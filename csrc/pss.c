@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "grow.h"
+#include "pss_sum.h"
 #include "thread.h"
 
 /* The part of the time that all sweeps may take, and the budget at the start,
@@ -30,6 +31,17 @@ static const double FIRST_ALLOWANCE = 5e6;
 /* The budget that is not used is saved for at most this many sweeps, so that
    even after an idle hour they do not come all at once. */
 static const double MOST_SAVED = 8;
+
+/* While the total is above the limit, so that only a sum can tell whether the
+   limit is exceeded, sweeps may take this part of the time, whatever the
+   budget, and so many ns at once. */
+static const double LIMIT_SHARE = 0.1;
+static const double LIMIT_CREDIT = 200e6;
+
+/* Sums begin when the total comes this close to the limit, 15 parts in 16, so
+   that the first is there when it is exceeded; one for each step, as below. */
+static const uint64_t EARLY_PART = 16;
+static const double NO_BOUND = 1e300;
 
 /* While the total is still rising by whole steps, a sweep may use this part of
    the budget: some must be left for the top. */
@@ -63,7 +75,8 @@ static const int64_t SETTLING = 250000000;
 
 typedef struct {
     uint64_t rss;
-    uint64_t pss; /* as read in this sweep; 0: not read, or it has ended */
+    mw_pss_part part;
+    bool is_read; /* in this sweep */
     int32_t pid;
     int32_t ppid;    /* the process whose memory it may share; 0: none */
     bool too_costly; /* not to be read */
@@ -75,14 +88,16 @@ typedef struct {
     mw_target *targets;
     size_t count;
     size_t capacity;
-    int64_t time;     /* of the tick */
-    double budget;    /* ns that it may take */
-    double took;      /* ns that it took */
-    uint64_t covered; /* resident sizes of processes that it has dealt with */
-    uint64_t sum;     /* the result */
-    uint64_t rss;     /* resident sizes of all that are in it */
-    uint64_t by_rss;  /* processes counted by resident size */
+    int64_t time;       /* of the tick */
+    double budget;      /* ns that it may take */
+    double took;        /* ns that it took */
+    uint64_t covered;   /* resident sizes of processes that it has dealt with */
+    uint64_t sum;       /* the result */
+    uint64_t rss;       /* resident sizes of all that are in it */
+    uint64_t by_rss;    /* processes counted by resident size */
+    uint64_t footprint; /* see mw_pss_sum; of the processes that were read */
     int error;
+    bool is_low;         /* see mw_pss_sum */
     bool works;          /* some process could be read, in any sweep */
     double process_cost; /* as measured so far */
     double mib_cost;
@@ -91,6 +106,7 @@ typedef struct {
 struct mw_pss {
     const mw_platform *platform;
     bool always;
+    uint64_t limit; /* 0: none */
 
     /* Of the ticking thread alone. */
     bool begun;
@@ -103,7 +119,16 @@ struct mw_pss {
     uint64_t covered; /* the most of the job that a sweep has dealt with */
     uint64_t tried;   /* what the last sweep was to deal with */
     uint64_t last_total;
-    double budget; /* ns; below 0 if a sweep took longer than expected */
+    double budget;    /* ns; below 0 if a sweep took longer than expected */
+    bool for_limit;   /* the sweep under way is, and not part of the budget */
+    bool is_exceeded; /* by the last sum: another must agree */
+    int64_t next_for_limit;
+    int64_t credited_up_to;
+    uint64_t early;      /* the total of the last sweep that began before the
+                            limit; 0: none since it was far from it */
+    double limit_credit; /* ns that such sweeps may take now */
+    uint64_t proven;     /* the total up to which the last sum has shown that
+                            the limit is not exceeded */
     mw_observation result;
 
     mw_sweep sweep;
@@ -133,6 +158,11 @@ int mw_pss_new(const mw_platform *platform, int32_t mode, mw_pss **out) {
     pthread_cond_init(&p->wake, NULL);
     *out = p;
     return 0;
+}
+
+void mw_pss_set_limit(mw_pss *p, uint64_t limit) {
+    if (p)
+        p->limit = limit;
 }
 
 /* --- the reading thread --- */
@@ -191,15 +221,16 @@ static void count_by_rss(mw_sweep *sweep, const mw_target *target) {
 
 static void read_one(const mw_platform *platform, mw_sweep *sweep,
                      mw_target *target, int64_t *now) {
-    uint64_t pss = 0;
-    int error = mw_platform_pss(platform, target->pid, &pss);
+    mw_shares shares = {0};
+    int error = mw_platform_pss(platform, target->pid, &shares);
     int64_t before = *now;
     *now = mw_now();
     if (!error) {
         sweep->works = true;
         learn(sweep, target->rss, (double)(*now - before));
         sweep->covered += target->rss;
-        target->pss = pss;
+        target->part.shares = shares;
+        target->is_read = true;
     } else if (error == -ENOTSUP && !sweep->works) {
         sweep->error = error;
     } else if (error == -ESRCH || error == -ENOTSUP) {
@@ -210,25 +241,36 @@ static void read_one(const mw_platform *platform, mw_sweep *sweep,
     }
 }
 
-/* Adds up what was read. A process that has ended since, or has executed
-   another program, has left its part of shared pages to the others, whose PSS
-   may include it if they were read after that. So each process counts with no
-   more than it holds now, and the sum is never above what all of them hold at
-   this moment. */
-static void add_up(const mw_platform *platform, mw_sweep *sweep) {
-    uint64_t roughness = mw_platform_roughness(platform);
+/* Notes what each process holds before the first is read. One that has ended
+   holds nothing. */
+static void look_before(const mw_platform *platform, mw_sweep *sweep) {
     for (size_t i = 0; i < sweep->count; i++) {
-        const mw_target *target = &sweep->targets[i];
-        uint64_t rss;
-        if (!target->pss)
+        mw_target *target = &sweep->targets[i];
+        if (!target->ppid && !target->too_costly &&
+            mw_platform_memory(platform, target->pid, &target->part.before))
+            target->part.before = (mw_memory){0};
+    }
+}
+
+/* Adds up what was read. A process that has ended since has left its part of
+   shared pages to the others, whose PSS may include it if they were read after
+   that: it does not count. */
+static void add_up(const mw_platform *platform, mw_sweep *sweep) {
+    mw_pss_sum sum = {0};
+    for (size_t i = 0; i < sweep->count; i++) {
+        mw_target *target = &sweep->targets[i];
+        if (!target->is_read)
             continue;
-        if (mw_platform_resident(platform, target->pid, &rss)) {
+        if (mw_platform_memory(platform, target->pid, &target->part.after)) {
             sweep->rss -= target->rss;
             sweep->covered -= target->rss;
         } else {
-            sweep->sum += target->pss < rss + roughness ? target->pss : rss;
+            mw_pss_sum_add(&sum, &target->part);
         }
     }
+    sweep->sum += mw_pss_sum_total(&sum);
+    sweep->footprint = mw_pss_sum_footprint(&sum);
+    sweep->is_low = sum.is_low != 0;
 }
 
 static bool is_stopping(mw_pss *p) {
@@ -244,6 +286,7 @@ static void sweep_all(mw_pss *p) {
     find_shared(p->platform, sweep);
     /* The largest first: they matter most, and change most. */
     qsort(sweep->targets, sweep->count, sizeof *sweep->targets, by_size);
+    look_before(p->platform, sweep);
     now = mw_now();
     for (size_t i = 0; i < sweep->count && !sweep->error && !is_stopping(p);
          i++) {
@@ -322,7 +365,7 @@ static int list_targets(mw_pss *p, const mw_table *table, double limit) {
         mw_target *target = &sweep->targets[sweep->count++];
         double cost = estimate(sweep, slot->rss);
         target->rss = slot->rss;
-        target->pss = 0;
+        target->is_read = false;
         target->pid = slot->pid;
         target->ppid = slot->inherited ? slot->ppid : 0;
         target->too_costly = !p->always && cost > limit;
@@ -337,7 +380,7 @@ static int begin_sweep(mw_pss *p, int64_t time, const mw_table *table,
     int result = list_targets(p, table, limit);
     if (!result && sweep->count) {
         sweep->time = time;
-        sweep->budget = p->budget;
+        sweep->budget = p->for_limit ? NO_BOUND : p->budget;
         sweep->covered = sweep->sum = sweep->rss = sweep->by_rss = 0;
         result = hand_over(p);
     }
@@ -420,6 +463,50 @@ static int offer_high(mw_pss *p, int64_t time, bool holds_still,
     return result;
 }
 
+/* Does what pay_in() does for the sweeps that the limit asks for. */
+static void pay_in_for_limit(mw_pss *p, int64_t time) {
+    if (time > p->credited_up_to)
+        p->limit_credit += (double)(time - p->credited_up_to) * LIMIT_SHARE;
+    p->credited_up_to = time;
+    if (p->limit_credit > LIMIT_CREDIT)
+        p->limit_credit = LIMIT_CREDIT;
+}
+
+/* Begins a sweep of all processes, whatever the budget. */
+static int begin_for_limit(mw_pss *p, int64_t time, const mw_table *table) {
+    p->for_limit = true;
+    int result = begin_sweep(p, time, table, NO_BOUND);
+    p->for_limit = p->under_way;
+    return result;
+}
+
+/* Begins a sweep that the limit asks for, if it is due: at once when the total
+   is more than the last sum has proven, or when that sum exceeds the limit and
+   another must agree; and now and then, because pages that were shared may not
+   be any more. Returns what mw_pss_offer() does. */
+static int offer_for_limit(mw_pss *p, int64_t time, uint64_t total,
+                           const mw_table *table) {
+    int is_unproven = total > p->proven && p->limit_credit > 0;
+    if (!p->is_exceeded && !is_unproven && time < p->next_for_limit)
+        return 0;
+    return begin_for_limit(p, time, table);
+}
+
+/* Begins a sweep for a total that rises to just below the limit, if it is due.
+   Returns what mw_pss_offer() does. */
+static int offer_early(mw_pss *p, int64_t time, uint64_t total,
+                       const mw_table *table) {
+    if (total <= p->limit - p->limit / EARLY_PART) {
+        p->early = 0;
+        return 0;
+    }
+    if (p->limit_credit <= 0 ||
+        (p->early && total < p->early + step_above(p->early)))
+        return 0;
+    p->early = total;
+    return begin_for_limit(p, time, table);
+}
+
 /* Takes the result of a sweep that has ended. */
 static void collect(mw_pss *p) {
     if (!p->under_way || pthread_mutex_trylock(&p->lock))
@@ -434,7 +521,17 @@ static void collect(mw_pss *p) {
         p->error = sweep->error;
         return;
     }
-    p->budget -= sweep->took;
+    if (p->for_limit) {
+        p->next_for_limit = sweep->time + (int64_t)(sweep->took / LIMIT_SHARE);
+        p->limit_credit -= sweep->took;
+    } else {
+        p->budget -= sweep->took;
+    }
+    p->for_limit = false;
+    p->is_exceeded = p->limit && !sweep->by_rss && sweep->sum > p->limit;
+    p->proven = p->limit;
+    if (!sweep->is_low && sweep->sum <= p->limit)
+        p->proven = sweep->rss + p->limit - sweep->sum;
     if (sweep->covered > p->covered)
         p->covered = sweep->covered;
     p->result = (mw_observation){
@@ -443,7 +540,9 @@ static void collect(mw_pss *p) {
         .process = sweep->rss,
         .value = sweep->sum,
         .second = sweep->by_rss,
-        .valid = sweep->by_rss ? MW_TICK_PARTIAL : 0,
+        .third = sweep->footprint,
+        .valid = (sweep->by_rss ? MW_TICK_PARTIAL : 0) |
+                 (sweep->is_low ? MW_LOWER : 0),
     };
     p->has_result = true;
 }
@@ -456,6 +555,9 @@ int mw_pss_offer(mw_pss *p, int64_t time, uint64_t total,
         p->begun = true;
         p->paid_up_to = p->last_sweep = time;
         p->budget = FIRST_ALLOWANCE;
+        p->limit_credit = LIMIT_CREDIT;
+        p->credited_up_to = time;
+        p->proven = p->limit;
     }
     uint64_t before = p->last_total;
     p->last_total = total;
@@ -469,10 +571,21 @@ int mw_pss_offer(mw_pss *p, int64_t time, uint64_t total,
         return 0;
     if (p->always)
         return begin_sweep(p, time, table, 0);
+    pay_in_for_limit(p, time);
+    if (p->limit && total > p->limit)
+        return offer_for_limit(p, time, total, table);
+    int begun = p->limit ? offer_early(p, time, total, table) : 0;
+    if (begun)
+        return begun;
     if (total <= p->covered)
         return 0;
     uint64_t change = total > before ? total - before : before - total;
     return offer_high(p, time, change < step_above(before), table);
+}
+
+int mw_pss_is_urgent(const mw_pss *p) {
+    return p && !p->failed &&
+           (p->is_exceeded || (p->under_way && p->for_limit));
 }
 
 int mw_pss_take(mw_pss *p, mw_observation *out) {

@@ -15,6 +15,14 @@ typedef struct mw_pss mw_pss;
    MW_PSS_OFF. */
 int mw_pss_new(const mw_platform *platform, int32_t mode, mw_pss **out);
 
+/* Sets the limit on the sum; 0: none. While `total` of mw_pss_offer() is above
+   it, sweeps are made even without budget, for up to 10 % of the time. */
+void mw_pss_set_limit(mw_pss *pss, uint64_t limit);
+
+/* Returns whether the limit waits for a sum: one is being made for it, or the
+   last exceeds it and another must agree. */
+int mw_pss_is_urgent(const mw_pss *pss);
+
 /* Begins a sweep over the processes of `table`, if the mode and the time budget
    call for one; to be called after each tick. `total` is the sum of resident
    sizes. Never waits for the current sweep. Returns 1 if it has begun one, else

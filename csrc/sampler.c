@@ -17,6 +17,7 @@
 #include "follow.h"
 #include "pss.h"
 #include "thread.h"
+#include "watch.h"
 
 /* The gap between the first two ticks. It doubles each time until it reaches
    the interval, so that a command shorter than the interval is seen growing. */
@@ -32,7 +33,16 @@ static const size_t MOST_UNREAD = 1 << 20;
 static const int64_t EVENT_SHARE = 20;
 static const int64_t MOST_CREDIT = 20000000;
 
-enum { TOTAL, PROCESS, PSS, LIMITS };
+/* Near a limit ticks may take up 1 part in 10 of the time: those of a hundred
+   processes take some 0.4 ms each. */
+static const int64_t NEAR_SHARE = 10;
+
+/* Available memory is read at most this often, at 20 us of CPU time, and
+   reported when it is lower by this much than ever. */
+static const int64_t AVAILABLE_GAP = 10000000;
+static const uint64_t AVAILABLE_STEP = 1 << 20;
+
+enum { TOTAL, PROCESS, PSS, FOOTPRINT, WATCHES };
 
 struct mw_sampler {
     mw_platform *platform;
@@ -46,8 +56,15 @@ struct mw_sampler {
     int64_t next_wake;   /* of the reader, at the latest */
     int64_t credit;      /* CPU time that may be used outside the ticks */
     int64_t credit_from; /* when it was last added to */
-    uint64_t limits[LIMITS];
-    int exceeded[LIMITS]; /* the reader was woken for it */
+    mw_watch watches[WATCHES];
+    int is_near;       /* one of them, at the last tick */
+    int64_t tick_cost; /* CPU time of the last tick; 0 without limits */
+    uint64_t pss_sum;  /* the last one; an upper bound only if it is less than
+                          the one before; 0: none */
+    int has_limits;
+    uint64_t min_available;
+    uint64_t least_available; /* reported so far; 0: none */
+    int64_t next_available;
 
     pthread_t thread;
     int has_thread;
@@ -72,25 +89,33 @@ static void wake(mw_sampler *s) {
         ;
 }
 
-/* Returns whether a size exceeds a limit for the first time. */
-static int exceeds(mw_sampler *s, int which, uint64_t size) {
-    if (!s->limits[which] || s->exceeded[which] || size <= s->limits[which])
-        return 0;
-    s->exceeded[which] = 1;
-    return 1;
+/* Returns whether a size exceeds its limit, or has grown on since. */
+static int alarms(mw_sampler *s) {
+    const mw_follower *f = &s->follower;
+    mw_watch *w = s->watches;
+    int alarm = mw_watch_alarms(&w[TOTAL],
+                                f->total > f->largest ? f->total : f->largest);
+    alarm |= mw_watch_alarms(&w[PROCESS], f->largest);
+    return alarm | mw_watch_alarms(&w[FOOTPRINT], f->footprint);
 }
 
-static int exceeds_any(mw_sampler *s) {
+/* Returns whether a size is near its limit, so that ticks come more often. */
+static int is_near(mw_sampler *s, int64_t time) {
     const mw_follower *f = &s->follower;
-    int total =
-        exceeds(s, TOTAL, f->total > f->largest ? f->total : f->largest);
-    return exceeds(s, PROCESS, f->largest) || total;
+    mw_watch *w = s->watches;
+    /* Above the limit only a sum tells how much of the total is shared. */
+    uint64_t pss = f->total <= w[PSS].limit ? f->total : s->pss_sum;
+    int near = mw_watch_is_near(&w[TOTAL], f->total, time, s->interval);
+    near |= mw_watch_is_near(&w[PROCESS], f->largest_now, time, s->interval);
+    near |= mw_watch_is_near(&w[FOOTPRINT], f->footprint, time, s->interval);
+    near |= mw_watch_is_near(&w[PSS], pss, time, s->interval);
+    return near | mw_pss_is_urgent(s->pss);
 }
 
 /* Hands the observations to the reader. Returns whether the reader lags. */
 static int publish(mw_sampler *s, int64_t time, int alarm, int error) {
     mw_queue *reported = &s->follower.reported;
-    alarm |= exceeds_any(s);
+    alarm |= alarms(s);
     pthread_mutex_lock(&s->lock);
     if (!error)
         error = mw_queue_move(&s->unread, reported);
@@ -111,24 +136,84 @@ static int publish(mw_sampler *s, int64_t time, int alarm, int error) {
     return lags;
 }
 
+static int report(mw_sampler *s, const mw_observation *what) {
+    mw_observation *record = mw_queue_add(&s->follower.reported);
+    if (!record)
+        return -ENOMEM;
+    *record = *what;
+    return 0;
+}
+
+/* Wakes the reader when the total grows on from now, for limits of another kind
+   that are exceeded. */
+static void watch_growth(mw_sampler *s) {
+    mw_watch *total = &s->watches[TOTAL];
+    if (!total->alarm)
+        total->alarm = mw_watch_grown(s->follower.total);
+}
+
+/* Begins and reports sums of proportional set sizes. Sets `*alarm` when two in
+   a row exceed the limit: one may be wrong. */
+static int sum_pss(mw_sampler *s, int64_t time, int *alarm) {
+    mw_observation sum;
+    mw_pss_offer(s->pss, time, s->follower.total, &s->follower.table);
+    if (!mw_pss_take(s->pss, &sum))
+        return 0;
+    /* An upper bound does not prove that the limit is exceeded. */
+    uint64_t agreed = sum.value < s->pss_sum ? sum.value : s->pss_sum;
+    if (!sum.second && mw_watch_alarms(&s->watches[PSS], agreed)) {
+        *alarm = 1;
+        watch_growth(s);
+    }
+    s->pss_sum = sum.second ? agreed : sum.value;
+    return report(s, &sum);
+}
+
+/* Reads and reports available memory, where that is due. */
+static int read_available(mw_sampler *s, int64_t time, int *alarm) {
+    mw_observation found = {.kind = MW_AVAILABLE, .time = time};
+    int in_group;
+    if (time < s->next_available)
+        return 0;
+    s->next_available = time + AVAILABLE_GAP;
+    if (mw_platform_available(s->platform, s->min_available, &found.value,
+                              &in_group))
+        return 0;
+    int is_low = found.value < s->min_available;
+    int was_low = s->least_available && s->least_available < s->min_available;
+    if (!is_low && s->least_available &&
+        found.value + AVAILABLE_STEP > s->least_available)
+        return 0;
+    if (is_low && !was_low) {
+        *alarm = 1;
+        watch_growth(s);
+    }
+    s->least_available = found.value ? found.value : 1;
+    found.valid = in_group ? MW_IN_GROUP : 0;
+    return report(s, &found);
+}
+
+static int has_limits(const mw_sampler *s) {
+    int has_any = s->min_available != 0;
+    for (int i = 0; i < WATCHES; i++)
+        has_any |= s->watches[i].limit != 0;
+    return has_any;
+}
+
 /* Makes one tick and hands its observations to the reader. Returns whether the
    reader lags. */
 static int make_tick(mw_sampler *s, int64_t time, uint32_t flags, int closing) {
+    int64_t before = s->has_limits ? mw_thread_cpu_time() : 0;
     int error = mw_follow_tick(&s->follower, time, flags, s->skipped, closing);
     int alarm = 0;
     s->skipped = 0;
-    if (!error && s->pss) {
-        mw_pss_offer(s->pss, time, s->follower.total, &s->follower.table);
-        mw_observation sum;
-        if (mw_pss_take(s->pss, &sum)) {
-            mw_observation *record = mw_queue_add(&s->follower.reported);
-            /* An upper bound does not prove that the limit is exceeded. */
-            alarm = !sum.second && exceeds(s, PSS, sum.value);
-            if (record)
-                *record = sum;
-            else
-                error = -ENOMEM;
-        }
+    if (!error && s->pss)
+        error = sum_pss(s, time, &alarm);
+    if (!error && s->min_available)
+        error = read_available(s, time, &alarm);
+    if (s->has_limits) {
+        s->is_near = is_near(s, time);
+        s->tick_cost = mw_thread_cpu_time() - before;
     }
     return publish(s, time, alarm, error);
 }
@@ -159,6 +244,11 @@ static int64_t first_gap(const mw_sampler *s) {
 static int64_t next_gap(const mw_sampler *s, int64_t deadline, int64_t gap) {
     if (deadline - s->first_tick < s->burst)
         return first_gap(s);
+    if (s->is_near) {
+        int64_t fair = s->tick_cost * NEAR_SHARE;
+        int64_t near = fair > first_gap(s) ? fair : first_gap(s);
+        return near < s->interval ? near : s->interval;
+    }
     return gap * 2 < s->interval ? gap * 2 : s->interval;
 }
 
@@ -255,9 +345,16 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
     s->interval = options->interval;
     s->batch = options->batch;
     s->burst = options->burst;
-    s->limits[TOTAL] = options->total_limit;
-    s->limits[PROCESS] = options->process_limit;
-    s->limits[PSS] = options->pss_limit;
+    const uint64_t limits[WATCHES] = {
+        [TOTAL] = options->total_limit,
+        [PROCESS] = options->process_limit,
+        [PSS] = options->pss_limit,
+        [FOOTPRINT] = options->footprint_limit,
+    };
+    for (int i = 0; i < WATCHES; i++)
+        s->watches[i] = (mw_watch){.limit = limits[i], .alarm = limits[i]};
+    s->min_available = options->min_available;
+    s->has_limits = has_limits(s);
     s->credit = MOST_CREDIT;
     s->follower.adopter_pid = options->adopter_pid;
     s->follower.has_other_children = options->has_other_children;
@@ -270,6 +367,12 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
     mw_tmpfs_begin(&s->follower.tmpfs, options->tmpfs, options->tmpfs_count);
     if (!error && options->pss != MW_PSS_OFF)
         error = mw_pss_new(s->platform, options->pss, &s->pss);
+    /* Sums tell whether either limit is exceeded: both are at most the RSS. */
+    uint64_t limit = options->pss_limit;
+    if (options->footprint_limit &&
+        (!limit || options->footprint_limit < limit))
+        limit = options->footprint_limit;
+    mw_pss_set_limit(s->pss, limit);
     if (error) {
         mw_sampler_free(s);
         return error;
@@ -363,6 +466,16 @@ int mw_sampler_signal(mw_sampler *s, int number, int32_t *out, size_t capacity,
         out[i] = found.pid[i];
     free(found.pid);
     return result;
+}
+
+void mw_sampler_resident(const mw_sampler *s, const int32_t *pids, size_t count,
+                         uint64_t *sum) {
+    *sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        mw_memory memory;
+        if (!mw_platform_memory(s->platform, pids[i], &memory))
+            *sum += memory.rss;
+    }
 }
 
 void mw_sampler_stats_read(mw_sampler *s, mw_sampler_stats *out) {

@@ -95,16 +95,16 @@ int mw_platform_reap(mw_platform *platform, mw_handle *handle, int *status,
 
 /* -- memory.c -------------------------------------------------------------- */
 
-int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
+int mw_platform_pss(const mw_platform *platform, int32_t pid, mw_shares *out) {
     (void)platform, (void)pid;
-    *pss = 0;
+    *out = (mw_shares){0};
     return -ENOTSUP;
 }
 
-int mw_platform_resident(const mw_platform *platform, int32_t pid,
-                         uint64_t *rss) {
+int mw_platform_memory(const mw_platform *platform, int32_t pid,
+                       mw_memory *out) {
     (void)platform, (void)pid;
-    *rss = 0;
+    *out = (mw_memory){0};
     return -ENOTSUP;
 }
 
@@ -127,6 +127,16 @@ int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
                               int32_t other) {
     (void)platform, (void)pid, (void)other;
     return 0;
+}
+
+/* -- available.c ----------------------------------------------------------- */
+
+int mw_platform_available(mw_platform *platform, uint64_t enough,
+                          uint64_t *bytes, int *in_group) {
+    (void)platform, (void)enough;
+    *bytes = 0;
+    *in_group = 0;
+    return -ENOTSUP;
 }
 
 /* -- signal_job.c ---------------------------------------------------------- */

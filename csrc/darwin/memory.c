@@ -6,16 +6,16 @@
 #include "state.h"
 
 /* macOS does not say how many processes share a page. */
-int mw_platform_pss(const mw_platform *p, int32_t pid, uint64_t *pss) {
+int mw_platform_pss(const mw_platform *p, int32_t pid, mw_shares *out) {
     (void)p, (void)pid;
-    *pss = 0;
+    *out = (mw_shares){0};
     return -ENOTSUP;
 }
 
-int mw_platform_resident(const mw_platform *p, int32_t pid, uint64_t *rss) {
+int mw_platform_memory(const mw_platform *p, int32_t pid, mw_memory *out) {
     mw_account account;
     int error = mw_read_account(pid, p->frequency, &account);
-    *rss = error ? 0 : account.rss;
+    *out = (mw_memory){.rss = error ? 0 : account.rss};
     return error;
 }
 

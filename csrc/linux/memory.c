@@ -34,33 +34,41 @@ uint64_t mw_platform_huge_faults(const mw_platform *p) {
     return pages * p->huge_page_size;
 }
 
-/* Reads one number out of a file of a process: 0 or -errno. */
-typedef int mw_number_reader(int dir_fd, const char *path, uint64_t *number);
+/* Of the anonymous part of a PSS: the kernel does not say it (Linux < 5.4). */
+static const uint64_t UNKNOWN = UINT64_MAX;
 
-static int read_pss(int dir_fd, const char *path, uint64_t *bytes) {
+/* Reads a file of a process: 0 or -errno. */
+typedef int mw_file_reader(int dir_fd, const char *path, void *out);
+
+static int read_pss(int dir_fd, const char *path, void *out) {
+    mw_shares *shares = out;
     char text[MW_FILE_TEXT];
     ssize_t n = mw_procfs_read(dir_fd, path, text, sizeof text);
     if (n < 0)
         return (int)n;
-    return mw_parse_pss(text, (size_t)n, bytes) ? 0 : -EINVAL;
+    if (!mw_parse_pss(text, (size_t)n, &shares->pss))
+        return -EINVAL;
+    if (!mw_parse_pss_anonymous(text, (size_t)n, &shares->anonymous))
+        shares->anonymous = UNKNOWN;
+    mw_parse_pss_parts(text, (size_t)n, &shares->shmem, &shares->swapped,
+                       &shares->huge);
+    return 0;
 }
 
-/* Reads the resident size in pages. -ESRCH: the process has no memory any
-   more. */
-static int read_resident(int dir_fd, const char *path, uint64_t *pages) {
-    mw_statm statm;
-    int error = mw_procfs_statm(dir_fd, path, &statm);
-    *pages = error ? 0 : statm.resident;
-    return error || *pages ? error : -ESRCH;
+/* Reads sizes in pages. -ESRCH: the process has no memory any more. */
+static int read_memory(int dir_fd, const char *path, void *out) {
+    mw_statm *statm = out;
+    int error = mw_procfs_statm(dir_fd, path, statm);
+    return error || statm->resident ? error : -ESRCH;
 }
 
-/* Reads a number of a process. If its first thread has ended before the others,
+/* Reads a file of a process. If its first thread has ended before the others,
    any of those has it. */
 static int read_any_thread(const mw_platform *p, int32_t pid, const char *file,
-                           mw_number_reader *read_number, uint64_t *number) {
+                           mw_file_reader *read_file, void *out) {
     char path[MW_PATH];
     snprintf(path, sizeof path, "%d/%s", pid, file);
-    int error = read_number(p->proc_fd, path, number);
+    int error = read_file(p->proc_fd, path, out);
     if (error != -ESRCH)
         return error;
     mw_pids tids = {0};
@@ -69,7 +77,7 @@ static int read_any_thread(const mw_platform *p, int32_t pid, const char *file,
         if (tids.pid[i] == pid)
             continue;
         snprintf(path, sizeof path, "%d/task/%d/%s", pid, tids.pid[i], file);
-        error = read_number(p->proc_fd, path, number);
+        error = read_file(p->proc_fd, path, out);
     }
     free(tids.pid);
     if (list_error)
@@ -87,17 +95,34 @@ static int why_missing(const mw_platform *p, int32_t pid) {
     return p->real && !(kill(pid, 0) && errno == ESRCH) ? -EACCES : -ESRCH;
 }
 
-int mw_platform_pss(const mw_platform *p, int32_t pid, uint64_t *pss) {
-    *pss = 0;
-    int error = read_any_thread(p, pid, "smaps_rollup", read_pss, pss);
+int mw_platform_pss(const mw_platform *p, int32_t pid, mw_shares *out) {
+    *out = (mw_shares){0};
+    int error = read_any_thread(p, pid, "smaps_rollup", read_pss, out);
+    if (!error && out->anonymous == UNKNOWN) {
+        /* What is not a file or shared memory: no part of those is more than
+           all of them. */
+        mw_memory memory;
+        int is_known = !mw_platform_memory(p, pid, &memory);
+        out->anonymous =
+            is_known && out->pss > memory.shared ? out->pss - memory.shared : 0;
+    }
     return error == -ENOENT ? why_missing(p, pid) : error;
 }
 
-int mw_platform_resident(const mw_platform *p, int32_t pid, uint64_t *rss) {
-    uint64_t pages = 0;
-    int error = read_any_thread(p, pid, "statm", read_resident, &pages);
-    *rss = pages * p->page_size;
-    return error;
+int mw_platform_memory(const mw_platform *p, int32_t pid, mw_memory *out) {
+    char path[MW_PATH];
+    mw_statm statm = {0};
+    mw_stat stat;
+    *out = (mw_memory){0};
+    int error = read_any_thread(p, pid, "statm", read_memory, &statm);
+    if (error)
+        return error;
+    out->rss = statm.resident * p->page_size;
+    out->shared = statm.shared * p->page_size;
+    snprintf(path, sizeof path, "%d/stat", pid);
+    if (!mw_procfs_stat(p->proc_fd, path, &stat))
+        out->faults = stat.faults;
+    return 0;
 }
 
 static int read_statm(const mw_platform *p, int32_t pid, mw_statm *out) {

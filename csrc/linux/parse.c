@@ -165,6 +165,36 @@ int mw_parse_pss(const char *text, size_t length, uint64_t *bytes) {
     return kib_behind(text, length, "\nPss:", bytes);
 }
 
+int mw_parse_pss_anonymous(const char *text, size_t length, uint64_t *bytes) {
+    return kib_behind(text, length, "\nPss_Anon:", bytes);
+}
+
+void mw_parse_pss_parts(const char *text, size_t length, uint64_t *shmem,
+                        uint64_t *swapped, uint64_t *huge) {
+    if (!kib_behind(text, length, "\nPss_Shmem:", shmem))
+        *shmem = 0;
+    if (!kib_behind(text, length, "\nSwapPss:", swapped))
+        *swapped = 0;
+    if (!kib_behind(text, length, "\nPrivate_Hugetlb:", huge))
+        *huge = 0;
+}
+
+int mw_parse_available(const char *text, size_t length, uint64_t *bytes) {
+    return kib_behind(text, length, "\nMemAvailable:", bytes);
+}
+
+int mw_parse_number(const char *text, size_t length, uint64_t *number) {
+    const char *at = text, *end = text + length;
+    return digits(&at, end, number) && at < end && *at == '\n';
+}
+
+int mw_parse_inactive_file(const char *text, size_t length, int version,
+                           uint64_t *bytes) {
+    const char *key =
+        version == 1 ? "\ntotal_inactive_file " : "\ninactive_file ";
+    return number_of(text, length, key, bytes);
+}
+
 int32_t mw_parse_tgid(const char *text, size_t length) {
     uint64_t value;
     return number_of(text, length, "\nTgid:", &value) ? as_pid(value) : 0;

@@ -72,6 +72,27 @@ int32_t mw_parse_tgid(const char *text, size_t length);
 /* Finds Pss in `smaps_rollup`, in bytes: 1, or 0 if it is not there. */
 int mw_parse_pss(const char *text, size_t length, uint64_t *bytes);
 
+/* Does the same for Pss_Anon (Linux 5.4). */
+int mw_parse_pss_anonymous(const char *text, size_t length, uint64_t *bytes);
+
+/* Finds Pss_Shmem (Linux 5.4), SwapPss and Private_Hugetlb, in bytes; 0 for
+   what is not there. */
+void mw_parse_pss_parts(const char *text, size_t length, uint64_t *shmem,
+                        uint64_t *swapped, uint64_t *huge);
+
+/* Finds MemAvailable in `meminfo`, in bytes: 1, or 0 if it is not there. */
+int mw_parse_available(const char *text, size_t length, uint64_t *bytes);
+
+/* Parses a file that has one number, as those of control groups: 1, or 0 if it
+   has none. */
+int mw_parse_number(const char *text, size_t length, uint64_t *number);
+
+/* Finds in `memory.stat` of a control group the bytes of its page cache that
+   can be dropped, with those of the groups below it: 1, or 0 if it is not
+   there. Version 1 has another name for it than version 2. */
+int mw_parse_inactive_file(const char *text, size_t length, int version,
+                           uint64_t *bytes);
+
 /*
  * Parses the next pid of a `children` list from `*offset` on: 1 and `*pid`, or
  * 0 at the end. A number that the end of the buffer may have cut is not taken

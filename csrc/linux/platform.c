@@ -123,6 +123,8 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
         p->has_huge_pages = has_huge_pages(p);
         p->huge_page_size = p->real ? huge_page_size() : 0;
     }
+    if (!error)
+        error = mw_available_open(&p->available, p->proc_fd, options);
     if (!error && p->real)
         mw_feeds_open(&p->feeds, options, p->epoll_fd, MW_WAITED_EVENTS,
                       &p->stats);
@@ -136,6 +138,7 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
 
 void mw_platform_close(mw_platform *p) {
     mw_feeds_close(&p->feeds);
+    mw_available_close(&p->available);
     int fds[] = {p->proc_fd, p->stop_fd, p->epoll_fd, p->root_pidfd,
                  p->adopter_children_fd};
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "grow.h"
 #include "pidfd.h"
 #include "procfs.h"
 #include "scan.h"
@@ -20,12 +21,27 @@
 /* How often the adopter's children are listed in one call, 5 us each time. */
 enum { ORPHAN_LISTINGS = 2000 };
 
-/* One walk over the job. */
+/* A process that gets another parent during a walk may be missed by it. So the
+   job is walked until this many walks in a row have found no new process; a job
+   that forks on for so many walks is left to SIGKILL. */
+enum { QUIET_WALKS = 2, MOST_WALKS = 50 };
+
+/* A process that got the signal. */
+typedef struct {
+    int32_t pid;
+    uint64_t start_ticks; /* tells it from another that has its pid later */
+} mw_receiver;
+
+/* The walks of one call. */
 typedef struct {
     int number; /* of the signal */
     int reap;
     int reaped;
+    size_t fresh; /* processes that got the signal in this walk */
     mw_pids *found;
+    mw_receiver *receivers;
+    size_t receiver_count;
+    size_t receiver_capacity;
     /* Processes that are still to be visited, each with its parent. */
     mw_pids pids;
     mw_pids parents;
@@ -74,6 +90,25 @@ static int is_ending(const mw_stat *stat) {
     return stat->flags & PF_EXITING && stat->threads == 1;
 }
 
+/* Notes that a process is about to get the signal: 1, 0 if it has had it, or
+   -ENOMEM. */
+static int note_receiver(walk *w, const mw_stat *stat) {
+    for (size_t i = 0; i < w->receiver_count; i++)
+        if (w->receivers[i].pid == stat->pid &&
+            w->receivers[i].start_ticks == stat->start_ticks)
+            return 0;
+    void *receivers = w->receivers;
+    int error = mw_grow(&receivers, &w->receiver_capacity,
+                        w->receiver_count + 1, sizeof *w->receivers, 64);
+    w->receivers = receivers;
+    if (error)
+        return error;
+    w->receivers[w->receiver_count++] =
+        (mw_receiver){stat->pid, stat->start_ticks};
+    w->fresh++;
+    return 1;
+}
+
 static int visit_living(const mw_platform *p, walk *w, int32_t pid, int fd,
                         const mw_stat *stat) {
     /* Its children are listed first, because the signal may end it and they
@@ -83,9 +118,13 @@ static int visit_living(const mw_platform *p, walk *w, int32_t pid, int fd,
         send(w, pid, fd);
     int error = push_children(p, w, pid);
     if (w->number && w->number != SIGKILL) {
-        if (is_ending(stat))
+        if (error || is_ending(stat))
             return error;
-        send(w, pid, fd);
+        int is_new = note_receiver(w, stat);
+        if (is_new < 0)
+            return is_new;
+        if (is_new)
+            send(w, pid, fd);
     }
     return error || mw_pids_have(w->found, pid) ? error
                                                 : mw_pids_add(w->found, pid);
@@ -142,6 +181,23 @@ static int kill_orphans(const mw_platform *p, walk *w) {
     return error;
 }
 
+/* Walks the whole job once. */
+static int walk_job(const mw_platform *p, walk *w) {
+    int error = 0;
+    w->fresh = 0;
+    if (p->adopter_children_fd < 0)
+        error =
+            mw_scan_all(p->proc_fd, &w->all, &w->all_capacity, &w->all_count);
+    if (!error)
+        error = push_children(p, w, p->adopter_pid);
+    while (!error && w->pids.count) {
+        int32_t pid = w->pids.pid[--w->pids.count];
+        int32_t parent = w->parents.pid[--w->parents.count];
+        error = visit(p, w, pid, parent);
+    }
+    return error;
+}
+
 int mw_platform_signal_job(const mw_platform *p, int number, int reap,
                            mw_pids *found) {
     if (!p->real || !p->adopter_pid || p->has_other_children)
@@ -150,15 +206,17 @@ int mw_platform_signal_job(const mw_platform *p, int number, int reap,
     int error = 0;
     if (number == SIGKILL && reap)
         error = kill_orphans(p, &w);
-    if (!error && p->adopter_children_fd < 0)
-        error = mw_scan_all(p->proc_fd, &w.all, &w.all_capacity, &w.all_count);
-    if (!error)
-        error = push_children(p, &w, p->adopter_pid);
-    while (!error && w.pids.count) {
-        int32_t pid = w.pids.pid[--w.pids.count];
-        int32_t parent = w.parents.pid[--w.parents.count];
-        error = visit(p, &w, pid, parent);
+    /* SIGKILL may come twice, and nothing is sent with 0: the caller lists the
+       job again anyway. */
+    int is_once = !number || number == SIGKILL;
+    int quiet = 0;
+    for (int i = 0; !error && quiet < QUIET_WALKS && i < MOST_WALKS; i++) {
+        error = walk_job(p, &w);
+        quiet = w.fresh ? 0 : quiet + 1;
+        if (is_once)
+            break;
     }
+    free(w.receivers);
     free(w.pids.pid);
     free(w.parents.pid);
     free(w.all);

@@ -2,6 +2,7 @@
 #ifndef MW_LINUX_STATE_H
 #define MW_LINUX_STATE_H
 
+#include "available.h"
 #include "feeds.h"
 #include "platform.h"
 
@@ -26,6 +27,7 @@ struct mw_platform {
     mw_process *scan; /* buffer of the last scan */
     size_t scan_capacity;
     mw_feeds feeds;
+    mw_available available;
     int skip_children; /* in this tick: events cover every fork */
 };
 

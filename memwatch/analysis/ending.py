@@ -10,6 +10,7 @@ import signal
 from enum import Enum
 from typing import NamedTuple
 
+from memwatch.model.limits import AVAILABLE_MEMORY
 from memwatch.model.memory_limit import MACHINE, MemoryLimit
 from memwatch.model.processes import EXACT, UNKNOWN, Process
 from memwatch.model.profile import Profile
@@ -111,9 +112,12 @@ def signal_name(number: int) -> str:
 
 def _stopped(profile: Profile) -> str | None:
     outcome = profile.limit_outcome
-    if outcome and outcome.signalled:
-        return f"memwatch ended it at its limit of {format_size(outcome.breaches[0].allowed)}"
-    return None
+    if not outcome or not outcome.signalled:
+        return None
+    breach = outcome.breaches[0]
+    if breach.limit == AVAILABLE_MEMORY:
+        return f"memwatch ended it when less than {format_size(breach.allowed)} was available"
+    return f"memwatch ended it at its limit of {format_size(breach.allowed)}"
 
 
 def _oom(profile: Profile) -> How | None:

@@ -10,7 +10,7 @@ import click
 
 from memwatch import settings
 from memwatch.commands.shared import options
-from memwatch.commands.shared.reporting import Reports, report_options
+from memwatch.commands.shared.reporting import Reports, report_options, show_limits
 from memwatch.messages import complain, print_lines
 from memwatch.model.groups import COMMAND
 from memwatch.model.limits import Limits
@@ -48,6 +48,8 @@ class Arguments(NamedTuple):
     max_total_rss: int | None
     max_per_proc_rss: int | None
     max_total_pss: int | None
+    max_total_footprint: int | None
+    min_available: int | None
     on_limit: str
     kill_after: float
     silent: bool
@@ -56,7 +58,13 @@ class Arguments(NamedTuple):
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.max_total_rss, self.max_per_proc_rss, self.max_total_pss)
+        return Limits(
+            self.max_total_rss,
+            self.max_per_proc_rss,
+            self.max_total_pss,
+            self.max_total_footprint,
+            self.min_available,
+        )
 
     def run_options(self, reports: Reports) -> RunOptions:
         """Returns how each run is to be made."""
@@ -85,7 +93,7 @@ class Arguments(NamedTuple):
     default="500",
     show_default=True,
     metavar="TIME",
-    help="Time between samples: 10 (milliseconds), 10ms, 0.5ms, 1s.",
+    help="Time between samples: 10 (milliseconds), 10ms, 0.5ms, 1s. With a limit, 10ms at most.",
 )
 @click.option(
     "--exact",
@@ -149,8 +157,15 @@ class Arguments(NamedTuple):
 @options.size_option("--max-per-proc-rss", help="The same when one process holds more.")
 @options.size_option(
     "--max-total-pss",
-    help="The same for the total with shared pages counted once, each time that --pss measures it "
-    "(Linux).",
+    help="The same for the total with shared pages counted once (Linux).",
+)
+@options.size_option(
+    "--max-total-footprint",
+    help="The same for the memory that the system cannot simply drop.",
+)
+@options.size_option(
+    "--min-available",
+    help="The same when the machine, or a control group of the job, has less memory left (Linux).",
 )
 @click.option(
     "--on-limit",
@@ -196,9 +211,9 @@ def command(show_settings: bool, **given: Any) -> int:
     The summary goes to stderr. With --json the result goes to stdout, and the
     command's own stdout to stderr. The exit code is the command's; 128 + N if
     signal N killed it; 1 if it could not be started; 10 if the job exceeded a
-    limit on its total, 11 if a process exceeded the limit on each; 12 if it
-    seems to leak and --fail-on-leak is given. With --repeat the first run that
-    does not end with 0 is the last.
+    limit on its total or left too little memory, 11 if a process exceeded the
+    limit on each; 12 if it seems to leak and --fail-on-leak is given. With
+    --repeat the first run that does not end with 0 is the last.
 
     \b
     Examples:
@@ -266,6 +281,9 @@ def _refuse_linux_options(arguments: Arguments, context: click.Context) -> None:
             f"--max-total-pss{origins} is for Linux: macOS does not report which pages are shared. "
             "Use --max-total-rss"
         )
+    if arguments.min_available:
+        origins = settings.origins(context, "min_available")
+        raise click.UsageError(f"--min-available{origins} is for Linux. Use --max-total-footprint")
     if arguments.pss == "always":
         complain("--pss always has no effect: macOS does not report which pages are shared")
 
@@ -324,6 +342,8 @@ def _run_once(job: _Job, recorder: Recorder | None) -> int:
     """Runs the command and reports. The launcher still takes signals: a late one to memwatch must
     not cost the user the report."""
     profile = job.run(recorder)
+    if job.arguments.limits.any and not job.reports.has_summary:
+        show_limits(profile)
     if job.arguments.post_run_cmd is None:
         went_well = job.reports.write(profile)
     else:

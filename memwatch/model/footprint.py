@@ -82,6 +82,20 @@ class FootprintBounds(NamedTuple):
     """The parts of the best estimate; None where they are not known."""
 
 
+NEAR = 0.95
+"""What was measured belongs to the highest footprint if the sum of the resident sizes was at least
+this part of what it was then."""
+
+
+class Measured(NamedTuple):
+    """What was measured by proportional shares."""
+
+    size: int
+    total: int
+    """The sum of the resident sizes then."""
+    time: int
+
+
 class RunningFootprint:
     """Adds up the footprint tick by tick."""
 
@@ -108,6 +122,9 @@ class RunningFootprint:
         self._pending_top = 0
         self._pending = False
         self._one_process = (0, 0)
+        self._total = 0
+        self._best_total = 0
+        self._measured = Measured(0, 0, 0)
 
     def set_parts(self, serial: int, parts: Parts) -> None:
         """Notes what a process holds beside anonymous pages."""
@@ -139,6 +156,7 @@ class RunningFootprint:
         largest = self._largest_parts()
         low = rest + sharing.low + sum(largest)
         self.low_now = low
+        self._total = total
         self._low = max(self._low, low)
         beside = sum(sums) + self.stored
         top = anonymous + beside
@@ -150,6 +168,11 @@ class RunningFootprint:
             self._pending = False
         elif detailed:
             self._settle(time, rest, largest)
+
+    @property
+    def high(self) -> int:
+        """The upper bound at the ticks so far, as far as it is known by now."""
+        return max(self._high, self._pending_top, self._best)
 
     def _largest_parts(self) -> Parts:
         """Returns the most of each part that one process holds: processes may share all of it."""
@@ -176,7 +199,17 @@ class RunningFootprint:
             else:
                 self._source = FAULTS if own - rest - self.sharing.low >= shmem else SHARED
             self._best_time = time
+            self._best_total = self._total
             self._best_parts = (own, parts, max(0, shmem - largest.shmem))
+
+    def measure(self, time: int, size: int, total: int, *, whole: bool) -> None:
+        """Notes what was measured by proportional shares after the tick at `time`: at least `size`.
+        `total` is the sum of the resident sizes then; `whole`: nothing is missing in `size`, except
+        for what no process maps."""
+        self._low = max(self._low, size)
+        size += max(0, self.stored - self._largest_parts().shmem)
+        if whole and total > self._measured.total * NEAR and size > self._measured.size:
+            self._measured = Measured(size, total, time)
 
     def leave(self, process: LiveProcess, time: int) -> None:
         """Forgets the memory of a process that has ended, or has executed another program."""
@@ -216,6 +249,9 @@ class RunningFootprint:
             best, split = low, None
         high = max(self._high, best) + self._spikes.highest()
         source = self._source
+        if self._measured.total >= self._best_total * NEAR and source != ALONE:
+            best, time, source = max(low, self._measured.size), self._measured.time, PSS_SUM
+            split = None
         alone, alone_time = self._one_process
         if alone > best:
             best, time, source, split = alone, alone_time, ONE_PROCESS, None

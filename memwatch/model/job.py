@@ -38,6 +38,7 @@ from memwatch.model.observations import (
     IMAGE,
     INHERITED,
     IO,
+    LOWER,
     MEMORY,
     PARTS,
     PSS,
@@ -168,6 +169,8 @@ class Job:
     def _anonymous(self, process: LiveProcess, time: int, anon: int, shared: int) -> None:
         """Applies the split of a resident size."""
         process.highest_sample = max(process.highest_sample, anon + shared)
+        if shared > process.shared:
+            process.shared_gained += shared - process.shared
         process.shared = shared
         process.shared_most = max(process.shared_most, shared)
         if anon == process.anon:
@@ -187,6 +190,7 @@ class Job:
             self._footprint(serial, time, value, second, valid)
         elif kind == PSS:
             self._pss(PssPeak(value, time, serial, second))
+            self.footprint.measure(time, third, serial, whole=not second and not valid & LOWER)
         elif kind == TMPFS:
             self.footprint.stored = value
         elif kind == FAULTS and not serial:
@@ -402,6 +406,10 @@ class Job:
         live = self.live.values()
         holders = (Holder(p.serial, p.pid, p.group.name, p.rss) for p in live if p.rss)
         return tuple(sorted(holders, key=lambda h: (-h.rss, h.serial)))
+
+    def live_programs(self) -> dict[int, str]:
+        """Returns the names of the programs of the processes that are alive, by pid."""
+        return {each.pid: each.program.name for each in self.live.values() if each.program}
 
     def groups(self) -> tuple[Group, ...]:
         """Returns the groups with at least one process, largest first."""

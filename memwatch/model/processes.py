@@ -219,6 +219,7 @@ class LiveProcess:
         "sampled",
         "serial",
         "shared",
+        "shared_gained",
         "shared_most",
         "since",
         "start",
@@ -248,6 +249,8 @@ class LiveProcess:
         """The bytes of `rss` that belong to files or to shared memory."""
         self.shared_most = 0
         """The most of those in a sample of its program."""
+        self.shared_gained = 0
+        """The sum of all increases of those in its life."""
         self.highest_sample = 0
         self.anon = 0
         """The anonymous bytes of `rss`."""

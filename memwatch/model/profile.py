@@ -54,7 +54,7 @@ class Sampling(NamedTuple):
     """How the sampling went: what a report needs to state how far its numbers hold."""
 
     interval: int
-    """Nanoseconds from tick to tick, as asked for."""
+    """Nanoseconds from tick to tick, as it was to be."""
     achieved: float | None
     """Mean from one regular tick to the next, in nanoseconds; None with fewer than two."""
     ticks: int
@@ -70,6 +70,9 @@ class Sampling(NamedTuple):
     """Whether /proc was scanned at each tick, because this kernel has no lists of children."""
     error: str | None
     """What ended the sampling before the job ended; None when nothing did."""
+    requested: int | None = None
+    """The interval that was asked for, where a limit required the shorter `interval`; None where
+    that is it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +298,11 @@ class Beginning:
     start: int
     """Nanoseconds since boot."""
     interval: int
-    """Nanoseconds from tick to tick, as asked for."""
+    """Nanoseconds from tick to tick, as it is to be."""
     backend: str = LINUX
     """The platform that the job runs on, as sources.py names it."""
+    requested_interval: int | None = None
+    """See Sampling.requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +393,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
             unreadable=ending.unreadable,
             scanning=ending.scanning,
             error=ending.error,
+            requested=beginning.requested_interval,
         ),
         accuracy=Accuracy(
             sources=ending.sources,

@@ -22,8 +22,10 @@ from memwatch.model.processes import LiveProcess
 MIB = 1 << 20
 """Bytes that do not matter to a total."""
 
-FAULT_AROUND = 16
-"""Pages of a file that the kernel maps at one fault: fault_around_bytes, 64 KiB by default."""
+PAGES_OF_FAULT = 8
+"""Pages of a file that are taken to come with one fault where they are read. The kernel maps up to
+16 at once (fault_around_bytes, 64 KiB by default), but fewer at the edges, and to map a file takes
+some faults in the program that does it."""
 
 
 class Sharer:
@@ -83,12 +85,15 @@ class Sharer:
     @property
     def own(self) -> int:
         """The best estimate of what it holds alone: its growth, and what its page faults have given
-        it beyond its pages of files and shared memory. Those take faults as well, one for
-        FAULT_AROUND pages where they are read."""
+        it beyond its pages of files and shared memory, which take faults as well."""
         process = self.process
-        if process.faulted is None:
+        faulted, shared = process.faulted, process.shared_gained
+        if faulted is None or faulted > process.anon + process.shared_most:
+            # More than it can have got at once: it maps and unmaps, so the faults tell nothing.
             return self.growth
-        return max(self.growth, min(process.anon, process.faulted - process.shared // FAULT_AROUND))
+        # A page that is written to takes a fault of its own.
+        faulted -= shared if faulted >= shared else shared // PAGES_OF_FAULT
+        return max(self.growth, min(process.anon, faulted))
 
     @property
     def dropped(self) -> int:

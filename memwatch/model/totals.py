@@ -73,6 +73,8 @@ class Ticks:
         self.count += 1
         self.skipped += skipped
         if valid & TICK_EXTRA:
+            # Near a limit they replace the regular ticks.
+            self._last_regular = None
             return
         if valid & TICK_LATE:
             self.late += 1

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from memwatch.model.limits import PROCESS_RSS, TOTAL_PSS, TOTAL_RSS, Breach, LimitOutcome
+from memwatch.model.limits import (
+    AVAILABLE_MEMORY,
+    PROCESS_RSS,
+    TOTAL_FOOTPRINT,
+    TOTAL_PSS,
+    TOTAL_RSS,
+    Breach,
+    LimitOutcome,
+    Signalled,
+)
 from memwatch.model.profile import Profile
 from memwatch.units import Style, count, format_size, printable
 
-NAMES = {TOTAL_RSS: "total RSS", PROCESS_RSS: "RSS of a process", TOTAL_PSS: "total PSS"}
+NAMES = {
+    TOTAL_RSS: "total RSS",
+    PROCESS_RSS: "RSS of a process",
+    TOTAL_PSS: "total PSS",
+    TOTAL_FOOTPRINT: "footprint",
+    AVAILABLE_MEMORY: "available memory",
+}
+
+_WHY_INCONCLUSIVE = {
+    TOTAL_RSS: "memory of the job could not be read",
+    PROCESS_RSS: "memory of a process could not be read",
+    TOTAL_PSS: "the total RSS was above it when no sum of PSS could be made",
+    TOTAL_FOOTPRINT: "the footprint was not known well enough",
+    AVAILABLE_MEMORY: "it could not be read",
+}
 
 # Rows before "... others": what held the memory, and what survived SIGKILL.
 HOLDERS = 5
+
+# Processes that are named among those that got a signal.
+RECEIVERS = 3
 
 _MARGIN = " " * 17
 
@@ -23,50 +49,130 @@ def lines(profile: Profile, bold: Style, dim: Style) -> Iterator[str]:
         return
     if not outcome.breaches:
         yield from _kept(profile, outcome)
+        yield from _inconclusive(profile, outcome)
         return
     for breach in outcome.breaches:
-        where = f"at {profile.elapsed(breach.time):.2f} s, {_holder(breach)}"
-        size, limit = format_size(breach.size), format_size(breach.allowed)
-        at_least = "at least " if breach.limit == TOTAL_RSS and breach.pid else ""
-        what = f"{NAMES[breach.limit]} {at_least}{size}, limit {limit}"
+        what, where = _what(breach), _where(profile, breach)
         yield f"{bold(f'Limit exceeded:  {what}')}  ({where})"
-    yield _MARGIN + _ending(outcome)
+    for line in _ending(outcome):
+        yield _MARGIN + line
     if outcome.survivors:
         yield bold(_MARGIN + f"still alive after SIGKILL: {_pids(outcome.survivors)}")
+    yield from _inconclusive(profile, outcome)
     yield from _holders(outcome.breaches[0], bold, dim)
 
 
+def message(profile: Profile) -> str | None:
+    """Returns what became of the limits in one line, for runs without a summary; None when none was
+    exceeded, and none is inconclusive."""
+    outcome = profile.limit_outcome
+    if not outcome:
+        return None
+    parts = []
+    if outcome.breaches:
+        breach = outcome.breaches[0]
+        parts += [f"limit exceeded: {_what(breach)} ({_where(profile, breach)})", *_ending(outcome)]
+    parts += [
+        f"the limit on {NAMES[name]} is inconclusive: {_why_inconclusive(profile, name)}"
+        for name in _inconclusive_names(profile, outcome)
+    ]
+    return "; ".join(parts) or None
+
+
+def _what(breach: Breach) -> str:
+    size, limit = format_size(breach.size), format_size(breach.allowed)
+    if breach.limit == AVAILABLE_MEMORY:
+        return f"{NAMES[breach.limit]} {size}, less than {limit}"
+    at_least = "at least " if breach.limit == TOTAL_RSS and breach.pid else ""
+    return f"{NAMES[breach.limit]} {at_least}{size}, limit {limit}"
+
+
+def _where(profile: Profile, breach: Breach) -> str:
+    return f"at {profile.elapsed(breach.time):.2f} s, {_holder(breach)}"
+
+
 def _kept(profile: Profile, outcome: LimitOutcome) -> Iterator[str]:
-    limits = zip(NAMES.values(), outcome.limits, strict=True)
-    texts = (f"{name} {format_size(size)}" for name, size in limits if size is not None)
-    known = "not exceeded in any sample"
-    pss = profile.max_total_pss
-    if pss and pss.unread and outcome.limits.total_pss:
-        known += ", not counting PSS that could not be read"
-    if profile.total_rss.size is None:
-        known = "unknown whether exceeded, no memory was seen"
-    yield f"Limits:          {', '.join(texts)}: {known}"
-    if outcome.limits.total_pss and not profile.max_total_pss:
-        yield _MARGIN + "the total PSS was never measured"
+    unknown = _inconclusive_names(profile, outcome)
+    limits = outcome.limits.by_name()
+    kept = {name: size for name, size in limits.items() if name not in unknown}
+    if kept:
+        texts = (f"{NAMES[name]} {_allowed(name, size)}" for name, size in kept.items())
+        yield f"Limits:          {', '.join(texts)}: not exceeded in any sample"
+
+
+def _allowed(name: str, size: int) -> str:
+    return f"{'at least ' if name == AVAILABLE_MEMORY else ''}{format_size(size)}"
+
+
+def _inconclusive(profile: Profile, outcome: LimitOutcome) -> Iterator[str]:
+    limits = outcome.limits.by_name()
+    for name in _inconclusive_names(profile, outcome):
+        what = f"{NAMES[name]} {_allowed(name, limits[name])}"
+        yield f"Inconclusive:    {what}: {_why_inconclusive(profile, name)}"
+
+
+def _inconclusive_names(profile: Profile, outcome: LimitOutcome) -> list[str]:
+    """Returns the limits that may have been exceeded. Results of older versions do not name
+    them."""
+    names = set(outcome.inconclusive)
+    limits = outcome.limits.by_name()
+    exceeded = {breach.limit for breach in outcome.breaches}
+    total = profile.total_rss.size
+    if not profile.max_total_pss and (total is None or total > limits.get(TOTAL_PSS, total)):
+        names.add(TOTAL_PSS)
+    if total is None:
+        names |= {TOTAL_RSS, PROCESS_RSS}
+    return [name for name in limits if name in names - exceeded]
+
+
+def _why_inconclusive(profile: Profile, name: str) -> str:
+    if not profile.was_seen:
+        return "no memory was seen"
+    if profile.sampling.error:
+        return "sampling ended before the job"
+    return _WHY_INCONCLUSIVE[name]
 
 
 def _holder(breach: Breach) -> str:
     if breach.pid is None:
-        return f"{count(breach.processes, 'process', 'processes')} alive"
+        alive = f"{count(breach.processes, 'process', 'processes')} alive"
+        if breach.in_group is None:
+            return alive
+        return f"{'in the control group' if breach.in_group else 'on the machine'}, {alive}"
     alone = " alone" if breach.limit == TOTAL_RSS else ""
     return f"pid {breach.pid}, {printable(breach.command or '?')}{alone}"
 
 
-def _ending(outcome: LimitOutcome) -> str:
+def _ending(outcome: LimitOutcome) -> list[str]:
+    """Returns how the job was ended, and with which exit code."""
+    code = outcome.exit_code
     if not outcome.kill:
-        return "the job was left running (--on-limit report)"
+        return [
+            "the job was left running (--on-limit report)",
+            f"exit code {code} if the command succeeds",
+        ]
+    found = []
+    terminated = [each for each in outcome.receivers if "SIGTERM" in each.signals]
+    killed = [each for each in outcome.receivers if "SIGKILL" in each.signals]
     if not outcome.signalled:
-        return "the job had already ended by itself"
-    if not outcome.killed:
-        return "sent SIGTERM, and the job ended"
-    processes = count(len(outcome.killed), "process", "processes")
-    were = "was" if len(outcome.killed) == 1 else "were"
-    return f"sent SIGTERM; {processes} ignored it and {were} killed"
+        found.append("the job had already ended by itself")
+    elif not outcome.killed:
+        found.append(f"sent SIGTERM{_to(terminated)}, and the job ended")
+    else:
+        processes = count(len(outcome.killed), "process", "processes")
+        why = "the job grew on" if outcome.grew else f"{processes} did not end in time"
+        found.append(f"sent SIGTERM{_to(terminated)}")
+        found.append(f"{why}: sent SIGKILL{_to(killed) or f' to {processes}'}")
+    found.append(f"exit code {code} of memwatch")
+    return found
+
+
+def _to(receivers: Sequence[Signalled]) -> str:
+    """Returns " to cc1 (pid 12), make (pid 10)"; nothing for results of older versions."""
+    names = [f"{printable(each.command or '?')} (pid {each.pid})" for each in receivers[:RECEIVERS]]
+    if more := len(receivers) - len(names):
+        names.append(count(more, "other process", "other processes"))
+    return f" to {', '.join(names)}" if names else ""
 
 
 def _pids(pids: tuple[int, ...]) -> str:

@@ -94,6 +94,11 @@ def _facts(profile: Profile, bold: Style) -> Iterator[str]:
         samples += f" ({sampling.late:,} late" if sampling.late else " (none late"
         samples += f", {sampling.skipped:,} skipped)" if sampling.skipped else ")"
     yield samples
+    if sampling.requested is not None:
+        used, asked = (
+            format_interval(each / 1e9) for each in (sampling.interval, sampling.requested)
+        )
+        yield f"                 interval {used} because of a limit, not {asked}"
     seen = "" if profile.complete else " seen"
     yield f"Processes:       {len(profile.processes):,}{seen}"
     largest = profile.largest

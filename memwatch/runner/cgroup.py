@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from memwatch.model.memory_limit import CGROUP_V1, CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
+from memwatch.runner.native import GroupLimits
 
 
 class CgroupPaths(NamedTuple):
@@ -238,6 +239,23 @@ def find(proc_root: str = "/proc") -> MemoryCgroup | None:
             own = own and visible[0] == folders[0]
             return MemoryCgroup(version, path, tuple(visible), own)
     return None
+
+
+def limits(proc_root: str = "/proc") -> GroupLimits | None:
+    """Returns the limits of all groups that this process is in, as far as they can be seen; None
+    when it is in none that can."""
+    group = find(proc_root)
+    if group is None:
+        return None
+    name = "memory.max" if group.version == 2 else "memory.limit_in_bytes"
+    found = {folder: parse_limit(read_text(f"{folder}/{name}")) for folder in group.folders}
+    tightest = group.limit()
+    if tightest and tightest.folder is None:
+        # A group that cannot be seen sets it; what the own group holds counts in that one.
+        own = group.folders[0]
+        found[own] = _least((found[own], tightest.bytes))
+    known = ((folder, limit) for folder, limit in found.items() if limit is not None)
+    return GroupLimits(group.version, tuple(known))
 
 
 def machine_memory(proc_root: str = "/proc") -> tuple[int | None, int | None]:

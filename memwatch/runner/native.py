@@ -277,6 +277,15 @@ class SamplerStats(NamedTuple):
     """The errno that ended the sampling early, or 0."""
 
 
+class GroupLimits(NamedTuple):
+    """The limits of the control groups that a process is in."""
+
+    version: int
+    """Of the hierarchy: 1 or 2."""
+    limits: tuple[tuple[str, int], ...]
+    """Folders, each with its limit in bytes."""
+
+
 class Sampler:
     """A sampler of one job. `start` runs it in a thread; `tick` is for a caller with a clock of its
     own."""
@@ -297,9 +306,15 @@ class Sampler:
         total_limit: int = 0,
         process_limit: int = 0,
         pss_limit: int = 0,
+        footprint_limit: int = 0,
+        min_available: int = 0,
+        groups: GroupLimits | None = None,
         tmpfs: Sequence[int] = (),
     ) -> None:
         root = ffi.new("char[]", os.fsencode(proc_root))
+        paths, sizes = zip(*groups.limits, strict=True) if groups and groups.limits else ((), ())
+        group_folders = [_c_string(os.fsencode(path)) for path in paths]
+        group_limits = ffi.new("mw_group_limit[]", list(zip(group_folders, sizes, strict=True)))
         folders = ffi.new("int32_t[]", tmpfs)
         options = ffi.new(
             "mw_sampler_options *",
@@ -319,6 +334,11 @@ class Sampler:
                 "pss_limit": pss_limit,
                 "tmpfs": folders,
                 "tmpfs_count": len(tmpfs),
+                "footprint_limit": footprint_limit,
+                "min_available": min_available,
+                "groups": group_limits,
+                "group_count": len(group_folders),
+                "group_version": groups.version if groups else 0,
             },
         )
         made = ffi.new("mw_sampler **")
@@ -374,6 +394,13 @@ class Sampler:
         result = lib.mw_sampler_signal(self._sampler, number, pids, _MOST_PIDS, self._count)
         ended = _check(result)
         return SignalledProcesses(list(pids[0 : min(self._count[0], _MOST_PIDS)]), ended)
+
+    def resident(self, pids: Sequence[int]) -> int:
+        """Returns the sum of the resident sizes of processes; those that have ended hold
+        nothing."""
+        total = ffi.new("uint64_t *")
+        lib.mw_sampler_resident(self._sampler, ffi.new("int32_t[]", pids), len(pids), total)
+        return int(total[0])
 
     def stats(self) -> SamplerStats:
         """Returns how the sampling has gone so far."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from memwatch.model.groups import COMMAND
 from memwatch.model.job import Job
-from memwatch.model.limits import NO_LIMITS, LimitChecker, Limits
+from memwatch.model.limits import LONGEST_INTERVAL, NO_LIMITS, LimitChecker, Limits
 from memwatch.model.observations import Batch, Observer
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
 from memwatch.runner import native, tmpfs
 from memwatch.runner.cgroup import LimitWatch
+from memwatch.runner.cgroup import limits as cgroup_limits
 from memwatch.runner.enforcer import Enforcer
 from memwatch.runner.event_sources import SOURCES, outcomes
 from memwatch.runner.exit_hook import ExitHook
@@ -65,6 +66,7 @@ class RunOptions(NamedTuple):
     """
 
     interval: float = 0.5
+    """With limits, no more than LONGEST_INTERVAL is used."""
     exact: bool = False
     """Stop each process for a moment before it exits or executes, to read its peak."""
     burst: float = 0.0
@@ -221,6 +223,9 @@ class Run:
             )
         if not 0 <= options.burst <= 1e6:
             raise ValueError(f"the burst is {options.burst!r} seconds: write '0s' to '1000000s'")
+        asked = round(options.interval * 1e9)
+        self._interval = min(asked, LONGEST_INTERVAL) if options.limits.any else asked
+        self._requested = asked if asked != self._interval else None
         self.job = Job(timeline=options.timeline, group_by=options.group_by)
         self._launcher = launcher
         self._command = command
@@ -241,11 +246,12 @@ class Run:
                 errno.ENOTSUP, f"memwatch needs Linux or macOS; it does not support {name}"
             )
         options = self._options
+        limits = options.limits
         self._cpu_before = native.own_usage().cpu
         self._tmpfs = tmpfs.open_all()
         self._hook = ExitHook(options.exact)
         self._sampler = native.Sampler(
-            round(options.interval * 1e9),
+            self._interval,
             batch=self._read_every(),
             burst=round(options.burst * 1e9),
             sources=sum(SOURCES[name] for name in options.sources),
@@ -254,22 +260,24 @@ class Run:
             adopter_pid=os.getpid(),
             has_other_children=options.has_other_children,
             max_descriptors=self._launcher.spare_descriptors,
-            total_limit=options.limits.total_rss or 0,
-            process_limit=options.limits.process_rss or 0,
-            pss_limit=options.limits.total_pss or 0,
+            total_limit=limits.total_rss or 0,
+            process_limit=limits.process_rss or 0,
+            pss_limit=limits.total_pss or 0,
+            footprint_limit=limits.total_footprint or 0,
+            min_available=limits.min_available or 0,
+            groups=cgroup_limits() if limits.min_available else None,
             tmpfs=self._tmpfs,
         )
-        self._enforcer = Enforcer(options.limits, options.kill_after, self._sampler.signal)
-        self._job_or_checker = (
-            LimitChecker(self.job, options.limits, self._enforcer.on_breach)
-            if options.limits.any
-            else self.job
+        self._enforcer = Enforcer(limits, options.kill_after, self._sampler, self.job.live_programs)
+        self._checker = LimitChecker(
+            self.job, limits, self._enforcer.on_breach, self._enforcer.on_growth
         )
         self._memory_limit = LimitWatch()
         if options.cgroup:
             from memwatch.runner.job_cgroup import JobCgroup
 
             self._cgroup = JobCgroup()
+        self._apply = self._checker.apply if limits.any else self.job.apply
 
     def _read_every(self) -> int:
         if self._on_progress:
@@ -282,8 +290,9 @@ class Run:
             tuple(self._command),
             Clock(time.time_ns(), native.now()),
             native.now(),
-            round(self._options.interval * 1e9),
+            self._interval,
             backend=native.backend(),
+            requested_interval=self._requested,
         )
         if self._recorder:
             self._recorder.begin(self.beginning)
@@ -317,17 +326,20 @@ class Run:
             self._launcher.kill()
             raise
         self._end = native.now()
-        self._limit_outcome = self._enforcer.finish(self._launcher.discard_signals)
         self._stats = self._sampler.stats()
         self._status = self.job.root_status
         if self._status is None:  # the sampling ended before the command
             self._status = self._launcher.wait_status()
             self._end = native.now()
         self._account = self._cgroup.end() if self._cgroup else None
+        is_complete = not (self._failure or self._stats.error)
+        self._limit_outcome = self._enforcer.finish(
+            self._launcher.discard_signals, self._checker.inconclusive(complete=is_complete)
+        )
 
     def apply(self, batch: Batch) -> None:
         """Applies a batch of observations (loop.Follower)."""
-        self._job_or_checker.apply(batch)
+        self._apply(batch)
         for observe in self._observers:
             observe(batch)
         if self._on_progress:

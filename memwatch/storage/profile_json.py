@@ -17,14 +17,7 @@ from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpa
 from memwatch.model.footprint import FOOTPRINT_SOURCES, SYSTEM, FootprintBounds, FootprintSplit
 from memwatch.model.groups import COMMAND, Group, group_key
 from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond
-from memwatch.model.limits import (
-    PROCESS_RSS,
-    TOTAL_PSS,
-    TOTAL_RSS,
-    Breach,
-    LimitOutcome,
-    Limits,
-)
+from memwatch.model.limits import BREACH_EXIT_CODES, Breach, LimitOutcome, Limits, Signalled
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import ProgramText
 from memwatch.model.process_table import ProcessTable
@@ -43,7 +36,14 @@ from memwatch.model.processes import (
 from memwatch.model.profile import Accuracy, Clock, Overhead, Profile, Sampling, SourceOutcome
 from memwatch.model.sources import LINUX
 from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Timeline
-from memwatch.storage.validate import checked, in_words, limit_name, wait_status, whole
+from memwatch.storage.validate import (
+    checked,
+    in_words,
+    limit_name,
+    limit_names,
+    wait_status,
+    whole,
+)
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6})Z", re.ASCII)
 
@@ -179,10 +179,16 @@ def _sampling(document: dict[str, Any], accuracy: dict[str, Any]) -> Sampling:
         unreadable=accuracy["unreadable_processes"],
         scanning=accuracy["machine_scanned"],
         error=accuracy["error"],
+        requested=_requested(document["interval_ms"], accuracy.get("requested_interval_ms")),
     )
     if checked(sampling).interval <= 0:
         raise ValueError(f"interval_ms cannot be {document['interval_ms']}")
     return sampling
+
+
+def _requested(used: float, requested: float | None) -> int | None:
+    """Returns the interval that was asked for, where another was used. Older files have none."""
+    return None if requested is None or requested == used else round(requested * 1e6)
 
 
 def _accuracy(fields: dict[str, Any]) -> Accuracy:
@@ -214,9 +220,8 @@ def _holders(items: list[dict[str, Any]]) -> tuple[Holder, ...]:
 
 
 def _limit_outcome(fields: dict[str, Any]) -> LimitOutcome:
-    limits = Limits(
-        *(_bytes(fields[f"{name}_kib"]) for name in (TOTAL_RSS, PROCESS_RSS, TOTAL_PSS))
-    )
+    # Older files have the first three limits only.
+    limits = Limits(*(_bytes(fields.get(f"{name}_kib")) for name in BREACH_EXIT_CODES))
     outcome = LimitOutcome(
         checked(limits),
         fields["on_limit"] == "kill",
@@ -224,6 +229,9 @@ def _limit_outcome(fields: dict[str, Any]) -> LimitOutcome:
         fields["signalled"],
         tuple(fields["killed_pids"]),
         tuple(fields["surviving_pids"]),
+        tuple(map(_receiver, fields.get("signalled_processes", ()))),
+        fields.get("grew_after_sigterm", False),
+        limit_names(fields.get("inconclusive", ())),
     )
     return checked(outcome)
 
@@ -268,6 +276,10 @@ def _cgroup_span(fields: dict[str, Any]) -> CgroupSpan:
     return checked(CgroupSpan(_time(fields["until"]), footprint, _bytes(fields["usage_kib"])))
 
 
+def _receiver(fields: dict[str, Any]) -> Signalled:
+    return checked(Signalled(fields["pid"], fields["command"], tuple(fields["signals"])))
+
+
 def _breach(fields: dict[str, Any]) -> Breach:
     breach = Breach(
         limit=limit_name(fields["limit"]),
@@ -279,6 +291,7 @@ def _breach(fields: dict[str, Any]) -> Breach:
         pid=fields["pid"],
         command=fields["command"],
         holders=_holders(fields["holders"]),
+        in_group=fields.get("in_group"),
     )
     return checked(breach)
 

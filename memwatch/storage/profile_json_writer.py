@@ -198,6 +198,8 @@ def _limits(profile: Profile) -> dict[str, Any] | None:
         "max_total_rss_kib": _kib(outcome.limits.total_rss),
         "max_per_proc_rss_kib": _kib(outcome.limits.process_rss),
         "max_total_pss_kib": _kib(outcome.limits.total_pss),
+        "max_total_footprint_kib": _kib(outcome.limits.total_footprint),
+        "min_available_kib": _kib(outcome.limits.min_available),
         "on_limit": "kill" if outcome.kill else "report",
         "exceeded": [
             {
@@ -210,12 +212,23 @@ def _limits(profile: Profile) -> dict[str, Any] | None:
                 "pid": breach.pid,
                 "command": breach.command,
                 "holders": _holders(breach.holders),
+                "in_group": breach.in_group,
             }
             for breach in outcome.breaches
         ],
+        "inconclusive": outcome.inconclusive,
         "signalled": outcome.signalled,
         "killed_pids": outcome.killed,
         "surviving_pids": outcome.survivors,
+        "signalled_processes": [
+            {
+                "pid": each.pid,
+                "command": None if each.command is None else unicode_text(each.command),
+                "signals": each.signals,
+            }
+            for each in outcome.receivers
+        ],
+        "grew_after_sigterm": outcome.grew,
     }
 
 
@@ -293,6 +306,7 @@ def _accuracy(profile: Profile) -> dict[str, Any]:
         "lost_messages": accuracy.lost,
         "held_back_programs": [unicode_text(path) for path in accuracy.held_back],
         "advice": accuracy.advice,
+        "requested_interval_ms": _number((sampling.requested or sampling.interval) / 1e6),
         "achieved_interval_ms": (
             None if sampling.achieved is None else round(sampling.achieved / 1e6, 4)
         ),

@@ -24,13 +24,20 @@ from typing import Any
 
 from memwatch.model import observations
 from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
-from memwatch.model.limits import Breach, LimitOutcome, Limits
+from memwatch.model.limits import Breach, LimitOutcome, Limits, Signalled
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.observations import Batch
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome
 from memwatch.model.sources import LINUX
 from memwatch.model.totals import Holder
-from memwatch.storage.validate import check_records, checked, limit_name, text, wait_status
+from memwatch.storage.validate import (
+    check_records,
+    checked,
+    limit_name,
+    limit_names,
+    text,
+    wait_status,
+)
 from memwatch.version import __version__
 
 FORMAT = 3
@@ -43,18 +50,8 @@ that both formats are read in the same way. Formats 1 and 2 lack the last column
 COLUMNS = ("time", "process", "value", "second", "kind", "valid", "pid", "ppid", "third")
 
 _KINDS = (
-    "STARTED",
-    "IMAGE",
-    "MEMORY",
-    "EXITED",
-    "TICK",
-    "CPU",
-    "IO",
-    "PSS",
-    "FOOTPRINT",
-    "FAULTS",
-    "PARTS",
-    "TMPFS",
+    *("STARTED", "IMAGE", "MEMORY", "EXITED", "TICK", "CPU", "IO", "PSS", "FOOTPRINT"),
+    *("FAULTS", "PARTS", "TMPFS", "AVAILABLE"),
 )
 _BITS = tuple(
     name
@@ -196,6 +193,7 @@ def _beginning(head: dict[str, Any]) -> Beginning:
         head["start"],
         head["interval"],
         head.get("backend", LINUX),  # the key is newer than the format: Linux was the only one
+        head.get("requested_interval"),
     )
     if checked(beginning).interval <= 0:
         raise ValueError(f"interval cannot be {beginning.interval}")
@@ -242,8 +240,17 @@ def _outcome(fields: dict[str, Any]) -> LimitOutcome:
         fields["struck"],
         tuple(fields["killed"]),
         tuple(fields["survivors"]),
+        # The keys from here on are newer than the format.
+        tuple(_receiver(each) for each in fields.get("receivers", ())),
+        fields.get("grew", False),
+        limit_names(fields.get("inconclusive", ())),
     )
     return checked(outcome)
+
+
+def _receiver(fields: list[Any]) -> Signalled:
+    pid, command, signals = fields
+    return checked(Signalled(pid, command, tuple(signals)))
 
 
 def _breach(fields: dict[str, Any]) -> Breach:

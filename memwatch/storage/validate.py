@@ -54,6 +54,11 @@ def limit_name(value: Any) -> str:
     return text(value)
 
 
+def limit_names(values: Any) -> tuple[str, ...]:
+    """Returns the names of limits. Raises ValueError or TypeError for anything else."""
+    return tuple(map(limit_name, values))
+
+
 def wait_status(value: int | None) -> int | None:
     """Returns what wait(2) gives for a process that has ended, or None. Raises TypeError for
     anything else."""

@@ -47,6 +47,21 @@ static void fuzz_pss(const char *text, size_t length) {
     CHECK(found ? bytes % 1024 == 0 : bytes == 1);
 }
 
+static void fuzz_available(const char *text, size_t length) {
+    uint64_t bytes = 1;
+    int found = mw_parse_available(text, length, &bytes);
+    CHECK(found == 0 || found == 1);
+    CHECK(found ? bytes % 1024 == 0 : bytes == 1);
+    found = mw_parse_pss_anonymous(text, length, &bytes);
+    CHECK(found == 0 || found == 1);
+    for (int version = 1; version <= 2; version++) {
+        found = mw_parse_inactive_file(text, length, version, &bytes);
+        CHECK(found == 0 || found == 1);
+    }
+    found = mw_parse_number(text, length, &bytes);
+    CHECK(found == 0 || (found == 1 && length && memchr(text, '\n', length)));
+}
+
 static void fuzz_tgid(const char *text, size_t length) {
     int32_t pid = mw_parse_tgid(text, length);
     CHECK(pid >= 0);
@@ -83,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_statm(text, size);
     fuzz_watermark(text, size);
     fuzz_pss(text, size);
+    fuzz_available(text, size);
     fuzz_tgid(text, size);
     fuzz_children(text, size, 0);
     fuzz_children(text, size, 1);

@@ -31,6 +31,8 @@ static struct {
     long poll_error_after;
     long polls;
     uint64_t rss;
+    uint64_t rise; /* of `rss` in each sleep */
+    uint64_t available;
     long pause_at; /* the sleep before which the thread waits for the reader */
     sem_t paused, go_on;
 } fake;
@@ -78,6 +80,7 @@ int mw_platform_wait(mw_platform *platform, int64_t deadline) {
         fake.now = deadline;
     if (sleep < MOST_SLEEPS)
         fake.now += fake.late[sleep];
+    fake.rss += fake.rise;
     return 0;
 }
 
@@ -168,17 +171,25 @@ uint32_t mw_platform_sources(const mw_platform *platform) {
 
 void mw_platform_name_thread(const char *name) { (void)name; }
 
-int mw_platform_pss(const mw_platform *platform, int32_t pid, uint64_t *pss) {
+int mw_platform_pss(const mw_platform *platform, int32_t pid, mw_shares *out) {
     (void)platform, (void)pid;
-    *pss = 0;
+    *out = (mw_shares){0};
     return -ENOTSUP;
 }
 
-int mw_platform_resident(const mw_platform *platform, int32_t pid,
-                         uint64_t *rss) {
+int mw_platform_memory(const mw_platform *platform, int32_t pid,
+                       mw_memory *out) {
     (void)platform, (void)pid;
-    *rss = 0;
+    *out = (mw_memory){0};
     return -ESRCH;
+}
+
+int mw_platform_available(mw_platform *platform, uint64_t enough,
+                          uint64_t *bytes, int *in_group) {
+    (void)platform, (void)enough;
+    *bytes = fake.available;
+    *in_group = 1;
+    return 0;
 }
 
 uint64_t mw_platform_roughness(const mw_platform *platform) {
@@ -423,6 +434,135 @@ static void lagging_reader(void) {
     mw_sampler_free(sampler);
 }
 
+static const uint64_t MIB = 1 << 20;
+
+static mw_observation seen[4096];
+static size_t seen_count;
+
+/* Runs a job that begins with `rss`, with these limits beside an interval of 10
+   ms; its ticks are then in `ticks`, and all observations in `seen`. */
+static void run_limited(mw_sampler_options options, uint64_t rss,
+                        long sleeps_until_exit) {
+    static char text[4096];
+    mw_sampler *sampler;
+    fake.now = BEGIN;
+    fake.sleeps_until_exit = sleeps_until_exit;
+    fake.rss = rss;
+    fake.pause_at = -1;
+    options.proc_root = "/proc";
+    options.interval = 10 * MS;
+    options.batch = 500 * MS;
+    CHECK(!mw_sampler_new(&options, &sampler));
+    CHECK(!mw_sampler_start(sampler, ROOT));
+    await_end(sampler);
+    size_t text_count;
+    CHECK(!mw_sampler_read(sampler, seen, 4096, text, sizeof text, &seen_count,
+                           &text_count));
+    tick_count = 0;
+    for (size_t i = 0; i < seen_count; i++)
+        if (seen[i].kind == MW_TICK)
+            ticks[tick_count++] = (tick){
+                seen[i].time - BEGIN,
+                seen[i].valid & (MW_TICK_EXTRA | MW_TICK_LATE),
+                seen[i].process,
+            };
+    mw_sampler_free(sampler);
+}
+
+/* Returns how many of the last `count` regular or extra ticks came less than an
+   interval after the one before. Not all need to: near a limit the gap is at
+   least ten times the CPU time that a tick takes. */
+static size_t dense(size_t count) {
+    size_t found = 0;
+    CHECK(tick_count > count + 1);
+    for (size_t i = tick_count - 1 - count; i + 1 < tick_count; i++) {
+        int64_t gap = ticks[i].time - ticks[i - 1].time;
+        CHECK(gap >= MS && gap <= 10 * MS);
+        CHECK(!(ticks[i].flags & MW_TICK_EXTRA) == (gap == 10 * MS));
+        found += gap < 10 * MS;
+    }
+    return found;
+}
+
+/* Ticks come often while the size rises close to the limit, or fast enough to
+   reach it in three ticks. */
+static void near_a_limit(void) {
+    fake.rise = MIB;
+    run_limited((mw_sampler_options){.total_limit = 100 * MIB}, MIB, 60);
+    CHECK(dense(50) == 0);
+    fake.sleeps = 0;
+    run_limited((mw_sampler_options){.process_limit = 100 * MIB}, 71 * MIB, 29);
+    CHECK(dense(20) > 10);
+    fake.sleeps = 0;
+    fake.rise = 10 * MIB;
+    run_limited((mw_sampler_options){.pss_limit = 200 * MIB}, MIB, 16);
+    CHECK(dense(8) > 4);
+}
+
+/* A size that stands still close to its limit costs no more than others. */
+static void still_near_a_limit(void) {
+    run_limited((mw_sampler_options){.total_limit = 100 * MIB}, 95 * MIB, 9);
+    CHECK_TICKS({0, MW_TICK_EXTRA, 0}, {1, MW_TICK_EXTRA, 0},
+                {3, MW_TICK_EXTRA, 0}, {7, MW_TICK_EXTRA, 0},
+                {15, MW_TICK_EXTRA, 0}, {25, 0, 0}, {35, 0, 0}, {45, 0, 0},
+                {55, 0, 0}, {65, 0, 0}, {65, MW_TICK_EXTRA, 0});
+}
+
+/* The reader is woken when a limit is exceeded, and again when the size has
+   grown on by 1 % and a MiB. */
+static void alarms(void) {
+    static const struct {
+        uint64_t rss;
+        int wakes;
+    } steps[] = {{100, 0}, {101, 1}, {103, 0}, {50, 0}, {104, 1}, {105, 0}};
+    static mw_observation records[64];
+    char text[64];
+    mw_sampler *sampler;
+    mw_sampler_options options = {.proc_root = "/proc",
+                                  .interval = MS,
+                                  .batch = 1000000 * MS,
+                                  .total_limit = 100 * MIB};
+    fake.sleeps_until_exit = 1000;
+    fake.now = BEGIN;
+    CHECK(!mw_sampler_new(&options, &sampler));
+    /* The first tick always wakes. */
+    CHECK(!mw_sampler_tick(sampler, ROOT, BEGIN));
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        size_t count, text_count;
+        CHECK(mw_sampler_wait(sampler, -1, 0) >= 0);
+        CHECK(!mw_sampler_read(sampler, records, 64, text, sizeof text, &count,
+                               &text_count));
+        fake.rss = steps[i].rss * MIB;
+        CHECK(!mw_sampler_tick(sampler, ROOT, BEGIN + (int64_t)(i + 1) * MS));
+        CHECK(mw_sampler_wait(sampler, -1, 0) ==
+              (steps[i].wakes ? MW_WAKE_BATCH : 0));
+    }
+    mw_sampler_free(sampler);
+}
+
+/* Available memory is read every 10 ms, and reported when it is lower than
+   ever, or too low. */
+static void available(void) {
+    fake.available = 500 * MIB;
+    run_limited((mw_sampler_options){.min_available = 100 * MIB}, MIB, 20);
+    size_t count = 0;
+    for (size_t i = 0; i < seen_count; i++)
+        if (seen[i].kind == MW_AVAILABLE) {
+            CHECK(seen[i].value == 500 * MIB && seen[i].time == BEGIN);
+            CHECK(seen[i].valid == MW_IN_GROUP && !seen[i].process);
+            count++;
+        }
+    CHECK(count == 1);
+    fake.sleeps = 0;
+    fake.available = 99 * MIB;
+    run_limited((mw_sampler_options){.min_available = 100 * MIB}, MIB, 12);
+    count = 0;
+    for (size_t i = 0; i < seen_count; i++)
+        count += seen[i].kind == MW_AVAILABLE;
+    /* At 0, 15, 25, and so on up to 95. */
+    CHECK(count == 10);
+}
+
 static const test_case CASES[] = {
     {"on-time", on_time},
     {"short-interval", short_interval},
@@ -433,6 +573,10 @@ static const test_case CASES[] = {
     {"later-tick-fails", later_tick_fails},
     {"own-clock-fails", own_clock_fails},
     {"lagging-reader", lagging_reader},
+    {"near-a-limit", near_a_limit},
+    {"still-near-a-limit", still_near_a_limit},
+    {"alarms", alarms},
+    {"available", available},
 };
 
 int main(int argc, char **argv) {

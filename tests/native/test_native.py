@@ -20,7 +20,7 @@ FOLLOW = (
     *sorted(path.name for path in CSRC.glob("follow*.c")),
     *("table.c", "tmpfs.c", "pids.c", "queue.c", "event_list.c"),
 )
-COMMON = ("sampler.c", "pss.c", *FOLLOW)
+COMMON = ("sampler.c", "watch.c", "pss.c", "pss_sum.c", *FOLLOW)
 LINUX = tuple(sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")))
 # The sources for which this system has headers; those of macOS are tested in tests/darwin.
 EVERY_SOURCE = tuple(sorted([*(path.name for path in CSRC.glob("*.c")), *LINUX]))
@@ -59,6 +59,10 @@ DEADLINE_CASES = (
     "later-tick-fails",
     "own-clock-fails",
     "lagging-reader",
+    "near-a-limit",
+    "still-near-a-limit",
+    "alarms",
+    "available",
 )
 
 FOLLOW_CASES = (

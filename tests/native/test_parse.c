@@ -176,7 +176,7 @@ static void test_statm(void) {
         int result = parse_statm(text, cut, &statm);
         CHECK(result == (cut < complete ? -EINVAL : 0));
         CHECK(result || (statm.size == 5034 && statm.resident == 1302 &&
-                         statm.text == 19));
+                         statm.shared == 1173 && statm.text == 19));
     }
 }
 
@@ -307,6 +307,56 @@ static void test_pss_edges(void) {
         {"\nPss: 18014398509481984 kB\n", 0, 0},
     };
     check_sizes(mw_parse_pss, cases, sizeof cases / sizeof *cases);
+}
+
+static void test_pss_anonymous(void) {
+    static const char text[] = "... [rollup]\nPss:  418 kB\nPss_Dirty: 1 kB\n"
+                               "Pss_Anon:     112 kB\nPss_File: 306 kB\n";
+    check_cut_sizes(mw_parse_pss_anonymous, text, "112", 112 * 1024);
+}
+
+/* --- memory that is available --- */
+
+static void test_available(void) {
+    static const char text[] = "MemTotal:  24683520 kB\nMemFree: 1 kB\n"
+                               "MemAvailable:   23363584 kB\nBuffers: 2 kB\n";
+    check_cut_sizes(mw_parse_available, text, "23363584", 23363584ull * 1024);
+    static const size_case cases[] = {
+        {"MemTotal: 5 kB\nMemFree: 1 kB\n", 0, 0}, /* Linux < 3.14 */
+        {"\nMemAvailable: x kB\n", 0, 0},
+    };
+    check_sizes(mw_parse_available, cases, sizeof cases / sizeof *cases);
+}
+
+static void test_number(void) {
+    static const size_case cases[] = {
+        {"", 0, 0},    {"\n", 0, 0},     {"12", 0, 12},     {"max\n", 0, 0},
+        {"0\n", 1, 0}, {"12 \n", 0, 12}, {"123\n", 1, 123}, {"-1\n", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t number = 0;
+        size_t length = strlen(cases[i].text);
+        CHECK(parse_size(mw_parse_number, cases[i].text, length, &number) ==
+              cases[i].found);
+        CHECK(!cases[i].found || number == cases[i].bytes);
+    }
+}
+
+static int inactive_file_1(const char *text, size_t length, uint64_t *bytes) {
+    return mw_parse_inactive_file(text, length, 1, bytes);
+}
+
+static int inactive_file_2(const char *text, size_t length, uint64_t *bytes) {
+    return mw_parse_inactive_file(text, length, 2, bytes);
+}
+
+static void test_inactive_file(void) {
+    static const char v2[] = "anon 1\nfile 2\ninactive_anon 3\n"
+                             "inactive_file 4096\nactive_file 5\n";
+    static const char v1[] = "cache 1\ninactive_file 2\nactive_file 3\n"
+                             "total_cache 4\ntotal_inactive_file 8192\n";
+    check_cut_sizes(inactive_file_2, v2, "4096", 4096);
+    check_cut_sizes(inactive_file_1, v1, "8192", 8192);
 }
 
 /* --- the rest of status --- */
@@ -475,6 +525,10 @@ int main(void) {
     test_stat_huge();
     test_statm();
     test_statm_edges();
+    test_pss_anonymous();
+    test_available();
+    test_number();
+    test_inactive_file();
     test_watermark();
     test_watermark_edges();
     test_pss();

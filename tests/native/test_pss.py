@@ -32,6 +32,14 @@ POLICY_CASES = (
     "vanished",
     "always-vanished",
     "shared",
+    "mappings-still",
+    "mappings-move",
+    "mapped-again",
+    "limit-at-once",
+    "limit-confirmed",
+    "limit-pace",
+    "limit-proven",
+    "limit-early",
     "blocked",
     "always",
     "unsupported",
@@ -55,7 +63,7 @@ LINUX_CASES = (
 
 # Without the sampler: the test itself is the platform.
 LINUX = (
-    *("pss.c", "table.c", "pids.c", "linux/memory.c", "linux/host.c"),
+    *("pss.c", "pss_sum.c", "table.c", "pids.c", "linux/memory.c", "linux/host.c"),
     *("linux/procfs.c", "linux/parse.c"),
 )
 
@@ -67,7 +75,7 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="need
 @pytest.mark.parametrize("case", POLICY_CASES)
 def test_policy(toolchain, sanitizer, case):
     compiler = toolchain.any_compiler(sanitizer)
-    program = toolchain.build(compiler, sanitizer, "test_pss.c", ["pss.c", "table.c"])
+    program = toolchain.build(compiler, sanitizer, "test_pss.c", ["pss.c", "pss_sum.c", "table.c"])
     check_program(sanitizer, program, case)
 
 

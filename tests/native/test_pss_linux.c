@@ -179,24 +179,24 @@ static int near(uint64_t value, uint64_t expected, uint64_t tolerance) {
 /* --- cases --- */
 
 static void one(void) {
-    uint64_t pss;
+    mw_shares pss;
     START(1, "cow", "10", "0");
     CHECK(!mw_platform_pss(&platform, job.pid, &pss));
     /* The PSS of each mapping is rounded down to a KiB. */
     uint64_t expected = pss_of(job.pid);
-    CHECK(expected > 10 * MIB && near(pss, expected, MIB / 8));
-    CHECK(rss_of(job.pid) >= pss);
+    CHECK(expected > 10 * MIB && near(pss.pss, expected, MIB / 8));
+    CHECK(rss_of(job.pid) >= pss.pss);
     end();
     CHECK(mw_platform_pss(&platform, job.pid, &pss) == -ESRCH);
     CHECK(mw_platform_pss(&platform, 0x7ffffff0, &pss) == -ESRCH);
 }
 
 static void zombie(void) {
-    uint64_t pss;
+    mw_shares pss;
     START(1, "cow", "1", "0");
     close(job.input);
     await_state(job.pid, 'Z');
-    CHECK(mw_platform_pss(&platform, job.pid, &pss) == -ESRCH && !pss);
+    CHECK(mw_platform_pss(&platform, job.pid, &pss) == -ESRCH && !pss.pss);
     CHECK(waitpid(job.pid, NULL, 0) == job.pid);
 }
 
@@ -273,9 +273,10 @@ static void forked_without_kcmp(void) {
 static void leader_ended(void) {
     START(1, "leader-ends", "10");
     await_state(job.pid, 'Z');
-    uint64_t pss;
+    mw_shares pss;
     CHECK(!mw_platform_pss(&platform, job.pid, &pss));
-    CHECK(pss > 10 * MIB && pss < 12 * MIB);
+    CHECK(pss.pss > 10 * MIB && pss.pss < 12 * MIB);
+    CHECK(pss.anonymous > 10 * MIB && pss.anonymous <= pss.pss);
     end();
 }
 
@@ -294,7 +295,8 @@ static void other_user(void) {
         skip("processes of others are hidden here");
     if (pid == 1 && owner.st_uid == geteuid())
         skip("no process of another user that is certain to stay");
-    uint64_t pss, rss = add(pid)->rss;
+    mw_shares pss;
+    uint64_t rss = add(pid)->rss;
     CHECK(mw_platform_pss(&platform, pid, &pss) == -EACCES);
     mw_observation result = sum_all();
     CHECK(result.value == rss && rss > 0);
@@ -324,9 +326,10 @@ static void made_up(void) {
         CHECK(fd >= 0 && write(fd, texts[i], length) == (ssize_t)length);
         close(fd);
     }
-    uint64_t pss;
+    mw_shares pss;
     CHECK(mw_platform_pss(&platform, 12, &pss) == -ENOTSUP);
-    CHECK(mw_platform_pss(&platform, 13, &pss) == 0 && pss == 7 * 1024);
+    CHECK(mw_platform_pss(&platform, 13, &pss) == 0 && pss.pss == 7 * 1024);
+    CHECK(!pss.anonymous); /* its size is not known either */
     CHECK(mw_platform_pss(&platform, 14, &pss) == -ESRCH);
     CHECK(!mw_platform_shares_memory(&platform, 12, 12));
     for (size_t i = 0; i < 2; i++) {

@@ -18,6 +18,13 @@
 #include "procfs.h"
 #include "state.h"
 
+/* Lists the children of a process for signal_job.c; see below. */
+static int list_children(int proc_fd, int32_t pid, mw_pids *found);
+
+#define mw_procfs_children_of_all list_children
+#include "linux/signal_job.c"
+#undef mw_procfs_children_of_all
+
 enum { PATIENCE_MS = 60000 };
 
 static struct mw_platform platform;
@@ -142,6 +149,76 @@ static void test_all(void) {
     free(found.pid);
 }
 
+/* The process that ends, its child with it becoming an orphan, just before its
+   children are listed. */
+static pid_t ends_when_listed;
+static pid_t its_child;
+
+static int32_t parent_of(pid_t pid) {
+    char path[MW_PATH];
+    mw_stat stat;
+    snprintf(path, sizeof path, "%d/stat", pid);
+    return mw_procfs_stat(platform.proc_fd, path, &stat) ? 0 : stat.ppid;
+}
+
+static int list_children(int proc_fd, int32_t pid, mw_pids *found) {
+    if (pid == ends_when_listed) {
+        ends_when_listed = 0;
+        kill(pid, SIGKILL);
+        for (int waited = 0; parent_of(its_child) != getpid(); waited += 2) {
+            CHECK(waited < PATIENCE_MS);
+            pause_briefly();
+        }
+    }
+    return mw_procfs_children_of_all(proc_fd, pid, found);
+}
+
+static int terms[2];
+
+static void note_term(int number) {
+    (void)number;
+    CHECK(write(terms[1], "", 1) == 1);
+}
+
+static void count_terms(void) { signal(SIGTERM, note_term); }
+
+static void with_counting_child(void) {
+    pid_t child = start(count_terms);
+    CHECK(write(terms[1], &child, sizeof child) == sizeof child);
+}
+
+/* A process that becomes an orphan when the adopter's children are listed
+   already, and its parent's are not, is missed by that walk. It gets the signal
+   in the next one; and each process gets it once. */
+static void test_missed_once(void) {
+    mw_pids found = {0};
+    CHECK(!pipe(terms));
+    platform.root_pid = start(count_terms);
+    pid_t parent = start(with_counting_child);
+    CHECK(read(terms[0], &its_child, sizeof its_child) == sizeof its_child);
+    wait_for_ready(3);
+    ends_when_listed = parent;
+    signal_all(SIGTERM, 0, &found, NULL);
+    CHECK(!ends_when_listed);
+    CHECK(mw_pids_have(&found, its_child));
+    CHECK(mw_pids_have(&found, platform.root_pid));
+    for (int i = 0; i < 2; i++) {
+        char byte;
+        CHECK(read(terms[0], &byte, 1) == 1);
+    }
+    while (signal_all(SIGKILL, 1, &found, NULL))
+        pause_briefly();
+    /* All that could write have ended: what is left would be a second one. */
+    close(terms[1]);
+    char byte;
+    CHECK(read(terms[0], &byte, 1) == 0);
+    close(terms[0]);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    platform.root_pid = 0;
+    free(found.pid);
+}
+
 static void test_refused(void) {
     mw_pids found = {0};
     struct mw_platform before = platform;
@@ -176,6 +253,8 @@ int main(int argc, char **argv) {
         }
     }
     test_refused();
+    if (platform.adopter_children_fd >= 0)
+        test_missed_once();
     test_all();
     free(platform.other_children.pid);
     return 0;

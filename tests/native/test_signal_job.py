@@ -10,7 +10,7 @@ from support.toolchain import check_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 
-SOURCES = tuple(f"linux/{name}.c" for name in ("signal_job", "scan", "procfs", "parse"))
+SOURCES = tuple(f"linux/{name}.c" for name in ("scan", "procfs", "parse"))
 
 
 @pytest.mark.parametrize("sanitizer", [None, "address,undefined", "thread"])

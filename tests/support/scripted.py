@@ -10,6 +10,7 @@ from memwatch.model.job import Job
 from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.model.observations import (
+    AVAILABLE,
     BY_EVENT,
     CPU,
     EXITED,
@@ -30,6 +31,7 @@ from memwatch.model.observations import (
     HAS_STATUS,
     HAS_WATERMARK,
     IMAGE,
+    IN_GROUP,
     INHERITED,
     IO,
     MEMORY,
@@ -317,11 +319,12 @@ class Script:
         *,
         rss: float | None = None,
         unread: int = 0,
+        flags: int = 0,
         at: float | None = None,
     ) -> Script:
         """Observes the PSS at a tick with the sum of resident sizes `rss`, by default the present
         one. `at` does not change the time of what follows."""
-        flags = TICK_PARTIAL if unread else 0
+        flags |= TICK_PARTIAL if unread else 0
         total = sum(self.held.values()) if rss is None else self._size(rss)
         now = self.now
         self._go_to(at)
@@ -337,6 +340,11 @@ class Script:
         size = sum(self.footprints_held.values()) if total is None else self._size(total)
         missing = len(self.held) - len(self.footprints_held) if unread is None else unread
         return self._add_for_job(0, size, missing, FOOTPRINT, HAS_FOOTPRINT)
+
+    def available(self, size: float, *, in_group: bool = False, at: float | None = None) -> Script:
+        """Observes the memory that is available to the job."""
+        self._go_to(at)
+        return self._add_for_job(0, self._size(size), 0, AVAILABLE, IN_GROUP if in_group else 0)
 
     # -- Results ---------------------------------------------------------------------------------
 

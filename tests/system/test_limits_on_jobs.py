@@ -187,6 +187,116 @@ def test_shared_pages_counted_once(memwatch):
 
 
 @pytest.mark.both_users
+def test_private_memory_over_a_limit_on_pss(memwatch):
+    """Sums are made for the limit even where --pss leaves none to make."""
+    watch = memwatch.burn("touch", 60, "gate", options=("--max-total-pss", "40M"))
+    assert watch.process.wait(60) == 10
+    breach = one_breach(watch.end().json)
+    assert breach["limit"] == "max_total_pss"
+    assert breach["size_kib"] > 40 * MIB
+
+
+@pytest.mark.both_users
+def test_memory_that_moves_between_processes(memwatch, programs):
+    """It counts once in a sum of PSS, also where each process has it alone while it is read."""
+    result = memwatch.run(
+        *("run", "--json", "--max-total-pss", "130M", "--", programs("churn"), 5, 80, 1500)
+    )
+    assert result.code == 0, result.text
+    assert result.json["max_total_rss_kib"] > 130 * MIB
+    assert result.json["limits"]["exceeded"] == []
+
+
+@pytest.mark.both_users
+def test_too_little_memory_is_left(memwatch):
+    watch = memwatch.burn("touch", 5, "gate", options=("--min-available", "1000000G"))
+    assert watch.process.wait(60) == 10
+    report = watch.end().json
+    limits = report["limits"]
+    breach = one_breach(report)
+    assert limits["min_available_kib"] == 1000000 * MIB * MIB
+    assert (breach["limit"], breach["limit_kib"]) == ("min_available", 1000000 * MIB * MIB)
+    assert 0 < breach["size_kib"] < breach["limit_kib"]
+    assert breach["in_group"] in (False, True)
+    # Enough for any job of this test, and far below what any machine has.
+    watch = memwatch.burn("touch", 5, "mark", "up", "gate", options=("--min-available", "1B"))
+    watch.mark("up")
+    result = watch.end()
+    assert result.code == 0, result.text
+    assert (result.json["limits"]["exceeded"], result.json["limits"]["inconclusive"]) == ([], [])
+
+
+@pytest.mark.both_users
+def test_a_job_that_grows_on_is_killed_at_once(memwatch):
+    watch = memwatch.burn(
+        *("trap", 15, "touch", 40, "until", "grow", "hold", 500, "touch", 30, "gate"),
+        options=("--max-total-rss", "30M", "--kill-after", "100min"),
+    )
+    watch.marks("sig15")
+    (memwatch.room / "grow").touch()
+    assert watch.process.wait(60) == 10
+    report = watch.end().json
+    assert report["signal"] == signal.SIGKILL
+    assert report["limits"]["grew_after_sigterm"]
+    (receiver,) = report["limits"]["signalled_processes"]
+    assert receiver == {
+        "pid": report["processes"][0]["pid"],
+        "command": "burner",
+        "signals": ["SIGTERM", "SIGKILL"],
+    }
+
+
+@pytest.mark.both_users
+def test_what_is_left_of_a_job_grows_on(memwatch):
+    """The command has ended, and sampling with it; its child ignores SIGTERM."""
+    watch = memwatch.burn(
+        *("fork", 1, "[", "setsid", "trap", 15, "mark", "deaf"),
+        *("until", "grow", "hold", 500, "touch", 30, "gate", "]"),
+        *("until", "go", "touch", 40, "gate"),
+        options=("--max-total-rss", "30M", "--kill-after", "100min"),
+    )
+    deaf = watch.mark("deaf")
+    (memwatch.room / "go").touch()
+    watch.marks("sig15")
+    (memwatch.room / "grow").touch()
+    assert watch.process.wait(60) == 10
+    limits = watch.end().json["limits"]
+    assert limits["grew_after_sigterm"]
+    assert limits["killed_pids"] == [deaf]
+
+
+def test_the_interval_with_a_limit(memwatch):
+    watch = memwatch.burn("mark", "up", "gate", options=("--max-total-rss", "8G"))
+    watch.mark("up")
+    watch.ticks()
+    report = watch.end().json
+    assert (report["interval_ms"], report["accuracy"]["requested_interval_ms"]) == (10, 500)
+    report = memwatch.run("run", "--json", "-i", "5", "--max-total-rss", "8G", "--", "true").json
+    assert (report["interval_ms"], report["accuracy"]["requested_interval_ms"]) == (5, 5)
+    result = memwatch.run("run", "--max-total-rss", "8G", "--", "true")
+    assert "interval 10 ms because of a limit, not 500 ms" in result.text
+
+
+@pytest.mark.parametrize("options", [["--quiet"], ["--json"], ["--json", "--quiet"], ["--silent"]])
+def test_a_limit_is_reported_without_a_summary(memwatch, burner, options):
+    words = ("--max-per-proc-rss", "30M", "--", burner, "touch", 40, "until", "never")
+    result = memwatch.run("run", *options, *words)
+    assert result.code == 11
+    lines = result.err.decode().splitlines()
+    if options == ["--silent"]:
+        assert any(line.startswith("Limit exceeded:  RSS of a process ") for line in lines)
+    else:
+        (line,) = lines
+        assert line.startswith("memwatch: limit exceeded: RSS of a process ")
+        assert "sent SIGTERM to burner (pid " in line
+        assert line.endswith("exit code 11 of memwatch")
+    words = ("run", *options, "--repeat", "2", *words)
+    result = memwatch.run(*words)
+    assert result.code == 11
+    assert "exceeded" in result.err.decode()
+
+
+@pytest.mark.both_users
 def test_a_limit_that_is_not_exceeded(memwatch, burner):
     words = ("run", *OPTIONS, "--max-total-rss", "8G", "--", burner)
     watch = memwatch.start(*words, "touch", 5, "mark", "up", "gate", "exit", 4)
@@ -298,6 +408,8 @@ def test_limits_of_a_series(memwatch, burner):
         (["--max-total-rss", "0"], "'0' is not a size"),
         (["--max-per-proc-rss", "-5M"], "'-5M' is not a size"),
         (["--max-total-pss", "5M", "--pss", "off"], "--pss off"),
+        (["--max-total-footprint", "much"], "'much' is not a size"),
+        (["--min-available", "-1"], "'-1' is not a size"),
         (["--kill-after", "soon"], "'soon' is not a duration"),
     ],
 )

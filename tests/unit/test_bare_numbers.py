@@ -57,6 +57,7 @@ KINDS = {
     "--max-per-proc-rss": SIZE,
     "--max-total-pss": SIZE,
     "--max-total-footprint": SIZE,
+    "--min-available": SIZE,
     "--memory": SIZE,
     "--threshold": CHANGE,
     "--repeat": COUNT,

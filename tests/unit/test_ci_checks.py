@@ -32,7 +32,7 @@ from memwatch.analysis.comparison import compare
 from memwatch.analysis.thresholds import parse_thresholds
 from memwatch.model.footprint import ALONE, CONTROL_GROUP, FAULTS, SHARED, SYSTEM, FootprintBounds
 from memwatch.model.last_second import Kill
-from memwatch.model.limits import TOTAL_RSS, Breach, LimitOutcome, Limits
+from memwatch.model.limits import AVAILABLE_MEMORY, TOTAL_RSS, Breach, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.model.metric import Metric
 from memwatch.model.processes import Peak
@@ -198,6 +198,10 @@ def test_a_job_ended_at_one_limit_passes_no_other_check(run):
     assert check.finding.endswith(
         "a part of the job was seen: memwatch ended it at its limit of 9.0 MiB"
     )
+    breach = replace(breach, limit=AVAILABLE_MEMORY)
+    outcome = LimitOutcome(Limits(min_available=9 * MIB), True, (breach,), signalled=True)
+    check = judged(replace(profile, limit_outcome=outcome), total_rss=20 * MIB)
+    assert check.finding.endswith("memwatch ended it when less than 9.0 MiB was available")
     assert judged(ended, total_rss=9 * MIB).outcome == FAILED
     assert changes(run(29), ended)[0].outcome == UNPROVEN
     # The breach was only reported, or there was none.

@@ -71,12 +71,19 @@ def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("on_a_mac")
-def test_a_limit_that_cannot_be_enforced_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--max-total-pss", r"--max-total-pss is for Linux.*--max-total-rss"),
+        ("--min-available", r"--min-available is for Linux.*--max-total-footprint"),
+    ],
+)
+def test_a_limit_that_cannot_be_enforced_is_refused(
+    tmp_path: Path, option: str, message: str
+) -> None:
     marker = tmp_path / "ran"
-    with pytest.raises(click.UsageError, match=r"--max-total-pss is for Linux.*--max-total-rss"):
-        cli.main(
-            ["run", "--max-total-pss", "1G", "--", "touch", str(marker)], standalone_mode=False
-        )
+    with pytest.raises(click.UsageError, match=message):
+        cli.main(["run", option, "1G", "--", "touch", str(marker)], standalone_mode=False)
     assert not marker.exists()
 
 

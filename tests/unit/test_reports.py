@@ -17,7 +17,7 @@ import pytest
 from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
 from memwatch.model.filters import Filter, Shown, apply
 from memwatch.model.job import Job
-from memwatch.model.limits import NO_LIMITS, LimitChecker, LimitOutcome, Limits
+from memwatch.model.limits import NO_LIMITS, LimitChecker, LimitOutcome, Limits, Signalled
 from memwatch.model.memory_limit import CGROUP_V2, MACHINE, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
@@ -98,13 +98,25 @@ class Story(Script):
         kill: bool = True,
         killed: tuple[int, ...] = (),
         survivors: tuple[int, ...] = (),
+        receivers: tuple[Signalled, ...] = (),
+        grew: bool = False,
         backend: str = "linux",
         cgroup: CgroupAccount | None = None,
+        requested: float | None = None,
     ) -> Profile:
         job, breaches = Job(timeline=True), []
-        LimitChecker(job, self.limits, breaches.append).apply(self.batch())
+        checker = LimitChecker(job, self.limits, breaches.append)
+        checker.apply(self.batch())
         outcome = LimitOutcome(
-            self.limits, kill, tuple(breaches), kill and bool(breaches), killed, survivors
+            self.limits,
+            kill,
+            tuple(breaches),
+            kill and bool(breaches),
+            killed,
+            survivors,
+            receivers,
+            grew,
+            checker.inconclusive(complete=not error),
         )
         return from_job(
             job,
@@ -115,6 +127,7 @@ class Story(Script):
                 START,
                 round(self.interval * MS),
                 backend,
+                None if requested is None else round(requested * MS),
             ),
             Ending(
                 START + round(self.now * MS),
@@ -636,7 +649,12 @@ def limit_of_total() -> Profile:
     for serial in range(1, 10):
         story.exit(serial, 15)
     story.tick(then=40)
-    return story.profile(killed=(8003, 8004), survivors=(8004,))
+    receivers = [Signalled(8000 + serial, f"cc{serial}", ("SIGTERM",)) for serial in range(1, 10)]
+    for index in (2, 3):
+        receivers[index] = receivers[index]._replace(signals=("SIGTERM", "SIGKILL"))
+    return story.profile(
+        killed=(8003, 8004), survivors=(8004,), receivers=tuple(receivers), requested=500
+    )
 
 
 def limit_of_each() -> Profile:
@@ -657,8 +675,35 @@ def limit_of_sum() -> Profile:
     story = Story("pool", limits=Limits(total_pss=100 * MIB))
     story.new(1, 90, "pool")
     story.tick(then=10)
+    story.pss(112, rss=90, at=0)
     story.pss(110, rss=90, at=0)
     story.exit(1, 15)
+    story.tick(then=20)
+    receivers = (Signalled(8001, "pool", ("SIGTERM", "SIGKILL")),)
+    return story.profile(killed=(8001,), receivers=receivers, grew=True)
+
+
+def limit_of_what_is_left() -> Profile:
+    """A control group has too little memory left; that a footprint was within its limit is not
+    known."""
+    limits = Limits(total_footprint=400 * MIB, min_available=50 * MIB)
+    story = Story("pool", limits=limits)
+    story.new(1, 90, "pool")
+    story.tick(then=10)
+    story.available(80)
+    story.tick(then=20)
+    story.available(40, in_group=True)
+    story.exit(1, 15)
+    story.tick(then=30)
+    return story.profile(receivers=(Signalled(8001, "pool", ("SIGTERM",)),))
+
+
+def limit_inconclusive() -> Profile:
+    """The total RSS is above the limit on the PSS, and no sum of PSS was made."""
+    story = Story("pool", limits=Limits(total_rss=800 * MIB, total_pss=100 * MIB))
+    story.new(1, 190, "pool")
+    story.tick(then=10)
+    story.exit(1, 0)
     story.tick(then=20)
     return story.profile()
 
@@ -790,6 +835,8 @@ JOBS: dict[str, Callable[[], Profile]] = {
         limit_of_total,
         limit_of_each,
         limit_of_sum,
+        limit_of_what_is_left,
+        limit_inconclusive,
         limits_kept,
         mac,
         mac_programs_in_turn,
@@ -994,6 +1041,36 @@ def test_json_from_before_footprints_is_read() -> None:
     assert profile.backend == "linux"
     assert profile.accuracy.footprints is None
     assert profile.max_total_footprint is None
+
+
+NEWER = (
+    *("max_total_footprint_kib", "min_available_kib", "inconclusive"),
+    *("signalled_processes", "grew_after_sigterm"),
+)
+"""Keys of limits that files of older versions lack."""
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        (limit_of_total, ["sent SIGTERM", "2 processes did not end in time: sent SIGKILL to 2"]),
+        (limit_inconclusive, ["Inconclusive:    total PSS 100.0 MiB: "]),
+        (limits_kept, ["Limits:          total RSS 400.0 MiB, RSS of a process 200.0 MiB, total"]),
+    ],
+)
+def test_limits_of_an_older_version_are_read(
+    job: Callable[[], Profile], expected: list[str]
+) -> None:
+    document = json.loads(to_json(job()))
+    for key in NEWER:
+        del document["limits"][key]
+    for breach in document["limits"]["exceeded"]:
+        del breach["in_group"]
+    del document["accuracy"]["requested_interval_ms"]
+    text = summarize(from_json(document))
+    for words in expected:
+        assert words in text
+    assert "because of a limit" not in text
 
 
 def test_json_without_a_timeline() -> None:

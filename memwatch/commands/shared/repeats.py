@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from memwatch.analysis.repeats import RepeatedRun, Series, run_of
 from memwatch.commands.shared import terminal
 from memwatch.commands.shared.recorders import abandon
+from memwatch.commands.shared.reporting import show_limits
 from memwatch.messages import complain, print_json, write_stderr
 from memwatch.runner.launcher import Launcher
 
@@ -73,7 +74,9 @@ def run_series(
             break
         path = recorder.path if recorder else None
         runs.append(run_of(number, profile, exit_code(profile), path))
-        if not (quiet or as_json):
+        if quiet or as_json:
+            show_limits(profile)
+        else:
             _show(runs[-1], profile, wanted)
         launcher.discard_signals()
         if runs[-1].exit_code != 0 or launcher.end_signal:

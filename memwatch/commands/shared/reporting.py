@@ -91,6 +91,14 @@ def report_options(command: options.Command) -> options.Command:
     return command
 
 
+def show_limits(profile: Profile) -> None:
+    """Reports in one line what became of the limits of a run that has no summary."""
+    from memwatch.reports.limit_lines import message
+
+    if text := message(profile):
+        complain(text)
+
+
 EXIT_LEAK = 12
 
 
@@ -210,12 +218,17 @@ class Reports:
                 writer.write(file.path, partial(file.write, fill))
         if self.as_json:
             writer.write("standard output", partial(write_stdout, writer.json))
-        elif not self.quiet:
+        elif self.has_summary:
             subtrees = self._subtrees if has_samples else None
             writer.print_summary(
                 self._summary_fd, self._top, tree=self._shows_tree, subtrees=subtrees
             )
         return not writer.failed
+
+    @property
+    def has_summary(self) -> bool:
+        """Whether the summary is among them."""
+        return not (self.as_json or self.quiet)
 
     @property
     def leak_code(self) -> int:
