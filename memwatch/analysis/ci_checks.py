@@ -301,7 +301,7 @@ def _compared(change: Change, comparison: Comparison) -> tuple[str, str]:
     if change.base == change.candidate == 0:
         return SKIPPED, "is in neither run: check the spelling"
     outcome, finding = _CHANGES[change.verdict], _change(change)
-    if outcome == UNPROVEN and change.may_be_none and (change.difference or 0) < 0:
+    if outcome == UNPROVEN and change.bounds_overlap and (change.difference or 0) < 0:
         outcome = PASSED  # the best estimate is less, although it is not certain
     if doubt := change.doubt:
         which = "job" if doubt.side == CANDIDATE else "baseline"
@@ -336,7 +336,7 @@ def _change(change: Change) -> str:
         by += f" ({sign}{part * 100:.1f} %)"
     allowed = format_size(round(change.threshold.allowed(before)))
     text = f"{by} from {format_size(before)} in the baseline, allowed +{allowed}"
-    if change.bounds and change.may_be_none and change.verdict is not Verdict.NO_CHANGE:
+    if change.bounds and change.bounds_overlap and change.verdict is not Verdict.NO_CHANGE:
         base, now = (wording.between(*bounds) for bounds in change.bounds)
         text += f", by the best estimates, but the bounds overlap (baseline {base}, now {now})"
     return text

@@ -112,7 +112,7 @@ class Change:
         return f"{self.metric} of {self.name}" if self.of_group else self.name
 
     @property
-    def may_be_none(self) -> bool:
+    def bounds_overlap(self) -> bool:
         """Whether the bounds of the two sides overlap, so that it is not certain which side held
         more."""
         if self.bounds is None:
@@ -211,7 +211,7 @@ def _judge_totals(
     change = replace(change, bounds=(_bounds(sides[0]), _bounds(sides[1])))
     is_sound = all(each.is_sound for side in sides for each in side)
     has_changed = change.verdict in (Verdict.REGRESSION, Verdict.IMPROVEMENT)
-    if has_changed and change.may_be_none and not is_sound:
+    if has_changed and change.bounds_overlap and not is_sound:
         return replace(change, verdict=Verdict.UNCERTAIN)
     return change
 

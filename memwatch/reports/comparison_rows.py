@@ -75,7 +75,7 @@ def _unproven(change: Change) -> str:
 
 def _is_estimate(change: Change) -> bool:
     """Returns whether it seems to have changed, but its bounds do not prove it."""
-    return change.may_be_none and change.verdict is not Verdict.NO_CHANGE
+    return change.bounds_overlap and change.verdict is not Verdict.NO_CHANGE
 
 
 def _how_much(change: Change) -> str:

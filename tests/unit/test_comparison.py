@@ -524,7 +524,7 @@ def test_bounds_of_repeats_are_the_medians_of_theirs(run):
     ]
     total = compare(base, candidate, Thresholds(), Metric.FOOTPRINT).total
     assert total.bounds == ((91 * MIB, 111 * MIB), (130 * MIB, 170 * MIB))
-    assert (total.may_be_none, total.verdict) == (False, Verdict.REGRESSION)
+    assert (total.bounds_overlap, total.verdict) == (False, Verdict.REGRESSION)
 
 
 def test_processes_are_compared_by_the_footprint_where_the_system_keeps_it(story):
