@@ -78,9 +78,9 @@ def _totals(results: Results) -> Iterator[bytes]:
     if profile.timeline and profile.max_total_rss is not None:
         yield _counter(start, TOTAL_RSS, "Total RSS", "Sum over all processes at each sample")
         yield _counter(start, PROCESSES, "Processes", "Processes alive at each sample", unit=_COUNT)
-        for time, total, alive in zip(*profile.timeline, strict=True):
-            yield _value(time, TOTAL_RSS, total)
-            yield _value(time, PROCESSES, alive)
+        for row in profile.timeline.rows():
+            yield _value(row.time, TOTAL_RSS, row.total)
+            yield _value(row.time, PROCESSES, row.processes)
     if points := pss_points(results):
         what = "Shared pages counted once; measured now and then, mostly at new highs of the RSS"
         yield _counter(start, TOTAL_PSS, "Total PSS", what)

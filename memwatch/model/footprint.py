@@ -96,7 +96,8 @@ class RunningFootprint:
         self.parts: dict[int, Parts] = {}
         """What each process holds, by serial; only where it holds any."""
         self._spikes = Spikes()
-        self._sums = NO_PARTS
+        self.sums = NO_PARTS
+        """The sums of what all processes hold, as each was read last."""
         self._is_known = False
         self._low = 0
         self._high = 0
@@ -114,8 +115,8 @@ class RunningFootprint:
         before = self.parts.pop(serial, NO_PARTS)
         if any(parts):
             self.parts[serial] = parts
-        self._sums = Parts(
-            *(total + new - old for total, new, old in zip(self._sums, parts, before, strict=True))
+        self.sums = Parts(
+            *(total + new - old for total, new, old in zip(self.sums, parts, before, strict=True))
         )
 
     def tick(
@@ -135,7 +136,7 @@ class RunningFootprint:
         sharing.tick(live, detailed=detailed)
         anonymous = total - shared
         rest = anonymous - sharing.held
-        sums = self._sums
+        sums = self.sums
         largest = self._largest_parts()
         low = rest + sharing.low + sum(largest)
         self.low_now = low
@@ -165,7 +166,7 @@ class RunningFootprint:
         self._pending = False
         own = rest + self.sharing.best()
         shmem = max(largest.shmem, self.stored)
-        parts = Parts(shmem, self._sums.swapped, self._sums.huge)
+        parts = Parts(shmem, self.sums.swapped, self.sums.huge)
         best = own + sum(parts)
         self.best_now = best
         if best > self._best:

@@ -62,8 +62,15 @@ from memwatch.model.processes import (
     LiveProcess,
     Process,
 )
-from memwatch.model.spill import Numbers
-from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Ticks, Timeline
+from memwatch.model.totals import (
+    FootprintPeak,
+    Holder,
+    PssPeak,
+    RunningTimeline,
+    Ticks,
+    Timeline,
+    TimelineRow,
+)
 
 _FOUND_BY_FLAGS = (
     (BY_EVENT, FOUND_BY_EVENT),
@@ -117,7 +124,7 @@ class Job:
         self.last_second: LastSecond | None = None
         """What was held at the last tick; None before finish(), and without a tick."""
         self.group_by = group_by
-        self._columns = (Numbers(), Numbers(), Numbers()) if timeline else None
+        self._timeline = RunningTimeline() if timeline else None
         self._groups = LiveGroups(group_by, self.live)
         self._last_tick = 0
         self._recent = RecentTotals()
@@ -284,9 +291,20 @@ class Job:
             self.max_total_processes = count
             self.max_total_shared = shared if valid & HAS_SHARED else None
             self._note_holders()
-        if self._columns:
-            for column, value in zip(self._columns, (time, total, count), strict=True):
-                column.append(value)
+        if self._timeline:
+            self._timeline.add(TimelineRow(time, total, count, *self._parts_of(shared, valid)))
+
+    def _parts_of(
+        self, shared: int, valid: int
+    ) -> tuple[int | None, int | None, int | None, int | None]:
+        """Returns the parts of the total at a tick, in the order of TimelineRow."""
+        if not valid & HAS_SHARED:
+            return None, None, None, None
+        low = self.footprint.low_now
+        if not valid & TICK_DETAILED:
+            return shared, None, None, low
+        sums = self.footprint.sums
+        return shared, min(sums.shmem, shared), sums.swapped, low
 
     def _note_holders(self) -> None:
         """Updates what each process held at the peak, which is this tick."""
@@ -410,7 +428,7 @@ class Job:
     @property
     def timeline(self) -> Timeline | None:
         """The totals of all ticks; None when they were not asked for."""
-        return Timeline(*self._columns) if self._columns else None
+        return self._timeline.timeline if self._timeline else None
 
     def at_peak(self) -> tuple[Holder, ...]:
         """Returns what each process held at the highest total, largest first."""

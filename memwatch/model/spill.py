@@ -21,6 +21,9 @@ _CHUNK = 1 << 16
 
 _NUMBER = struct.Struct("=q")
 
+# Stands for None in a list of numbers.
+_NONE = -1
+
 
 class Bytes:
     """A byte string that grows at its end."""
@@ -97,6 +100,34 @@ class Numbers(Sequence[int]):
     def __iter__(self) -> Iterator[int]:
         for at in range(0, len(self._bytes), _CHUNK):
             yield from array("q", self._bytes.read(at, at + _CHUNK))
+
+
+class OptionalNumbers(Sequence[int | None]):
+    """The same for numbers that are not negative, each of which may be None."""
+
+    def __init__(self) -> None:
+        self._numbers = Numbers()
+
+    def append(self, number: int | None) -> None:
+        """Adds a number, or None, at the end."""
+        self._numbers.append(_NONE if number is None else number)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> int | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[int | None]: ...
+    def __getitem__(self, index: int | slice) -> int | list[int | None] | None:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        number = self._numbers[index]
+        return None if number == _NONE else number
+
+    def __iter__(self) -> Iterator[int | None]:
+        for number in self._numbers:
+            yield None if number == _NONE else number
 
 
 def _temporary_file() -> IO[bytes]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import starmap
 from typing import NamedTuple
 
 from memwatch.model.observations import TICK_EXTRA, TICK_LATE
+from memwatch.model.spill import Numbers, OptionalNumbers
 
 
 class Holder(NamedTuple):
@@ -17,6 +19,18 @@ class Holder(NamedTuple):
     rss: int
 
 
+class TimelineRow(NamedTuple):
+    """The totals of one tick, with the fields of Timeline."""
+
+    time: int
+    total: int
+    processes: int
+    shared: int | None
+    shmem: int | None
+    swapped: int | None
+    footprint_low: int | None
+
+
 class Timeline(NamedTuple):
     """The totals of all ticks, as columns with one entry for each tick."""
 
@@ -26,6 +40,41 @@ class Timeline(NamedTuple):
     """Bytes."""
     counts: Sequence[int]
     """Live processes."""
+    shared: Sequence[int | None]
+    """Bytes of the total that belong to files or shared memory; None where that is not known."""
+    shmem: Sequence[int | None]
+    """Bytes of the total that belong to shared memory, as each process was read last; None where
+    some process had to be left out."""
+    swapped: Sequence[int | None]
+    """Bytes that are swapped out, in the same way."""
+    footprint_low: Sequence[int | None]
+    """Bytes that the job held at least, of what the kernel cannot simply drop; None where that is
+    not known."""
+
+    def rows(self) -> Iterator[TimelineRow]:
+        """Yields the ticks in order."""
+        return starmap(TimelineRow, zip(*self, strict=True))
+
+
+class RunningTimeline:
+    """Collects the totals of all ticks: 56 bytes for each."""
+
+    def __init__(self) -> None:
+        self._known = (Numbers(), Numbers(), Numbers())
+        self._optional = tuple(OptionalNumbers() for _ in range(4))
+
+    def add(self, row: TimelineRow) -> None:
+        """Adds a tick."""
+        time, total, count, *optional = row
+        for known, number in zip(self._known, (time, total, count), strict=True):
+            known.append(number)
+        for column, value in zip(self._optional, optional, strict=True):
+            column.append(value)
+
+    @property
+    def timeline(self) -> Timeline:
+        """The ticks so far."""
+        return Timeline(*self._known, *self._optional)
 
 
 class PssPeak(NamedTuple):

@@ -399,6 +399,16 @@ def _timeline(rows: list[dict[str, Any]]) -> Timeline:
         array("q", (_time(row["timestamp"]) for row in rows)),
         array("q", (_bytes_of(row["total_rss_kib"]) for row in rows)),
         array("q", (row["process_count"] for row in rows)),
+        # Older files have none of these.
+        *(
+            [_bytes(row.get(key)) for row in rows]
+            for key in (
+                "total_shared_kib",
+                "total_shmem_kib",
+                "total_swapped_kib",
+                "total_footprint_low_kib",
+            )
+        ),
     )
 
 

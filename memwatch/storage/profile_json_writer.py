@@ -366,12 +366,16 @@ def _footprint_kib(footprint: Footprint) -> int | None:
 def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:
     if not profile.timeline:
         return
-    for time, total, processes in zip(*profile.timeline, strict=True):
+    for row in profile.timeline.rows():
         yield {
-            "timestamp": _date(profile, time),
-            "elapsed_seconds": round(profile.elapsed(time), 6),
-            "total_rss_kib": kib(total),
-            "process_count": processes,
+            "timestamp": _date(profile, row.time),
+            "elapsed_seconds": round(profile.elapsed(row.time), 6),
+            "total_rss_kib": kib(row.total),
+            "process_count": row.processes,
+            "total_shared_kib": _kib(row.shared),
+            "total_shmem_kib": _kib(row.shmem),
+            "total_swapped_kib": _kib(row.swapped),
+            "total_footprint_low_kib": _kib(row.footprint_low),
         }
 
 

@@ -32,7 +32,7 @@ def thin_timeline(timeline: Timeline, interval: int, most: int) -> tuple[Timelin
     while len(timeline.times) > most:
         span = 2 * (span or interval)
         kept = _highest(timeline.times, timeline.totals, span)
-        timeline = Timeline(*(array("q", (each[i] for i in kept)) for each in timeline))
+        timeline = Timeline._make([each[i] for i in kept] for each in timeline)
     return timeline, span
 
 

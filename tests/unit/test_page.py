@@ -116,11 +116,16 @@ def test_a_thinned_timeline_keeps_its_peak():
     times = array("q", range(0, 1000, 10))
     totals = array("q", (i * 7919 % 101 for i in range(100)))
     counts = array("q", range(100))
-    thin, span = thin_timeline(Timeline(times, totals, counts), 10, 20)
+    shared = [None if i % 3 else i for i in range(100)]
+    unknown = [None] * 100
+    whole = Timeline(times, totals, counts, shared, unknown, unknown, unknown)
+    thin, span = thin_timeline(whole, 10, 20)
     assert len(thin.times) <= 20
     assert span == 80
     at = list(thin.totals).index(max(totals))
     assert counts[list(totals).index(max(totals))] == thin.counts[at]
+    assert shared[list(totals).index(max(totals))] == thin.shared[at]
+    assert set(thin.rows()) <= set(whole.rows())
 
 
 # -- Content -------------------------------------------------------------------------------------
