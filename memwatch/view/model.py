@@ -183,7 +183,7 @@ def _samples(data: _Fitted, at: _Times) -> list[Column]:
     ]
 
 
-_NO_TRACK = Track(array("q"), array("q"))
+_NO_TRACK = Track(array("q"), array("q"), array("q"))
 
 
 class _Times:

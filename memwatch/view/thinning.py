@@ -40,9 +40,7 @@ def _thin(track: Track, span: int) -> Track:
     kept = _highest(track.times, track.rss, span)
     if len(kept) == len(track.times):
         return track
-    return Track(
-        array("q", (track.times[i] for i in kept)), array("q", (track.rss[i] for i in kept))
-    )
+    return Track._make(array("q", (column[i] for i in kept)) for column in track)
 
 
 def _highest(times: Sequence[int], values: Sequence[int], span: int) -> list[int]:

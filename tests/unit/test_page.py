@@ -91,7 +91,8 @@ def test_thinned_tracks_keep_the_highest(processes, most, interval):
     for serial, pairs in enumerate(processes):
         pairs.sort()
         tracks[serial] = Track(
-            array("q", (time for time, _ in pairs)), array("q", (size for _, size in pairs))
+            *(array("q", column) for column in zip(*pairs, strict=True)),
+            array("q", (size // 2 for _, size in pairs)),
         )
     thinned, span = thin_tracks(tracks, interval, most)
     number = sum(len(track.times) for track in thinned.values())
@@ -106,8 +107,8 @@ def test_thinned_tracks_keep_the_highest(processes, most, interval):
         if span is None:
             assert kept == made
         else:
-            for time, size in made:
-                near = [high for at, high in kept if at // span == time // span]
+            for time, size, _ in made:
+                near = [high for at, high, _ in kept if at // span == time // span]
                 assert len(near) == 1
                 assert near[0] >= size
 
