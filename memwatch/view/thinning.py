@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 
 from memwatch.model.totals import Timeline
-from memwatch.model.tracks import Track
+from memwatch.model.tracks import PartsTrack, Track
 
 
 def thin_tracks(
@@ -24,6 +24,12 @@ def thin_tracks(
         tracks = {serial: _thin(track, span) for serial, track in tracks.items()}
         number = sum(len(track.times) for track in tracks.values())
     return tracks, span
+
+
+def thin_parts(parts: PartsTrack, span: int) -> PartsTrack:
+    """Keeps the last of each span of nanoseconds."""
+    last = {time // span: i for i, time in enumerate(parts.times)}
+    return PartsTrack._make(array("q", (column[i] for i in last.values())) for column in parts)
 
 
 def thin_timeline(timeline: Timeline, interval: int, most: int) -> tuple[Timeline, int | None]:
