@@ -13,7 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from memwatch.model.processes import LiveProcess, Process
+from memwatch.model.processes import (
+    EXACT,
+    PEAK,
+    SAMPLED,
+    SYSTEM,
+    Held,
+    LiveProcess,
+    Process,
+)
 from memwatch.model.sharing import Sharing
 from memwatch.model.spikes import Spikes
 
@@ -38,7 +46,6 @@ SHARED = "shared memory"
 PSS_SUM = "sum of shares"
 ONE_PROCESS = "one process"
 CONTROL_GROUP = "control group"
-SYSTEM = "system"
 
 FOOTPRINT_SOURCES = (ALONE, FAULTS, SHARED, PSS_SUM, ONE_PROCESS, CONTROL_GROUP, SYSTEM)
 """How the best estimate is known.
@@ -95,6 +102,8 @@ class RunningFootprint:
         """The best estimate at the last tick, or at one shortly before it."""
         self.parts: dict[int, Parts] = {}
         """What each process holds, by serial; only where it holds any."""
+        self.unsettled: set[LiveProcess] = set()
+        """Processes with parts whose memory has changed since the last tick."""
         self._spikes = Spikes()
         self.sums = NO_PARTS
         """The sums of what all processes hold, as each was read last."""
@@ -134,6 +143,8 @@ class RunningFootprint:
         processes that share memory are known."""
         sharing = self.sharing
         sharing.tick(live, detailed=detailed)
+        if self.unsettled:
+            self._settle_processes(detailed=detailed)
         anonymous = total - shared
         rest = anonymous - sharing.held
         sums = self.sums
@@ -179,11 +190,47 @@ class RunningFootprint:
             self._best_time = time
             self._best_parts = (own, parts, max(0, shmem - largest.shmem))
 
+    def note_parts(self, process: LiveProcess, parts: Parts) -> None:
+        """Notes what a process holds beside anonymous pages, which counts at the next tick."""
+        self.set_parts(process.serial, parts)
+        self.unsettled.add(process)
+
+    def _settle_processes(self, *, detailed: bool) -> None:
+        """Updates what each process with parts has held at most, now that all sizes of this tick
+        are known."""
+        for process in self.unsettled:
+            shmem, swapped, huge = self.parts.get(process.serial, NO_PARTS)
+            held = process.anon + min(shmem, process.shared) + swapped + huge
+            process.held_best = max(process.held_best, held)
+            process.held_low = max(process.held_low, held if detailed else process.anon)
+            process.beside = max(process.beside, swapped + huge)
+        self.unsettled.clear()
+
+    def forget_inherited(self, process: LiveProcess) -> None:
+        """Forgets what a process has held so far: it was the memory of its parent."""
+        process.held_low = process.held_best = -1
+
+    def held_by(self, process: LiveProcess, ended: Process) -> Held | None:
+        """Returns what a process has held at most; None when no tick could split its memory."""
+        if process.held_low < 0:
+            return None
+        best, source, peak = max(process.held_best, process.held_low), SAMPLED, ended.peak
+        files = process.shared_most - self.parts.get(process.serial, NO_PARTS).shmem
+        alone = peak.rss - max(0, files) + process.beside
+        # How much of files an earlier program had is not kept.
+        if len(ended.own_programs) == 1 and alone - best > max(best // 100, MIB):
+            best, source = alone, PEAK
+        high = None
+        if peak.source == EXACT:
+            high = max(best, peak.rss + process.beside)
+        return Held(best, process.held_low, high, source)
+
     def leave(self, process: LiveProcess, time: int) -> None:
         """Forgets the memory of a process that has ended, or has executed another program."""
         self.sharing.leave(process, final=process.faulted_time >= time)
         if process.serial in self.parts:
             self.set_parts(process.serial, NO_PARTS)
+        self.unsettled.discard(process)
         process.anon = process.shared = process.shared_most = 0
 
     def end_process(self, process: LiveProcess, ended: Process, time: int) -> None:

@@ -177,14 +177,19 @@ class Job:
         process.highest_sample = max(process.highest_sample, anon + shared)
         process.shared = shared
         process.shared_most = max(process.shared_most, shared)
+        footprint = self.footprint
+        if process.serial in footprint.parts:
+            footprint.unsettled.add(process)
+        elif anon > process.held_low:
+            process.held_low = anon
         if anon == process.anon:
             return
         process.anon_before = process.anon
         process.anon_time = time
         process.anon = anon
-        known = self.footprint.sharing.note_change(process)
+        known = footprint.sharing.note_change(process)
         if process.inherited and anon and not known:
-            self.footprint.sharing.fork(process)
+            footprint.sharing.fork(process)
 
     def _other(
         self, kind: int, serial: int, time: int, value: int, second: int, valid: int, third: int
@@ -220,7 +225,7 @@ class Job:
             process.faulted = value
             process.faulted_time = time
         elif kind == PARTS:
-            self.footprint.set_parts(process.serial, Parts(value, second, third))
+            self.footprint.note_parts(process, Parts(value, second, third))
 
     def _pss(self, peak: PssPeak) -> None:
         if peak.unread:
@@ -333,6 +338,8 @@ class Job:
             return
         counted = process.counted
         self._groups.remove(process)
+        if process.inherited and not inherited:
+            self.footprint.forget_inherited(process)
         if valid & SAME_IMAGE:
             if process.inherited and not inherited:
                 self.footprint.leave(process, time)
@@ -376,6 +383,8 @@ class Job:
             alive=alive,
             end_known=end is not None,
         )
+        if held := self.footprint.held_by(process, ended):
+            ended = ended._replace(held_by_sample=held)
         self.processes.add(ended)
         peak = ended.peak
         self.peaks[peak.source] += 1

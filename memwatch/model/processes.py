@@ -73,6 +73,31 @@ class Footprint(NamedTuple):
 
 NO_FOOTPRINT = Footprint(0, UNKNOWN)
 
+SYSTEM = "system"
+PEAK = "peak"
+
+HELD_SOURCES = (SAMPLED, PEAK, SYSTEM)
+"""How the best estimate of what a process held is known.
+
+sampled: the highest sample. peak: its peak, which is more than any sample, less
+the most that samples had in files. system: what the system charges it for
+(macOS).
+"""
+
+
+class Held(NamedTuple):
+    """The most that a process held of what the kernel cannot simply drop: anonymous memory, shared
+    memory, what is swapped out, and huge pages. In bytes."""
+
+    best: int
+    low: int
+    """It held at least this."""
+    high: int | None
+    """It held at most this; None where nothing bounds it."""
+    source: str
+    """How the best estimate is known: one of HELD_SOURCES."""
+
+
 UNREADABLE = ProgramText("?", None, None, False)
 """Stands for a program that may not be read."""
 
@@ -136,6 +161,17 @@ class Process(NamedTuple):
     sampled: bool
     """Whether its memory was in at least one sample."""
     usage: Usage
+    held_by_sample: Held | None = None
+    """What its samples say of that; None where they do not tell anonymous memory from the rest."""
+
+    @property
+    def held(self) -> Held | None:
+        """The most that it held of what the kernel cannot simply drop; None where that is not
+        known."""
+        size, source = self.footprint
+        if source == UNKNOWN:
+            return self.held_by_sample
+        return Held(size, size, size if source == EXACT else None, SYSTEM)
 
     @property
     def is_root(self) -> bool:
@@ -195,6 +231,7 @@ class LiveProcess:
         "anon",
         "anon_before",
         "anon_time",
+        "beside",
         "counted",
         "counted_at",
         "faulted",
@@ -204,6 +241,8 @@ class LiveProcess:
         "footprint",
         "found_by",
         "group",
+        "held_best",
+        "held_low",
         "highest_sample",
         "inherited",
         "parent",
@@ -254,6 +293,13 @@ class LiveProcess:
         self.anon_before = 0
         """The same before its last change, which was seen at `anon_time`."""
         self.anon_time = 0
+        self.held_low = -1
+        """The most that it certainly held at one tick of what the kernel cannot drop, under any
+        program that it executed itself; -1: not known."""
+        self.held_best = -1
+        """The same with what was read of its parts before that tick."""
+        self.beside = 0
+        """The most bytes that it was seen to have in swap and huge pages."""
         self.faulted: int | None = None
         """Bytes that page faults have given it; None where that was not read."""
         self.faulted_time = 0

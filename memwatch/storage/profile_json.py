@@ -30,11 +30,14 @@ from memwatch.model.observations import ProgramText
 from memwatch.model.process_table import ProcessTable
 from memwatch.model.processes import (
     FOUND_BY,
+    HELD_SOURCES,
     NO_FOOTPRINT,
     NO_PEAK,
     PEAK_SOURCES,
+    SYSTEM,
     UNKNOWN,
     Footprint,
+    Held,
     Peak,
     Process,
     Program,
@@ -309,8 +312,24 @@ def _process(fields: dict[str, Any]) -> Process:
                 _bytes(fields["final_watermark_kib"]),
             )
         ),
+        held_by_sample=_held(fields),
     )
     return checked(process)
+
+
+def _held(fields: dict[str, Any]) -> Held | None:
+    source = fields.get("max_footprint_source")
+    if source in (None, SYSTEM):  # that of the system follows from the physical footprint
+        return None
+    if source not in HELD_SOURCES:
+        raise ValueError(f"there is no source {source!r} of a process's footprint")
+    held = Held(
+        _bytes_of(fields["max_footprint_kib"]),
+        _bytes_of(fields["max_footprint_low_kib"]),
+        _bytes(fields["max_footprint_high_kib"]),
+        source,
+    )
+    return checked(held)
 
 
 def _program(process: dict[str, Any], number: int) -> Program:

@@ -310,6 +310,7 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
     peak = process.peak
     footprint = process.footprint
     usage = process.usage
+    held = process.held
     return {
         "pid": process.pid,
         "ppid": process.ppid,
@@ -324,6 +325,10 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "peak_source": peak.source,
         "max_phys_footprint_kib": _footprint_kib(footprint),
         "phys_footprint_source": footprint.source,
+        "max_footprint_kib": kib(held.best) if held else None,
+        "max_footprint_low_kib": kib(held.low) if held else None,
+        "max_footprint_high_kib": _kib(held.high) if held else None,
+        "max_footprint_source": held.source if held else None,
         "final_watermark_kib": _kib(usage.final_watermark),
         "peak_time": _date(profile, peak.time) if peak.known else None,
         "first_seen": _date(profile, process.first_seen),

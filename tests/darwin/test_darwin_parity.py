@@ -81,6 +81,7 @@ UNLIKE_OF_PROCESS = {
     "last_seen": "kqueue reports when it ended, the fake /proc only that it has ended",
     "end_known": "for the same reason",
     "exit_status": "kqueue reports it for all, Linux without events only for children",
+    "held_by_sample": "macOS does not tell anonymous memory from the rest",
     "usage": "macOS reports it at the end, Linux only with taskstats",
 }
 

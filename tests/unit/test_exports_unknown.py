@@ -18,7 +18,7 @@ import pytest
 
 from memwatch.analysis.ending import How, ending
 from memwatch.exports.formats import FORMATS
-from memwatch.model.footprint import ALONE, SYSTEM, FootprintBounds
+from memwatch.model.footprint import ALONE, FootprintBounds
 from memwatch.model.footprint import FAULTS as PAGE_FAULTS
 from memwatch.model.groups import Group
 from memwatch.model.job import Job
@@ -30,6 +30,7 @@ from memwatch.model.processes import (
     NO_FOOTPRINT,
     NO_PEAK,
     NO_USAGE,
+    SYSTEM,
     UNKNOWN,
     Footprint,
     Peak,
