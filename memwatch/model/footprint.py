@@ -20,7 +20,7 @@ from memwatch.model.processes import (
     SYSTEM,
     Held,
     LiveProcess,
-    Process,
+    Peak,
 )
 from memwatch.model.sharing import Sharing
 from memwatch.model.spikes import Spikes
@@ -210,15 +210,16 @@ class RunningFootprint:
         """Forgets what a process has held so far: it was the memory of its parent."""
         process.held_low = process.held_best = -1
 
-    def held_by(self, process: LiveProcess, ended: Process) -> Held | None:
-        """Returns what a process has held at most; None when no tick could split its memory."""
+    def held_by(self, process: LiveProcess, peak: Peak, *, programs: int) -> Held | None:
+        """Returns what a process has held at most; None when no tick could split its memory.
+        `programs`: how many it executed itself."""
         if process.held_low < 0:
             return None
-        best, source, peak = max(process.held_best, process.held_low), SAMPLED, ended.peak
+        best, source = max(process.held_best, process.held_low), SAMPLED
         files = process.shared_most - self.parts.get(process.serial, NO_PARTS).shmem
         alone = peak.rss - max(0, files) + process.beside
         # How much of files an earlier program had is not kept.
-        if len(ended.own_programs) == 1 and alone - best > max(best // 100, MIB):
+        if programs == 1 and alone - best > max(best // 100, MIB):
             best, source = alone, PEAK
         high = None
         if peak.source == EXACT:
@@ -233,15 +234,14 @@ class RunningFootprint:
         self.unsettled.discard(process)
         process.anon = process.shared = process.shared_most = 0
 
-    def end_process(self, process: LiveProcess, ended: Process, time: int) -> None:
+    def end_process(self, process: LiveProcess, peak: Peak, last_seen: int, time: int) -> None:
         """Notes a process that has ended, and what its peak says of the job."""
-        peak = ended.peak
         missed = peak.rss - process.highest_sample
         if not process.sampled and process.inherited and process.faulted is not None:
             missed = min(missed, process.faulted)
         if missed > 0:
             start = process.first_seen if process.start is None else process.start
-            self._spikes.add(start, ended.last_seen, missed)
+            self._spikes.add(start, last_seen, missed)
         parts = self.parts.get(process.serial, NO_PARTS)
         # Its peak has no split: the files that it had mapped at any time are taken off.
         files = max(0, process.shared_most - parts.shmem)

@@ -61,6 +61,8 @@ from memwatch.model.processes import (
     UNREADABLE,
     LiveProcess,
     Process,
+    highest_peak,
+    own_programs,
 )
 from memwatch.model.totals import (
     FootprintPeak,
@@ -69,7 +71,6 @@ from memwatch.model.totals import (
     RunningTimeline,
     Ticks,
     Timeline,
-    TimelineRow,
 )
 
 _FOUND_BY_FLAGS = (
@@ -297,7 +298,7 @@ class Job:
             self.max_total_shared = shared if valid & HAS_SHARED else None
             self._note_holders()
         if self._timeline:
-            self._timeline.add(TimelineRow(time, total, count, *self._parts_of(shared, valid)))
+            self._timeline.add(time, total, count, *self._parts_of(shared, valid))
 
     def _parts_of(
         self, shared: int, valid: int
@@ -377,22 +378,22 @@ class Job:
         self._groups.remove(process)
         self._groups.end_program(process, counted=True)
         self._groups.end(process)
+        own = own_programs(process.programs)
+        peak = highest_peak(own)
         ended = process.end(
             self._last_tick if end is None else end,
             status,
             alive=alive,
             end_known=end is not None,
+            held=self.footprint.held_by(process, peak, programs=len(own)),
         )
-        if held := self.footprint.held_by(process, ended):
-            ended = ended._replace(held_by_sample=held)
         self.processes.add(ended)
-        peak = ended.peak
         self.peaks[peak.source] += 1
         if peak.rss > self._largest_peak:
             self._largest_peak = peak.rss
             self.largest = ended
         self.never_sampled += not process.sampled
-        self.footprint.end_process(process, ended, time)
+        self.footprint.end_process(process, peak, ended.last_seen, time)
         if self.has_footprints:
             self._count_footprint(ended)
         if process.is_root:

@@ -129,6 +129,21 @@ class Usage(NamedTuple):
     """The kernel's high-water mark at the end of its last program, as the kernel gave it."""
 
 
+def own_programs(programs: Sequence[Program]) -> Sequence[Program]:
+    """Returns the programs that a process executed itself, as Process.own_programs has them."""
+    return [program for program in programs if not program.inherited] or programs
+
+
+def highest_peak(own: Sequence[Program]) -> Peak:
+    """Returns the peak of a process that has executed these programs, as Process.peak has it."""
+    if len(own) == 1:
+        return own[0].peak
+    peak = max((program.peak for program in own), key=lambda peak: peak.rss)
+    if peak.source == EXACT and any(program.peak.source != EXACT for program in own):
+        return peak._replace(source=WATERMARK)
+    return peak
+
+
 ROOT = 1
 """The serial of the command itself."""
 
@@ -195,7 +210,7 @@ class Process(NamedTuple):
         What a process holds between fork and exec is left out with the inherited program: that
         memory is its parent's, shared until then.
         """
-        return [program for program in self.programs if not program.inherited] or self.programs
+        return own_programs(self.programs)
 
     @property
     def peak_program(self) -> Program:
@@ -206,12 +221,7 @@ class Process(NamedTuple):
     def peak(self) -> Peak:
         """Its highest resident size. It is exact only when the peak of every program it ran is:
         otherwise one of them may have held more."""
-        peak = self.peak_program.peak
-        if peak.source == EXACT and any(
-            program.peak.source != EXACT for program in self.own_programs
-        ):
-            return peak._replace(source=WATERMARK)
-        return peak
+        return highest_peak(self.own_programs)
 
     @property
     def footprint(self) -> Footprint:
@@ -383,7 +393,13 @@ class LiveProcess:
         return peak
 
     def end(
-        self, last_seen: int, exit_status: int | None, *, alive: bool, end_known: bool
+        self,
+        last_seen: int,
+        exit_status: int | None,
+        *,
+        alive: bool,
+        end_known: bool,
+        held: Held | None = None,
     ) -> Process:
         """Returns the process as it stays on record, after end_program()."""
         return Process(
@@ -401,4 +417,5 @@ class LiveProcess:
             end_known,
             self.sampled,
             self.usage._replace(final_watermark=self.final_watermark),
+            held,
         )

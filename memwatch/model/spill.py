@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, overload
 
@@ -83,6 +83,10 @@ class Numbers(Sequence[int]):
         """Adds a number at the end."""
         self._bytes.append(_NUMBER.pack(number))
 
+    def extend(self, numbers: Iterable[int]) -> None:
+        """Adds numbers at the end."""
+        self._bytes.append(array("q", numbers).tobytes())
+
     def __len__(self) -> int:
         return len(self._bytes) // 8
 
@@ -108,9 +112,9 @@ class OptionalNumbers(Sequence[int | None]):
     def __init__(self) -> None:
         self._numbers = Numbers()
 
-    def append(self, number: int | None) -> None:
-        """Adds a number, or None, at the end."""
-        self._numbers.append(_NONE if number is None else number)
+    def extend(self, numbers: Iterable[int | None]) -> None:
+        """Adds numbers at the end."""
+        self._numbers.extend([_NONE if number is None else number for number in numbers])
 
     def __len__(self) -> int:
         return len(self._numbers)
