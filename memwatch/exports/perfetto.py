@@ -162,8 +162,13 @@ def _sizes(results: Results, process: Process, whole: Life, pid: int) -> Iterato
     shown: dict[int, int] = {}
     end = whole.end
     for time, sizes in _samples(results, process):
-        changed = [(field, size) for field, size in sizes if shown.get(field) != size]
-        yield _packet_of_sizes(time, start, changed)
+        changed = [
+            (field, size)
+            for field, size in zip(_SPLIT_FIELDS, sizes, strict=False)
+            if size is not None and shown.get(field) != size
+        ]
+        if changed:
+            yield _packet_of_sizes(time, start, changed)
         shown.update(changed)
         end = max(end, time)
     peak = process.peak
@@ -176,16 +181,14 @@ def _sizes(results: Results, process: Process, whole: Life, pid: int) -> Iterato
         yield _packet_of_sizes(end, start, [(field, 0) for field in shown])
 
 
-def _samples(results: Results, process: Process) -> Iterator[tuple[int, Sequence[tuple[int, int]]]]:
-    """Yields the time of each sample, and its sizes with their fields of ProcessStats.Process."""
-    if not results.tracks:
+def _samples(results: Results, process: Process) -> Iterator[tuple[int, Sequence[int | None]]]:
+    """Yields the time of each sample, and as many of its sizes as are known, in the order of
+    _SPLIT_FIELDS. What follows them has no field."""
+    if results.tracks:
+        yield from results.tracks.splits(process.serial)
+    else:
         for time, size in zip(*samples(results, process), strict=True):
-            yield time, [(_RSS_KB, size)]
-        return
-    for time, split in results.tracks.splits(process.serial):
-        # Its last size, that of huge pages, has no field.
-        sizes = zip(_SPLIT_FIELDS, split, strict=False)
-        yield time, [(field, size) for field, size in sizes if size is not None]
+            yield time, (size,)
 
 
 def _packet_of_sizes(time: int, start: bytes, sizes: Sequence[tuple[int, int]]) -> bytes:

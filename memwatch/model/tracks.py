@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from memwatch.model.observations import (
@@ -42,7 +42,7 @@ class PartsTrack(NamedTuple):
     times: array[int]
     """The first is when they were known first."""
     shmem: array[int]
-    """Bytes of shared memory, as they were read last: see `split_at`."""
+    """Bytes of shared memory, as they were read last."""
     swapped: array[int]
     """Bytes that are swapped out."""
     huge: array[int]
@@ -126,27 +126,25 @@ class Tracks:
         return known
 
     def splits(self, serial: int) -> Iterator[tuple[int, Split]]:
-        """Yields the time of each sample of a process, and what the process held then."""
-        track = self.by_serial.get(serial)
+        """Yields the time of each sample of a process, and what the process held then.
+
+        The parts may be older than the sample. A process has no more shared memory than all that
+        the sample has in files and shared memory.
+        """
+        track, parts = self.by_serial.get(serial), self.parts(serial)
         if track is None:
             return
-        parts = self.parts(serial)
+        coming = list(zip(*parts, strict=True))[::-1] if parts else []
+        known: Sequence[int] | None = None
         for time, rss, shared in zip(*track, strict=True):
-            yield time, split_at(time, rss, shared, parts)
-
-
-def split_at(time: int, rss: int, shared: int, parts: PartsTrack | None) -> Split:
-    """Splits the resident size of a sample.
-
-    The parts may be older than the sample. A process has no more shared memory than all that the
-    sample has in files and shared memory.
-    """
-    anonymous = None if shared == NOT_KNOWN else rss - shared
-    at = bisect_right(parts.times, time) - 1 if parts else -1
-    if parts is None or at < 0:
-        return Split(rss, anonymous, None, None, None, None)
-    shmem, swapped, huge = parts.shmem[at], parts.swapped[at], parts.huge[at]
-    if shared == NOT_KNOWN:
-        return Split(rss, None, None, shmem, swapped, huge)
-    shmem = min(shmem, shared)
-    return Split(rss, anonymous, shared - shmem, shmem, swapped, huge)
+            while coming and coming[-1][0] <= time:
+                _, *known = coming.pop()
+            if shared == NOT_KNOWN:
+                shmem, swapped, huge = known or (None, None, None)
+                yield time, Split(rss, None, None, shmem, swapped, huge)
+            elif known is None:
+                yield time, Split(rss, rss - shared, None, None, None, None)
+            else:
+                shmem, swapped, huge = known
+                shmem = min(shmem, shared)
+                yield time, Split(rss, rss - shared, shared - shmem, shmem, swapped, huge)
