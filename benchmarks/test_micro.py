@@ -22,6 +22,7 @@ from memwatch.model.observations import (
     HAS_EXE,
     HAS_PARENT,
     HAS_RSS,
+    HAS_SHARED,
     HAS_START,
     HAS_STATUS,
     HAS_WATERMARK,
@@ -29,6 +30,7 @@ from memwatch.model.observations import (
     MEMORY,
     STARTED,
     TICK,
+    TICK_DETAILED,
     Batch,
     Observation,
 )
@@ -58,8 +60,8 @@ class Script:
         pid, ppid = 1000 + serial, 1000 + parent
         valid = HAS_START | (HAS_PARENT if parent else 0)
         self.records += [
-            (self.time, serial, parent, self.time, STARTED, valid, pid, ppid),
-            (self.time, serial, len(self.text), len(program), IMAGE, HAS_EXE | HAS_ARGV, pid, 0),
+            (self.time, serial, parent, self.time, STARTED, valid, pid, ppid, 0),
+            (self.time, serial, len(self.text), len(program), IMAGE, HAS_EXE | HAS_ARGV, pid, 0, 0),
         ]
         self.text += program
         self.rss[serial] = 0
@@ -68,16 +70,19 @@ class Script:
 
     def memory(self, serial: int) -> None:
         size = self.rss[serial] = self._random.randrange(1, 200) * MIB
-        pid, valid = 1000 + serial, HAS_RSS | HAS_WATERMARK
-        self.records.append((self.time, serial, size, size + MIB, MEMORY, valid, pid, 0))
+        pid, valid = 1000 + serial, HAS_RSS | HAS_WATERMARK | HAS_SHARED
+        record = (self.time, serial, size, size + MIB, MEMORY, valid, pid, 0, size // 4)
+        self.records.append(record)
 
     def exit(self, serial: int) -> None:
         del self.rss[serial]
-        self.records.append((self.time, serial, 0, 0, EXITED, HAS_STATUS, 1000 + serial, 0))
+        self.records.append((self.time, serial, 0, 0, EXITED, HAS_STATUS, 1000 + serial, 0, 0))
 
     def tick(self) -> None:
         total = sum(self.rss.values())
-        self.records.append((self.time, 0, total, len(self.rss), TICK, HAS_RSS, 0, 0))
+        shared = sum(size // 4 for size in self.rss.values())
+        valid = HAS_RSS | HAS_SHARED | TICK_DETAILED
+        self.records.append((self.time, 0, total, len(self.rss), TICK, valid, 0, 0, shared))
         self.time += INTERVAL
 
     def take(self) -> Batch:
@@ -143,7 +148,7 @@ def _apply(job: Job, batch: Batch) -> Job:
 @pytest.mark.parametrize("records", [500])
 def test_decode(benchmark, records: int) -> None:
     """Measures the way from the buffer of C to tuples, as native.Sampler.read() does it."""
-    packed = native._RECORD.pack(1, 2, 3, 4, TICK, HAS_RSS, 5, 6) * records
+    packed = native._RECORD.pack(1, 2, 3, 4, TICK, HAS_RSS, 5, 6, 7) * records
     buffer = native.ffi.new("mw_observation[]", records)
     native.ffi.memmove(buffer, packed, len(packed))
 

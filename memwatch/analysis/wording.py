@@ -10,10 +10,10 @@ from memwatch.model.footprint import (
     MIB,
     PSS_SUM,
     SHARED,
-    SYSTEM,
     FootprintBounds,
 )
 from memwatch.model.footprint import ONE_PROCESS as ONE_PROCESS_PEAK
+from memwatch.model.processes import SYSTEM
 from memwatch.model.profile import CUT_SHORT, Profile
 from memwatch.model.sources import DARWIN
 from memwatch.units import count, format_interval, format_size

@@ -9,7 +9,10 @@ from memwatch.exports.text import utf8
 from memwatch.storage.load import Results
 from memwatch.units import kib, printable
 
-COLUMNS = ("elapsed_seconds", "pid", "serial", "command", "rss_kib")
+COLUMNS = (
+    *("elapsed_seconds", "pid", "serial", "command", "rss_kib"),
+    *("anonymous_kib", "file_kib", "shmem_kib", "swapped_kib", "huge_kib"),
+)
 
 
 class _Line:
@@ -20,7 +23,8 @@ class _Line:
 
 
 def export(results: Results) -> Iterator[bytes]:
-    """Yields the file, process by process; `command` is the program that ran at that time.
+    """Yields the file, process by process; `command` is the program that ran at that time. An
+    unknown size is an empty field.
 
     The results must have samples.
     """
@@ -38,8 +42,9 @@ def _lines(results: Results) -> Iterator[str]:
         ahead = [(program.since, printable(program.text.name)) for program in process.programs]
         ahead.reverse()
         name = ahead.pop()[1]
-        for time, rss in zip(*results.tracks.by_serial[process.serial], strict=True):
+        for time, split in results.tracks.splits(process.serial):
             while ahead and ahead[-1][0] <= time:
                 name = ahead.pop()[1]
             elapsed = f"{(time - start) / 1e9:.6f}"
-            yield write((elapsed, process.pid, process.serial, name, kib(rss)))
+            sizes = ("" if size is None else kib(size) for size in split)
+            yield write((elapsed, process.pid, process.serial, name, *sizes))

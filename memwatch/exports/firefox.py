@@ -17,7 +17,7 @@ from heapq import nlargest
 from typing import Any
 
 from memwatch.analysis import wording
-from memwatch.exports.known import pss_peak, pss_points
+from memwatch.exports.known import footprint_bounds, least_footprints, pss_peak, pss_points
 from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.processes import UNKNOWN, Process, Program
@@ -177,6 +177,9 @@ def _job_thread(profile: Profile, strings: _Strings) -> dict[str, Any]:
     if pss := pss_peak(profile):
         peak = {"type": "Peak", "size": pss.total, "what": wording.SHARED_ONCE}
         markers.append(("Highest total PSS", pss.time, pss.time, peak))
+    if bounds := footprint_bounds(profile):
+        peak = {"type": "Peak", "size": bounds.best, "what": "what the kernel cannot simply drop"}
+        markers.append(("Highest footprint", bounds.time, bounds.time, peak))
     whole = Life(profile.start, profile.end, True)
     return _any_thread(profile, "Job", whole, _JOB_PID, markers, strings)
 
@@ -249,6 +252,11 @@ def _counters(results: Results, lives: list[tuple[Process, Life]]) -> Iterator[d
         series = _Series(profile, profile.start)
         series.extend(zip(timeline.times, timeline.totals, strict=True))
         yield _counter(series, "Total RSS", "Sum over all processes", _JOB_PID, 0)
+    if least := list(least_footprints(profile)):
+        series = _Series(profile, profile.start)
+        series.extend(least)
+        what = "What the kernel cannot simply drop, each page counted once: at least this"
+        yield _counter(series, "Footprint", what, _JOB_PID, 0)
     if points := pss_points(results):
         series = _Series(profile, profile.start)
         series.extend(points)

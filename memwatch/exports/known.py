@@ -6,10 +6,11 @@ would take it for that value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from memwatch.analysis.ending import How, ending
+from memwatch.model.footprint import FootprintBounds
 from memwatch.model.profile import Profile
 from memwatch.storage.load import Results
 
@@ -37,6 +38,21 @@ def pss_peak(profile: Profile) -> PssPoint | None:
     every process."""
     total, time = profile.total_pss.comparable, profile.total_pss.time
     return None if total is None or time is None else PssPoint(time, total)
+
+
+def footprint_bounds(profile: Profile) -> FootprintBounds | None:
+    """Returns the highest footprint with its bounds; None where it is not known, or where the
+    system's sum leaves some processes out."""
+    summed = profile.max_total_footprint
+    return None if summed and summed.unread else profile.footprint
+
+
+def least_footprints(profile: Profile) -> Iterator[tuple[int, int]]:
+    """Yields the time of each tick with a lower bound of the footprint, and that bound in bytes."""
+    if profile.timeline:
+        for row in profile.timeline.rows():
+            if row.footprint_low is not None:
+                yield row.time, row.footprint_low
 
 
 def duration(profile: Profile) -> float | None:

@@ -68,6 +68,7 @@ def program_spans(process: Process, whole: Life) -> Iterator[ProgramSpan]:
 def samples(results: Results, process: Process) -> Samples:
     """Returns all samples of a process. Without tracks: its peak, if that is a sample."""
     if results.tracks:
-        return Samples(*results.tracks.by_serial.get(process.serial, NO_SAMPLES))
+        track = results.tracks.by_serial.get(process.serial)
+        return Samples(track.times, track.rss) if track else NO_SAMPLES
     peak = process.peak
     return Samples((peak.time,), (peak.rss,)) if peak.source == SAMPLED else NO_SAMPLES

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 from memwatch.analysis import wording
-from memwatch.exports.known import duration
+from memwatch.exports.known import duration, footprint_bounds
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.groups import Group
 from memwatch.model.profile import Profile
@@ -59,6 +59,7 @@ def _job(results: Results) -> Iterator[Metric]:
     profile = results.profile
     limit = profile.memory_limit
     footprint = profile.max_total_footprint
+    bounds = footprint_bounds(profile)
     about = {"version": __version__}
     if results.host is not None:
         about["host"] = unicode_text(results.host)
@@ -82,6 +83,25 @@ def _job(results: Results) -> Iterator[Metric]:
             "bytes",
             "Highest sum of physical footprints at one sample: the memory that macOS charges for.",
             footprint.total if footprint and not footprint.unread else None,
+        ),
+        (
+            "job_footprint_max_bytes",
+            "bytes",
+            "Highest footprint: the memory that the kernel cannot simply drop, each page counted "
+            "once. The best estimate between the two bounds that follow.",
+            bounds.best if bounds else None,
+        ),
+        (
+            "job_footprint_max_low_bytes",
+            "bytes",
+            "The highest footprint is at least this.",
+            bounds.low if bounds else None,
+        ),
+        (
+            "job_footprint_max_high_bytes",
+            "bytes",
+            "The highest footprint is at most this.",
+            bounds.high if bounds else None,
         ),
         (
             "job_memory_limit_bytes",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from memwatch.analysis import wording
-from memwatch.exports.known import pss_points
+from memwatch.exports.known import footprint_bounds, least_footprints, pss_points
 from memwatch.exports.lives import life
 from memwatch.exports.text import job_name, utf8
 from memwatch.model.processes import UNKNOWN, Process
@@ -36,6 +36,12 @@ def _pieces(results: Results) -> Iterator[str]:
     separator = ""
     for name, unit, what, points in (
         ("memwatch.job.rss", "By", "Sum of resident set sizes at each sample", _rss(profile)),
+        (
+            "memwatch.job.shared",
+            "By",
+            "The part of memwatch.job.rss that belongs to files or shared memory",
+            _shared(profile),
+        ),
         ("memwatch.job.processes", "{process}", "Processes alive at each sample", _alive(profile)),
         (
             "memwatch.job.pss",
@@ -49,6 +55,31 @@ def _pieces(results: Results) -> Iterator[str]:
             "Highest sum of RSS at one sample, or the highest peak of one process if that is "
             "higher",
             _rss_max(profile),
+        ),
+        (
+            "memwatch.job.footprint_low",
+            "By",
+            "The job held at least this at each sample of what the kernel cannot simply drop, each "
+            "page counted once",
+            _least_footprints(profile),
+        ),
+        (
+            "memwatch.job.footprint_max",
+            "By",
+            "Highest footprint: the best estimate between its bounds",
+            _footprint_max(profile, "best"),
+        ),
+        (
+            "memwatch.job.footprint_max_low",
+            "By",
+            "The highest footprint is at least this",
+            _footprint_max(profile, "low"),
+        ),
+        (
+            "memwatch.job.footprint_max_high",
+            "By",
+            "The highest footprint is at most this",
+            _footprint_max(profile, "high"),
         ),
         ("memwatch.job.memory_limit", "By", "Tightest memory limit", _limit(profile)),
         (
@@ -93,6 +124,25 @@ def _rss(profile: Profile) -> Iterator[dict[str, Any]]:
     if timeline and profile.max_total_rss is not None:
         for time, total in zip(timeline.times, timeline.totals, strict=True):
             yield _point(profile, time, total)
+
+
+def _shared(profile: Profile) -> Iterator[dict[str, Any]]:
+    if profile.timeline:
+        for row in profile.timeline.rows():
+            if row.shared is not None:
+                yield _point(profile, row.time, row.shared)
+
+
+def _least_footprints(profile: Profile) -> Iterator[dict[str, Any]]:
+    for time, size in least_footprints(profile):
+        yield _point(profile, time, size)
+
+
+def _footprint_max(profile: Profile, bound: str) -> Iterator[dict[str, Any]]:
+    bounds = footprint_bounds(profile)
+    size = getattr(bounds, bound) if bounds else None
+    if bounds and size is not None:
+        yield _point(profile, bounds.time, size, {"memwatch.source": bounds.source})
 
 
 def _alive(profile: Profile) -> Iterator[dict[str, Any]]:

@@ -6,28 +6,30 @@ in the order of time: the reader sorts them, and keeps the order of those with t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
-from memwatch.exports.known import pss_peak, pss_points
+from memwatch.exports.known import footprint_bounds, least_footprints, pss_peak, pss_points
 from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.protobuf import integer, message, text, varint
 from memwatch.exports.text import job_name
 from memwatch.model.processes import EXACT, UNKNOWN, WATERMARK, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.storage.load import Results
-from memwatch.units import kib, unicode_text
+from memwatch.units import unicode_text
 
 # Linux has no pid of this or more (PID_MAX_LIMIT).
 FIRST_FREE_PID = 1 << 22
 
 # Tracks of processes have their serial numbers.
-JOB, TOTAL_RSS, TOTAL_PSS, PROCESSES, LIMIT = range(1 << 40, (1 << 40) + 5)
+JOB, TOTAL_RSS, TOTAL_PSS, PROCESSES, LIMIT, FOOTPRINT = range(1 << 40, (1 << 40) + 6)
 
 _BEGIN, _END, _INSTANT, _COUNTER = 1, 2, 3, 4
 _COUNT, _BYTES = 2, 3
 _REALTIME, _BOOTTIME = 1, 6
-_RSS_KB, _HWM_KB = 3, 9
+# Of ProcessStats.Process.
+_RSS_KB, _ANON_KB, _FILE_KB, _SHMEM_KB, _SWAP_KB, _HWM_KB = 3, 4, 5, 6, 7, 9
+_SPLIT_FIELDS = (_RSS_KB, _ANON_KB, _FILE_KB, _SHMEM_KB, _SWAP_KB)
 
 
 def export(results: Results) -> Iterator[bytes]:
@@ -69,6 +71,14 @@ def _job(results: Results) -> Iterator[bytes]:
         yield _event(profile.max_total_time, _INSTANT, JOB, "highest total RSS", peak)
     if pss := pss_peak(profile):
         yield _event(pss.time, _INSTANT, JOB, "highest total PSS", {"pss_bytes": pss.total})
+    if bounds := footprint_bounds(profile):
+        sizes: dict[str, str | int | None] = {
+            "footprint_bytes": bounds.best,
+            "at_least_bytes": bounds.low,
+            "at_most_bytes": bounds.high,
+            "source": bounds.source,
+        }
+        yield _event(bounds.time, _INSTANT, JOB, "highest footprint", sizes)
     yield _event(profile.end, _END, JOB)
 
 
@@ -78,9 +88,14 @@ def _totals(results: Results) -> Iterator[bytes]:
     if profile.timeline and profile.max_total_rss is not None:
         yield _counter(start, TOTAL_RSS, "Total RSS", "Sum over all processes at each sample")
         yield _counter(start, PROCESSES, "Processes", "Processes alive at each sample", unit=_COUNT)
-        for time, total, alive in zip(*profile.timeline, strict=True):
-            yield _value(time, TOTAL_RSS, total)
-            yield _value(time, PROCESSES, alive)
+        for row in profile.timeline.rows():
+            yield _value(row.time, TOTAL_RSS, row.total)
+            yield _value(row.time, PROCESSES, row.processes)
+    if least := list(least_footprints(profile)):
+        what = "Anonymous, shared and swapped memory, each page counted once: at least this"
+        yield _counter(start, FOOTPRINT, "Footprint (at least)", what)
+        for time, size in least:
+            yield _value(time, FOOTPRINT, size)
     if points := pss_points(results):
         what = "Shared pages counted once; measured now and then, mostly at new highs of the RSS"
         yield _counter(start, TOTAL_PSS, "Total PSS", what)
@@ -143,36 +158,53 @@ def _facts(process: Process, program: Program) -> dict[str, str | int | None]:
 
 
 def _sizes(results: Results, process: Process, whole: Life, pid: int) -> Iterator[bytes]:
-    times, sizes = samples(results, process)
-    # Encoded by hand, for speed: there are as many of these packets as samples.
-    start = integer(1, pid) + varint(_RSS_KB << 3)
-    packets = []
-    for time, size in zip(times, sizes, strict=True):
-        fields = start + varint(size >> 10)
-        many = len(fields)
-        when = varint(time)
-        packets.append(
-            b"\x0a%c\x40%b\x50\x01\x4a%c\x0a%c%b"
-            % (len(when) + many + 7, when, many + 2, many, fields)
-        )
-    yield b"".join(packets)
+    start = integer(1, pid)
+    shown: dict[int, int] = {}
     end = whole.end
-    if times:
-        end = max(end, times[-1])
-    has_watermark = process.peak.source in (EXACT, WATERMARK)
-    if has_watermark:
-        yield _size(process.peak.time, pid, _HWM_KB, kib(process.peak.rss))
-        end = max(end, process.peak.time)
-    if whole.is_over:
-        # Without these, the last values would be drawn to the end of the trace.
-        if times:
-            yield _size(end, pid, _RSS_KB, 0)
-        if has_watermark:
-            yield _size(end, pid, _HWM_KB, 0)
+    for time, sizes in _samples(results, process):
+        changed = [
+            (field, size)
+            for field, size in zip(_SPLIT_FIELDS, sizes, strict=False)
+            if size is not None and shown.get(field) != size
+        ]
+        if changed:
+            yield _packet_of_sizes(time, start, changed)
+        shown.update(changed)
+        end = max(end, time)
+    peak = process.peak
+    if peak.source in (EXACT, WATERMARK):
+        yield _packet_of_sizes(peak.time, start, [(_HWM_KB, peak.rss)])
+        shown[_HWM_KB] = peak.rss
+        end = max(end, peak.time)
+    if whole.is_over and shown:
+        # Without this, the last values would be drawn to the end of the trace.
+        yield _packet_of_sizes(end, start, [(field, 0) for field in shown])
 
 
-def _size(time: int, pid: int, field: int, size: int) -> bytes:
-    return _packet(time, message(9, message(1, integer(1, pid), integer(field, size))))
+def _samples(results: Results, process: Process) -> Iterator[tuple[int, Sequence[int | None]]]:
+    """Yields the time of each sample, and as many of its sizes as are known, in the order of
+    _SPLIT_FIELDS. What follows them has no field."""
+    if results.tracks:
+        yield from results.tracks.splits(process.serial)
+    else:
+        for time, size in zip(*samples(results, process), strict=True):
+            yield time, (size,)
+
+
+def _packet_of_sizes(time: int, start: bytes, sizes: Sequence[tuple[int, int]]) -> bytes:
+    """Returns a packet with sizes of one process, whose pid `start` has. Encoded by hand, for
+    speed: there are as many of these packets as samples."""
+    parts = [b"%c%b" % (field << 3, varint(size >> 10)) for field, size in sizes]
+    fields = b"".join([start, *parts])
+    many = len(fields)
+    when = varint(time)
+    return b"\x0a%c\x40%b\x50\x01\x4a%c\x0a%c%b" % (
+        len(when) + many + 7,
+        when,
+        many + 2,
+        many,
+        fields,
+    )
 
 
 def _counter(time: int, track: int, name: str, what: str, *, unit: int = _BYTES) -> bytes:

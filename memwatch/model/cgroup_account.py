@@ -16,7 +16,7 @@ class CgroupSample(NamedTuple):
     """What the group held at one time, from its memory.stat.
 
     The kernel adds up the counts of the CPUs every two seconds, or when there is enough to add: a
-    size may be off by 128 pages for each CPU (memcg_rstat_updated() of Linux 6.12).
+    size may be off by a few hundred pages for each CPU (memcg_rstat_updated() of Linux 6.12).
     """
 
     time: int

@@ -13,7 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from memwatch.model.processes import LiveProcess, Process
+from memwatch.model.processes import (
+    EXACT,
+    PEAK,
+    SAMPLED,
+    SYSTEM,
+    Held,
+    LiveProcess,
+    Peak,
+)
 from memwatch.model.sharing import Sharing
 from memwatch.model.spikes import Spikes
 
@@ -38,7 +46,6 @@ SHARED = "shared memory"
 PSS_SUM = "sum of shares"
 ONE_PROCESS = "one process"
 CONTROL_GROUP = "control group"
-SYSTEM = "system"
 
 FOOTPRINT_SOURCES = (ALONE, FAULTS, SHARED, PSS_SUM, ONE_PROCESS, CONTROL_GROUP, SYSTEM)
 """How the best estimate is known.
@@ -109,8 +116,11 @@ class RunningFootprint:
         """The best estimate at the last tick, or at one shortly before it."""
         self.parts: dict[int, Parts] = {}
         """What each process holds, by serial; only where it holds any."""
+        self.unsettled: set[LiveProcess] = set()
+        """Processes with parts whose memory has changed since the last tick."""
         self._spikes = Spikes()
-        self._sums = NO_PARTS
+        self.sums = NO_PARTS
+        """The sums of what all processes hold, as each was read last."""
         self._is_known = False
         self._low = 0
         self._high = 0
@@ -131,8 +141,8 @@ class RunningFootprint:
         before = self.parts.pop(serial, NO_PARTS)
         if any(parts):
             self.parts[serial] = parts
-        self._sums = Parts(
-            *(total + new - old for total, new, old in zip(self._sums, parts, before, strict=True))
+        self.sums = Parts(
+            *(total + new - old for total, new, old in zip(self.sums, parts, before, strict=True))
         )
 
     def tick(
@@ -150,9 +160,11 @@ class RunningFootprint:
         processes that share memory are known."""
         sharing = self.sharing
         sharing.tick(live, detailed=detailed)
+        if self.unsettled:
+            self._settle_processes(detailed=detailed)
         anonymous = total - shared
         rest = anonymous - sharing.held
-        sums = self._sums
+        sums = self.sums
         largest = self._largest_parts()
         low = rest + sharing.low + sum(largest)
         self.low_now = low
@@ -188,7 +200,7 @@ class RunningFootprint:
         self._pending = False
         own = rest + self.sharing.best()
         shmem = max(largest.shmem, self.stored)
-        parts = Parts(shmem, self._sums.swapped, self._sums.huge)
+        parts = Parts(shmem, self.sums.swapped, self.sums.huge)
         best = own + sum(parts)
         self.best_now = best
         if best > self._best:
@@ -211,22 +223,58 @@ class RunningFootprint:
         if whole and total > self._measured.total * NEAR and size > self._measured.size:
             self._measured = Measured(size, total, time)
 
+    def note_parts(self, process: LiveProcess, parts: Parts) -> None:
+        """Notes what a process holds beside anonymous pages, which counts at the next tick."""
+        self.set_parts(process.serial, parts)
+        self.unsettled.add(process)
+
+    def _settle_processes(self, *, detailed: bool) -> None:
+        """Updates what each process with parts has held at most, now that all sizes of this tick
+        are known."""
+        for process in self.unsettled:
+            shmem, swapped, huge = self.parts.get(process.serial, NO_PARTS)
+            held = process.anon + min(shmem, process.shared) + swapped + huge
+            process.held_best = max(process.held_best, held)
+            process.held_low = max(process.held_low, held if detailed else process.anon)
+            process.beside = max(process.beside, swapped + huge)
+        self.unsettled.clear()
+
+    def forget_inherited(self, process: LiveProcess) -> None:
+        """Forgets what a process has held so far: it was the memory of its parent."""
+        process.held_low = process.held_best = -1
+
+    def held_by(self, process: LiveProcess, peak: Peak, *, programs: int) -> Held | None:
+        """Returns what a process has held at most; None when no tick could split its memory.
+        `programs`: how many it executed itself."""
+        if process.held_low < 0:
+            return None
+        best, source = max(process.held_best, process.held_low), SAMPLED
+        files = process.shared_most - self.parts.get(process.serial, NO_PARTS).shmem
+        alone = peak.rss - max(0, files) + process.beside
+        # How much of files an earlier program had is not kept.
+        if programs == 1 and alone - best > max(best // 100, MIB):
+            best, source = alone, PEAK
+        high = None
+        if peak.source == EXACT:
+            high = max(best, peak.rss + process.beside)
+        return Held(best, process.held_low, high, source)
+
     def leave(self, process: LiveProcess, time: int) -> None:
         """Forgets the memory of a process that has ended, or has executed another program."""
         self.sharing.leave(process, final=process.faulted_time >= time)
         if process.serial in self.parts:
             self.set_parts(process.serial, NO_PARTS)
+        self.unsettled.discard(process)
         process.anon = process.shared = process.shared_most = 0
 
-    def end_process(self, process: LiveProcess, ended: Process, time: int) -> None:
+    def end_process(self, process: LiveProcess, peak: Peak, last_seen: int, time: int) -> None:
         """Notes a process that has ended, and what its peak says of the job."""
-        peak = ended.peak
         missed = peak.rss - process.highest_sample
         if not process.sampled and process.inherited and process.faulted is not None:
             missed = min(missed, process.faulted)
         if missed > 0:
             start = process.first_seen if process.start is None else process.start
-            self._spikes.add(start, ended.last_seen, missed)
+            self._spikes.add(start, last_seen, missed)
         parts = self.parts.get(process.serial, NO_PARTS)
         # Its peak has no split: the files that it had mapped at any time are taken off.
         files = max(0, process.shared_most - parts.shmem)

@@ -62,9 +62,17 @@ from memwatch.model.processes import (
     UNREADABLE,
     LiveProcess,
     Process,
+    highest_peak,
+    own_programs,
 )
-from memwatch.model.spill import Numbers
-from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Ticks, Timeline
+from memwatch.model.totals import (
+    FootprintPeak,
+    Holder,
+    PssPeak,
+    RunningTimeline,
+    Ticks,
+    Timeline,
+)
 
 _FOUND_BY_FLAGS = (
     (BY_EVENT, FOUND_BY_EVENT),
@@ -118,7 +126,7 @@ class Job:
         self.last_second: LastSecond | None = None
         """What was held at the last tick; None before finish(), and without a tick."""
         self.group_by = group_by
-        self._columns = (Numbers(), Numbers(), Numbers()) if timeline else None
+        self._timeline = RunningTimeline() if timeline else None
         self._groups = LiveGroups(group_by, self.live)
         self._last_tick = 0
         self._recent = RecentTotals()
@@ -173,14 +181,19 @@ class Job:
             process.shared_gained += shared - process.shared
         process.shared = shared
         process.shared_most = max(process.shared_most, shared)
+        footprint = self.footprint
+        if process.serial in footprint.parts:
+            footprint.unsettled.add(process)
+        elif anon > process.held_low:
+            process.held_low = anon
         if anon == process.anon:
             return
         process.anon_before = process.anon
         process.anon_time = time
         process.anon = anon
-        known = self.footprint.sharing.note_change(process)
+        known = footprint.sharing.note_change(process)
         if process.inherited and anon and not known:
-            self.footprint.sharing.fork(process)
+            footprint.sharing.fork(process)
 
     def _other(
         self, kind: int, serial: int, time: int, value: int, second: int, valid: int, third: int
@@ -217,7 +230,7 @@ class Job:
             process.faulted = value
             process.faulted_time = time
         elif kind == PARTS:
-            self.footprint.set_parts(process.serial, Parts(value, second, third))
+            self.footprint.note_parts(process, Parts(value, second, third))
 
     def _pss(self, peak: PssPeak) -> None:
         if peak.unread:
@@ -288,9 +301,20 @@ class Job:
             self.max_total_processes = count
             self.max_total_shared = shared if valid & HAS_SHARED else None
             self._note_holders()
-        if self._columns:
-            for column, value in zip(self._columns, (time, total, count), strict=True):
-                column.append(value)
+        if self._timeline:
+            self._timeline.add(time, total, count, *self._parts_of(shared, valid))
+
+    def _parts_of(
+        self, shared: int, valid: int
+    ) -> tuple[int | None, int | None, int | None, int | None]:
+        """Returns the parts of the total at a tick, in the order of TimelineRow."""
+        if not valid & HAS_SHARED:
+            return None, None, None, None
+        low = self.footprint.low_now
+        if not valid & TICK_DETAILED:
+            return shared, None, None, low
+        sums = self.footprint.sums
+        return shared, min(sums.shmem, shared), sums.swapped, low
 
     def _note_holders(self) -> None:
         """Updates what each process held at the peak, which is this tick."""
@@ -319,6 +343,8 @@ class Job:
             return
         counted = process.counted
         self._groups.remove(process)
+        if process.inherited and not inherited:
+            self.footprint.forget_inherited(process)
         if valid & SAME_IMAGE:
             if process.inherited and not inherited:
                 self.footprint.leave(process, time)
@@ -356,20 +382,22 @@ class Job:
         self._groups.remove(process)
         self._groups.end_program(process, counted=True)
         self._groups.end(process)
+        own = own_programs(process.programs)
+        peak = highest_peak(own)
         ended = process.end(
             self._last_tick if end is None else end,
             status,
             alive=alive,
             end_known=end is not None,
+            held=self.footprint.held_by(process, peak, programs=len(own)),
         )
         self.processes.add(ended)
-        peak = ended.peak
         self.peaks[peak.source] += 1
         if peak.rss > self._largest_peak:
             self._largest_peak = peak.rss
             self.largest = ended
         self.never_sampled += not process.sampled
-        self.footprint.end_process(process, ended, time)
+        self.footprint.end_process(process, peak, ended.last_seen, time)
         if self.has_footprints:
             self._count_footprint(ended)
         if process.is_root:
@@ -418,7 +446,7 @@ class Job:
     @property
     def timeline(self) -> Timeline | None:
         """The totals of all ticks; None when they were not asked for."""
-        return Timeline(*self._columns) if self._columns else None
+        return self._timeline.timeline if self._timeline else None
 
     def at_peak(self) -> tuple[Holder, ...]:
         """Returns what each process held at the highest total, largest first."""

@@ -13,9 +13,11 @@ from typing import overload
 from memwatch.model.observations import ProgramText
 from memwatch.model.processes import (
     FOUND_BY,
+    HELD_SOURCES,
     NO_FOOTPRINT,
     PEAK_SOURCES,
     Footprint,
+    Held,
     Peak,
     Process,
     Program,
@@ -29,13 +31,16 @@ class ProcessTable(Sequence[Process]):
     read."""
 
     # serial, pid, ppid, parent, start, first_seen, last_seen, exit_status, alive, number of
-    # programs, found_by, end_known, sampled, usage
-    _ROW = struct.Struct("=qiiqqqqiBiBBBqqqqq")
+    # programs, found_by, end_known, sampled, usage, and how it is known what it held: 0 where it is
+    # not, otherwise the number of the source plus 1.
+    _ROW = struct.Struct("=qiiqqqqiBiBBBqqqqqB")
     # For each program: the lengths of its name, exe, cwd and argv, argv_cut, since, inherited,
     # peak, peak_time, and how these are known: the number of the peak's source plus 16 times the
     # number of the footprint's. The four texts follow, and the footprint where there is one.
     _PROGRAM = struct.Struct("=iiiiBqBqqB")
     _FOOTPRINT = struct.Struct("=q")
+    # What it held is last: best, low, high.
+    _HELD = struct.Struct("=qqq")
     _NONE = -1
 
     def __init__(self) -> None:
@@ -45,6 +50,7 @@ class ProcessTable(Sequence[Process]):
 
     def add(self, process: Process) -> None:
         """Appends a row."""
+        held = process.held_by_sample
         self._rows.append(
             self._ROW.pack(
                 process.serial,
@@ -61,8 +67,10 @@ class ProcessTable(Sequence[Process]):
                 process.end_known,
                 process.sampled,
                 *map(self._or_none, process.usage),
+                HELD_SOURCES.index(held.source) + 1 if held else 0,
             )
             + b"".join(map(self._pack_program, process.programs))
+            + (self._HELD.pack(held.best, held.low, self._or_none(held.high)) if held else b"")
         )
         self._ends.append(len(self._rows))
 
@@ -124,8 +132,12 @@ class ProcessTable(Sequence[Process]):
         serial, pid, ppid, parent, start, first, last, status, alive, count, *rest = (
             self._ROW.unpack_from(row)
         )
-        found_by, end_known, sampled, *usage = rest
+        found_by, end_known, sampled, *usage, source = rest
         none = self._NONE
+        held = None
+        if source:
+            best, low, high = self._HELD.unpack_from(row, len(row) - self._HELD.size)
+            held = Held(best, low, None if high == none else high, HELD_SOURCES[source - 1])
         return Process(
             serial,
             pid,
@@ -141,6 +153,7 @@ class ProcessTable(Sequence[Process]):
             bool(end_known),
             bool(sampled),
             Usage(*(None if value == none else value for value in usage)),
+            held,
         )
 
     def _programs(self, row: bytes, count: int) -> Iterator[Program]:

@@ -73,6 +73,31 @@ class Footprint(NamedTuple):
 
 NO_FOOTPRINT = Footprint(0, UNKNOWN)
 
+SYSTEM = "system"
+PEAK = "peak"
+
+HELD_SOURCES = (SAMPLED, PEAK, SYSTEM)
+"""How the best estimate of what a process held is known.
+
+sampled: the highest sample. peak: its peak, which is more than any sample, less
+the most that samples had in files. system: what the system charges it for
+(macOS).
+"""
+
+
+class Held(NamedTuple):
+    """The most that a process held of what the kernel cannot simply drop: anonymous memory, shared
+    memory, what is swapped out, and huge pages. In bytes."""
+
+    best: int
+    low: int
+    """It held at least this."""
+    high: int | None
+    """It held at most this; None where nothing bounds it."""
+    source: str
+    """How the best estimate is known: one of HELD_SOURCES."""
+
+
 UNREADABLE = ProgramText("?", None, None, False)
 """Stands for a program that may not be read."""
 
@@ -102,6 +127,21 @@ class Usage(NamedTuple):
     """Bytes written to storage."""
     final_watermark: int | None = None
     """The kernel's high-water mark at the end of its last program, as the kernel gave it."""
+
+
+def own_programs(programs: Sequence[Program]) -> Sequence[Program]:
+    """Returns the programs that a process executed itself, as Process.own_programs has them."""
+    return [program for program in programs if not program.inherited] or programs
+
+
+def highest_peak(own: Sequence[Program]) -> Peak:
+    """Returns the peak of a process that has executed these programs, as Process.peak has it."""
+    if len(own) == 1:
+        return own[0].peak
+    peak = max((program.peak for program in own), key=lambda peak: peak.rss)
+    if peak.source == EXACT and any(program.peak.source != EXACT for program in own):
+        return peak._replace(source=WATERMARK)
+    return peak
 
 
 ROOT = 1
@@ -136,6 +176,17 @@ class Process(NamedTuple):
     sampled: bool
     """Whether its memory was in at least one sample."""
     usage: Usage
+    held_by_sample: Held | None = None
+    """What its samples say of that; None where they do not tell anonymous memory from the rest."""
+
+    @property
+    def held(self) -> Held | None:
+        """The most that it held of what the kernel cannot simply drop; None where that is not
+        known."""
+        size, source = self.footprint
+        if source == UNKNOWN:
+            return self.held_by_sample
+        return Held(size, size, size if source == EXACT else None, SYSTEM)
 
     @property
     def is_root(self) -> bool:
@@ -159,7 +210,7 @@ class Process(NamedTuple):
         What a process holds between fork and exec is left out with the inherited program: that
         memory is its parent's, shared until then.
         """
-        return [program for program in self.programs if not program.inherited] or self.programs
+        return own_programs(self.programs)
 
     @property
     def peak_program(self) -> Program:
@@ -170,12 +221,7 @@ class Process(NamedTuple):
     def peak(self) -> Peak:
         """Its highest resident size. It is exact only when the peak of every program it ran is:
         otherwise one of them may have held more."""
-        peak = self.peak_program.peak
-        if peak.source == EXACT and any(
-            program.peak.source != EXACT for program in self.own_programs
-        ):
-            return peak._replace(source=WATERMARK)
-        return peak
+        return highest_peak(self.own_programs)
 
     @property
     def footprint(self) -> Footprint:
@@ -195,6 +241,7 @@ class LiveProcess:
         "anon",
         "anon_before",
         "anon_time",
+        "beside",
         "counted",
         "counted_at",
         "faulted",
@@ -204,6 +251,8 @@ class LiveProcess:
         "footprint",
         "found_by",
         "group",
+        "held_best",
+        "held_low",
         "highest_sample",
         "inherited",
         "parent",
@@ -257,6 +306,13 @@ class LiveProcess:
         self.anon_before = 0
         """The same before its last change, which was seen at `anon_time`."""
         self.anon_time = 0
+        self.held_low = -1
+        """The most that it certainly held at one tick of what the kernel cannot drop, under any
+        program that it executed itself; -1: not known."""
+        self.held_best = -1
+        """The same with what was read of its parts before that tick."""
+        self.beside = 0
+        """The most bytes that it was seen to have in swap and huge pages."""
         self.faulted: int | None = None
         """Bytes that page faults have given it; None where that was not read."""
         self.faulted_time = 0
@@ -340,7 +396,13 @@ class LiveProcess:
         return peak
 
     def end(
-        self, last_seen: int, exit_status: int | None, *, alive: bool, end_known: bool
+        self,
+        last_seen: int,
+        exit_status: int | None,
+        *,
+        alive: bool,
+        end_known: bool,
+        held: Held | None = None,
     ) -> Process:
         """Returns the process as it stays on record, after end_program()."""
         return Process(
@@ -358,4 +420,5 @@ class LiveProcess:
             end_known,
             self.sampled,
             self.usage._replace(final_watermark=self.final_watermark),
+            held,
         )

@@ -11,7 +11,6 @@ from memwatch.model.figure import Bound, Figure, Why, unknown
 from memwatch.model.footprint import (
     CONTROL_GROUP,
     ONE_PROCESS,
-    SYSTEM,
     FootprintBounds,
     FootprintSplit,
 )
@@ -21,7 +20,7 @@ from memwatch.model.last_second import Kill, LastSecond
 from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.process_table import ProcessTable
-from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process
+from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, SYSTEM, UNKNOWN, Process
 from memwatch.model.sources import COMPLETE_SOURCES, LINUX
 from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Timeline
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, overload
 
@@ -20,6 +20,9 @@ MOST_IN_MEMORY = 1 << 21
 _CHUNK = 1 << 16
 
 _NUMBER = struct.Struct("=q")
+
+# Stands for None in a list of numbers.
+_NONE = -1
 
 
 class Bytes:
@@ -80,6 +83,10 @@ class Numbers(Sequence[int]):
         """Adds a number at the end."""
         self._bytes.append(_NUMBER.pack(number))
 
+    def extend(self, numbers: Iterable[int]) -> None:
+        """Adds numbers at the end."""
+        self._bytes.append(array("q", numbers).tobytes())
+
     def __len__(self) -> int:
         return len(self._bytes) // 8
 
@@ -97,6 +104,34 @@ class Numbers(Sequence[int]):
     def __iter__(self) -> Iterator[int]:
         for at in range(0, len(self._bytes), _CHUNK):
             yield from array("q", self._bytes.read(at, at + _CHUNK))
+
+
+class OptionalNumbers(Sequence[int | None]):
+    """The same for numbers that are not negative, each of which may be None."""
+
+    def __init__(self) -> None:
+        self._numbers = Numbers()
+
+    def extend(self, numbers: Iterable[int | None]) -> None:
+        """Adds numbers at the end."""
+        self._numbers.extend([_NONE if number is None else number for number in numbers])
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> int | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[int | None]: ...
+    def __getitem__(self, index: int | slice) -> int | list[int | None] | None:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        number = self._numbers[index]
+        return None if number == _NONE else number
+
+    def __iter__(self) -> Iterator[int | None]:
+        for number in self._numbers:
+            yield None if number == _NONE else number
 
 
 def _temporary_file() -> IO[bytes]:

@@ -37,20 +37,29 @@ def write_processes(profile: Profile, shown: Shown, out: TextIO) -> None:
 
 
 def write_timeline(profile: Profile, out: TextIO) -> None:
-    """Writes one row a tick. The profile must have been made with its timeline."""
+    """Writes one row a tick; an unknown size is an empty field.
+
+    The profile must have been made with its timeline.
+    """
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(
-        ("timestamp", "elapsed_seconds", "total_rss_kib", "total_rss_mib", "process_count")
+        (
+            *("timestamp", "elapsed_seconds", "total_rss_kib", "total_rss_mib", "process_count"),
+            *("total_shared_kib", "total_shmem_kib", "total_swapped_kib"),
+            "total_footprint_low_kib",
+        )
     )
     assert profile.timeline is not None
-    for time, total, count in zip(*profile.timeline, strict=True):
+    for row in profile.timeline.rows():
+        parts = (row.shared, row.shmem, row.swapped, row.footprint_low)
         rows.writerow(
             (
-                _date(profile, time),
-                f"{profile.elapsed(time):.3f}",
-                kib(total),
-                f"{total / 2**20:.2f}",
-                count,
+                _date(profile, row.time),
+                f"{profile.elapsed(row.time):.3f}",
+                kib(row.total),
+                f"{row.total / 2**20:.2f}",
+                row.processes,
+                *("" if size is None else kib(size) for size in parts),
             )
         )
 

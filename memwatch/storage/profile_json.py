@@ -14,7 +14,7 @@ from array import array
 from typing import Any, NamedTuple
 
 from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
-from memwatch.model.footprint import FOOTPRINT_SOURCES, SYSTEM, FootprintBounds, FootprintSplit
+from memwatch.model.footprint import FOOTPRINT_SOURCES, FootprintBounds, FootprintSplit
 from memwatch.model.groups import COMMAND, Group, group_key
 from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond
 from memwatch.model.limits import BREACH_EXIT_CODES, Breach, LimitOutcome, Limits, Signalled
@@ -23,11 +23,14 @@ from memwatch.model.observations import ProgramText
 from memwatch.model.process_table import ProcessTable
 from memwatch.model.processes import (
     FOUND_BY,
+    HELD_SOURCES,
     NO_FOOTPRINT,
     NO_PEAK,
     PEAK_SOURCES,
+    SYSTEM,
     UNKNOWN,
     Footprint,
+    Held,
     Peak,
     Process,
     Program,
@@ -322,8 +325,24 @@ def _process(fields: dict[str, Any]) -> Process:
                 _bytes(fields["final_watermark_kib"]),
             )
         ),
+        held_by_sample=_held(fields),
     )
     return checked(process)
+
+
+def _held(fields: dict[str, Any]) -> Held | None:
+    source = fields.get("max_footprint_source")
+    if source in (None, SYSTEM):  # that of the system follows from the physical footprint
+        return None
+    if source not in HELD_SOURCES:
+        raise ValueError(f"there is no source {source!r} of a process's footprint")
+    held = Held(
+        _bytes_of(fields["max_footprint_kib"]),
+        _bytes_of(fields["max_footprint_low_kib"]),
+        _bytes(fields["max_footprint_high_kib"]),
+        source,
+    )
+    return checked(held)
 
 
 def _program(process: dict[str, Any], number: int) -> Program:
@@ -414,6 +433,16 @@ def _timeline(rows: list[dict[str, Any]]) -> Timeline:
         array("q", (_time(row["timestamp"]) for row in rows)),
         array("q", (_bytes_of(row["total_rss_kib"]) for row in rows)),
         array("q", (row["process_count"] for row in rows)),
+        # Older files have none of these.
+        *(
+            [_bytes(row.get(key)) for row in rows]
+            for key in (
+                "total_shared_kib",
+                "total_shmem_kib",
+                "total_swapped_kib",
+                "total_footprint_low_kib",
+            )
+        ),
     )
 
 

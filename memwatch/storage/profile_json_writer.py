@@ -324,6 +324,7 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
     peak = process.peak
     footprint = process.footprint
     usage = process.usage
+    held = process.held
     return {
         "pid": process.pid,
         "ppid": process.ppid,
@@ -338,6 +339,10 @@ def _process(profile: Profile, process: Process) -> dict[str, Any]:
         "peak_source": peak.source,
         "max_phys_footprint_kib": _footprint_kib(footprint),
         "phys_footprint_source": footprint.source,
+        "max_footprint_kib": kib(held.best) if held else None,
+        "max_footprint_low_kib": kib(held.low) if held else None,
+        "max_footprint_high_kib": _kib(held.high) if held else None,
+        "max_footprint_source": held.source if held else None,
         "final_watermark_kib": _kib(usage.final_watermark),
         "peak_time": _date(profile, peak.time) if peak.known else None,
         "first_seen": _date(profile, process.first_seen),
@@ -380,12 +385,16 @@ def _footprint_kib(footprint: Footprint) -> int | None:
 def _timeline(profile: Profile) -> Iterator[dict[str, Any]]:
     if not profile.timeline:
         return
-    for time, total, processes in zip(*profile.timeline, strict=True):
+    for row in profile.timeline.rows():
         yield {
-            "timestamp": _date(profile, time),
-            "elapsed_seconds": round(profile.elapsed(time), 6),
-            "total_rss_kib": kib(total),
-            "process_count": processes,
+            "timestamp": _date(profile, row.time),
+            "elapsed_seconds": round(profile.elapsed(row.time), 6),
+            "total_rss_kib": kib(row.total),
+            "process_count": row.processes,
+            "total_shared_kib": _kib(row.shared),
+            "total_shmem_kib": _kib(row.shmem),
+            "total_swapped_kib": _kib(row.swapped),
+            "total_footprint_low_kib": _kib(row.footprint_low),
         }
 
 

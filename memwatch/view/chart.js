@@ -1,4 +1,5 @@
-// The upper chart: the total over time, stacked by group, with PSS, the limit and the peak.
+// The upper chart: the total over time, stacked by group or by kind of memory, with the least footprint,
+// PSS, the limit and the peak.
 
 const AXIS = 22;  // height of the time axis, in pixels
 
@@ -35,22 +36,24 @@ class Chart {
   constructor(canvas, state) {
     this.canvas = canvas;
     this.state = state;
-    this.shown = null;  // sum of the shown groups at each tick
+    this.shown = null;  // sum of the shown layers at each tick
   }
 
-  // To be called when another run or other groups are chosen.
+  // To be called when another run, or another part of it, is chosen.
   choose() {
     const {run, hidden} = this.state;
-    const shown = run.stack.filter((_, g) => !hidden.has(g));
-    if (shown.length === run.stack.length) {
+    this.layers = layersOf(run);
+    const shown = this.layers.filter(({key}) => !hidden.has(key));
+    if (shown.length === this.layers.length) {
       this.shown = run.total;
     } else {
       this.shown = new Float64Array(run.total.length);
-      for (const sum of shown) for (let i = 0; i < sum.length - 1 && i < this.shown.length; i++) this.shown[i] += sum[i];
+      for (const {sums} of shown) for (let i = 0; i < this.shown.length; i++) this.shown[i] += sums[i];
     }
     const highest = values => values.reduce((high, size) => Math.max(high, size), 0);
-    let top = run.stack.length || run.total.length ? highest(this.shown) : 0;
+    let top = run.total.length ? highest(this.shown) : 0;
     if (!hidden.has('total')) for (const each of this.state.runs) top = Math.max(top, each.max_total ?? 0);
+    if (!hidden.has('least')) top = Math.max(top, highest(run.least));
     if (!hidden.has('pss')) top = Math.max(top, highest(run.pss_total));
     if (this.showsLimit()) top = Math.max(top, run.limit);
     this.top = Math.max(top * 1.1, 1024);
@@ -73,15 +76,21 @@ class Chart {
     if (run.total.length) {
       const columns = highestTicks(run, this.shown, view, width);
       this.columns = columns;
-      if (run.stack.length) this.#stack(context, columns, y, colours);
+      if (this.layers.length) this.#stack(context, columns, y, colours);
       else if (!hidden.has('total')) this.#fill(context, columns, run.total, y, colours.faint);
       if (!hidden.has('total')) {
         for (const other of state.runs) {
           const ticks = highestTicks(other, other.total, view, width);
           const colour = state.runs.length > 1 ? colours.runs[state.runs.indexOf(other) % colours.runs.length] : colours.ink;
-          const isAlone = state.runs.length === 1 && run.stack.length > 0;
+          const isAlone = state.runs.length === 1 && this.layers.length > 0;
           this.#line(context, ticks, other.total, y, colour, 1.25 * ratio, isAlone ? 3 * ratio : 0);
         }
+      }
+      if (!hidden.has('least')) {
+        const ticks = highestTicks(run, run.least, view, width);
+        // It crosses the stack, so it has an edge.
+        this.#line(context, ticks, run.least, y, colours.halo, 4 * ratio, 0);
+        this.#line(context, ticks, run.least, y, colours.least, 1.75 * ratio, 0);
       }
     }
     this.#overlays(context, width, ratio, colours, y);
@@ -96,11 +105,11 @@ class Chart {
   }
 
   #stack(context, columns, y, colours) {
-    const {run, hidden} = this.state;
+    const {hidden} = this.state;
     const base = new Float64Array(columns.length);
-    run.stack.forEach((sums, g) => {
-      if (hidden.has(g)) return;
-      context.fillStyle = colours.groups[g < Math.min(COLOURS, run.groups.length) ? g : COLOURS];
+    this.layers.forEach(({key, colour, sums}) => {
+      if (hidden.has(key)) return;
+      context.fillStyle = colours.groups[colour];
       context.beginPath();
       let last = null;
       const backward = [];
@@ -142,12 +151,13 @@ class Chart {
       const tick = columns[x];
       let end = x + 1;
       while (end < columns.length && columns[end] === tick) end++;
-      if (tick >= 0) {
+      const isKnown = tick >= 0 && values[tick] >= 0;
+      if (isKnown) {
         const at = y(values[tick]);
         context[joined && end - x >= dense ? 'lineTo' : 'moveTo'](x, at);
         context.lineTo(end, at);
       }
-      joined = tick >= 0;
+      joined = isKnown;
       x = end;
     }
     context.stroke();

@@ -13,7 +13,7 @@ function chooseRun(run) {
   if (run.count > MANY) lanes.foldAll();
   press($('by-parent'), run.count <= MANY);
   press($('by-command'), run.count > MANY);
-  $('by-command').textContent = `By ${run.group_by}`;
+  $('by-command').textContent = $('stack-groups').textContent = `By ${run.group_by}`;
   makeTables();
   showFocus();
   showLegend();

@@ -82,6 +82,8 @@ class Run {
     this.sampleTime = picked(this.moment, this.sample_moment);
     // Samples of process p are those from sampleFrom[p] to sampleFrom[p + 1]; programs likewise.
     this.sampleFrom = starts(this.sample_count);
+    this.partTime = picked(this.moment, this.part_moment);
+    this.partFrom = starts(this.part_count);
     this.programFrom = starts(this.programs);
     this.program_since = this.program_later;
     this.program_peak = this.program_lower;
@@ -103,6 +105,7 @@ class Run {
     this.programGroup = Int32Array.from(this.program_group);
     this.group = Int32Array.from({length: this.count}, (_, p) => this.programGroup[this.programFrom[p + 1] - 1]);
     this.stack = this.total.length && this.has_samples ? this.#stacked() : [];
+    this.kinds = this.shared.some(size => size >= 0) ? this.#byKind() : [];
   }
 
   nameOf(p) { return this.words[this.name[p]]; }
@@ -129,6 +132,20 @@ class Run {
     return i > from ? this.sample_rss[i - 1] : null;
   }
 
+  // Returns what the resident size of a process consisted of then; null where that is not known.
+  partsAt(p, time) {
+    const from = this.sampleFrom[p];
+    const i = after(this.sampleTime, time, from, this.sampleFrom[p + 1]);
+    if (i === from || this.sample_shared[i - 1] < 0) return null;
+    const shared = this.sample_shared[i - 1];
+    const anonymous = this.sample_rss[i - 1] - shared;
+    const first = this.partFrom[p];
+    const k = after(this.partTime, time, first, this.partFrom[p + 1]);
+    if (k === first) return {anonymous, shared};
+    const shmem = Math.min(this.part_shmem[k - 1], shared);
+    return {anonymous, shmem, file: shared - shmem, swapped: this.part_swapped[k - 1], huge: this.part_huge[k - 1]};
+  }
+
   // Returns the tick whose values hold at that time; -1 before the first and after the end.
   tickAt(time) {
     return time > this.to ? -1 : after(this.tickTime, time) - 1;
@@ -151,6 +168,31 @@ class Run {
       } else rest[i] = this.total[i] - held;
     }
     return rest.some(size => size > 0) ? sums : sums.slice(0, shown);
+  }
+
+  // Returns what the total consisted of at each tick. How much of it was shared memory is not known at
+  // each; it is taken to be as before then.
+  #byKind() {
+    const {total, shared, shmem} = this;
+    const sums = {anonymous: new Float64Array(total.length), shmem: new Float64Array(total.length), file: new Float64Array(total.length)};
+    let known = 0;
+    for (let i = 0; i < total.length; i++) {
+      if (shared[i] < 0) continue;
+      if (shmem[i] >= 0) known = shmem[i];
+      sums.anonymous[i] = total[i] - shared[i];
+      sums.shmem[i] = Math.min(known, shared[i]);
+      sums.file[i] = shared[i] - sums.shmem[i];
+    }
+    const kinds = [
+      {key: 'anonymous', name: 'Anonymous', colour: 0, hint: 'Heap and stacks'},
+      {key: 'shmem', name: 'Shared memory', colour: 2, hint: 'tmpfs, memfd, System V: once for each process that has it'},
+      {key: 'file', name: 'Files', colour: COLOURS, hint: 'The kernel can drop them and read them again'},
+    ];
+    if (shmem.every(size => size < 0)) {
+      kinds.splice(1, 1);
+      kinds[1].name = 'Files and shared memory';
+    }
+    return kinds.map(kind => ({...kind, sums: sums[kind.key], most: sums[kind.key].reduce((high, size) => Math.max(high, size), 0)}));
   }
 
   // Adds the changes of process p to the sums, at the ticks where they show.

@@ -22,7 +22,7 @@ from memwatch.model.processes import FOUND_BY, PEAK_SOURCES, Process
 from memwatch.model.profile import Profile
 from memwatch.model.regroup import Grouping
 from memwatch.model.totals import Timeline
-from memwatch.model.tracks import PssSum, Track, Tracks
+from memwatch.model.tracks import PartsTrack, PssSum, Track, Tracks
 from memwatch.reports import ending_lines
 from memwatch.reports.summary import duration, exit_text, notes
 from memwatch.units import (
@@ -33,7 +33,7 @@ from memwatch.units import (
     printable,
 )
 from memwatch.view.payload import Column
-from memwatch.view.thinning import thin_timeline, thin_tracks
+from memwatch.view.thinning import thin_parts, thin_timeline, thin_tracks
 
 MOST_SAMPLES = 3_000_000
 MOST_TICKS = 400_000
@@ -130,6 +130,8 @@ class _Fitted(NamedTuple):
     """In the order of their starts."""
     tracks: Mapping[int, Track]
     """By serial number."""
+    parts: Mapping[int, PartsTrack]
+    """What those processes held beside anonymous memory and files, by serial number."""
     timeline: Timeline | None
     notes: tuple[str, ...]
     """What was left out, in sentences."""
@@ -146,10 +148,15 @@ def _fitted(profile: Profile, tracks: Tracks | None, share: int) -> _Fitted:
         )
     interval = round(profile.sampling.achieved or profile.sampling.interval)
     by_serial: Mapping[int, Track] = {}
+    parts: dict[int, PartsTrack] = {}
     if tracks:
         shown = {process.serial for process in processes}
         by_serial = {key: each for key, each in tracks.by_serial.items() if key in shown}
         by_serial, span = thin_tracks(by_serial, interval, MOST_SAMPLES // share)
+        for serial in by_serial:
+            known = tracks.parts(serial)
+            if known:
+                parts[serial] = thin_parts(known, span) if span else known
         if span:
             left_out.append(
                 "Too many samples for a page: of each process the highest of every "
@@ -162,28 +169,45 @@ def _fitted(profile: Profile, tracks: Tracks | None, share: int) -> _Fitted:
             left_out.append(
                 f"Of the totals the highest of every {format_interval(span / 1e9)} is drawn."
             )
-    return _Fitted(processes, by_serial, timeline, tuple(left_out))
+    return _Fitted(processes, by_serial, parts, timeline, tuple(left_out))
 
 
 def _samples(data: _Fitted, at: _Times) -> list[Column]:
-    """Makes the columns of ticks and samples, which share a column of moments."""
+    """Makes the columns of ticks, samples and their parts, which share a column of moments."""
     timeline = data.timeline
     ticks: Sequence[int] = timeline.times if timeline else ()
     samples = [data.tracks.get(process.serial, _NO_TRACK) for process in data.processes]
-    moments = sorted({*ticks, *chain.from_iterable(track.times for track in samples)})
+    parts = [data.parts.get(process.serial, _NO_PARTS) for process in data.processes]
+    every = chain((track.times for track in samples), (track.times for track in parts))
+    moments = sorted({*ticks, *chain.from_iterable(every)})
     index = {time: number for number, time in enumerate(moments)}
     return [
         Column("moment", at.all(moments), 2),
         Column("tick", [index[time] for time in ticks], 2),
         Column("total", timeline.totals if timeline else ()),
         Column("alive", timeline.counts if timeline else ()),
+        *(
+            Column(name, [_or(size) for size in column])
+            for name, column in (
+                ("shared", timeline.shared if timeline else ()),
+                ("shmem", timeline.shmem if timeline else ()),
+                ("least", timeline.footprint_low if timeline else ()),
+            )
+        ),
         Column("sample_count", [len(track.times) for track in samples]),
         Column("sample_moment", [index[time] for track in samples for time in track.times]),
         Column("sample_rss", [size for track in samples for size in track.rss]),
+        Column("sample_shared", [size for track in samples for size in track.shared]),
+        Column("part_count", [len(track.times) for track in parts]),
+        Column("part_moment", [index[time] for track in parts for time in track.times]),
+        Column("part_shmem", [size for track in parts for size in track.shmem]),
+        Column("part_swapped", [size for track in parts for size in track.swapped]),
+        Column("part_huge", [size for track in parts for size in track.huge]),
     ]
 
 
-_NO_TRACK = Track(array("q"), array("q"))
+_NO_TRACK = Track(array("q"), array("q"), array("q"))
+_NO_PARTS = PartsTrack(array("q"), array("q"), array("q"), array("q"))
 
 
 class _Times:

@@ -121,18 +121,20 @@ function showTip(event, p, g, time) {
   if (p !== null) {
     const rss = time === null ? null : run.rssAt(p, time);
     if (time !== null) row('RSS', rss !== null ? formatKib(rss) : run.isAlive(p, time) ? 'not sampled' : 'not running');
+    if (rss !== null) for (const [name, size] of partRows(run, p, time)) row(name, formatSize(size));
     const source = run.sourceOf(p);
     row('Peak', source === 'unknown' ? 'unknown' : `${formatSize(run.peak[p])}, ${source}`);
     row('Lived', formatDuration(run.end[p] - run.begin[p]));
   }
   if (tick >= 0) {
     row(state.runs.length > 1 ? `Total, ${run.label.split('/').pop()}` : 'Total', formatKib(run.total[tick]));
+    if (p === null && run.least[tick] >= 0) row('Footprint, at least', formatSize(run.least[tick]));
     if (p === null) row('Alive', formatNumber(run.alive[tick]));
     if (g !== null && run.has_samples) row(run.groups[g][0], formatKib(Math.max(0, run.heldBy(g)[tick] ?? 0)), colours.groups[Math.min(g, COLOURS)]);
     else if (p === null) {
-      const held = run.stack.map((sums, i) => [sums[tick], i]).filter(([size, i]) => size > 0 && !state.hidden.has(i));
-      held.sort((a, b) => isRest(run, a[1]) - isRest(run, b[1]) || b[0] - a[0]);
-      for (const [size, i] of held) row(stackName(run, i), formatSize(size), stackColour(run, i));
+      const held = chart.layers.filter(({key, sums}) => sums[tick] > 0 && !state.hidden.has(key));
+      held.sort((a, b) => (a.colour === COLOURS) - (b.colour === COLOURS) || b.sums[tick] - a.sums[tick]);
+      for (const {name, sums, colour} of held) row(name, formatSize(sums[tick]), colours.groups[colour]);
     }
   }
   if (p === null && time !== null) {
@@ -150,6 +152,18 @@ function showTip(event, p, g, time) {
   const y = Math.min(event.clientY + 14, innerHeight - height - 8);
   tip.style.left = `${Math.max(4, x)}px`;
   tip.style.top = `${Math.max(4, y)}px`;
+}
+
+// Returns the parts of what a process held at a time, with their names.
+function partRows(run, p, time) {
+  const parts = run.partsAt(p, time);
+  if (!parts) return [];
+  const {anonymous, shared, shmem, file, swapped, huge} = parts;
+  if (shmem === undefined) return [['· anonymous', anonymous], ['· files and shared memory', shared]];
+  const rows = [['· anonymous', anonymous], ['· files', file], ['· shared memory', shmem]];
+  if (swapped) rows.push(['Swapped out', swapped]);
+  if (huge) rows.push(['Huge pages', huge]);
+  return rows;
 }
 
 function hideTip() { $('tip').hidden = true; }

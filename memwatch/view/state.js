@@ -15,7 +15,8 @@ const state = {
   order: 'parent',
   oneScale: true,
   inView: true,
-  hidden: new Set(),  // entries of the legend: groups by number, and 'total', 'pss', 'limit'
+  byKind: false,      // what the chart stacks: kinds of memory, or groups
+  hidden: new Set(),  // entries of the legend: groups by number, others by name, such as 'total'
   asked: new Set(),   // entries of the legend that the user chose to show
   matches: null,      // which processes match the search; null for all
   focus: null,        // the selected group
@@ -57,7 +58,7 @@ function readColours() {
     font: value('font'),
     mono: value('mono'),
   };
-  for (const name of ['ink', 'soft', 'faint', 'grid', 'line', 'ground', 'halo', 'band', 'chosen', 'hover', 'pss', 'limit']) {
+  for (const name of ['ink', 'soft', 'faint', 'grid', 'line', 'ground', 'halo', 'band', 'chosen', 'hover', 'pss', 'least', 'limit']) {
     colours[name] = value(name);
   }
 }

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 
 from memwatch.model.totals import Timeline
-from memwatch.model.tracks import Track
+from memwatch.model.tracks import PartsTrack, Track
 
 
 def thin_tracks(
@@ -26,13 +26,19 @@ def thin_tracks(
     return tracks, span
 
 
+def thin_parts(parts: PartsTrack, span: int) -> PartsTrack:
+    """Keeps the last of each span of nanoseconds."""
+    last = {time // span: i for i, time in enumerate(parts.times)}
+    return PartsTrack._make(array("q", (column[i] for i in last.values())) for column in parts)
+
+
 def thin_timeline(timeline: Timeline, interval: int, most: int) -> tuple[Timeline, int | None]:
     """Does the same for the totals."""
     span = None
     while len(timeline.times) > most:
         span = 2 * (span or interval)
         kept = _highest(timeline.times, timeline.totals, span)
-        timeline = Timeline(*(array("q", (each[i] for i in kept)) for each in timeline))
+        timeline = Timeline._make([each[i] for i in kept] for each in timeline)
     return timeline, span
 
 
@@ -40,9 +46,7 @@ def _thin(track: Track, span: int) -> Track:
     kept = _highest(track.times, track.rss, span)
     if len(kept) == len(track.times):
         return track
-    return Track(
-        array("q", (track.times[i] for i in kept)), array("q", (track.rss[i] for i in kept))
-    )
+    return Track._make(array("q", (column[i] for i in kept)) for column in track)
 
 
 def _highest(times: Sequence[int], values: Sequence[int], span: int) -> list[int]:

@@ -39,27 +39,37 @@ function swatch(colour, kind = '') {
   return made;
 }
 
-// The last of the stack may be the rest: all groups except the largest.
-function isRest(run, i) { return i >= Math.min(COLOURS, run.groups.length); }
-
-function stackName(run, i) { return isRest(run, i) ? 'other' : run.groups[i][0]; }
-
-function stackColour(run, i) { return colours.groups[isRest(run, i) ? COLOURS : i]; }
+// Returns what the chart stacks, from the bottom: the kinds of memory, or the largest groups and the
+// rest. Of each: `key` for the legend, `name`, `colour` by its number, `sums` at each tick, `most` (null
+// when that is not known), `hint`.
+function layersOf(run) {
+  if (state.byKind && run.kinds.length) return run.kinds;
+  const shown = Math.min(COLOURS, run.groups.length);
+  return run.stack.map((sums, i) => (i < shown
+    ? {key: i, name: run.groups[i][0], colour: i, sums, most: run.groups[i][2], hint: ''}
+    : {key: i, name: 'other', colour: COLOURS, sums, most: null, hint: ''}));
+}
 
 function showLegend() {
   const {run, hidden} = state;
   const entries = [];
   if (run.total.length) entries.push(['total', 'Total', colours.ink, 'stroke', run.max_total]);
+  if (run.least.some(size => size >= 0)) {
+    const most = run.least.reduce((high, size) => Math.max(high, size), 0);
+    entries.push(['least', 'Footprint, at least', colours.least, 'stroke', most, 'Memory that the kernel cannot simply drop, each page once']);
+  }
   if (run.pss_total.length) entries.push(['pss', 'PSS (shared pages once)', colours.pss, 'point', null]);
   if (run.limit !== null) entries.push(['limit', 'Memory limit', colours.limit, 'dash', run.limit]);
-  run.stack.forEach((_, i) => {
-    entries.push([i, stackName(run, i), stackColour(run, i), '', isRest(run, i) ? null : run.groups[i][2]]);
-  });
-  $('legend').replaceChildren(...entries.map(([key, text, colour, kind, size]) => {
+  for (const {key, name, colour, most, hint} of layersOf(run)) {
+    entries.push([key, name, colours.groups[colour], '', most, hint]);
+  }
+  $('stack-by').hidden = !run.kinds.length;
+  $('legend').replaceChildren(...entries.map(([key, text, colour, kind, size, hint]) => {
     const isShown = key === 'limit' ? chart.showsLimit() : !hidden.has(key);
     const button = element('button', {'aria-pressed': String(isShown)},
       swatch(colour, kind), element('span', {textContent: text}),
       element('small', {textContent: size === null ? '' : formatSize(size)}));
+    if (hint) button.title = hint;
     if (key === 'limit' && !isShown && !hidden.has(key)) {
       button.title = 'Far above the peak: click to show it';
       button.querySelector('span').textContent = 'Limit, off the scale';

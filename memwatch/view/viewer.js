@@ -34,6 +34,12 @@ function listen() {
   });
   $('fold').addEventListener('click', () => { lanes.foldAll(); $('lanes').scrollTop = 0; redraw(); });
   choice($('one-scale'), $('own-scale'), first => { state.oneScale = first; redraw(); });
+  choice($('stack-groups'), $('stack-kinds'), first => {
+    state.byKind = !first;
+    chart.choose();
+    showLegend();
+    redraw();
+  });
   choice($('tab-processes'), $('tab-groups'), first => showTab(first));
   $('in-view').addEventListener('change', () => { state.inView = $('in-view').checked; redraw(); });
   $('focus').addEventListener('click', () => focusGroup(null));

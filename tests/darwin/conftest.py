@@ -74,6 +74,7 @@ class Fact(NamedTuple):
     valid: int
     pid: int
     ppid: int
+    third: int
     program: ProgramText | None
 
 

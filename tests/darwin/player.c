@@ -43,9 +43,9 @@ static void print_observed(void) {
     for (size_t i = 0; i < count; i++) {
         const mw_observation *o = &records[i];
         printf("observed %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-               " %" PRIu32 " %" PRIu32 " %" PRId32 " %" PRId32 "\n",
+               " %" PRIu32 " %" PRIu32 " %" PRId32 " %" PRId32 " %" PRIu64 "\n",
                o->time, o->process, o->value, o->second, o->kind, o->valid,
-               o->pid, o->ppid);
+               o->pid, o->ppid, o->third);
     }
     printf("text ");
     for (size_t i = 0; i < text_count; i++)

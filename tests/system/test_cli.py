@@ -16,7 +16,10 @@ from memwatch import __version__
 from support.command import read_csv
 
 PROCESS_HEADER = "pid,ppid,command,max_rss_kib,max_rss_mib,first_seen,last_seen"
-TIMELINE_HEADER = "timestamp,elapsed_seconds,total_rss_kib,total_rss_mib,process_count"
+TIMELINE_HEADER = (
+    "timestamp,elapsed_seconds,total_rss_kib,total_rss_mib,process_count,"
+    "total_shared_kib,total_shmem_kib,total_swapped_kib,total_footprint_low_kib"
+)
 
 
 # -- Exit codes ----------------------------------------------------------------------------------

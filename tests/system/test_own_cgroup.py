@@ -412,8 +412,8 @@ def test_the_pace_of_the_samples() -> None:
     assert gap(1, IN_ADVANCE + 0.01) == pytest.approx(1)
 
 
-# By how much memory.stat may be off.
-SLACK = 128 * mmap.PAGESIZE * (os.cpu_count() or 1)
+# By how much memory.stat may be off: up to 500 pages were seen on 2 CPUs.
+SLACK = 512 * mmap.PAGESIZE * (os.cpu_count() or 1)
 
 # Real groups --------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from memwatch.model.observations import TICK_DETAILED
 from memwatch.storage.load import load
 from memwatch.view.model import page_of
 from memwatch.view.page import render
@@ -247,6 +248,58 @@ def test_the_legend_and_the_tip_leave_out_hidden_groups(page):
     page.tab.click("#legend button:has-text('cc1')")
     assert "cc1" not in page.hover(200_000)
     assert "Total" in page.hover(200_000)
+
+
+@pytest.fixture
+def parts(show, story) -> Page:
+    """A server that maps 30 MiB of files, with a worker that shares 20 MiB of memory with it."""
+    script = story("parts.jsonl", "server")
+    script.start(1, "server", at=0).memory(1, 100 * MIB, shared=30 * MIB).tick(at=10)
+    script.tick(at=20, flags=TICK_DETAILED)
+    script.start(2, "worker", parent=1).memory(1, 120 * MIB, shared=50 * MIB, at=30)
+    script.parts(1, 20 * MIB, 2 * MIB).memory(2, 40 * MIB, shared=20 * MIB).parts(2, 20 * MIB)
+    script.tick(flags=TICK_DETAILED).tick(at=100)
+    return show(script.end(110))
+
+
+def test_the_chart_shows_kinds_of_memory(parts):
+    kinds = parts.tab.locator("#stack-kinds")
+    assert kinds.get_attribute("aria-pressed") == "false"
+    assert "worker" in parts.hover(50_000)
+    kinds.focus()
+    parts.press("Enter")
+    assert kinds.get_attribute("aria-pressed") == "true"
+    assert parts.text("#stack-groups") == "By command"
+    held = parts.hover(50_000)
+    shown = {name: held[name] for name in ("Anonymous", "Shared memory", "Files")}
+    assert shown == {
+        "Anonymous": "90.0 MiB",
+        "Shared memory": "40.0 MiB",
+        "Files": "30.0 MiB",
+    }
+    assert held["Footprint, at least"] == "112.0 MiB"
+    assert "worker" not in held
+    parts.keep("kinds")
+    parts.tab.click("#legend button:has-text('Files')")
+    assert "Files" not in parts.hover(50_000)
+    parts.tab.click("#stack-groups")
+    assert "worker" in parts.hover(50_000)
+
+
+def test_a_lane_shows_the_parts_of_its_process(parts):
+    before = parts.hover(15_000, parts.y(101))
+    assert (before["· anonymous"], before["· files and shared memory"]) == ("70.0 MiB", "30.0 MiB")
+    then = parts.hover(50_000, parts.y(101))
+    names = ("· anonymous", "· files", "· shared memory", "Swapped out")
+    assert [then[name] for name in names] == ["70.0 MiB", "30.0 MiB", "20.0 MiB", "2.0 MiB"]
+    worker = parts.hover(50_000, parts.y(102))
+    assert (worker["· shared memory"], "Swapped out" in worker) == ("20.0 MiB", False)
+
+
+def test_without_parts_there_are_no_kinds(page):
+    assert page.tab.locator("#stack-by").is_hidden()
+    assert "Footprint" not in page.text("#legend")
+    assert not [name for name in page.hover(200_000, page.y(101)) if "anonymous" in name]
 
 
 def test_a_limit_far_above_is_noted_and_can_be_shown(show, story):

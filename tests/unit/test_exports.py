@@ -24,6 +24,7 @@ from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.model.observations import (
     BY_EVENT,
+    TICK_DETAILED,
 )
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, SourceOutcome, from_job
 from memwatch.model.tracks import Tracks
@@ -99,6 +100,24 @@ def build(name: bytes = b"cc1", argument: bytes = b"-quiet") -> Exported:
     return story
 
 
+def split() -> Exported:
+    """Builds a job of which is known what is anonymous, of files, shared and swapped: of the first
+    process from the second sample on, of the second at once."""
+    story = Exported("server")
+    story.start(1, pid=101, found_by=BY_EVENT, at=0).execute(1, b"server", name=b"server")
+    story.memory(1, 100 * MIB, shared=20 * MIB, at=1).tick()
+    story.memory(1, 120 * MIB, shared=20 * MIB, at=10).tick(flags=TICK_DETAILED)
+    story.memory(1, 150 * MIB, shared=70 * MIB, at=20).parts(1, 60 * MIB, MIB, 2 * MIB)
+    story.start(2, parent=1, pid=102, found_by=BY_EVENT)
+    story.execute(2, b"worker", name=b"worker")
+    story.memory(2, 70 * MIB, shared=10 * MIB).parts(2, 10 * MIB)
+    story.tmpfs(100 * MIB).tick(flags=TICK_DETAILED)
+    story.memory(2, 8 * MIB, shared=MIB, at=30).tick()
+    story.exit(2, 0, by_event=True, at=40)
+    story.exit(1, 0, by_event=True, at=50)
+    return story
+
+
 def exported(name: str, results: Results) -> bytes:
     return b"".join(FORMATS[name].export(results))
 
@@ -164,6 +183,7 @@ class Trace:
         self.tree: dict[int, Any] = {}
         self.rss: dict[int, list[tuple[int, int]]] = defaultdict(list)
         self.hwm: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.parts: dict[int, dict[str, list[tuple[int, int]]]] = {}
         self.tracks: dict[int, Any] = {}
         self._open: dict[int, list[tuple[int, Any]]] = defaultdict(list)
         self.counters: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -187,6 +207,10 @@ class Trace:
                 self.rss[process.pid].append((time, process.vm_rss_kb * 1024))
             if process.HasField("vm_hwm_kb"):
                 self.hwm[process.pid].append((time, process.vm_hwm_kb * 1024))
+            for name in ("rss_anon_kb", "rss_file_kb", "rss_shmem_kb", "vm_swap_kb"):
+                if process.HasField(name):
+                    sizes = self.parts.setdefault(process.pid, {}).setdefault(name, [])
+                    sizes.append((time, getattr(process, name) * 1024))
         if packet.HasField("track_descriptor"):
             assert packet.track_descriptor.uuid not in self.tracks
             self.tracks[packet.track_descriptor.uuid] = packet.track_descriptor
@@ -237,6 +261,24 @@ def test_perfetto_has_every_sample():
     when, peak = trace.instants["highest total RSS"]
     assert (when, peak) == (at(22), {"rss_bytes": 33 * MIB, "processes": 3})
     assert "highest total PSS" not in trace.instants, "it was not measured at the peak"
+
+
+def test_perfetto_has_the_parts_of_each_sample():
+    trace = Trace(exported("perfetto", split().results()))
+    parts = {
+        name: [(round((time - START) / MS), size // MIB) for time, size in sizes]
+        for name, sizes in trace.parts[101].items()
+    }
+    assert parts == {
+        "rss_anon_kb": [(1, 80), (10, 100), (20, 80), (50, 0)],
+        "rss_file_kb": [(10, 20), (20, 10), (50, 0)],
+        "rss_shmem_kb": [(10, 0), (20, 60), (50, 0)],
+        "vm_swap_kb": [(10, 0), (20, 1), (50, 0)],
+    }
+    least = [size // MIB for _, size in trace.counters["Footprint (at least)"]]
+    assert least == [80, 100, 203, 150]
+    assert trace.instants["highest footprint"][1]["footprint_bytes"] == 243 * MIB
+    assert not Trace(exported("perfetto", build().results())).parts
 
 
 def test_perfetto_has_the_process_tree():
@@ -427,14 +469,32 @@ def test_differences_add_up_again(values):
 
 def test_csv_has_every_sample():
     rows = list(csv.DictReader(io.StringIO(exported("csv", build().results()).decode())))
-    assert [tuple(row.values()) for row in rows if row["serial"] == "2"] == [
+    assert [tuple(row.values())[:5] for row in rows if row["serial"] == "2"] == [
         ("0.010000", "102", "2", "make", "1024"),
         ("0.020000", "102", "2", "cc1", "30720"),
         ("0.030000", "102", "2", "cc1", "10240"),
     ]
     assert [row["pid"] for row in rows if row["serial"] in "34"] == ["103", "103"]
     assert len(rows) == 6
-    assert list(rows[0]) == ["elapsed_seconds", "pid", "serial", "command", "rss_kib"]
+    first = ["elapsed_seconds", "pid", "serial", "command", "rss_kib"]
+    assert list(rows[0])[:5] == first
+    assert {row[name] for row in rows for name in list(row)[5:]} == {""}
+
+
+def test_csv_has_the_parts_of_each_sample():
+    rows = csv.DictReader(io.StringIO(exported("csv", split().results()).decode()))
+    found = [tuple(row.values()) for row in rows]
+    assert [row[0] for row in found if row[1] == "101"] == ["0.001000", "0.010000", "0.020000"]
+    assert [row[4:] for row in found if row[1] == "101"] == [
+        ("102400", "81920", "", "", "", ""),
+        ("122880", "102400", "20480", "0", "0", "0"),
+        ("153600", "81920", "10240", "61440", "1024", "2048"),
+    ]
+    # What an old sample had of shared memory is not more than what the new one has of all.
+    assert [row[4:] for row in found if row[1] == "102"] == [
+        ("71680", "61440", "0", "10240", "0", "0"),
+        ("8192", "7168", "0", "1024", "0", "0"),
+    ]
 
 
 # -- OpenMetrics ----------------------------------------------------------------------------------
@@ -494,6 +554,25 @@ def test_openmetrics_has_footprints_where_there_are_any():
     assert values[found] == 60 * MIB
     without = metrics_of(exported("openmetrics", build().results()))
     assert not [key for key in without if "footprint" in key[0]]
+
+
+def test_footprints_have_their_bounds():
+    results = split().results()
+    bounds = results.profile.footprint
+    assert bounds
+    assert bounds.low < bounds.best < bounds.high
+    values = metrics_of(exported("openmetrics", results))
+    points = otlp_points(otlp_of(exported("otlp", results)))
+    for name, size in (("", bounds.best), ("_low", bounds.low), ("_high", bounds.high)):
+        assert values[f"job_footprint_max{name}_bytes", ""] == size
+        ((_, found, attributes),) = points[f"memwatch.job.footprint_max{name}"]
+        assert (found, attributes["memwatch.source"]) == (size, bounds.source)
+    least = [size // MIB for _, size, _ in points["memwatch.job.footprint_low"]]
+    assert least == [80, 100, 203, 150]
+    assert [size // MIB for _, size, _ in points["memwatch.job.shared"]] == [20, 20, 80, 71]
+    profile = firefox_of(results)
+    (counter,) = [each for each in profile["counters"] if each["name"] == "Footprint"]
+    assert [size_at(counter, ms) // MIB for ms in (1, 10, 20, 30)] == least
 
 
 def test_openmetrics_bounds_the_series():
@@ -651,7 +730,7 @@ def read_back(name: str, results: Results) -> None:
         firefox_of(results)
     elif name == "csv":
         rows = list(csv.reader(io.StringIO(data.decode())))
-        assert {len(row) for row in rows} == {5}
+        assert {len(row) for row in rows} == {10}
         assert len(data.splitlines()) == len(rows), "a row is a line"
     elif name == "openmetrics":
         values = metrics_of(data)

@@ -10,7 +10,7 @@ Each test exports results that differ in one thing, and compares the files:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ import pytest
 
 from memwatch.analysis.ending import How, ending
 from memwatch.exports.formats import FORMATS
+from memwatch.model.footprint import ALONE, FootprintBounds
+from memwatch.model.footprint import FAULTS as PAGE_FAULTS
 from memwatch.model.groups import Group
 from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
@@ -28,6 +30,7 @@ from memwatch.model.processes import (
     NO_FOOTPRINT,
     NO_PEAK,
     NO_USAGE,
+    SYSTEM,
     UNKNOWN,
     Footprint,
     Peak,
@@ -44,7 +47,7 @@ from memwatch.model.profile import (
     SourceOutcome,
     from_job,
 )
-from memwatch.model.totals import FootprintPeak, PssPeak
+from memwatch.model.totals import FootprintPeak, PssPeak, Timeline
 from memwatch.model.tracks import PssSum, Tracks
 from memwatch.storage.load import Results
 from support.scripted import MIB, MS, Script
@@ -180,6 +183,27 @@ def _footprint(footprint: Footprint) -> Results:
     return having(largest_footprint=shown)
 
 
+def _bounds(high: int | None) -> Results:
+    return having(footprint=FootprintBounds(2 * A, 3 * A, high, AT, PAGE_FAULTS, None))
+
+
+def _tick(**fields: Sequence[int | None]) -> Results:
+    """A timeline of one tick: each field is what that has."""
+    optional = [fields.get(key, [None]) for key in Timeline._fields[3:]]
+    return having(timeline=Timeline([AT], [A], [1], *optional))
+
+
+def _sample(shared: int, parts: tuple[int, int, int] | None) -> Results:
+    """The first process has one sample of A, and so much of it in files and shared memory."""
+    results, script = job(), Script(origin=AT)
+    script.start(1, "make").memory(1, A, shared=None if shared < 0 else shared)
+    if parts:
+        script.parts(1, *parts)
+    tracks = Tracks()
+    tracks.apply(script.batch())
+    return replace(results, tracks=tracks)
+
+
 def _total(total: int | None) -> Results:
     return having(max_total_rss=total, largest=None, max_total_pss=None)
 
@@ -195,6 +219,19 @@ OPTIONAL = {
         lambda footprint: having(max_total_footprint=footprint),
         zero=FootprintPeak(0, AT, 0),
         known=FootprintPeak(A, AT, 0),
+    ),
+    "bounds of the footprint": Optional(
+        lambda bounds: having(footprint=bounds),
+        zero=FootprintBounds(0, 0, 0, AT, ALONE, None),
+        known=FootprintBounds(A, A, A, AT, ALONE, None),
+    ),
+    "upper bound of the footprint": Optional(_bounds),
+    "lower bound over time": Optional(lambda size: _tick(footprint_low=[size])),
+    "part in files over time": Optional(lambda size: _tick(shared=[size])),
+    "shared memory over time": Optional(lambda size: _tick(shmem=[size])),
+    "part in files of a sample": Optional(lambda size: _sample(size, None), unknown=-1),
+    "parts of a sample": Optional(
+        lambda parts: _sample(A, parts), zero=(0, 0, 0), known=(A // 2, A // 3, A // 4)
     ),
     "exit status": Optional(lambda status: having(exit_status=status), known=7 << 8),
     "limit": Optional(lambda size: _limit(limit_bytes=size)),
@@ -245,7 +282,12 @@ def test_each_optional_value_is_in_some_export() -> None:
         for what, (make, _, zero, known) in OPTIONAL.items()
         if all(exported(name, make(zero)) == exported(name, make(known)) for name in FORMATS)
     }
-    assert in_none == {"OOM kills elsewhere", "use of the limit", "CPU of a process"}
+    assert in_none == {
+        "OOM kills elsewhere",
+        "use of the limit",
+        "CPU of a process",
+        "shared memory over time",
+    }
 
 
 # What is unknown has no trace ---------------------------------------------------------------------
@@ -291,7 +333,8 @@ def test_a_pss_that_is_not_that_of_the_peak_is_not_exported(name: str, pss: PssP
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_footprint_without_some_processes_is_not_exported(name: str) -> None:
-    partial = having(max_total_footprint=FootprintPeak(A, AT, 1))
+    bounds = FootprintBounds(A, A, None, AT, SYSTEM, None)
+    partial = having(max_total_footprint=FootprintPeak(A, AT, 1), footprint=bounds)
     assert exported(name, partial) == exported(name, job())
 
 

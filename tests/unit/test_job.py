@@ -37,7 +37,7 @@ from memwatch.model.processes import (
     Process,
     Usage,
 )
-from memwatch.model.totals import PssPeak
+from memwatch.model.totals import PssPeak, RunningTimeline
 from support.scripted import Script
 
 
@@ -1153,3 +1153,17 @@ def test_random_jobs_contain_every_case_that_the_properties_need() -> None:
             if found:
                 seen.add(name)
     assert len(seen) == 14, seen
+
+
+@given(st.integers(0, 600), st.integers(1, 5))
+def test_the_timeline_can_be_read_at_any_time(ticks: int, readings: int) -> None:
+    """Its rows are added many at once."""
+    rows = [
+        (i, 2 * i, 3, *(None if (i + k) % 3 else i + k for k in range(4))) for i in range(ticks)
+    ]
+    timeline = RunningTimeline()
+    for i, row in enumerate(rows):
+        timeline.add(*row)
+        if i % (ticks // readings + 1) == 0:
+            assert list(timeline.timeline.rows()) == rows[: i + 1]
+    assert list(timeline.timeline.rows()) == rows

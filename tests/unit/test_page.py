@@ -91,7 +91,8 @@ def test_thinned_tracks_keep_the_highest(processes, most, interval):
     for serial, pairs in enumerate(processes):
         pairs.sort()
         tracks[serial] = Track(
-            array("q", (time for time, _ in pairs)), array("q", (size for _, size in pairs))
+            *(array("q", column) for column in zip(*pairs, strict=True)),
+            array("q", (size // 2 for _, size in pairs)),
         )
     thinned, span = thin_tracks(tracks, interval, most)
     number = sum(len(track.times) for track in thinned.values())
@@ -106,8 +107,8 @@ def test_thinned_tracks_keep_the_highest(processes, most, interval):
         if span is None:
             assert kept == made
         else:
-            for time, size in made:
-                near = [high for at, high in kept if at // span == time // span]
+            for time, size, _ in made:
+                near = [high for at, high, _ in kept if at // span == time // span]
                 assert len(near) == 1
                 assert near[0] >= size
 
@@ -116,11 +117,16 @@ def test_a_thinned_timeline_keeps_its_peak():
     times = array("q", range(0, 1000, 10))
     totals = array("q", (i * 7919 % 101 for i in range(100)))
     counts = array("q", range(100))
-    thin, span = thin_timeline(Timeline(times, totals, counts), 10, 20)
+    shared = [None if i % 3 else i for i in range(100)]
+    unknown = [None] * 100
+    whole = Timeline(times, totals, counts, shared, unknown, unknown, unknown)
+    thin, span = thin_timeline(whole, 10, 20)
     assert len(thin.times) <= 20
     assert span == 80
     at = list(thin.totals).index(max(totals))
     assert counts[list(totals).index(max(totals))] == thin.counts[at]
+    assert shared[list(totals).index(max(totals))] == thin.shared[at]
+    assert set(thin.rows()) <= set(whole.rows())
 
 
 # -- Content -------------------------------------------------------------------------------------

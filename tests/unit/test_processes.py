@@ -16,6 +16,7 @@ from memwatch.model.processes import (
     FOUND_BY,
     FOUND_BY_EVENT,
     FOUND_BY_SAMPLING,
+    HELD_SOURCES,
     NO_FOOTPRINT,
     NO_PEAK,
     NO_USAGE,
@@ -24,6 +25,7 @@ from memwatch.model.processes import (
     UNKNOWN,
     WATERMARK,
     Footprint,
+    Held,
     LiveProcess,
     Peak,
     Process,
@@ -54,6 +56,7 @@ programs = st.builds(
 )
 # Zero is a value and not unknown: a process may have read nothing.
 usages = st.builds(Usage, *[st.none() | times] * len(Usage._fields))
+sizes = st.integers(0, 2**62)
 processes = st.builds(
     Process,
     serial=st.integers(1, 2**63 - 1),
@@ -70,6 +73,8 @@ processes = st.builds(
     end_known=st.booleans(),
     sampled=st.booleans(),
     usage=usages,
+    held_by_sample=st.none()
+    | st.builds(Held, sizes, sizes, st.none() | sizes, st.sampled_from(HELD_SOURCES)),
 )
 
 

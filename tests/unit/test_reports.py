@@ -23,6 +23,7 @@ from memwatch.model.observations import (
     BY_EVENT,
     BY_HOOK,
     BY_RECORD,
+    TICK_DETAILED,
     TICK_LATE,
     TICK_PARTIAL,
 )
@@ -578,6 +579,21 @@ def shared_pages() -> Profile:
     return story.profile(memory_limit=limit)
 
 
+def split_memory() -> Profile:
+    """A server and its fork: anonymous memory, files, shared memory and swap, not all known at each
+    tick."""
+    story = Story("server")
+    story.start(1, "server").memory(1, 100, shared=20).tick(flags=TICK_DETAILED, then=10)
+    story.start(2, parent=1).execute(2, "server", inherited=True)
+    story.memory(2, 90, shared=20).parts(2, 15, 5).tick(flags=TICK_DETAILED, then=20)
+    story.memory(1, 150, shared=70).tick(then=30)
+    story.parts(1, 64).tick(flags=TICK_DETAILED, then=40)
+    story.exit(2, 0)
+    story.memory(1, 100, shared=2).parts(1, 0).tick(flags=TICK_DETAILED, then=50)
+    story.exit(1, 0)
+    return story.profile()
+
+
 def pss_at_most() -> Profile:
     """One process was too large for its PSS to be read."""
     story = Story("database")
@@ -827,6 +843,7 @@ JOBS: dict[str, Callable[[], Profile]] = {
         own_cgroup,
         no_own_cgroup,
         shared_pages,
+        split_memory,
         pss_at_most,
         pss_of_the_beginning,
         pss_bound_at_the_peak,
@@ -922,7 +939,10 @@ def test_processes_csv(name: str) -> None:
     check_golden(f"processes-{name}.csv", processes_csv(JOBS[name]()))
 
 
-@pytest.mark.parametrize("name", ["build", "nothing-seen", "sampling-never-began"])
+TIMELINE_OF = ("build", "nothing-seen", "sampling-never-began", "split-memory")
+
+
+@pytest.mark.parametrize("name", TIMELINE_OF)
 def test_timeline_csv(name: str) -> None:
     check_golden(f"timeline-{name}.csv", timeline_csv(JOBS[name]()))
 
@@ -932,6 +952,7 @@ JSON_OF = (
     *("build", "nothing-seen", "unreadable", "hostile", "killed"),
     *("exact", "no-sample", "mixed", "pss-elsewhere"),
     *("limit-of-total", "limit-of-each", "limit-of-sum", "limits-kept"),
+    "split-memory",
     *("mac", "mac-programs-in-turn", "mac-unreadable", "own-cgroup", "no-own-cgroup"),
 )
 
@@ -953,7 +974,7 @@ def test_no_golden_file_is_left_over() -> None:
     own |= {f"summary-many-top-{top}.txt" for top in ("all", 0, 1, 3)}
     own |= {f"summary-{name}-width-40.txt" for name in ("build", "hostile", "killed")}
     own |= {f"processes-{name}.csv" for name in ("build", "nothing-seen", "unreadable", "hostile")}
-    own |= {f"timeline-{name}.csv" for name in ("build", "nothing-seen", "sampling-never-began")}
+    own |= {f"timeline-{name}.csv" for name in TIMELINE_OF}
     own |= {f"profile-{name}.json" for name in (*JSON_OF, "build-filtered")}
     assert names == own
 
@@ -1019,7 +1040,7 @@ def test_the_headers_of_the_first_release() -> None:
     header = "pid,ppid,command,max_rss_kib,max_rss_mib,first_seen,last_seen"
     assert processes_csv(build()).splitlines()[0] == header
     header = "timestamp,elapsed_seconds,total_rss_kib,total_rss_mib,process_count"
-    assert timeline_csv(build()).splitlines()[0] == header
+    assert timeline_csv(build()).splitlines()[0].startswith(header + ",total_shared_kib,")
 
 
 # The job left out has a time of less than a microsecond.
@@ -1029,18 +1050,42 @@ def test_json_that_was_read_back_is_the_same(name: str) -> None:
     assert json.loads(to_json(from_json(document))) == document
 
 
+FIRST_OF_TICK = ("timestamp", "elapsed_seconds", "total_rss_kib", "process_count")
+
+
 def test_json_from_before_footprints_is_read() -> None:
     document = json.loads(to_json(build()))
     for key in [key for key in document if "phys_footprint" in key]:
         del document[key]
+    for each in document["timeline"]:
+        for key in [key for key in each if key not in FIRST_OF_TICK]:
+            del each[key]
     for each in document["processes"]:
-        del each["max_phys_footprint_kib"], each["phys_footprint_source"]
+        for key in [key for key in each if "footprint" in key]:
+            del each[key]
     del document["accuracy"]["phys_footprint_peaks"]
     del document["memwatch"]["backend"]
     profile = from_json(document)
     assert profile.backend == "linux"
     assert profile.accuracy.footprints is None
     assert profile.max_total_footprint is None
+    assert profile.timeline
+    assert set(profile.timeline.shared) == set(profile.timeline.footprint_low) == {None}
+
+
+def test_the_timeline_has_the_parts_of_the_total() -> None:
+    timeline = split_memory().timeline
+    assert timeline
+    mib = [
+        [None if size is None else size / MIB for size in column]
+        for column in (timeline.shared, timeline.shmem, timeline.swapped, timeline.footprint_low)
+    ]
+    assert mib == [
+        [20, 40, 90, 90, 2],
+        [0, 15, None, 79, 0],
+        [0, 5, None, 5, 0],
+        [80, 100, 100, 149, 98],
+    ]
 
 
 NEWER = (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memwatch.model import spill
-from memwatch.model.spill import Bytes, Numbers
+from memwatch.model.spill import Bytes, Numbers, OptionalNumbers
 
 pieces = st.lists(st.binary(max_size=40), max_size=30)
 numbers = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=60)
@@ -47,6 +47,17 @@ def test_numbers_are_a_list(values: list[int], most: int, part: slice) -> None:
     for index in (len(values), -len(values) - 1):
         with pytest.raises(IndexError):
             made[index]
+
+
+@given(st.lists(st.none() | st.integers(0, 2**63 - 1), max_size=60), st.slices(60))
+def test_numbers_may_be_unknown(values: list[int | None], part: slice) -> None:
+    made = OptionalNumbers()
+    made.extend(values[:5])
+    made.extend(values[5:])
+    assert len(made) == len(values)
+    assert list(made) == values
+    assert [made[i] for i in range(len(values))] == values
+    assert made[part] == values[part]
 
 
 def test_many_numbers() -> None:
