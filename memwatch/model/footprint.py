@@ -122,6 +122,8 @@ class RunningFootprint:
         self.sums = NO_PARTS
         """The sums of what all processes hold, as each was read last."""
         self._is_known = False
+        self._mapped = 0
+        """The most shared memory that one process mapped at the last tick."""
         self._low = 0
         self._high = 0
         self._best = 0
@@ -156,8 +158,7 @@ class RunningFootprint:
     ) -> None:
         """Adds up what the job holds at a tick. `total` is the sum of the resident sizes, `shared`
         the part of it that belongs to files and shared memory, `live` the processes by serial;
-        `detailed`: the page faults of all
-        processes that share memory are known."""
+        `detailed`: the page faults of all processes that share memory are known."""
         sharing = self.sharing
         sharing.tick(live, detailed=detailed)
         if self.unsettled:
@@ -165,10 +166,12 @@ class RunningFootprint:
         anonymous = total - shared
         rest = anonymous - sharing.held
         sums = self.sums
-        largest = self._largest_parts()
-        low = rest + sharing.low + sum(largest)
+        largest = self._largest_parts(live)
+        # Swap is left out: it may have been read a while ago, and be resident again by now.
+        low = rest + sharing.low + largest.shmem + largest.huge
         self.low_now = low
         self._total = total
+        self._mapped = largest.shmem
         self._low = max(self._low, low)
         beside = sum(sums) + self.stored
         top = anonymous + beside
@@ -186,16 +189,21 @@ class RunningFootprint:
         """The upper bound at the ticks so far, as far as it is known by now."""
         return max(self._high, self._pending_top, self._best)
 
-    def _largest_parts(self) -> Parts:
+    def _largest_parts(self, live: Mapping[int, LiveProcess]) -> Parts:
         """Returns the most of each part that one process holds: processes may share all of it."""
-        if not self.parts:
-            return NO_PARTS
-        return Parts(*map(max, zip(*self.parts.values(), strict=True)))
+        shmem = swapped = huge = 0
+        for serial, parts in self.parts.items():
+            # The size of this tick is newer than its parts.
+            shmem = max(shmem, min(parts.shmem, live[serial].shared))
+            swapped = max(swapped, parts.swapped)
+            huge = max(huge, parts.huge)
+        return Parts(shmem, swapped, huge)
 
     def _settle(self, time: int, rest: int, largest: Parts) -> None:
         """Updates the upper bound and the best estimate: all that bounds them is known now."""
         of_families = self.sharing.settle(detailed=True)
-        self._high = max(self._high, min(self._pending_top, self._pending_rest + of_families))
+        most = min(self._pending_top, self._pending_rest + of_families)
+        self._high = max(self._high, most)
         self._pending_rest = self._pending_top = 0
         self._pending = False
         own = rest + self.sharing.best()
@@ -205,11 +213,12 @@ class RunningFootprint:
         self.best_now = best
         if best > self._best:
             self._best = best
-            certain = rest + self.sharing.low + sum(largest)
-            if best - certain <= max(best // 100, MIB):
+            open_parts = sum(self.sums) + self.stored - sum(largest)
+            if most - self.low_now <= max(best // 100, MIB):
                 self._source = ALONE
             else:
-                self._source = FAULTS if own - rest - self.sharing.low >= shmem else SHARED
+                by_faults = of_families - self.sharing.low >= open_parts
+                self._source = FAULTS if by_faults else SHARED
             self._best_time = time
             self._best_total = self._total
             self._best_parts = (own, parts, max(0, shmem - largest.shmem))
@@ -219,7 +228,7 @@ class RunningFootprint:
         `total` is the sum of the resident sizes then; `whole`: nothing is missing in `size`, except
         for what no process maps."""
         self._low = max(self._low, size)
-        size += max(0, self.stored - self._largest_parts().shmem)
+        size += max(0, self.stored - self._mapped)
         if whole and total > self._measured.total * NEAR and size > self._measured.size:
             self._measured = Measured(size, total, time)
 

@@ -297,6 +297,13 @@ class Sharing:
             self._join(child, live, detailed=detailed)
         self._joining.clear()
         self._left.clear()
+        if len(self._orphans) > len(self._sharers):
+            known = self._sharers
+            self._orphans = {
+                serial: eldest
+                for serial, eldest in self._orphans.items()
+                if known.get(eldest.process.serial) is eldest
+            }
         for family in self._changed:
             self.held -= family.held
             self.low -= family.low

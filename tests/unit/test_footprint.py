@@ -234,7 +234,8 @@ def test_files_in_memory_swap_and_huge_pages_count():
     script.parts(1, 0, swapped=30, huge=200).tmpfs(500).tick(flags=TICK_DETAILED)
     bounds = script.job(finish=False).footprint.finish()
     assert bounds
-    assert bounds.low == (10 + 30 + 200) * MIB
+    # Swap was read a while ago, perhaps, and files in memory may be another job's.
+    assert bounds.low == (10 + 200) * MIB
     assert bounds.best == bounds.high == (10 + 30 + 200 + 500) * MIB
     assert bounds.source == SHARED
     assert bounds.split
