@@ -105,7 +105,10 @@ def total_footprint(profile: Profile) -> str:
         return NO_FOOTPRINT if figure.why is Why.NOT_MEASURED else _unseen_as(figure.why)
     when = f"at {profile.elapsed(bounds.time):.2f} s"
     if bounds.source != SYSTEM:
-        return f"{footprint_bounds(bounds)}; {when}"
+        # Between the samples the upper bound holds only where the peaks of all processes are exact.
+        is_bounded = profile.complete and profile.accuracy.all_exact
+        sampled = "" if is_bounded or bounds.source == CONTROL_GROUP else ", in samples"
+        return f"{footprint_bounds(bounds)}; {when}{sampled}"
     how = f"{when}, compressed memory counted"
     if footprint and footprint.unread:
         how += f"; without {count(footprint.unread, 'process', 'processes')} that could not be read"
