@@ -23,8 +23,7 @@ THREADS = "thread"
 COMPILERS = ("gcc", "clang")
 
 SOURCES = (
-    *("sampler.c", "table.c", "tmpfs.c", "pids.c", "queue.c", "event_list.c", "pss.c", "spawn.c"),
-    *sorted(path.name for path in CSRC.glob("follow*.c")),
+    *sorted({path.name for path in CSRC.glob("*.c")} - {"unsupported.c", "build_info.c"}),
     *sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")),
 )
 

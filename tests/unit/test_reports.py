@@ -1084,7 +1084,7 @@ def test_the_timeline_has_the_parts_of_the_total() -> None:
         [20, 40, 90, 90, 2],
         [0, 15, None, 79, 0],
         [0, 5, None, 5, 0],
-        [80, 100, 100, 149, 98],
+        [80, 95, 95, 144, 98],
     ]
 
 
