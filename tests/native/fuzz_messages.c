@@ -21,7 +21,7 @@ static void check_message(int result, const mw_message *m, const char *data,
     CHECK(m->event.kind <= MW_EVENT_RECORD);
     CHECK(!(m->event.valid &
             ~(uint32_t)(MW_INHERITED | MW_HAS_STATUS | MW_HAS_CPU | MW_HAS_IO |
-                        MW_HAS_WATERMARK)));
+                        MW_HAS_WATERMARK | MW_HAS_FAULTS)));
     if (m->name)
         CHECK(m->name >= data && m->name_length <= size &&
               m->name + m->name_length <= data + size &&

@@ -13,6 +13,8 @@ enum { MOST_PROCESSES = 1 << 16 };
 typedef struct stream {
     struct {
         uint64_t rss;
+        uint64_t shared; /* of `rss` */
+        uint64_t faults;
         uint64_t footprint;
         uint64_t footprint_watermark; /* of its present image */
         int64_t since;                /* when that began */
@@ -21,6 +23,7 @@ typedef struct stream {
         uint8_t has_image;
         uint8_t has_footprint;
     } process[MOST_PROCESSES]; /* by serial */
+    uint64_t huge_faults;
     uint64_t started;
     uint64_t alive;
     uint64_t ticks;
@@ -45,6 +48,14 @@ static inline uint64_t stream_total(const stream *in) {
     for (uint64_t i = 1; i <= in->started; i++)
         if (in->process[i].alive)
             total += in->process[i].rss;
+    return total;
+}
+
+static inline uint64_t stream_shared(const stream *in) {
+    uint64_t total = 0;
+    for (uint64_t i = 1; i <= in->started; i++)
+        if (in->process[i].alive)
+            total += in->process[i].shared;
     return total;
 }
 
@@ -136,12 +147,31 @@ static inline void stream_image(stream *in, const mw_observation *record,
 /* MEMORY has two forms: the resident size, or only a high-water mark. */
 static inline void stream_memory(stream *in, const mw_observation *record) {
     if (record->valid & MW_HAS_RSS) {
-        CHECK(!(record->valid & ~(uint32_t)(MW_HAS_RSS | MW_HAS_WATERMARK)));
+        CHECK(!(record->valid &
+                ~(uint32_t)(MW_HAS_RSS | MW_HAS_WATERMARK | MW_HAS_SHARED)));
         CHECK(record->valid & MW_HAS_WATERMARK || !record->second);
+        CHECK(record->valid & MW_HAS_SHARED || !record->third);
+        CHECK(record->third <= record->value);
         in->process[record->process].rss = record->value;
+        in->process[record->process].shared = record->third;
     } else {
         CHECK((record->valid | MW_FINAL) == (MW_HAS_WATERMARK | MW_FINAL));
     }
+}
+
+/* FAULTS has two forms: of one process, or of the machine. */
+static inline void stream_faults(stream *in, const mw_observation *record) {
+    CHECK(record->valid == MW_HAS_FAULTS);
+    uint64_t *last = record->process ? &in->process[record->process].faults
+                                     : &in->huge_faults;
+    CHECK(record->value >= *last);
+    *last = record->value;
+}
+
+/* Returns whether observations of this kind are always of the whole job. */
+static inline int stream_is_of_job(uint32_t kind) {
+    return kind == MW_TICK || kind == MW_PSS || kind == MW_TMPFS ||
+           kind == MW_AVAILABLE;
 }
 
 static inline void stream_exited(stream *in, const mw_observation *record) {
@@ -164,9 +194,11 @@ static inline void stream_apply(stream *in, const mw_observation *record,
                                 const char *text, size_t text_count) {
     uint64_t serial = record->process;
     CHECK(!in->complete);
-    int of_process = record->kind != MW_STARTED && record->kind != MW_TICK &&
-                     record->kind != MW_PSS &&
-                     (record->kind != MW_FOOTPRINT || serial);
+    int may_be_of_job =
+        record->kind == MW_FOOTPRINT || record->kind == MW_FAULTS;
+    int of_process = record->kind != MW_STARTED &&
+                     !stream_is_of_job(record->kind) &&
+                     (!may_be_of_job || serial);
     CHECK(!record->ppid || record->kind == MW_STARTED);
     CHECK(!record->pid || of_process || record->kind == MW_STARTED);
     if (of_process) {
@@ -187,6 +219,7 @@ static inline void stream_apply(stream *in, const mw_observation *record,
         CHECK(!in->sum_time || in->sum_time == record->time);
         in->time = record->time;
         CHECK(record->value == stream_total(in));
+        CHECK(record->third == stream_shared(in));
         CHECK(record->second == in->alive);
         if (in->alive > in->most_alive)
             in->most_alive = in->alive;
@@ -194,6 +227,10 @@ static inline void stream_apply(stream *in, const mw_observation *record,
         in->complete = in->root_exited;
         break;
     case MW_PSS: CHECK(record->time <= in->time); break;
+    case MW_FAULTS: stream_faults(in, record); break;
+    case MW_PARTS: CHECK(!record->valid); break;
+    case MW_TMPFS: CHECK(!serial && !record->valid); break;
+    case MW_AVAILABLE: CHECK(!serial); break;
     default: CHECK(!"a known kind");
     }
 }
