@@ -1,7 +1,8 @@
 /*
- * pss.c on a platform made up here: processes that cost and hold what the test
- * says, and a clock that moves only when one is read. Checks which sweeps are
- * made, what they give, and that they keep to their budget.
+ * pss.c, and the sweeps that it makes, on a platform made up here: processes
+ * that cost and hold what the test says, and a clock that moves only when one
+ * is read. Checks which sweeps are made, what they give, and that they keep to
+ * their budget.
  *
  *     test_pss CASE
  */

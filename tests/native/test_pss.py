@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import CSRC
 from support.toolchain import check_program
 
 pytestmark = pytest.mark.slow
@@ -61,10 +62,11 @@ LINUX_CASES = (
     "made-up",
 )
 
+PSS = (*sorted(path.name for path in CSRC.glob("pss*.c")), "table.c")
 # Without the sampler: the test itself is the platform.
 LINUX = (
-    *("pss.c", "pss_sum.c", "table.c", "pids.c", "linux/memory.c", "linux/host.c"),
-    *("linux/procfs.c", "linux/parse.c"),
+    *PSS,
+    *("pids.c", "linux/memory.c", "linux/host.c", "linux/procfs.c", "linux/parse.c"),
 )
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
@@ -75,7 +77,7 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="need
 @pytest.mark.parametrize("case", POLICY_CASES)
 def test_policy(toolchain, sanitizer, case):
     compiler = toolchain.any_compiler(sanitizer)
-    program = toolchain.build(compiler, sanitizer, "test_pss.c", ["pss.c", "pss_sum.c", "table.c"])
+    program = toolchain.build(compiler, sanitizer, "test_pss.c", PSS)
     check_program(sanitizer, program, case)
 
 

@@ -1,0 +1,238 @@
+/*
+ * One sweep over the processes of a job.
+ *
+ * Reading a process keeps its map of memory locked: it cannot map or unmap
+ * meanwhile. So this is the part of memwatch that can hold up a job, and the
+ * budget limits elapsed time, not CPU time. For the same reason the thread that
+ * reads has no lower priority than others: kept from running by busy processes
+ * it would hold the lock while they wait for it. (On two busy CPUs one read of
+ * 200 MiB took 35 ms at normal priority, and 900 ms at nice 19, in which the
+ * process could map nothing.)
+ */
+#include "pss_sweep.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "grow.h"
+
+/* The estimated cost of a process until it is measured, in ns: to open its
+   file, and to walk a MiB. Measured by benchmarks/pss_cost.py with cold caches:
+   20 - 50 us, and 10 - 20 us per MiB in pages of 4 KiB (40 on a busy machine;
+   0.1 in huge pages). */
+static const double FIRST_PROCESS_COST = 40e3;
+static const double FIRST_MIB_COST = 15e3;
+
+/* Estimates are MARGIN times what was measured. A new measurement moves them by
+   one part in SMOOTHING, and counts for at most MOST_SURPRISE times the
+   estimate, because the thread may have been kept from running. */
+static const double MARGIN = 1.25;
+static const double SMOOTHING = 8;
+static const double MOST_SURPRISE = 4;
+
+static const uint64_t MIB = 1 << 20;
+
+mw_sweep mw_sweep_new(void) {
+    return (mw_sweep){
+        .process_cost = FIRST_PROCESS_COST,
+        .mib_cost = FIRST_MIB_COST,
+    };
+}
+
+/* --- what it costs --- */
+
+static double in_mib(uint64_t bytes) { return (double)bytes / (double)MIB; }
+
+static double expected(const mw_sweep *sweep, uint64_t rss) {
+    return sweep->process_cost + in_mib(rss) * sweep->mib_cost;
+}
+
+static double estimate(const mw_sweep *sweep, uint64_t rss) {
+    return expected(sweep, rss) * MARGIN;
+}
+
+/* Corrects the estimates by a measurement: of the two costs, the one that is
+   the larger part of this process's. */
+static void learn(mw_sweep *sweep, uint64_t rss, double took) {
+    double most = expected(sweep, rss) * MOST_SURPRISE;
+    double surprise = (took < most ? took : most) - expected(sweep, rss);
+    double mib = in_mib(rss);
+    if (mib * sweep->mib_cost > sweep->process_cost)
+        sweep->mib_cost += surprise / mib / SMOOTHING;
+    else
+        sweep->process_cost += surprise / SMOOTHING;
+}
+
+mw_plan mw_sweep_plan(const mw_sweep *sweep, const mw_table *table,
+                      double limit) {
+    mw_plan plan = {0};
+    for (size_t i = 0; i < table->count; i++) {
+        const mw_slot *slot = &table->slots[i];
+        if (slot->ended)
+            continue;
+        double cost = estimate(sweep, slot->rss);
+        if (cost <= limit) {
+            plan.cost += cost;
+            plan.to_read++;
+        }
+        if (cost <= limit || cost > MW_MOST_FOR_ONE)
+            plan.covered += slot->rss;
+    }
+    return plan;
+}
+
+/* --- its processes --- */
+
+static int list_targets(mw_sweep *sweep, const mw_table *table, double limit) {
+    void *targets = sweep->targets;
+    int error = mw_grow(&targets, &sweep->capacity, table->count,
+                        sizeof *sweep->targets, table->capacity);
+    sweep->targets = targets;
+    if (error)
+        return error;
+    sweep->count = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        const mw_slot *slot = &table->slots[i];
+        if (slot->ended)
+            continue;
+        mw_target *target = &sweep->targets[sweep->count++];
+        double cost = estimate(sweep, slot->rss);
+        target->rss = slot->rss;
+        target->is_read = false;
+        target->pid = slot->pid;
+        target->ppid = slot->inherited ? slot->ppid : 0;
+        target->too_costly = cost > limit;
+        target->missed = target->too_costly && cost <= MW_MOST_FOR_ONE;
+    }
+    return 0;
+}
+
+int mw_sweep_begin(mw_sweep *sweep, const mw_table *table, int64_t time,
+                   double budget, double limit) {
+    sweep->time = time;
+    sweep->budget = budget;
+    sweep->covered = sweep->sum = sweep->rss = sweep->by_rss = 0;
+    return list_targets(sweep, table, limit);
+}
+
+static int by_pid(const void *a, const void *b) {
+    const mw_target *one = a, *other = b;
+    return (one->pid > other->pid) - (one->pid < other->pid);
+}
+
+static int by_size(const void *a, const void *b) {
+    const mw_target *one = a, *other = b;
+    return (one->rss < other->rss) - (one->rss > other->rss);
+}
+
+/* Leaves the parent only of processes that have its very memory, where the
+   parent is counted itself. */
+static void find_shared(const mw_platform *platform, mw_sweep *sweep) {
+    qsort(sweep->targets, sweep->count, sizeof *sweep->targets, by_pid);
+    for (size_t i = 0; i < sweep->count; i++) {
+        mw_target *target = &sweep->targets[i];
+        mw_target parent = {.pid = target->ppid};
+        if (target->ppid &&
+            !(bsearch(&parent, sweep->targets, sweep->count, sizeof parent,
+                      by_pid) &&
+              mw_platform_shares_memory(platform, target->pid, target->ppid)))
+            target->ppid = 0;
+    }
+}
+
+/* --- reading --- */
+
+static void count_by_rss(mw_sweep *sweep, const mw_target *target) {
+    sweep->sum += target->rss;
+    sweep->by_rss++;
+}
+
+static void read_one(const mw_platform *platform, mw_sweep *sweep,
+                     mw_target *target, int64_t *now) {
+    mw_shares shares = {0};
+    int error = mw_platform_pss(platform, target->pid, &shares);
+    int64_t before = *now;
+    *now = mw_now();
+    if (!error) {
+        sweep->works = true;
+        learn(sweep, target->rss, (double)(*now - before));
+        sweep->covered += target->rss;
+        target->part.shares = shares;
+        target->is_read = true;
+    } else if (error == -ENOTSUP && !sweep->works) {
+        sweep->error = error;
+    } else if (error == -ESRCH || error == -ENOTSUP) {
+        sweep->rss -= target->rss; /* it has ended */
+    } else {
+        count_by_rss(sweep, target);
+        sweep->covered += target->rss;
+    }
+}
+
+/* Reads a process, or counts it in another way. `now` is when the one before it
+   was done. */
+static void deal_with(const mw_platform *platform, mw_sweep *sweep,
+                      mw_target *target, int64_t begin, int64_t *now) {
+    double cost = estimate(sweep, target->rss);
+    sweep->rss += target->rss;
+    if (target->ppid) {
+        sweep->covered += target->rss;
+    } else if (target->too_costly) {
+        count_by_rss(sweep, target);
+        sweep->covered += target->missed ? 0 : target->rss;
+    } else if ((double)(*now - begin) + cost > sweep->budget) {
+        /* Processes before it took longer than expected. */
+        count_by_rss(sweep, target);
+    } else {
+        read_one(platform, sweep, target, now);
+    }
+}
+
+/* Notes what each process holds before the first is read. One that has ended
+   holds nothing. */
+static void look_before(const mw_platform *platform, mw_sweep *sweep) {
+    for (size_t i = 0; i < sweep->count; i++) {
+        mw_target *target = &sweep->targets[i];
+        if (!target->ppid && !target->too_costly &&
+            mw_platform_memory(platform, target->pid, &target->part.before))
+            target->part.before = (mw_memory){0};
+    }
+}
+
+/* Adds up what was read. A process that has ended since has left its part of
+   shared pages to the others, whose PSS may include it if they were read after
+   that: it does not count. */
+static void add_up(const mw_platform *platform, mw_sweep *sweep) {
+    mw_pss_sum sum = {0};
+    for (size_t i = 0; i < sweep->count; i++) {
+        mw_target *target = &sweep->targets[i];
+        if (!target->is_read)
+            continue;
+        if (mw_platform_memory(platform, target->pid, &target->part.after)) {
+            sweep->rss -= target->rss;
+            sweep->covered -= target->rss;
+        } else {
+            mw_pss_sum_add(&sum, &target->part);
+        }
+    }
+    sweep->sum += mw_pss_sum_total(&sum);
+    sweep->footprint = mw_pss_sum_footprint(&sum);
+    sweep->is_low = sum.is_low != 0;
+}
+
+void mw_sweep_run(mw_sweep *sweep, const mw_platform *platform,
+                  bool (*stops)(void *), void *context) {
+    int64_t begin = mw_now(), now;
+    find_shared(platform, sweep);
+    /* The largest first: they matter most, and change most. */
+    qsort(sweep->targets, sweep->count, sizeof *sweep->targets, by_size);
+    look_before(platform, sweep);
+    now = mw_now();
+    for (size_t i = 0; i < sweep->count && !sweep->error && !stops(context);
+         i++)
+        deal_with(platform, sweep, &sweep->targets[i], begin, &now);
+    add_up(platform, sweep);
+    sweep->took = (double)(mw_now() - begin);
+}
+
+void mw_sweep_free(mw_sweep *sweep) { free(sweep->targets); }
