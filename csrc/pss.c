@@ -8,16 +8,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "pss_budget.h"
 #include "pss_reader.h"
-
-/* The part of the time that all sweeps may take, and the budget at the start,
-   in ns: enough for some 300 MiB. */
-static const double SHARE = 0.02;
-static const double FIRST_ALLOWANCE = 5e6;
-
-/* The budget that is not used is saved for at most this many sweeps, so that
-   even after an idle hour they do not come all at once. */
-static const double MOST_SAVED = 8;
 
 /* While the total is above the limit, so that only a sum can tell whether the
    limit is exceeded, sweeps may take this part of the time, whatever the
@@ -45,14 +37,14 @@ struct mw_pss {
     uint64_t limit; /* 0: none */
     bool begun;
     bool has_result;
-    bool failed;        /* there are no more sweeps */
-    int error;          /* why, until it is returned */
-    int64_t paid_up_to; /* the budget includes the time up to then */
+    bool failed;   /* there are no more sweeps */
+    int error;     /* why, until it is returned */
+    int64_t begin; /* the time of the first tick */
     int64_t last_sweep;
     uint64_t covered; /* the most of the job that a sweep has dealt with */
     uint64_t tried;   /* what the last sweep was to deal with */
     uint64_t last_total;
-    double budget;    /* ns; below 0 if a sweep took longer than expected */
+    mw_pss_budget budget;
     bool for_limit;   /* the sweep under way is, and not part of the budget */
     bool is_exceeded; /* by the last sum: another must agree */
     int64_t next_for_limit;
@@ -90,7 +82,7 @@ void mw_pss_set_limit(mw_pss *p, uint64_t limit) {
    what mw_pss_offer() does. */
 static int begin_sweep(mw_pss *p, int64_t time, const mw_table *table,
                        double limit) {
-    double budget = p->for_limit || p->always ? MW_NO_BOUND : p->budget;
+    double budget = p->for_limit || p->always ? MW_NO_BOUND : p->budget.left;
     mw_sweep *sweep = &p->reader.sweep;
     int result = mw_sweep_begin(sweep, table, time, budget, limit);
     if (!result && sweep->count)
@@ -104,26 +96,14 @@ static uint64_t step_above(uint64_t total) {
     return step > MIB ? step : MIB;
 }
 
-/* Adds to the budget for the time since the last call. */
-static void pay_in(mw_pss *p, int64_t time, double cost_of_sweep) {
-    if (time > p->paid_up_to)
-        p->budget += (double)(time - p->paid_up_to) * SHARE;
-    p->paid_up_to = time;
-    double most = cost_of_sweep * MOST_SAVED;
-    if (most < FIRST_ALLOWANCE)
-        most = FIRST_ALLOWANCE;
-    if (p->budget > most)
-        p->budget = most;
-}
-
 /* Begins a sweep at a total higher than any that was covered, if it is due.
    Returns what mw_pss_offer() does. */
 static int offer_high(mw_pss *p, int64_t time, bool holds_still,
                       const mw_table *table) {
     double limit = MW_MOST_FOR_ONE;
     mw_plan plan = mw_sweep_plan(&p->reader.sweep, table, limit);
-    pay_in(p, time, plan.cost);
-    double budget = holds_still ? p->budget : p->budget * RISING_SHARE;
+    mw_pss_pay_in(&p->budget, time - p->begin, plan.cost);
+    double budget = p->budget.left * (holds_still ? 1 : RISING_SHARE);
     if (plan.cost > budget && holds_still && budget < limit) {
         /* Begin one without the processes that cost too much for now; they are
            read when the budget has grown. */
@@ -147,7 +127,7 @@ static int offer_high(mw_pss *p, int64_t time, bool holds_still,
     return result;
 }
 
-/* Does what pay_in() does for the sweeps that the limit asks for. */
+/* Does what mw_pss_pay_in() does for the sweeps that the limit asks for. */
 static void pay_in_for_limit(mw_pss *p, int64_t time) {
     if (time > p->credited_up_to)
         p->limit_credit += (double)(time - p->credited_up_to) * LIMIT_SHARE;
@@ -205,7 +185,7 @@ static void collect(mw_pss *p) {
         p->next_for_limit = sweep->time + (int64_t)(sweep->took / LIMIT_SHARE);
         p->limit_credit -= sweep->took;
     } else {
-        p->budget -= sweep->took;
+        p->budget.left -= sweep->took;
     }
     p->for_limit = false;
     p->is_exceeded = p->limit && !sweep->by_rss && sweep->sum > p->limit;
@@ -233,8 +213,7 @@ int mw_pss_offer(mw_pss *p, int64_t time, uint64_t total,
         return 0;
     if (!p->begun) {
         p->begun = true;
-        p->paid_up_to = p->last_sweep = time;
-        p->budget = FIRST_ALLOWANCE;
+        p->begin = p->last_sweep = time;
         p->limit_credit = LIMIT_CREDIT;
         p->credited_up_to = time;
         p->proven = p->limit;

@@ -15,15 +15,15 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "pss_budget.h"
 
 static const int64_t MS = 1000000;
 static const int64_t BEGIN = 1000000000;
 static const uint64_t MIB = 1 << 20;
 static const uint64_t GIB = 1 << 30;
 
-/* The same values as in pss.c. */
+/* The part of the time that sweeps may take in the long run. */
 static const double SHARE = 0.02;
-static const double FIRST_ALLOWANCE = 5e6;
 
 enum { MOST = 64, FIRST_PID = 100 };
 
@@ -400,7 +400,7 @@ static void budget_of(double process_cost, double mib_cost) {
                                                  : below(&random, 100) * 1024;
         resize(index, fake.rss[index] + more);
         sweeps += tick(i % 5000 ? 10 * MS : 30000 * MS, &result);
-        double allowed = (double)(fake.now - BEGIN) * SHARE + FIRST_ALLOWANCE;
+        double allowed = mw_pss_allowance(fake.now - BEGIN);
         if (fake.time_reading - allowed > most)
             most = fake.time_reading - allowed;
     }

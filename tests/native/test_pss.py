@@ -81,6 +81,12 @@ def test_policy(toolchain, sanitizer, case):
     check_program(sanitizer, program, case)
 
 
+def test_budget(toolchain):
+    compiler = toolchain.any_compiler(MEMORY)
+    program = toolchain.build(compiler, MEMORY, "test_pss_budget.c", ["pss_budget.c"])
+    check_program(MEMORY, program)
+
+
 @on_linux
 @pytest.mark.parametrize("sanitizer", [MEMORY, THREADS])
 @pytest.mark.parametrize("case", LINUX_CASES)
