@@ -32,6 +32,10 @@ static const uint64_t MIB = 1 << 20;
 static const uint64_t STEP_PART = 100;
 static const int64_t SETTLING = 250000000;
 
+/* At a total that was covered there must be enough budget for this many sweeps
+   before one is made again: then a new high still gets its own. */
+static const double RESERVE = 2;
+
 struct mw_pss {
     bool always;
     uint64_t limit; /* 0: none */
@@ -44,17 +48,22 @@ struct mw_pss {
     uint64_t covered; /* the most of the job that a sweep has dealt with */
     uint64_t tried;   /* what the last sweep was to deal with */
     uint64_t last_total;
+    uint64_t top;       /* the highest total at which a sweep was begun */
+    uint64_t most;      /* the highest sum so far */
+    int64_t next_again; /* when a sweep may be repeated, at the earliest */
+    bool is_again;      /* the sweep under way is such a one */
+    bool was_low;       /* the last sum was */
     mw_pss_budget budget;
     bool for_limit;   /* the sweep under way is, and not part of the budget */
     bool is_exceeded; /* by the last sum: another must agree */
     int64_t next_for_limit;
     int64_t credited_up_to;
-    uint64_t early;      /* the total of the last sweep that began before the
-                            limit; 0: none since it was far from it */
-    double limit_credit; /* ns that such sweeps may take now */
-    uint64_t proven;     /* the total up to which the last sum has shown that
-                            the limit is not exceeded */
-    mw_observation result;
+    uint64_t early;        /* the total of the last sweep that began before the
+                              limit; 0: none since it was far from it */
+    double limit_credit;   /* ns that such sweeps may take now */
+    uint64_t proven;       /* the total up to which the last sum has shown that
+                              the limit is not exceeded */
+    mw_observation result; /* the last that was, or is to be, reported */
     mw_pss_reader reader;
 };
 
@@ -88,6 +97,9 @@ static int begin_sweep(mw_pss *p, int64_t time, const mw_table *table,
     if (!result && sweep->count)
         result = mw_pss_reader_sweep(&p->reader);
     p->failed = result < 0;
+    p->is_again = false;
+    if (p->reader.under_way && p->last_total > p->top)
+        p->top = p->last_total;
     return result;
 }
 
@@ -123,7 +135,34 @@ static int offer_high(mw_pss *p, int64_t time, bool holds_still,
     if (p->reader.under_way) {
         p->tried = plan.covered;
         p->last_sweep = time;
+        p->next_again = time + SETTLING;
     }
+    return result;
+}
+
+/* Returns whether a sum at this total may be higher than all before. A sum in
+   which something was missing may be. */
+static bool may_be_higher(const mw_pss *p, uint64_t total) {
+    return p->was_low || total > p->most + step_above(p->most);
+}
+
+/* Begins a sweep at a total that was covered before, if it is due: pages that
+   forked processes share become private when one of them writes, and the total
+   does not change. Far below the highest total that is so only when no more
+   budget can be saved. Returns what mw_pss_offer() does. */
+static int offer_again(mw_pss *p, int64_t time, uint64_t total,
+                       const mw_table *table) {
+    if (time < p->next_again || !may_be_higher(p, total))
+        return 0;
+    p->next_again = time + SETTLING;
+    mw_plan plan = mw_sweep_plan(&p->reader.sweep, table, MW_MOST_FOR_ONE);
+    mw_pss_pay_in(&p->budget, time - p->begin, plan.cost);
+    bool is_top = total + step_above(p->top) > p->top;
+    if (!plan.to_read || plan.cost * RESERVE > p->budget.left ||
+        !(is_top || p->budget.is_full))
+        return 0;
+    int result = begin_sweep(p, time, table, MW_MOST_FOR_ONE);
+    p->is_again = p->reader.under_way;
     return result;
 }
 
@@ -171,6 +210,28 @@ static int offer_early(mw_pss *p, int64_t time, uint64_t total,
     return begin_for_limit(p, time, table);
 }
 
+static bool is_near(uint64_t one, uint64_t other) {
+    uint64_t least = one < other ? one : other;
+    return one + other - 2 * least < step_above(least);
+}
+
+/* Returns whether two sums say the same. */
+static bool is_same(const mw_observation *one, const mw_observation *other) {
+    return one->valid == other->valid &&
+           is_near(one->process, other->process) &&
+           is_near(one->value, other->value) &&
+           is_near(one->third, other->third);
+}
+
+/* Sets the result, unless it only repeats the last: then nothing is recorded.
+   A limit needs each. */
+static void set_result(mw_pss *p, const mw_observation *result) {
+    if (p->is_again && !p->limit && is_same(&p->result, result))
+        return;
+    p->result = *result;
+    p->has_result = true;
+}
+
 /* Takes the result of a sweep that has ended. */
 static void collect(mw_pss *p) {
     const mw_sweep *sweep = &p->reader.sweep;
@@ -194,7 +255,10 @@ static void collect(mw_pss *p) {
         p->proven = sweep->rss + p->limit - sweep->sum;
     if (sweep->covered > p->covered)
         p->covered = sweep->covered;
-    p->result = (mw_observation){
+    p->was_low = sweep->is_low;
+    if (!sweep->by_rss && sweep->sum > p->most)
+        p->most = sweep->sum;
+    mw_observation result = {
         .kind = MW_PSS,
         .time = sweep->time,
         .process = sweep->rss,
@@ -204,7 +268,7 @@ static void collect(mw_pss *p) {
         .valid = (sweep->by_rss ? MW_TICK_PARTIAL : 0) |
                  (sweep->is_low ? MW_LOWER : 0),
     };
-    p->has_result = true;
+    set_result(p, &result);
 }
 
 int mw_pss_offer(mw_pss *p, int64_t time, uint64_t total,
@@ -237,7 +301,7 @@ int mw_pss_offer(mw_pss *p, int64_t time, uint64_t total,
     if (begun)
         return begun;
     if (total <= p->covered)
-        return 0;
+        return offer_again(p, time, total, table);
     uint64_t change = total > before ? total - before : before - total;
     return offer_high(p, time, change < step_above(before), table);
 }

@@ -6,20 +6,18 @@
  *
  *     test_pss CASE
  */
-#include "pss.h"
+/* Its state says when a sweep has ended of which nothing is reported. */
+#include "pss.c"
 
-#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "check.h"
-#include "pss_budget.h"
 
 static const int64_t MS = 1000000;
 static const int64_t BEGIN = 1000000000;
-static const uint64_t MIB = 1 << 20;
 static const uint64_t GIB = 1 << 30;
 
 /* The part of the time that sweeps may take in the long run. */
@@ -173,21 +171,23 @@ static uint64_t total(void) {
     return sum;
 }
 
-static mw_observation await_result(void) {
-    mw_observation result;
+/* Waits for the end of the sweep. Returns whether it had a result to report. */
+static int await(mw_observation *result) {
     /* Only a failure takes that long. */
     for (long i = 0; i < 60000; i++) {
-        if (mw_pss_take(pss, &result))
-            return result;
+        if (mw_pss_take(pss, result))
+            return 1;
+        if (!pss->reader.under_way)
+            return 0;
         struct timespec moment = {.tv_nsec = i < 1000 ? 10000 : 1000000};
         nanosleep(&moment, NULL);
     }
     CHECK(!"a sweep ends");
-    return result;
+    return 0;
 }
 
-/* Makes a tick `gap` after the last. Returns whether it began a sweep, whose
-   result it waits for. */
+/* Makes a tick `gap` after the last. Returns whether it began a sweep, for
+   which it waits, that had a result to report. */
 static int tick(int64_t gap, mw_observation *result) {
     fake.now += gap;
     int64_t time = fake.now;
@@ -195,7 +195,10 @@ static int tick(int64_t gap, mw_observation *result) {
     CHECK(begun == 0 || begun == 1);
     if (!begun)
         return 0;
-    *result = await_result();
+    if (!await(result)) {
+        CHECK(pss->result.valid || pss->result.value);
+        return 0;
+    }
     CHECK(result->kind == MW_PSS && result->time == time);
     CHECK(!(result->valid & MW_TICK_PARTIAL) == !result->second);
     mw_observation none;
@@ -203,14 +206,14 @@ static int tick(int64_t gap, mw_observation *result) {
     return 1;
 }
 
-/* Makes ticks that begin no sweep. */
+/* Makes ticks that report nothing. */
 static void quiet(int count, int64_t gap) {
     mw_observation result;
     for (int i = 0; i < count; i++)
         CHECK(!tick(gap, &result));
 }
 
-/* Makes ticks until one begins a sweep. Returns how many it took. */
+/* Makes ticks until one reports a sum. Returns how many it took. */
 static int until_sweep(int most, int64_t gap, mw_observation *result) {
     for (int i = 1; i <= most; i++)
         if (tick(gap, result))
@@ -232,15 +235,17 @@ static void off(void) {
     CHECK(mw_pss_new(&the_platform, 7, &pss) == -EINVAL && !pss);
 }
 
-/* A new high gets a sweep, the same or less gets none. */
+/* A new high gets a sweep. Where nothing is shared, the same or less gets
+   none. */
 static void highs(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
+    fake.pss_share = 1;
     quiet(3, MS); /* nothing is there yet */
     add(10 * MIB);
     add(20 * MIB);
     CHECK(tick(10 * MS, &result));
-    CHECK(result.value == 15 * MIB && !result.second);
+    CHECK(result.value == 30 * MIB && !result.second);
     CHECK(result.process == 30 * MIB);
     CHECK(fake.all_reads == 2);
     quiet(500, 10 * MS);
@@ -248,15 +253,119 @@ static void highs(void) {
     quiet(500, 10 * MS);
     resize(0, 12 * MIB);
     CHECK(tick(10 * MS, &result));
-    CHECK(result.value == 16 * MIB);
+    CHECK(result.value == 32 * MIB);
     quiet(500, 10 * MS);
     CHECK(fake.all_reads == 4);
     /* A process that has ended is not read, though it is still in the table. */
     table.slots[1].ended = 1;
     resize(0, 40 * MIB);
     CHECK(tick(10 * MS, &result));
-    CHECK(result.value == 20 * MIB);
+    CHECK(result.value == 40 * MIB);
     CHECK(fake.reads[0] == 3 && fake.reads[1] == 2);
+    done();
+}
+
+/* The highest total is read again, since shared pages may become private; what
+   says the same is not reported. */
+static void plateau(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(100 * MIB);
+    add(100 * MIB);
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value == 100 * MIB);
+    long before = fake.all_reads;
+    quiet(300, 10 * MS);
+    CHECK(fake.all_reads - before >= 3000 / 250 * 2 / 2);
+    CHECK(fake.all_reads - before <= 3000 / 250 * 2);
+    fake.pss_share = 0.504; /* less than a step more */
+    quiet(100, 10 * MS);
+    fake.pss_share = 0.52;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value > 103 * MIB && result.process == 200 * MIB);
+    resize(0, 99 * MIB); /* is the same total */
+    fake.pss_share = 0.6;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    fake.pss_share = 1;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    before = fake.all_reads;
+    quiet(1000, 10 * MS); /* no more than all */
+    CHECK(fake.all_reads == before);
+    done();
+}
+
+/* Budget for a new high is left. */
+static void plateau_reserve(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(GIB);
+    CHECK(until_sweep(1000, 10 * MS, &result) > 0);
+    for (int i = 0; i < 20; i++) {
+        long before = fake.all_reads;
+        for (int most = 1000; fake.all_reads == before; most--) {
+            CHECK(most);
+            quiet(1, 10 * MS);
+        }
+        resize(0, fake.rss[0] + fake.rss[0] / 50);
+        quiet(1, 10 * MS); /* it is rising */
+        CHECK(tick(10 * MS, &result));
+        CHECK(result.process == fake.rss[0]);
+    }
+    done();
+}
+
+/* A lower total is read when all budget is there that may be saved, unless no
+   sum there can be the highest. */
+static void below_the_top(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(500 * MIB);
+    add(500 * MIB);
+    CHECK(until_sweep(1000, 10 * MS, &result) > 0);
+    quiet(1000, 10 * MS); /* so that little is saved */
+    long before = fake.all_reads;
+    resize(0, 300 * MIB);
+    fake.pss_share = 0.7;
+    quiet(400, 10 * MS);
+    CHECK(fake.all_reads == before);
+    CHECK(until_sweep(1000, 10 * MS, &result) > 0);
+    CHECK(result.value == 560 * MIB);
+    before = fake.all_reads;
+    resize(0, 62 * MIB);
+    quiet(2000, 10 * MS);
+    CHECK(fake.all_reads == before);
+    done();
+}
+
+/* A sum in which something is missing is made again. */
+static void low_again(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    fake.pss_share = 1;
+    add(20 * MIB);
+    add(10 * MIB);
+    fake.left[0] = 10 * MIB;
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 20 * MIB && (result.valid & MW_LOWER));
+    fake.left[0] = 0;
+    quiet(20, 10 * MS);
+    CHECK(until_sweep(10, 10 * MS, &result) > 0);
+    CHECK(result.value == 30 * MIB && !(result.valid & MW_LOWER));
+    quiet(100, 10 * MS);
+    CHECK(fake.all_reads == 4);
+    done();
+}
+
+/* With a limit each sum is reported. */
+static void plateau_with_limit(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    mw_pss_set_limit(pss, GIB);
+    add(100 * MIB);
+    for (int i = 0; i < 5; i++) {
+        CHECK(until_sweep(100, 10 * MS, &result) > 0);
+        CHECK(result.value == 50 * MIB);
+    }
     done();
 }
 
@@ -319,6 +428,7 @@ static void rest_below_a_step(void) {
 static void steps(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
+    fake.pss_share = 1;
     add(1000 * MIB);
     until_sweep(1000, 10 * MS, &result);
     quiet(1000, 10 * MS);
@@ -328,7 +438,7 @@ static void steps(void) {
     quiet(1, 10 * MS);
     resize(0, 1022 * MIB);
     CHECK(tick(10 * MS, &result));
-    CHECK(result.value == 511 * MIB);
+    CHECK(result.value == 1022 * MIB);
     done();
 }
 
@@ -710,7 +820,7 @@ static void blocked(void) {
     sem_wait(&fake.arrived);
     CHECK(!mw_pss_take(pss, &result));
     sem_post(&fake.go_on);
-    result = await_result();
+    CHECK(await(&result));
     CHECK(result.time == time && result.value == 4 * MIB);
     fake.blocks = 0;
     resize(0, table.slots[0].rss);
@@ -739,7 +849,7 @@ static void always(void) {
         CHECK(mw_pss_offer(pss, time + i, total(), &table) == (i == 0));
     sem_post(&fake.go_on);
     sem_post(&fake.go_on);
-    result = await_result();
+    CHECK(await(&result));
     CHECK(result.time == time);
     done();
 }
@@ -789,6 +899,11 @@ static void end_at_once(void) {
 static const test_case CASES[] = {
     {"off", off},
     {"highs", highs},
+    {"plateau", plateau},
+    {"plateau-reserve", plateau_reserve},
+    {"plateau-with-limit", plateau_with_limit},
+    {"below-the-top", below_the_top},
+    {"low-again", low_again},
     {"gone-meanwhile", gone_meanwhile},
     {"small-steps", small_steps},
     {"rest-below-a-step", rest_below_a_step},

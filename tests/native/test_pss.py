@@ -17,6 +17,11 @@ THREADS = "thread"
 POLICY_CASES = (
     "off",
     "highs",
+    "plateau",
+    "plateau-reserve",
+    "plateau-with-limit",
+    "below-the-top",
+    "low-again",
     "gone-meanwhile",
     "small-steps",
     "rest-below-a-step",
@@ -63,6 +68,8 @@ LINUX_CASES = (
 )
 
 PSS = (*sorted(path.name for path in CSRC.glob("pss*.c")), "table.c")
+# The test of the policy includes pss.c.
+POLICY = tuple(name for name in PSS if name != "pss.c")
 # Without the sampler: the test itself is the platform.
 LINUX = (
     *PSS,
@@ -77,7 +84,7 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="need
 @pytest.mark.parametrize("case", POLICY_CASES)
 def test_policy(toolchain, sanitizer, case):
     compiler = toolchain.any_compiler(sanitizer)
-    program = toolchain.build(compiler, sanitizer, "test_pss.c", PSS)
+    program = toolchain.build(compiler, sanitizer, "test_pss.c", POLICY)
     check_program(sanitizer, program, case)
 
 
