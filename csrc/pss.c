@@ -93,8 +93,9 @@ static int begin_sweep(mw_pss *p, int64_t time, const mw_table *table,
                        double limit) {
     double budget = p->for_limit || p->always ? MW_NO_BOUND : p->budget.left;
     mw_sweep *sweep = &p->reader.sweep;
-    int result = mw_sweep_begin(sweep, table, time, budget, limit);
-    if (!result && sweep->count)
+    bool may_keep = !p->for_limit && !p->always;
+    int result = mw_sweep_begin(sweep, table, time, budget, limit, may_keep);
+    if (!result && sweep->targets.count)
         result = mw_pss_reader_sweep(&p->reader);
     p->failed = result < 0;
     p->is_again = false;

@@ -84,21 +84,24 @@ mw_plan mw_sweep_plan(const mw_sweep *sweep, const mw_table *table,
 /* --- its processes --- */
 
 static int list_targets(mw_sweep *sweep, const mw_table *table, double limit) {
-    void *targets = sweep->targets;
-    int error = mw_grow(&targets, &sweep->capacity, table->count,
-                        sizeof *sweep->targets, table->capacity);
-    sweep->targets = targets;
+    mw_targets *targets = &sweep->targets;
+    void *items = targets->items;
+    int error = mw_grow(&items, &targets->capacity, table->count,
+                        sizeof *targets->items, table->capacity);
+    targets->items = items;
+    targets->count = 0;
     if (error)
         return error;
-    sweep->count = 0;
     for (size_t i = 0; i < table->count; i++) {
         const mw_slot *slot = &table->slots[i];
         if (slot->ended)
             continue;
-        mw_target *target = &sweep->targets[sweep->count++];
+        mw_target *target = &targets->items[targets->count++];
         double cost = estimate(sweep, slot->rss);
         target->rss = slot->rss;
-        target->is_read = false;
+        target->serial = slot->serial;
+        target->is_read = target->is_kept = false;
+        target->then = NULL;
         target->pid = slot->pid;
         target->ppid = slot->inherited ? slot->ppid : 0;
         target->too_costly = cost > limit;
@@ -108,9 +111,10 @@ static int list_targets(mw_sweep *sweep, const mw_table *table, double limit) {
 }
 
 int mw_sweep_begin(mw_sweep *sweep, const mw_table *table, int64_t time,
-                   double budget, double limit) {
+                   double budget, double limit, bool may_keep) {
     sweep->time = time;
     sweep->budget = budget;
+    sweep->may_keep = may_keep;
     sweep->covered = sweep->sum = sweep->rss = sweep->by_rss = 0;
     return list_targets(sweep, table, limit);
 }
@@ -125,19 +129,87 @@ static int by_size(const void *a, const void *b) {
     return (one->rss < other->rss) - (one->rss > other->rss);
 }
 
+static void sort(mw_targets *targets,
+                 int (*order)(const void *, const void *)) {
+    qsort(targets->items, targets->count, sizeof *targets->items, order);
+}
+
 /* Leaves the parent only of processes that have its very memory, where the
-   parent is counted itself. */
-static void find_shared(const mw_platform *platform, mw_sweep *sweep) {
-    qsort(sweep->targets, sweep->count, sizeof *sweep->targets, by_pid);
-    for (size_t i = 0; i < sweep->count; i++) {
-        mw_target *target = &sweep->targets[i];
+   parent is counted itself. The targets are sorted by pid. */
+static void find_shared(const mw_platform *platform, mw_targets *targets) {
+    for (size_t i = 0; i < targets->count; i++) {
+        mw_target *target = &targets->items[i];
         mw_target parent = {.pid = target->ppid};
         if (target->ppid &&
-            !(bsearch(&parent, sweep->targets, sweep->count, sizeof parent,
+            !(bsearch(&parent, targets->items, targets->count, sizeof parent,
                       by_pid) &&
               mw_platform_shares_memory(platform, target->pid, target->ppid)))
             target->ppid = 0;
     }
+}
+
+/* Notes what each process holds before the first is read. One that has ended
+   holds nothing. */
+static void look_before(const mw_platform *platform, mw_targets *targets) {
+    for (size_t i = 0; i < targets->count; i++) {
+        mw_target *target = &targets->items[i];
+        if (target->ppid || target->too_costly)
+            continue;
+        if (mw_platform_memory(platform, target->pid, &target->part.before))
+            target->part.before = (mw_memory){0};
+        target->part.held = target->part.before;
+    }
+}
+
+/* --- readings that are kept --- */
+
+static void drop_kept(mw_sweep *sweep) { sweep->kept.count = 0; }
+
+/* Returns whether readings of the last sweep may be used in this one: all of
+   its processes are the same, and have only grown since. */
+static bool may_use_kept(const mw_sweep *sweep) {
+    const mw_targets *targets = &sweep->targets, *kept = &sweep->kept;
+    bool may = sweep->may_keep && targets->count == kept->count;
+    for (size_t i = 0; may && i < kept->count; i++) {
+        const mw_target *then = &kept->items[i], *now = &targets->items[i];
+        may = now->serial == then->serial && now->ppid == then->ppid &&
+              (now->ppid ||
+               mw_pss_has_only_grown(&then->part.before, &now->part.before));
+    }
+    return may;
+}
+
+/* Takes over the readings of processes that are unchanged. All stand still
+   since the first of those readings, not only since this sweep began. */
+static void use_kept(mw_sweep *sweep) {
+    for (size_t i = 0; i < sweep->kept.count; i++) {
+        const mw_pss_part *then = &sweep->kept.items[i].part;
+        mw_target *now = &sweep->targets.items[i];
+        now->part.before = then->before;
+        now->then = then;
+        if (now->ppid || !mw_pss_is_unchanged(&then->held, &now->part.held))
+            continue;
+        now->part.shares = then->shares;
+        now->is_kept = true;
+    }
+}
+
+/* Keeps the readings of this sweep if it has read all there is. Memory that was
+   swapped out may come back to several processes: it does not stand still. */
+static void keep(mw_sweep *sweep) {
+    mw_targets *targets = &sweep->targets;
+    drop_kept(sweep);
+    if (sweep->by_rss || sweep->is_low || sweep->error)
+        return;
+    for (size_t i = 0; i < targets->count; i++) {
+        const mw_target *target = &targets->items[i];
+        if (!target->ppid && (!target->is_read || target->part.shares.swapped))
+            return;
+    }
+    mw_targets kept = *targets;
+    *targets = sweep->kept;
+    sweep->kept = kept;
+    sort(&sweep->kept, by_pid);
 }
 
 /* --- reading --- */
@@ -175,7 +247,8 @@ static void deal_with(const mw_platform *platform, mw_sweep *sweep,
                       mw_target *target, int64_t begin, int64_t *now) {
     double cost = estimate(sweep, target->rss);
     sweep->rss += target->rss;
-    if (target->ppid) {
+    if (target->ppid || target->is_kept) {
+        target->is_read = target->is_kept;
         sweep->covered += target->rss;
     } else if (target->too_costly) {
         count_by_rss(sweep, target);
@@ -188,31 +261,23 @@ static void deal_with(const mw_platform *platform, mw_sweep *sweep,
     }
 }
 
-/* Notes what each process holds before the first is read. One that has ended
-   holds nothing. */
-static void look_before(const mw_platform *platform, mw_sweep *sweep) {
-    for (size_t i = 0; i < sweep->count; i++) {
-        mw_target *target = &sweep->targets[i];
-        if (!target->ppid && !target->too_costly &&
-            mw_platform_memory(platform, target->pid, &target->part.before))
-            target->part.before = (mw_memory){0};
-    }
-}
-
 /* Adds up what was read. A process that has ended since has left its part of
    shared pages to the others, whose PSS may include it if they were read after
    that: it does not count. */
 static void add_up(const mw_platform *platform, mw_sweep *sweep) {
     mw_pss_sum sum = {0};
-    for (size_t i = 0; i < sweep->count; i++) {
-        mw_target *target = &sweep->targets[i];
+    for (size_t i = 0; i < sweep->targets.count; i++) {
+        mw_target *target = &sweep->targets.items[i];
         if (!target->is_read)
             continue;
         if (mw_platform_memory(platform, target->pid, &target->part.after)) {
+            target->is_read = false;
             sweep->rss -= target->rss;
             sweep->covered -= target->rss;
         } else {
             mw_pss_sum_add(&sum, &target->part);
+            sum.is_low |= target->then &&
+                          !mw_pss_has_grown_alone(target->then, &target->part);
         }
     }
     sweep->sum += mw_pss_sum_total(&sum);
@@ -222,17 +287,25 @@ static void add_up(const mw_platform *platform, mw_sweep *sweep) {
 
 void mw_sweep_run(mw_sweep *sweep, const mw_platform *platform,
                   bool (*stops)(void *), void *context) {
-    int64_t begin = mw_now(), now;
-    find_shared(platform, sweep);
+    mw_targets *targets = &sweep->targets;
+    int64_t begin = mw_now();
+    sort(targets, by_pid);
+    find_shared(platform, targets);
+    look_before(platform, targets);
+    if (may_use_kept(sweep))
+        use_kept(sweep);
     /* The largest first: they matter most, and change most. */
-    qsort(sweep->targets, sweep->count, sizeof *sweep->targets, by_size);
-    look_before(platform, sweep);
-    now = mw_now();
-    for (size_t i = 0; i < sweep->count && !sweep->error && !stops(context);
+    sort(targets, by_size);
+    int64_t now = mw_now();
+    for (size_t i = 0; i < targets->count && !sweep->error && !stops(context);
          i++)
-        deal_with(platform, sweep, &sweep->targets[i], begin, &now);
+        deal_with(platform, sweep, &targets->items[i], begin, &now);
     add_up(platform, sweep);
+    keep(sweep);
     sweep->took = (double)(mw_now() - begin);
 }
 
-void mw_sweep_free(mw_sweep *sweep) { free(sweep->targets); }
+void mw_sweep_free(mw_sweep *sweep) {
+    free(sweep->targets.items);
+    free(sweep->kept.items);
+}

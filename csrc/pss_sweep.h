@@ -17,18 +17,28 @@
 /* One process of a sweep. */
 typedef struct mw_target {
     uint64_t rss;
+    uint64_t serial;
     mw_pss_part part;
-    bool is_read; /* in this sweep */
+    bool is_read;            /* in this sweep, or kept */
+    bool is_kept;            /* read in an earlier one */
+    const mw_pss_part *then; /* its part in that; NULL: nothing is kept */
     int32_t pid;
     int32_t ppid;    /* the process whose memory it may share; 0: none */
     bool too_costly; /* not to be read */
     bool missed;     /* does not count as covered by this sweep */
 } mw_target;
 
-typedef struct mw_sweep {
-    mw_target *targets;
+typedef struct mw_targets {
+    mw_target *items;
     size_t count;
     size_t capacity;
+} mw_targets;
+
+typedef struct mw_sweep {
+    mw_targets targets;
+    mw_targets kept;    /* those of the last sweep if its readings may be used
+                           again, else empty; see pss_sum.h */
+    bool may_keep;      /* whether this sweep may use them */
     int64_t time;       /* of the tick */
     double budget;      /* ns that it may take */
     double took;        /* ns that it took */
@@ -66,9 +76,11 @@ mw_plan mw_sweep_plan(const mw_sweep *sweep, const mw_table *table,
 
 /* Lists the living processes of the table for a sweep that reads none of a
    higher cost than `limit`, and may take `budget`, both in ns; the result is
-   for the tick at `time`. Returns 0 or -errno; `count` may be 0. */
+   for the tick at `time`. With `may_keep`, readings of the last sweep are used
+   again where that makes no difference. Returns 0 or -errno; there may be no
+   targets. */
 int mw_sweep_begin(mw_sweep *sweep, const mw_table *table, int64_t time,
-                   double budget, double limit);
+                   double budget, double limit, bool may_keep);
 
 /* Reads and adds up. Ends early, after the process that is being read, once
    `stops(context)` is true. */

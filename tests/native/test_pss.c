@@ -32,10 +32,12 @@ static struct {
     double process_cost; /* ns */
     double mib_cost;
     uint64_t rss[MOST];
-    uint64_t left[MOST];     /* what it frees after it was read */
-    uint64_t file[MOST];     /* of its RSS: a file that all map */
-    uint64_t unmapped[MOST]; /* of that, after it was read */
-    uint64_t faults[MOST];   /* after it was read */
+    uint64_t left[MOST];       /* what it frees after it was read */
+    uint64_t file[MOST];       /* of its RSS: a file that all map */
+    uint64_t unmapped[MOST];   /* of that, after it was read */
+    uint64_t faults[MOST];     /* after it was read */
+    uint64_t all_faults[MOST]; /* in its life so far; 0: not known */
+    uint64_t alone[MOST];      /* of its RSS: in its PSS in full */
     int was_read[MOST];
     int mappers;      /* how many map the file when it is read; 0: one */
     double pss_share; /* PSS as part of the RSS */
@@ -99,8 +101,9 @@ int mw_platform_pss(const mw_platform *platform, int32_t pid, mw_shares *out) {
     fake.was_read[index] = 1;
     uint64_t file =
         fake.file[index] / (uint64_t)(fake.mappers ? fake.mappers : 1);
-    out->anonymous = (uint64_t)((double)(fake.rss[index] - fake.file[index]) *
-                                fake.pss_share);
+    uint64_t most = fake.rss[index] - fake.file[index] - fake.alone[index];
+    out->anonymous =
+        (uint64_t)((double)most * fake.pss_share) + fake.alone[index];
     out->pss = out->anonymous + file;
     return fake.error[index];
 }
@@ -110,11 +113,12 @@ int mw_platform_memory(const mw_platform *platform, int32_t pid,
     CHECK(platform == &the_platform);
     CHECK(pid >= FIRST_PID && pid < FIRST_PID + MOST);
     int index = pid - FIRST_PID;
-    *out = (mw_memory){fake.rss[index], fake.file[index], 0};
+    *out =
+        (mw_memory){fake.rss[index], fake.file[index], fake.all_faults[index]};
     if (fake.was_read[index]) {
         out->rss -= fake.left[index] + fake.unmapped[index];
         out->shared -= fake.unmapped[index];
-        out->faults = fake.faults[index];
+        out->faults += fake.faults[index];
     }
     fake.was_read[index] = 0;
     return out->rss ? 0 : -ESRCH;
@@ -713,6 +717,111 @@ static void mapped_again(void) {
     done();
 }
 
+/* --- readings that are kept --- */
+
+/* Three processes whose page faults are known, in a sum that was made. */
+static void set_up_kept(int32_t mode) {
+    mw_observation result;
+    setup(mode);
+    for (int i = 0; i < 3; i++) {
+        add(20 * MIB)->serial = (uint64_t)i + 1;
+        fake.all_faults[i] = 5000;
+    }
+    CHECK(until_sweep(3, 10 * MS, &result) > 0);
+    CHECK(result.value == 30 * MIB && fake.all_reads == 3);
+}
+
+/* A process touches memory page by page. */
+static void grow(size_t index, uint64_t more) {
+    resize(index, fake.rss[index] + more);
+    fake.alone[index] += more;
+    fake.all_faults[index] += more / 4096;
+}
+
+/* Makes the next sum, and returns how many processes it reads. */
+static long reads_of_next(void) {
+    mw_observation result;
+    long before = fake.all_reads;
+    grow(0, 2 * MIB);
+    uint64_t sum = total() / 2;
+    for (size_t i = 0; i < table.count; i++)
+        sum += table.slots[i].ended ? 0 : fake.alone[i] / 2;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value == sum && !result.valid);
+    return fake.all_reads - before;
+}
+
+/* Only what has grown is read again, as long as all else stands still. */
+static void kept(void) {
+    set_up_kept(MW_PSS_PEAKS);
+    quiet(100, 10 * MS); /* sums are made again, and nothing is read */
+    CHECK(fake.all_reads == 3);
+    for (int i = 0; i < 10; i++)
+        CHECK(reads_of_next() == 1);
+    grow(1, 4 * MIB);
+    CHECK(reads_of_next() == 2);
+    fake.all_faults[2]++;
+    CHECK(reads_of_next() == 2);
+    CHECK(reads_of_next() == 1);
+    done();
+}
+
+/* A change of what may be shared makes all be read again: pages copied, freed,
+   huge pages, another process, another in its place, one that has ended. */
+static void kept_no_more(void) {
+    set_up_kept(MW_PSS_PEAKS);
+    fake.all_faults[2] += 100;
+    CHECK(reads_of_next() == 3);
+    CHECK(reads_of_next() == 1);
+    resize(2, 19 * MIB);
+    CHECK(reads_of_next() == 3);
+    resize(2, 21 * MIB);
+    CHECK(reads_of_next() == 3);
+    CHECK(reads_of_next() == 1);
+    add(20 * MIB)->serial = 4;
+    fake.all_faults[3] = 5000;
+    CHECK(reads_of_next() == 4);
+    CHECK(reads_of_next() == 1);
+    table.slots[3].serial = 5;
+    CHECK(reads_of_next() == 4);
+    table.slots[3].ended = 1;
+    grow(1, 20 * MIB);
+    CHECK(reads_of_next() == 3);
+    done();
+}
+
+/* A process that was read anew has other pages for some that it shared: then
+   others may have more of those than before. */
+static void kept_in_vain(void) {
+    mw_observation result;
+    set_up_kept(MW_PSS_PEAKS);
+    fake.all_faults[1] += 4;
+    fake.pss_share = 0.6;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value == 32 * MIB && (result.valid & MW_LOWER));
+    CHECK(fake.all_reads == 4);
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value == 36 * MIB && !(result.valid & MW_LOWER));
+    CHECK(fake.all_reads == 7);
+    done();
+}
+
+/* For a limit, and always, all is read. */
+static void kept_for_none(void) {
+    mw_observation result;
+    set_up_kept(MW_PSS_PEAKS);
+    mw_pss_set_limit(pss, 59 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(fake.all_reads == 6);
+    mw_pss_free(pss);
+    mw_table_free(&table);
+    memset(&fake, 0, sizeof fake);
+    set_up_kept(MW_PSS_ALWAYS);
+    CHECK(tick(10 * MS, &result));
+    CHECK(fake.all_reads == 6);
+    done();
+}
+
 /* --- a limit --- */
 
 /* Above the limit a sum is made at once, whatever it costs: the limit counts,
@@ -923,6 +1032,10 @@ static const test_case CASES[] = {
     {"mappings-still", mappings_still},
     {"mappings-move", mappings_move},
     {"mapped-again", mapped_again},
+    {"kept", kept},
+    {"kept-no-more", kept_no_more},
+    {"kept-in-vain", kept_in_vain},
+    {"kept-for-none", kept_for_none},
     {"limit-at-once", limit_at_once},
     {"limit-confirmed", limit_confirmed},
     {"limit-pace", limit_pace},

@@ -41,6 +41,10 @@ POLICY_CASES = (
     "mappings-still",
     "mappings-move",
     "mapped-again",
+    "kept",
+    "kept-no-more",
+    "kept-in-vain",
+    "kept-for-none",
     "limit-at-once",
     "limit-confirmed",
     "limit-pace",
@@ -76,6 +80,8 @@ LINUX = (
     *("pids.c", "linux/memory.c", "linux/host.c", "linux/procfs.c", "linux/parse.c"),
 )
 
+HISTORIES = 10_000
+
 on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
 
@@ -92,6 +98,13 @@ def test_budget(toolchain):
     compiler = toolchain.any_compiler(MEMORY)
     program = toolchain.build(compiler, MEMORY, "test_pss_budget.c", ["pss_budget.c"])
     check_program(MEMORY, program)
+
+
+def test_random_histories(toolchain):
+    compiler = toolchain.any_compiler(MEMORY)
+    sources = ("pss_sweep.c", "pss_sum.c", "table.c")
+    program = toolchain.build(compiler, MEMORY, "test_pss_random.c", sources)
+    check_program(MEMORY, program, "1", str(HISTORIES))
 
 
 @on_linux
