@@ -33,7 +33,9 @@ static const uint64_t STEP_PART = 100;
 static const int64_t SETTLING = 250000000;
 
 /* At a total that was covered there must be enough budget for this many sweeps
-   before one is made again: then a new high still gets its own. */
+   before one is made again: then a new high still gets its own. So it must be
+   after a sweep that took longer than expected and was cut short: what that
+   took is lost. */
 static const double RESERVE = 2;
 
 struct mw_pss {
@@ -117,6 +119,8 @@ static int offer_high(mw_pss *p, int64_t time, bool holds_still,
     mw_plan plan = mw_sweep_plan(&p->reader.sweep, table, limit);
     mw_pss_pay_in(&p->budget, time - p->begin, plan.cost);
     double budget = p->budget.left * (holds_still ? 1 : RISING_SHARE);
+    if (p->reader.sweep.overran)
+        budget /= RESERVE;
     if (plan.cost > budget && holds_still && budget < limit) {
         /* Begin one without the processes that cost too much for now; they are
            read when the budget has grown. */

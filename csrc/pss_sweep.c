@@ -115,6 +115,7 @@ int mw_sweep_begin(mw_sweep *sweep, const mw_table *table, int64_t time,
     sweep->time = time;
     sweep->budget = budget;
     sweep->may_keep = may_keep;
+    sweep->overran = false;
     sweep->covered = sweep->sum = sweep->rss = sweep->by_rss = 0;
     return list_targets(sweep, table, limit);
 }
@@ -255,6 +256,7 @@ static void deal_with(const mw_platform *platform, mw_sweep *sweep,
         sweep->covered += target->missed ? 0 : target->rss;
     } else if ((double)(*now - begin) + cost > sweep->budget) {
         /* Processes before it took longer than expected. */
+        sweep->overran = true;
         count_by_rss(sweep, target);
     } else {
         read_one(platform, sweep, target, now);

@@ -49,6 +49,7 @@ typedef struct mw_sweep {
     uint64_t footprint; /* see mw_pss_sum; of the processes that were read */
     int error;
     bool is_low;         /* see mw_pss_sum */
+    bool overran;        /* it took longer than expected, and was cut short */
     bool works;          /* some process could be read, in any sweep */
     double process_cost; /* as measured so far */
     double mib_cost;

@@ -476,6 +476,24 @@ static void overrun(void) {
     done();
 }
 
+/* After that the next begins when there is budget for two. */
+static void after_overrun(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(20 * MIB);
+    for (int i = 0; i < 9; i++)
+        add(19 * MIB);
+    fake.process_cost = 600e3;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.second && pss->reader.sweep.overran);
+    mw_plan plan = mw_sweep_plan(&pss->reader.sweep, &table, MW_MOST_FOR_ONE);
+    CHECK(until_sweep(300, 10 * MS, &result) > 0);
+    CHECK(!result.second && !pss->reader.sweep.overran);
+    double read = 10 * 600e3 + 191 * 15e3;
+    CHECK(pss->budget.left + read >= plan.cost * RESERVE);
+    done();
+}
+
 /* Reading huge pages costs very little: a process that seemed too large is read
    once that is known. */
 static void learning(void) {
@@ -1019,6 +1037,7 @@ static const test_case CASES[] = {
     {"steps", steps},
     {"rising", rising},
     {"overrun", overrun},
+    {"after-overrun", after_overrun},
     {"learning", learning},
     {"budget", budget},
     {"savings", savings},

@@ -28,6 +28,7 @@ POLICY_CASES = (
     "steps",
     "rising",
     "overrun",
+    "after-overrun",
     "learning",
     "budget",
     "savings",
