@@ -22,8 +22,11 @@
  * Then the sum is not above what they held at once. It is not too low either if
  * nobody has freed or copied anonymous pages, because then those that share
  * them have as much as before: each process has only grown, by memory that is
- * its own alone, or nothing. Pages that the system merges (KSM) are an
- * exception: that cannot be seen here.
+ * its own alone, or nothing.
+ *
+ * Two exceptions cannot be seen here: pages that the system merges (KSM); and
+ * several processes that all grow before they are read and, within the same
+ * sum, free as much that they share (in one of some five million random sums).
  */
 #ifndef MW_PSS_SUM_H
 #define MW_PSS_SUM_H
