@@ -279,14 +279,15 @@ def test_pss_is_no_more_than_rss(run):
             FAULTS,
             FAILED,
             "at least 110.0 MiB, 10.0 MiB over the limit of 100.0 MiB (110.0 MiB to 130.0 MiB; "
-            "estimated from page faults; at 0.00 s)",
+            "estimated from page faults; at 0.00 s, in samples)",
         ),
         (
             (90, 120, 130),
             FAULTS,
             UNPROVEN,
-            "about 120.0 MiB (90.0 MiB to 130.0 MiB; estimated from page faults; at 0.00 s), "
-            "limit 100.0 MiB, which is between the bounds: run --cgroup gives closer bounds",
+            "about 120.0 MiB (90.0 MiB to 130.0 MiB; estimated from page faults; at 0.00 s, in "
+            "samples), limit 100.0 MiB, which is between the bounds: run --cgroup gives closer "
+            "bounds",
         ),
         (
             (90, 95, 101),
@@ -299,16 +300,16 @@ def test_pss_is_no_more_than_rss(run):
             (90, 95, 100),
             FAULTS,
             PASSED,
-            "about 95.0 MiB (90.0 MiB to 100.0 MiB; estimated from page faults; at 0.00 s), "
-            "limit 100.0 MiB",
+            "about 95.0 MiB (90.0 MiB to 100.0 MiB; estimated from page faults; at 0.00 s, in "
+            "samples), limit 100.0 MiB",
         ),
         # Without an upper bound the best estimate passes, as the highest sample of RSS does.
         (
             (90, 95, None),
             SHARED,
             PASSED,
-            "about 95.0 MiB (at least 90.0 MiB; shared memory counted once; at 0.00 s), "
-            "limit 100.0 MiB",
+            "about 95.0 MiB (at least 90.0 MiB; shared memory counted once; at 0.00 s, in "
+            "samples), limit 100.0 MiB",
         ),
         ((90, 101, None), SHARED, UNPROVEN, None),
         # Nothing seems to be shared, but it may have held more between two samples.
@@ -316,14 +317,14 @@ def test_pss_is_no_more_than_rss(run):
             (90, 90, 200),
             ALONE,
             UNPROVEN,
-            "about 90.0 MiB (90.0 MiB to 200.0 MiB; at 0.00 s), limit 100.0 MiB, which is between "
-            "the bounds: run --cgroup gives closer bounds",
+            "about 90.0 MiB (90.0 MiB to 200.0 MiB; at 0.00 s, in samples), limit 100.0 MiB, which "
+            "is between the bounds: run --cgroup gives closer bounds",
         ),
         (
             (90, 90, 91),
             ALONE,
             PASSED,
-            "about 90.0 MiB (nothing of it counted twice; at 0.00 s), limit 100.0 MiB",
+            "about 90.0 MiB (nothing of it counted twice; at 0.00 s, in samples), limit 100.0 MiB",
         ),
         ((101, 101, None), SYSTEM, FAILED, None),
         ((100, 100, None), SYSTEM, PASSED, None),

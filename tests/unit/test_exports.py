@@ -276,7 +276,7 @@ def test_perfetto_has_the_parts_of_each_sample():
         "vm_swap_kb": [(10, 0), (20, 1), (50, 0)],
     }
     least = [size // MIB for _, size in trace.counters["Footprint (at least)"]]
-    assert least == [80, 100, 203, 150]
+    assert least == [80, 100, 202, 149]
     assert trace.instants["highest footprint"][1]["footprint_bytes"] == 243 * MIB
     assert not Trace(exported("perfetto", build().results())).parts
 
@@ -568,7 +568,7 @@ def test_footprints_have_their_bounds():
         ((_, found, attributes),) = points[f"memwatch.job.footprint_max{name}"]
         assert (found, attributes["memwatch.source"]) == (size, bounds.source)
     least = [size // MIB for _, size, _ in points["memwatch.job.footprint_low"]]
-    assert least == [80, 100, 203, 150]
+    assert least == [80, 100, 202, 149]
     assert [size // MIB for _, size, _ in points["memwatch.job.shared"]] == [20, 20, 80, 71]
     profile = firefox_of(results)
     (counter,) = [each for each in profile["counters"] if each["name"] == "Footprint"]
