@@ -159,6 +159,16 @@ def test_table_pids_and_queue(toolchain, compiler):
     check_program(MEMORY, program)
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_watch(toolchain, compiler):
+    check_program(MEMORY, toolchain.build(compiler, MEMORY, "test_watch.c", ["watch.c"]))
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_details(toolchain, compiler):
+    check_program(MEMORY, toolchain.build(compiler, MEMORY, "test_details.c", ["follow_details.c"]))
+
+
 @pytest.mark.slow
 def test_fuzz_parsers(toolchain, tmp_path):
     """Runs libFuzzer, which searches for inputs that reach new code."""
