@@ -30,7 +30,7 @@ _OTHERS: tuple[
     ("Processes", "processes", lambda run: run.processes, lambda value: f"{value:,g}"),
     ("Duration", "duration_seconds", lambda run: run.duration, lambda value: f"{value:.2f} s"),
 )
-_NAME = max(len(name) for name, *_ in (*_SIZES, *_OTHERS))
+_NAME = max(map(len, [*(name for name, *_ in _SIZES), *(name for name, *_ in _OTHERS)]))
 
 
 def progress(run: RepeatedRun, wanted: int) -> str:
