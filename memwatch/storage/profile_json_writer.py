@@ -13,6 +13,7 @@ from memwatch.model.groups import Group
 from memwatch.model.processes import Footprint, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.model.totals import Holder
+from memwatch.model.uncounted import uncounted
 from memwatch.units import format_date, kib, unicode_text
 
 if TYPE_CHECKING:
@@ -297,6 +298,7 @@ def _accuracy(profile: Profile) -> dict[str, Any]:
             for source in accuracy.sources
         ],
         "complete": profile.complete,
+        "not_in_total": uncounted(profile)._asdict(),
         "processes_found": dict(accuracy.found_by),
         "peaks": dict(accuracy.peaks),
         "phys_footprint_peaks": (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.toolchain import check_program
+from support.toolchain import check_program, fuzz_program
 
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
@@ -159,23 +159,23 @@ def test_table_pids_and_queue(toolchain, compiler):
     check_program(MEMORY, program)
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_watch(toolchain, compiler):
+    check_program(MEMORY, toolchain.build(compiler, MEMORY, "test_watch.c", ["watch.c"]))
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_details(toolchain, compiler):
+    check_program(MEMORY, toolchain.build(compiler, MEMORY, "test_details.c", ["follow_details.c"]))
+
+
 @pytest.mark.slow
 def test_fuzz_parsers(toolchain, tmp_path):
     """Runs libFuzzer, which searches for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
     program = toolchain.build("clang", sanitizer, "fuzz_parse.c", ["linux/parse.c"])
     shutil.copytree(HERE / "corpus", tmp_path / "corpus")
-    check_program(
-        sanitizer,
-        *(program, tmp_path / "corpus", f"-artifact_prefix={tmp_path}/"),
-        *(
-            f"-max_total_time={FUZZ_SECONDS}",
-            "-seed=1",
-            "-timeout=10",
-            "-max_len=1024",
-            "-verbosity=0",
-        ),
-    )
+    fuzz_program(sanitizer, program, tmp_path / "corpus", FUZZ_SECONDS)
 
 
 @pytest.mark.slow
