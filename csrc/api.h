@@ -397,8 +397,9 @@ int mw_sampler_read(mw_sampler *sampler, mw_observation *out, size_t capacity,
 int mw_sampler_signal(mw_sampler *sampler, int number, int32_t *out,
                       size_t capacity, size_t *count);
 
-/* Adds up the resident sizes of processes, those that have ended left out. From
-   any thread. */
+/* Adds up the resident sizes of processes, those that have ended left out, and
+   with a limit on the footprint the files in memory that they have open for
+   writing. From any thread. */
 void mw_sampler_resident(const mw_sampler *sampler, const int32_t *pids,
                          size_t count, uint64_t *sum);
 

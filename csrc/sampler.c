@@ -472,14 +472,23 @@ int mw_sampler_signal(mw_sampler *s, int number, int32_t *out, size_t capacity,
     return result;
 }
 
+static void note_written(void *files, const mw_written *file) {
+    mw_tmpfs_note(files, file);
+}
+
 void mw_sampler_resident(const mw_sampler *s, const int32_t *pids, size_t count,
                          uint64_t *sum) {
+    /* Each file once, and all of it. */
+    mw_tmpfs files = {0};
     *sum = 0;
     for (size_t i = 0; i < count; i++) {
         mw_memory memory;
         if (!mw_platform_memory(s->platform, pids[i], &memory))
             *sum += memory.rss;
+        if (s->watches[FOOTPRINT].limit)
+            mw_platform_written(s->platform, pids[i], note_written, &files);
     }
+    *sum += mw_tmpfs_written(&files);
 }
 
 void mw_sampler_stats_read(mw_sampler *s, mw_sampler_stats *out) {

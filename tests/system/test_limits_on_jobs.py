@@ -112,6 +112,18 @@ def test_files_in_memory_of_a_process_that_has_ended(memwatch, shm):
     assert result.code == 10, result.text
 
 
+def test_a_file_in_memory_that_grows_on_when_the_command_has_ended(memwatch, shm):
+    """Only the command heeds SIGTERM."""
+    command = shlex.join(store(shm, "one", 1000))
+    script = f"(trap '' TERM; {command}) & wait"
+    options = ("-i", "5", "--max-total-footprint", "150M", "--kill-after", "120s")
+    result = memwatch.run("run", "--json", *options, "--", "sh", "-c", script)
+    assert result.code == 10, result.text
+    limits = result.json["limits"]
+    assert limits["grew_after_sigterm"]
+    assert limits["killed_pids"]
+
+
 @pytest.mark.both_users
 def test_files_in_memory_of_others_end_no_job(memwatch, shm):
     """It is not known whose they are, so that the limit is inconclusive. Other tests may remove
