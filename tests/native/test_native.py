@@ -124,6 +124,7 @@ TMPFS_CASES = (
     "searches",
     "takes-turns",
     "at-the-end",
+    "at-random",
 )
 
 # With events between any two reads, about one history in two thousand shows a program twice, or a

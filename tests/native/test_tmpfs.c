@@ -341,6 +341,81 @@ static void at_the_end(void) {
     end();
 }
 
+static void appends(file *f, uint64_t bytes, uint64_t *own) {
+    f->bytes += bytes;
+    *own += bytes;
+}
+
+/* What is certain is never more than what the job has written, whatever is
+   created, opened, closed, truncated and removed. Others leave a file alone
+   while the job has it open, and until the look after that. */
+static void at_random(void) {
+    enum { FILES = 40, STEPS = 20000, ACTIONS = 7 };
+    uint64_t state = 1, own[FILES] = {0};
+    int closed[FILES] = {0}, is_new[FILES];
+    memset(&disk, 0, sizeof disk);
+    begin(0);
+    executes(born(ROOT, ADOPTER), "make");
+    for (size_t i = 0; i < FILES; i++) {
+        file *f = creates(0, below(&state, 50));
+        is_new[i] = i % 2;
+        f->created = is_new[i] ? f->created + 1000 * 1000 * MS : 0;
+        if (is_new[i])
+            f->bytes = 0;
+    }
+    begin_watch();
+    tick();
+    for (int step = 0; step < STEPS; step++) {
+        size_t i = below(&state, FILES);
+        file *f = &disk.files[i];
+        uint64_t bytes = below(&state, 20) * MIB;
+        switch (below(&state, ACTIONS)) {
+        case 0:
+            if (f->is_linked)
+                f->holders[0] = ROOT;
+            /* All of a new file counts. */
+            if (is_new[i] && f->holders[0])
+                own[i] = f->bytes;
+            break;
+        case 1:
+            closed[i] |= f->holders[0] != 0;
+            closes(f);
+            break;
+        case 2:
+        case 3:
+            if (f->holders[0])
+                appends(f, bytes, &own[i]);
+            break;
+        case 4:
+            if (!f->holders[0] && !closed[i] && f->is_linked)
+                f->bytes += bytes;
+            break;
+        case 5: f->bytes = own[i] = 0; break;
+        default:
+            if (below(&state, 10) == 0)
+                unlinks(f);
+        }
+        if (!f->is_linked && !f->holders[0])
+            f->bytes = own[i] = 0;
+        if (below(&state, 3))
+            continue;
+        next();
+        memset(closed, 0, sizeof closed);
+        uint64_t sum = 0;
+        for (size_t k = 0; k < FILES; k++) {
+            CHECK(own[k] <= disk.files[k].bytes);
+            sum += own[k];
+        }
+        CHECK(job.written <= sum);
+        CHECK(job.written <= job.stored);
+        /* A file that is removed makes room for another. */
+        for (size_t k = 0; k < FILES; k++)
+            if (!disk.files[k].bytes && !disk.files[k].holders[0])
+                disk.files[k].is_linked = 1;
+    }
+    end();
+}
+
 static const test_case CASES[] = {
     {"grows", grows},
     {"is-closed", is_closed},
@@ -353,6 +428,7 @@ static const test_case CASES[] = {
     {"searches", searches},
     {"takes-turns", takes_turns},
     {"at-the-end", at_the_end},
+    {"at-random", at_random},
 };
 
 int main(int argc, char **argv) {
