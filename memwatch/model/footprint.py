@@ -70,7 +70,7 @@ class FootprintSplit(NamedTuple):
     huge: int
     stored: int
     """Bytes of `shmem` that were stored in file systems in memory and, as far as is known, mapped
-    by no process. Others than the job may have stored them."""
+    by no process. Others than the job may have stored some of them."""
 
 
 class FootprintBounds(NamedTuple):
@@ -110,6 +110,8 @@ class RunningFootprint:
         self.sharing = Sharing()
         self.stored = 0
         """Bytes stored in file systems in memory since the job began."""
+        self.written = 0
+        """Those of them that the job has certainly written."""
         self.low_now = 0
         """The lower bound at the last tick."""
         self.best_now = 0
@@ -168,7 +170,8 @@ class RunningFootprint:
         sums = self.sums
         largest = self._largest_parts(live)
         # Swap is left out: it may have been read a while ago, and be resident again by now.
-        low = rest + sharing.low + largest.shmem + largest.huge
+        # What a process maps of shared memory may be what the job has written.
+        low = rest + sharing.low + max(largest.shmem, self.written) + largest.huge
         self.low_now = low
         self._total = total
         self._mapped = largest.shmem

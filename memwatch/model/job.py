@@ -206,6 +206,7 @@ class Job:
             self.footprint.measure(time, third, serial, whole=not second and not valid & LOWER)
         elif kind == TMPFS:
             self.footprint.stored = value
+            self.footprint.written = second
         elif kind == FAULTS and not serial:
             self.footprint.sharing.huge = value
         elif process := self.live.get(serial):

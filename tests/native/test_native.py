@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,21 @@ FOLLOW_CASES = (
     "closing",
 )
 
+TMPFS_CASES = (
+    "grows",
+    "is-closed",
+    "is-removed",
+    "of-others",
+    "older",
+    "several-holders",
+    "many",
+    "others-remove",
+    "searches",
+    "takes-turns",
+    "at-the-end",
+    "at-random",
+)
+
 # With events between any two reads, about one history in two thousand shows a program twice, or a
 # peak under the wrong one, which is then unavoidable. None of the histories from this seed does.
 FIRST_SEED = 1
@@ -200,6 +217,22 @@ def test_follow(toolchain, case):
     compiler = toolchain.any_compiler(MEMORY)
     program = toolchain.build(compiler, MEMORY, "test_follow.c", FOLLOW)
     check_program(MEMORY, program, case)
+
+
+@pytest.mark.parametrize("case", TMPFS_CASES)
+def test_files_in_memory(toolchain, case):
+    compiler = toolchain.any_compiler(MEMORY)
+    program = toolchain.build(compiler, MEMORY, "test_tmpfs.c", FOLLOW)
+    check_program(MEMORY, program, case)
+
+
+@on_linux
+def test_descriptors_of_files_in_memory(toolchain):
+    compiler = toolchain.any_compiler(MEMORY)
+    program = toolchain.build(compiler, MEMORY, "test_written_linux.c", ["linux/written.c"])
+    shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=shm) as folder:
+        check_program(MEMORY, program, folder)
 
 
 @pytest.mark.slow

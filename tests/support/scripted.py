@@ -231,10 +231,11 @@ class Script:
         sizes = (self._size(shmem), self._size(swapped))
         return self._add(serial, *sizes, PARTS, 0, third=self._size(huge))
 
-    def tmpfs(self, size: float, *, at: float | None = None) -> Script:
-        """Observes what has been stored in file systems in memory since the beginning."""
+    def tmpfs(self, size: float, written: float = 0, *, at: float | None = None) -> Script:
+        """Observes what has been stored in file systems in memory since the beginning, and how much
+        of it the job has written."""
         self._go_to(at)
-        return self._add_for_job(0, self._size(size), 0, TMPFS, 0)
+        return self._add_for_job(0, self._size(size), self._size(written), TMPFS, 0)
 
     def final(
         self, serial: int, watermark: float, *, roughness: float = 0, at: float | None = None
