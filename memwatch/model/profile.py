@@ -356,13 +356,20 @@ def _by_account(bounds: FootprintBounds, account: CgroupAccount) -> FootprintBou
         high = charged if high is None else min(high, charged)
     if largest.huge is None:
         sampled += huge
+    if high is not None:
+        # The account has also what was stored where no process of memwatch can see it: in a file
+        # system that only the job has mounted.
+        high = max(high, sampled)
     # The estimate by page faults is less certain than the sample of the account.
     best = max(sampled, bounds.best if bounds.source == ONE_PROCESS else bounds.low)
     if high is not None:
         best = min(best, high)
     low = min(max(sampled, bounds.low), best)
     split = FootprintSplit(largest.anon, largest.shmem, largest.swap or 0, largest.huge or huge, 0)
-    return FootprintBounds(low, best, high, largest.time, CONTROL_GROUP, split)
+    is_split = sum(split[:4]) == best  # the last is a part of another
+    return FootprintBounds(
+        low, best, high, largest.time, CONTROL_GROUP, split if is_split else None
+    )
 
 
 def _footprints(job: Job) -> dict[str, int] | None:

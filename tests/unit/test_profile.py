@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from memwatch.model.cgroup_account import CgroupAccount, CgroupSample
+from memwatch.model.footprint import CONTROL_GROUP
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.model.profile import (
     Beginning,
@@ -212,3 +214,20 @@ def test_without_pss_none_is_at_the_peak() -> None:
 def test_headroom_is_negative_where_shared_pages_counted_more_than_once() -> None:
     assert in_mib(profile(1500).headroom) == -500
     assert in_mib(profile(1500, pss=700, pss_rss=1500).headroom) == 300
+
+
+@pytest.mark.parametrize(("anon", "best", "is_split"), [(105, 125, True), (70, 100, False)])
+def test_the_parts_of_a_footprint_add_up_to_it(anon: int, best: int, is_split: bool) -> None:
+    """The control group may have been sampled when the job held less."""
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 100, shared=0).tick()
+    sample = CgroupSample(2, anon * MIB, 20 * MIB, 0, 0, None, None)
+    account = CgroupAccount(peak=130 * MIB, swap_peak=0, largest=sample)
+    bounds = from_job(
+        script.job(finish=False),
+        Beginning(("job",), Clock(0, 0), 0, 1),
+        Ending(3, 0, Overhead(0, None), NO_LIMIT, cgroup=account),
+    ).footprint
+    assert bounds
+    assert (bounds.best, bounds.source) == (best * MIB, CONTROL_GROUP)
+    assert (bounds.split is not None) == is_split
+    assert bounds.split is None or sum(bounds.split[:4]) == bounds.best
