@@ -6,6 +6,7 @@ import pytest
 
 from memwatch.model.cgroup_account import CgroupAccount, CgroupSample
 from memwatch.model.footprint import CONTROL_GROUP
+from memwatch.model.limits import TOTAL_FOOTPRINT, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.model.profile import (
     Beginning,
@@ -231,3 +232,29 @@ def test_the_parts_of_a_footprint_add_up_to_it(anon: int, best: int, is_split: b
     assert (bounds.best, bounds.source) == (best * MIB, CONTROL_GROUP)
     assert (bounds.split is not None) == is_split
     assert bounds.split is None or sum(bounds.split[:4]) == bounds.best
+
+
+@pytest.mark.parametrize(
+    ("allowed", "exit_code", "inconclusive"),
+    [(200, 0, ()), (125, 0, (TOTAL_FOOTPRINT,)), (110, 10, ())],
+)
+def test_the_account_decides_on_a_limit_that_samples_left_open(
+    allowed: int, exit_code: int, inconclusive: tuple[str, ...]
+) -> None:
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 100, shared=0).tick()
+    sample = CgroupSample(script.now, 100 * MIB, 20 * MIB, 0, 0, None, None)
+    account = CgroupAccount(peak=130 * MIB, swap_peak=0, largest=sample)
+    limits = Limits(total_footprint=allowed * MIB)
+    outcome = LimitOutcome(limits, kill=True, breaches=(), inconclusive=(TOTAL_FOOTPRINT,))
+    # The account of a job that stored something in a file system of its own.
+    script.tmpfs(50).tick()
+    found = from_job(
+        script.job(finish=False),
+        Beginning(("job",), Clock(0, 0), 0, 1),
+        Ending(3, 0, Overhead(0, None), NO_LIMIT, limit_outcome=outcome, cgroup=account),
+    ).limit_outcome
+    assert found
+    assert (found.exit_code, found.inconclusive) == (exit_code, inconclusive)
+    assert [(each.size, each.processes) for each in found.breaches] == (
+        [(120 * MIB, 1)] if exit_code else []
+    )
