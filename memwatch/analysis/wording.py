@@ -81,6 +81,8 @@ def total_pss(profile: Profile) -> str:
         return f"{when}, when RSS was {format_size(pss.rss)}; {SHARED_ONCE}"
     if figure.why is Why.WITH_RSS:
         return f"{when}, {SHARED_ONCE} except in {with_rss(pss.unread)}"
+    if figure.why is Why.CHANGING:
+        return f"{when}, {SHARED_ONCE}; mappings changed meanwhile"
     return f"{when}, {SHARED_ONCE}"
 
 

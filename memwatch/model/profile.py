@@ -245,7 +245,9 @@ class Profile:
             return unknown(Why.ELSEWHERE)
         if pss.unread:
             return Figure(pss.total, Bound.AT_MOST, Why.WITH_RSS, pss.time)
-        why = Why.SAMPLED if at_peak else Why.ELSEWHERE
+        why = Why.ELSEWHERE
+        if at_peak:
+            why = Why.CHANGING if pss.is_low else Why.SAMPLED
         return Figure(pss.total, Bound.AT_LEAST, why, pss.time)
 
     @property
@@ -323,13 +325,11 @@ class Ending:
 
 
 def _pss(job: Job) -> PssPeak | None:
-    """Returns the best sum of PSS: a whole one near the peak, an upper bound near the peak, or
-    one from another time, in this order."""
-    whole, bound = job.pss_peak, job.pss_bound
+    """Returns the best sum of PSS: a whole one near the peak, an upper bound near the peak, a
+    lower bound there, or one from another time, in this order."""
     near = NEAR_PEAK * max(job.max_total, job.largest.peak.rss if job.largest else 0)
-    if bound and bound.rss >= near and (not whole or whole.rss < near):
-        return bound
-    return whole or bound
+    sums = [each for each in (job.pss_peak, job.pss_bound, job.pss_low) if each]
+    return next((each for each in sums if each.rss >= near), sums[0] if sums else None)
 
 
 def _footprints(job: Job) -> dict[str, int] | None:

@@ -8,6 +8,7 @@ from memwatch.model.cgroup_account import CgroupAccount, CgroupSample
 from memwatch.model.footprint import CONTROL_GROUP
 from memwatch.model.limits import TOTAL_FOOTPRINT, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
+from memwatch.model.observations import LOWER, TICK_PARTIAL
 from memwatch.model.profile import (
     Beginning,
     Clock,
@@ -28,6 +29,7 @@ def profile(
     pss: int | None = None,
     pss_rss: int = 0,
     unread: int = 0,
+    pss_flags: int = 0,
     final: int | None = None,
     error: str | None = None,
     sources: tuple[SourceOutcome, ...] = (),
@@ -40,7 +42,7 @@ def profile(
     if total is not None:
         script.memory(1, total).tick()
     if pss is not None:
-        script.pss(pss, rss=pss_rss, unread=unread)
+        script.pss(pss, rss=pss_rss, unread=unread, flags=pss_flags)
     if final is not None:
         script.final(1, final, at=2)
     return from_job(
@@ -183,21 +185,24 @@ def test_headroom_uses_pss_only_if_it_was_measured_at_the_peak(
 
 
 @pytest.mark.parametrize(
-    ("pss", "rss", "unread", "measured"),
+    ("pss", "rss", "flags", "measured"),
     [
         (40, 100, 0, 40),
         (40, 95, 0, 40),
         # Measured when the job held less.
         (40, 94, 0, None),
         # An upper bound: it contains the RSS of an unread process.
-        (40, 100, 1, None),
+        (40, 100, TICK_PARTIAL, None),
+        # A lower bound: mappings changed while it was made.
+        (40, 100, LOWER, None),
         (None, 0, 0, None),
     ],
 )
 def test_the_pss_that_can_be_compared_with_another_run(
-    pss: int | None, rss: int, unread: int, measured: int | None
+    pss: int | None, rss: int, flags: int, measured: int | None
 ) -> None:
-    seen = profile(100, pss=pss, pss_rss=rss, unread=unread)
+    unread = int(bool(flags & TICK_PARTIAL))
+    seen = profile(100, pss=pss, pss_rss=rss, unread=unread, pss_flags=flags)
     assert in_mib(seen.total_pss.comparable) == measured
 
 
