@@ -126,12 +126,11 @@ def footprint_bounds(bounds: FootprintBounds) -> str:
 
 
 def between(low: int, high: int | None) -> str:
-    """Returns the bounds of a size, as "3.0 MiB to 4.0 MiB"."""
-    return (
-        f"at least {format_size(low)}"
-        if high is None
-        else f"{format_size(low)} to {format_size(high)}"
-    )
+    """Returns the bounds of a size, as "3.0 MiB to 4.0 MiB"; as "3.0 MiB" where both read so."""
+    if high is None:
+        return f"at least {format_size(low)}"
+    least, most = format_size(low), format_size(high)
+    return least if least == most else f"{least} to {most}"
 
 
 def closer_bounds(bounds: FootprintBounds) -> str:
