@@ -90,8 +90,8 @@ class FootprintBounds(NamedTuple):
 
 
 NEAR = 0.95
-"""What was measured belongs to the highest footprint if the sum of the resident sizes was at least
-this part of what it was then."""
+"""What was measured belongs to the highest footprint if the sum of the resident sizes, and of what
+was stored in file systems in memory, was at least this part of what it was then."""
 
 
 class Measured(NamedTuple):
@@ -99,7 +99,7 @@ class Measured(NamedTuple):
 
     size: int
     total: int
-    """The sum of the resident sizes then."""
+    """The sum of the resident sizes then, and of what was stored in file systems in memory."""
     time: int
 
 
@@ -223,7 +223,7 @@ class RunningFootprint:
                 by_faults = of_families - self.sharing.low >= open_parts
                 self._source = FAULTS if by_faults else SHARED
             self._best_time = time
-            self._best_total = self._total
+            self._best_total = self._total + self.stored
             self._best_parts = (own, parts, max(0, shmem - largest.shmem))
 
     def measure(self, time: int, size: int, total: int, *, whole: bool) -> None:
@@ -232,6 +232,7 @@ class RunningFootprint:
         for what no process maps."""
         self._low = max(self._low, size)
         size += max(0, self.stored - self._mapped)
+        total += self.stored
         if whole and total > self._measured.total * NEAR and size > self._measured.size:
             self._measured = Measured(size, total, time)
 

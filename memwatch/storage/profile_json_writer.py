@@ -91,6 +91,7 @@ def _totals(profile: Profile) -> dict[str, Any]:
         "max_total_pss_time": _date(profile, pss.time) if pss else None,
         "max_total_pss_rss_kib": kib(pss.rss) if pss else None,
         "max_total_pss_unread": pss.unread if pss else None,
+        "max_total_pss_is_low": pss.is_low if pss else None,
         "max_total_phys_footprint_kib": kib(footprint.total) if footprint else None,
         "max_total_phys_footprint_time": _date(profile, footprint.time) if footprint else None,
         "max_total_phys_footprint_unread": footprint.unread if footprint else None,

@@ -319,17 +319,19 @@ class Script:
         size: float,
         *,
         rss: float | None = None,
+        footprint: float = 0,
         unread: int = 0,
         flags: int = 0,
         at: float | None = None,
     ) -> Script:
         """Observes the PSS at a tick with the sum of resident sizes `rss`, by default the present
-        one. `at` does not change the time of what follows."""
+        one, and the footprint that was measured with it. `at` does not change the time of what
+        follows."""
         flags |= TICK_PARTIAL if unread else 0
         total = sum(self.held.values()) if rss is None else self._size(rss)
         now = self.now
         self._go_to(at)
-        self._add_for_job(total, self._size(size), unread, PSS, flags)
+        self._add_for_job(total, self._size(size), unread, PSS, flags, self._size(footprint))
         self.now = now
         return self
 

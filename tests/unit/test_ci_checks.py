@@ -221,8 +221,11 @@ def test_unreadable_memory_is_mentioned(run):
     assert check.finding.endswith("but the memory of 2 processes was unreadable")
 
 
-def with_pss(profile: Profile, total: int, *, rss: int = 11, unread: int = 0) -> Profile:
-    return replace(profile, max_total_pss=PssPeak(total * MIB, profile.start, rss * MIB, unread))
+def with_pss(
+    profile: Profile, total: int, *, rss: int = 11, unread: int = 0, is_low: bool = False
+) -> Profile:
+    pss = PssPeak(total * MIB, profile.start, rss * MIB, unread, is_low)
+    return replace(profile, max_total_pss=pss)
 
 
 def test_pss(run):
@@ -242,6 +245,16 @@ def test_pss_read_in_part_proves_no_breach(run):
     assert "at most 8.0 MiB" in check.finding
     assert "--pss always" in check.finding
     assert judged(profile, total_pss=8 * MIB).outcome == PASSED
+
+
+def test_pss_in_which_memory_may_be_missing_proves_only_a_breach(run):
+    profile = with_pss(run(), 8, is_low=True)
+    check = judged(profile, total_pss=10 * MIB)
+    assert check.outcome == UNPROVEN
+    assert "at least 8.0 MiB" in check.finding
+    assert "--max-total-footprint" in check.finding
+    assert judged(profile, total_pss=7 * MIB).outcome == FAILED
+    assert judged(profile, total_pss=11 * MIB).outcome == PASSED
 
 
 def test_only_a_measured_pss_is_a_figure_by_itself(run):

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.model.footprint import ALONE, FAULTS, ONE_PROCESS, SHARED, FootprintBounds
+from memwatch.model.footprint import (
+    ALONE,
+    FAULTS,
+    ONE_PROCESS,
+    PSS_SUM,
+    SHARED,
+    FootprintBounds,
+)
 from memwatch.model.observations import TICK_DETAILED
 from memwatch.model.spikes import Spikes
 from support.scripted import MIB, Script
@@ -280,6 +287,19 @@ def test_files_in_memory_that_the_job_has_written_are_all_there_is():
     assert bounds
     assert (bounds.low, bounds.best, bounds.high) == (410 * MIB,) * 3
     assert bounds.source == ALONE
+
+
+@pytest.mark.parametrize(
+    ("stored_before", "best", "source"), [(0, 570, SHARED), (500, 580, PSS_SUM)]
+)
+def test_a_sum_of_shares_counts_only_where_as_much_was_stored(stored_before, best, source):
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 70, shared=0)
+    script.start(2, parent=1).execute(2, "job", inherited=True).memory(2, 50, shared=0)
+    script.tmpfs(stored_before).tick(flags=TICK_DETAILED).pss(90, footprint=80)
+    script.tmpfs(500).tick(flags=TICK_DETAILED)
+    bounds = script.job(finish=False).footprint.finish()
+    assert bounds
+    assert (bounds.best, bounds.source) == (best * MIB, source)
 
 
 def test_a_peak_between_samples_is_the_best_estimate():
