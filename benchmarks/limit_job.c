@@ -10,9 +10,11 @@
  *                      the time, and move from fork to fork.
  *   rush HOW FILE MIB  ignores SIGTERM, and grows by a GiB per second to MIB:
  *                      in one process, in four ("forks"), as a daemon
- *                      ("daemon"), or in the child of a process that does not
- *                      ignore SIGTERM ("child"). FILE has the bytes that were
- *                      touched so far, as 8 bytes that all processes add to.
+ *                      ("daemon"), in the child of a process that does not
+ *                      ignore SIGTERM ("child"), or in a file in /dev/shm,
+ *                      which it removes at once ("shm"). FILE has the bytes
+ *                      that were touched so far, as 8 bytes that all processes
+ *                      add to.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -132,11 +134,31 @@ static void stubborn(size_t mib) {
     wait_long();
 }
 
-/* Touches a MiB per `every` ns. A MiB that comes late is made up for. */
-static void touch_on(volatile uint64_t *account, size_t mib, int64_t every) {
+/* Creates a file in /dev/shm, which nobody else can find. */
+static int open_stored(void) {
+    char path[] = "/dev/shm/limit_job.XXXXXX";
+    int fd = mkstemp(path);
+    if (fd < 0 || unlink(path))
+        _exit(1);
+    return fd;
+}
+
+static void store(int fd) {
+    static char data[1 << 20];
+    if (write(fd, data, MIB) != (ssize_t)MIB)
+        _exit(1);
+}
+
+/* Touches a MiB per `every` ns, in the file `fd` if it is not -1. A MiB that
+   comes late is made up for. */
+static void touch_on(volatile uint64_t *account, size_t mib, int64_t every,
+                     int fd) {
     int64_t due = now();
     for (size_t held = 0; held < mib; held++, due += every) {
-        hold(1);
+        if (fd < 0)
+            hold(1);
+        else
+            store(fd);
         __atomic_add_fetch(account, MIB, __ATOMIC_RELAXED);
         int64_t left = due + every - now();
         struct timespec time = {.tv_nsec = left};
@@ -159,16 +181,19 @@ static void rush(const char *how, size_t mib) {
         setsid();
         if (fork())
             _exit(0);
-        touch_on(account, mib, 1000000000 / 1024);
+        touch_on(account, mib, 1000000000 / 1024, -1);
         wait_long();
     }
     for (int i = 0; !strcmp(how, "forks") && i < PROCESSES; i++)
         if (!fork()) {
-            touch_on(account, mib / PROCESSES, 1000000000 / 1024 * PROCESSES);
+            touch_on(account, mib / PROCESSES, 1000000000 / 1024 * PROCESSES,
+                     -1);
             wait_long();
         }
     if (!strcmp(how, "one") || !strcmp(how, "child"))
-        touch_on(account, mib, 1000000000 / 1024);
+        touch_on(account, mib, 1000000000 / 1024, -1);
+    if (!strcmp(how, "shm"))
+        touch_on(account, mib, 1000000000 / 1024, open_stored());
     wait_long();
 }
 

@@ -182,8 +182,13 @@ void mw_hook_free(mw_hook *hook);
  *              Only when one of them has changed.
  *
  *   TMPFS      value    bytes stored in the file systems that the caller named,
- *                       above what was stored when the sampler was made
- *              Before the TICK of the same time, when it has changed.
+ *                       above the least that was stored since the sampler was
+ *                       made
+ *              second   of these, bytes in files that a process of the job has
+ *                       or had open for writing: all of a file that was created
+ *                       since, or what an older one has grown by meanwhile. A
+ *                       lower bound of what the job has stored
+ *              Before the TICK of the same time, when one of them has changed.
  *
  *   EXITED     value    wait status, as wait(2) has it [HAS_STATUS]
  *              valid    [BY_EVENT]
@@ -392,8 +397,9 @@ int mw_sampler_read(mw_sampler *sampler, mw_observation *out, size_t capacity,
 int mw_sampler_signal(mw_sampler *sampler, int number, int32_t *out,
                       size_t capacity, size_t *count);
 
-/* Adds up the resident sizes of processes, those that have ended left out. From
-   any thread. */
+/* Adds up the resident sizes of processes, those that have ended left out, and
+   with a limit on the footprint the files in memory that they have open for
+   writing. From any thread. */
 void mw_sampler_resident(const mw_sampler *sampler, const int32_t *pids,
                          size_t count, uint64_t *sum);
 

@@ -203,8 +203,10 @@ static uint64_t add_up(mw_follower *f) {
     }
     /* The lower and the upper bound are worked out by the reader; it is woken
        by what the footprint cannot exceed, except for swap and huge pages. */
-    if (f->has_shared)
-        f->footprint = f->total + f->tmpfs.last;
+    if (f->has_shared) {
+        f->footprint = f->total + mw_tmpfs_stored(&f->tmpfs);
+        f->own = f->total - f->shared + mw_tmpfs_written(&f->tmpfs);
+    }
     return live;
 }
 
@@ -226,18 +228,6 @@ static int add_up_footprints(mw_follower *f, int64_t time) {
             record->second++;
     }
     f->footprint = record->value;
-    return 0;
-}
-
-/* Reports what is stored in file systems in memory, if that has changed. */
-static int report_tmpfs(mw_follower *f, int64_t time) {
-    uint64_t bytes;
-    if (!mw_tmpfs_read(&f->tmpfs, &bytes))
-        return 0;
-    mw_observation *record = mw_observe(f, time, MW_TMPFS, NULL);
-    if (!record)
-        return -ENOMEM;
-    record->value = bytes;
     return 0;
 }
 
@@ -271,7 +261,7 @@ int mw_follow_tick(mw_follower *f, int64_t time, uint32_t flags,
     if (!error)
         error = mw_end_details(f, time, &flags);
     if (!error)
-        error = report_tmpfs(f, time);
+        error = mw_report_tmpfs(f, time);
     if (error)
         return error;
     mw_observation *record = mw_observe(f, time, MW_TICK, NULL);

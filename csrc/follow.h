@@ -22,6 +22,18 @@ typedef struct mw_details {
     uint64_t huge;
 } mw_details;
 
+/* The search for files in memory that the job writes. */
+typedef struct mw_search {
+    uint64_t limit;       /* of the footprint, set by the caller; 0: none */
+    int64_t credit;       /* CPU time that may be used, in ns */
+    int64_t last_tick;    /* 0: there was none */
+    size_t next;          /* the index of the slot that was searched last */
+    size_t left;          /* slots to search until this search ends */
+    uint64_t unexplained; /* bytes at the end of the last search */
+    uint64_t reported_stored;
+    uint64_t reported_written;
+} mw_search;
+
 typedef struct mw_follower {
     mw_platform *platform;
     int32_t root_pid;
@@ -34,6 +46,8 @@ typedef struct mw_follower {
     uint64_t shared;      /* of `total`: of files and shared memory */
     uint64_t footprint;   /* sum of footprints at the last tick; on Linux what
                              the footprint does not exceed, swap left out */
+    uint64_t own;         /* of `footprint`, anonymous memory, and files in
+                             memory that the job has written */
     uint64_t largest_now; /* resident size of one process at the last tick */
     uint64_t largest;     /* resident size or peak of one process, ever */
     uint64_t unreadable;  /* processes whose memory could not be read */
@@ -48,6 +62,7 @@ typedef struct mw_follower {
     int has_shared;     /* the system says what is shared */
     mw_details details; /* see follow_details.c */
     mw_tmpfs tmpfs;
+    mw_search search;     /* see follow_written.c */
     mw_pids found;        /* to be followed if they are not yet */
     mw_pids fresh;        /* forked or executed something: to be read */
     mw_pids leaving;      /* the event of their end has come */

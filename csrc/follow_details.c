@@ -116,10 +116,13 @@ int mw_end_details(mw_follower *f, int64_t time, uint32_t *flags) {
         *flags |= MW_TICK_DETAILED;
     if (!details->has_faults)
         return 0;
-    uint64_t huge = mw_platform_huge_faults(f->platform) - details->huge_before;
+    uint64_t now = mw_platform_huge_faults(f->platform);
+    if (now < details->huge_before || !now)
+        return 0; /* there are none, or they could not be read */
+    details->credit -= COST;
+    uint64_t huge = now - details->huge_before;
     if (huge == details->huge)
         return 0;
     details->huge = huge;
-    details->credit -= COST;
     return report_faults(f, NULL, time, huge);
 }

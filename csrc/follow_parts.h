@@ -129,6 +129,12 @@ int mw_report_faults(mw_follower *f, mw_slot *slot, int64_t time,
    reports what the machine has got in huge pages. */
 int mw_end_details(mw_follower *f, int64_t time, uint32_t *flags);
 
+/* -- follow_written.c -- */
+
+/* Reports what is stored in file systems in memory, and how much of it the job
+   has written, if that has changed. */
+int mw_report_tmpfs(mw_follower *f, int64_t time);
+
 /* -- follow_look.c -- */
 
 /* Returns whether a new image has been seen whose event is still to come. Until

@@ -199,6 +199,38 @@ int mw_platform_shares_memory(const mw_platform *platform, int32_t pid,
 int mw_platform_available(mw_platform *platform, uint64_t enough,
                           uint64_t *bytes, int *in_group);
 
+/* -- written.c: files in memory that the job writes ------------------------ */
+
+/* Room for a path. A file with a longer one is known while it is open. */
+enum { MW_WRITTEN_PATH = 256 };
+
+/* A regular file in one of the file systems of mw_sampler_options.tmpfs. */
+typedef struct mw_written {
+    uint64_t device;
+    uint64_t inode;
+    uint64_t bytes;  /* that it takes, in memory or swapped out */
+    int64_t created; /* by the wall clock; 0: not known */
+    int32_t pid;     /* of a process that has it open for writing, and its */
+    int32_t fd;      /* descriptor */
+    char path[MW_WRITTEN_PATH];
+} mw_written;
+
+enum mw_written_state {
+    MW_WRITTEN_OPEN,   /* that process has it open */
+    MW_WRITTEN_CLOSED, /* it has not, but the file is still there */
+    MW_WRITTEN_GONE
+};
+
+/* Calls `found` for each such file that a process has open for writing. Returns
+   how many descriptors it looked at, or -errno. */
+int mw_platform_written(const mw_platform *platform, int32_t pid,
+                        void (*found)(void *context, const mw_written *file),
+                        void *context);
+
+/* Reads the size of such a file again. */
+enum mw_written_state mw_platform_written_again(const mw_platform *platform,
+                                                mw_written *file);
+
 /* -- signal_job.c: signals to the job ------------------------------------- */
 
 /* Sends a signal to every living process of the job, as mw_sampler_signal()

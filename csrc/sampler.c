@@ -42,7 +42,8 @@ static const int64_t NEAR_SHARE = 10;
 static const int64_t AVAILABLE_GAP = 10000000;
 static const uint64_t AVAILABLE_STEP = 1 << 20;
 
-enum { TOTAL, PROCESS, PSS, FOOTPRINT, WATCHES };
+/* OWN has the limit of FOOTPRINT, which may be exceeded long before. */
+enum { TOTAL, PROCESS, PSS, FOOTPRINT, OWN, WATCHES };
 
 struct mw_sampler {
     mw_platform *platform;
@@ -96,7 +97,8 @@ static int alarms(mw_sampler *s) {
     int alarm = mw_watch_alarms(&w[TOTAL],
                                 f->total > f->largest ? f->total : f->largest);
     alarm |= mw_watch_alarms(&w[PROCESS], f->largest);
-    return alarm | mw_watch_alarms(&w[FOOTPRINT], f->footprint);
+    alarm |= mw_watch_alarms(&w[FOOTPRINT], f->footprint);
+    return alarm | mw_watch_alarms(&w[OWN], f->own);
 }
 
 /* Returns whether a size is near its limit, so that ticks come more often. */
@@ -350,6 +352,7 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
         [PROCESS] = options->process_limit,
         [PSS] = options->pss_limit,
         [FOOTPRINT] = options->footprint_limit,
+        [OWN] = options->footprint_limit,
     };
     for (int i = 0; i < WATCHES; i++)
         s->watches[i] = (mw_watch){.limit = limits[i], .alarm = limits[i]};
@@ -365,6 +368,7 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
         error = mw_platform_open(options, &s->platform);
     s->follower.platform = s->platform;
     mw_tmpfs_begin(&s->follower.tmpfs, options->tmpfs, options->tmpfs_count);
+    s->follower.search.limit = options->footprint_limit;
     if (!error && options->pss != MW_PSS_OFF)
         error = mw_pss_new(s->platform, options->pss, &s->pss);
     /* Sums tell whether either limit is exceeded: both are at most the RSS. */
@@ -468,14 +472,23 @@ int mw_sampler_signal(mw_sampler *s, int number, int32_t *out, size_t capacity,
     return result;
 }
 
+static void note_written(void *files, const mw_written *file) {
+    mw_tmpfs_note(files, file);
+}
+
 void mw_sampler_resident(const mw_sampler *s, const int32_t *pids, size_t count,
                          uint64_t *sum) {
+    /* Each file once, and all of it. */
+    mw_tmpfs files = {0};
     *sum = 0;
     for (size_t i = 0; i < count; i++) {
         mw_memory memory;
         if (!mw_platform_memory(s->platform, pids[i], &memory))
             *sum += memory.rss;
+        if (s->watches[FOOTPRINT].limit)
+            mw_platform_written(s->platform, pids[i], note_written, &files);
     }
+    *sum += mw_tmpfs_written(&files);
 }
 
 void mw_sampler_stats_read(mw_sampler *s, mw_sampler_stats *out) {

@@ -139,6 +139,21 @@ int mw_platform_available(mw_platform *platform, uint64_t enough,
     return -ENOTSUP;
 }
 
+/* -- written.c ------------------------------------------------------------- */
+
+int mw_platform_written(const mw_platform *platform, int32_t pid,
+                        void (*found)(void *context, const mw_written *file),
+                        void *context) {
+    (void)platform, (void)pid, (void)found, (void)context;
+    return -ENOTSUP;
+}
+
+enum mw_written_state mw_platform_written_again(const mw_platform *platform,
+                                                mw_written *file) {
+    (void)platform, (void)file;
+    return MW_WRITTEN_GONE;
+}
+
 /* -- signal_job.c ---------------------------------------------------------- */
 
 int mw_platform_signal_job(const mw_platform *platform, int number, int reap,

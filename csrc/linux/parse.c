@@ -101,25 +101,31 @@ int mw_parse_statm(const char *text, size_t length, mw_statm *out) {
     return at < end && (*at == ' ' || *at == '\n') ? 0 : -EINVAL;
 }
 
-/* Finds the number behind `key`, which begins with the newline before it: 1, or
-   0 if it is not there. A character must follow the digits, or they may have
-   been cut. */
-static int number_of(const char *text, size_t length, const char *key,
-                     uint64_t *value) {
+/* Returns what follows `key`, which begins with the newline before it; NULL if
+   the key is not there, or nothing follows. */
+static const char *behind(const char *text, size_t length, const char *key) {
     const size_t key_length = strlen(key);
     const char *end = text + length;
     for (const char *at = text; (size_t)(end - at) > key_length; at++) {
         at = memchr(at, '\n', (size_t)(end - at) - key_length);
         if (!at)
-            return 0;
-        if (memcmp(at, key, key_length))
-            continue;
-        at += key_length;
-        while (at < end && (*at == ' ' || *at == '\t'))
-            at++;
-        return digits(&at, end, value) && at < end;
+            return NULL;
+        if (!memcmp(at, key, key_length))
+            return at + key_length;
     }
-    return 0;
+    return NULL;
+}
+
+/* Finds the number behind `key`: 1, or 0 if it is not there. A character must
+   follow the digits, or they may have been cut. */
+static int number_of(const char *text, size_t length, const char *key,
+                     uint64_t *value) {
+    const char *at = behind(text, length, key), *end = text + length;
+    if (!at)
+        return 0;
+    while (at < end && (*at == ' ' || *at == '\t'))
+        at++;
+    return digits(&at, end, value) && at < end;
 }
 
 /* Does the same for a number of KiB, and returns bytes. */
@@ -138,6 +144,12 @@ int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes) {
 
 int mw_parse_parts(const char *text, size_t length, uint64_t *shmem,
                    uint64_t *swapped, uint64_t *huge) {
+    /* Behind all of them in every kernel: without it the text was cut, and what
+       is missing may be what was cut. */
+    const char *end = behind(text, length, "\nThreads:");
+    if (!end)
+        return 0;
+    length = (size_t)(end - text);
     if (!kib_behind(text, length, "\nRssShmem:", shmem))
         return 0;
     if (!kib_behind(text, length, "\nVmSwap:", swapped))
@@ -152,11 +164,12 @@ int mw_parse_huge_pages(const char *text, size_t length, uint64_t *bytes) {
 }
 
 int mw_parse_huge_faults(const char *text, size_t length, uint64_t *pages) {
-    uint64_t collapsed;
-    if (!number_of(text, length, "\nthp_fault_alloc", pages) ||
-        !number_of(text, length, "\nthp_collapse_alloc", &collapsed))
+    uint64_t faulted, collapsed;
+    if (!number_of(text, length, "\nthp_fault_alloc ", &faulted) ||
+        !number_of(text, length, "\nthp_collapse_alloc ", &collapsed) ||
+        faulted > UINT64_MAX - collapsed)
         return 0;
-    *pages += collapsed;
+    *pages = faulted + collapsed;
     return 1;
 }
 

@@ -52,8 +52,8 @@ int mw_parse_statm(const char *text, size_t length, mw_statm *out);
 int mw_parse_watermark(const char *text, size_t length, uint64_t *bytes);
 
 /* Finds RssShmem, VmSwap and HugetlbPages in `status`, in bytes: 1, or 0 if
-   RssShmem is not there, as before Linux 4.5 and without memory. What else is
-   missing is 0: the kernel was built without it. */
+   RssShmem is not there, as before Linux 4.5 and without memory, or the text is
+   cut. What else is missing is 0: the kernel was built without it. */
 int mw_parse_parts(const char *text, size_t length, uint64_t *shmem,
                    uint64_t *swapped, uint64_t *huge);
 

@@ -125,6 +125,7 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
     }
     if (!error)
         error = mw_available_open(&p->available, p->proc_fd, options);
+    mw_mounts_open(&p->mounts, options);
     if (!error && p->real)
         mw_feeds_open(&p->feeds, options, p->epoll_fd, MW_WAITED_EVENTS,
                       &p->stats);

@@ -5,6 +5,7 @@
 #include "available.h"
 #include "feeds.h"
 #include "platform.h"
+#include "written.h"
 
 struct mw_platform {
     int proc_fd;
@@ -28,6 +29,7 @@ struct mw_platform {
     size_t scan_capacity;
     mw_feeds feeds;
     mw_available available;
+    mw_mounts mounts;
     int skip_children; /* in this tick: events cover every fork */
 };
 

@@ -198,26 +198,33 @@ def _total_pss(profile: Profile, limit: int) -> tuple[str, str]:
     """Returns the outcome and the finding. A sum of PSS is never more than the sum of RSS at the
     same time, so a small RSS proves a small PSS."""
     figure, rss, pss = profile.total_pss, profile.total_rss.size, profile.max_total_pss
-    if pss and figure.size is not None and figure.size > limit:
-        if figure.bound is Bound.AT_MOST:
-            return UNPROVEN, (
-                f"{wording.bounded(figure)}, limit {format_size(limit)}: "
-                f"{wording.with_rss(pss.unread)}; record with --pss always"
-            )
+    if pss and figure.size is not None and figure.size > limit and figure.bound is Bound.AT_LEAST:
         at = f"at {profile.elapsed(pss.time):.2f} s"
         return FAILED, f"{_over(figure.size, limit)} ({at})"
     how = f"summed when RSS was {format_size(pss.rss)}" if pss else ""
-    if figure.at_peak:
+    is_below = figure.size is not None and figure.size <= limit and figure.at_peak
+    if is_below and figure.why is not Why.CHANGING:
         return _within(profile, f"{wording.bounded(figure)} ({how})", limit)
     if rss is not None and rss <= limit:
         return _within(profile, f"no more than the max total RSS, {format_size(rss)}", limit)
+    return UNPROVEN, _pss_in_doubt(profile, how, limit)
+
+
+def _pss_in_doubt(profile: Profile, how: str, limit: int) -> str:
+    """Returns why the total PSS does not prove that a limit was kept, or exceeded."""
+    figure, rss, pss = profile.total_pss, profile.total_rss.size, profile.max_total_pss
+    held = f"{wording.bounded(figure)}, limit {format_size(limit)}"
+    if pss and figure.why is Why.WITH_RSS:
+        return f"{held}: {wording.with_rss(pss.unread)}; record with --pss always"
+    if figure.why is Why.CHANGING:
+        return f"{held}: mappings changed while it was {how}; check --max-total-footprint"
     if pss and rss is not None:
-        return UNPROVEN, (
+        return (
             f"not known at the peak ({how}, but it reached {format_size(rss)}), "
             f"limit {format_size(limit)}: record with --pss always"
         )
     why = _why_unknown(profile) if rss is None else wording.not_measured(profile)
-    return UNPROVEN, f"unknown ({why}), limit {format_size(limit)}"
+    return f"unknown ({why}), limit {format_size(limit)}"
 
 
 def _per_process(profile: Profile, limit: int) -> tuple[str, str]:

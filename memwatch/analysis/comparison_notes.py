@@ -77,7 +77,7 @@ def how_to_know(runs: Iterable[Profile], metric: Metric) -> str | None:
         if total(profile, metric).comparable is not None or profile.total_rss.size is None:
             continue
         if metric is Metric.PSS and profile.max_total_pss:
-            return "not measured at the peak for every process: record with --pss always"
+            return "not measured at the peak, or only in part: record with --pss always"
         if metric is Metric.PSS:
             return wording.not_measured(profile)
         if metric is Metric.FOOTPRINT:
@@ -95,7 +95,7 @@ def _on_totals(runs: Sequence[Profile], metric: Metric) -> Iterable[str]:
     for each, how, has_any in (
         (
             Metric.PSS,
-            "was not measured at the peak, or not for every process",
+            "was not measured at the peak, or only in part",
             any(profile.max_total_pss for profile in runs),
         ),
         (Metric.FOOTPRINT, "is unknown", any(profile.footprint for profile in runs)),

@@ -62,7 +62,8 @@ def _check(profile: Profile, metric: Metric) -> None:
     if metric is Metric.PSS:
         raise NotPlannedError("the PSS of single processes is not measured: use --metric rss")
     if metric is Metric.FOOTPRINT and profile.accuracy.footprints is None:
-        known = "is not in the file" if profile.backend == DARWIN else "is not known on Linux"
+        is_darwin = profile.backend == DARWIN
+        known = "is not in the file" if is_darwin else "is not known over time on Linux"
         raise NotPlannedError(f"the footprint of single processes {known}: use --metric rss")
 
 

@@ -81,6 +81,8 @@ def total_pss(profile: Profile) -> str:
         return f"{when}, when RSS was {format_size(pss.rss)}; {SHARED_ONCE}"
     if figure.why is Why.WITH_RSS:
         return f"{when}, {SHARED_ONCE} except in {with_rss(pss.unread)}"
+    if figure.why is Why.CHANGING:
+        return f"{when}, {SHARED_ONCE}; mappings changed meanwhile"
     return f"{when}, {SHARED_ONCE}"
 
 
@@ -124,12 +126,11 @@ def footprint_bounds(bounds: FootprintBounds) -> str:
 
 
 def between(low: int, high: int | None) -> str:
-    """Returns the bounds of a size, as "3.0 MiB to 4.0 MiB"."""
-    return (
-        f"at least {format_size(low)}"
-        if high is None
-        else f"{format_size(low)} to {format_size(high)}"
-    )
+    """Returns the bounds of a size, as "3.0 MiB to 4.0 MiB"; as "3.0 MiB" where both read so."""
+    if high is None:
+        return f"at least {format_size(low)}"
+    least, most = format_size(low), format_size(high)
+    return least if least == most else f"{least} to {most}"
 
 
 def closer_bounds(bounds: FootprintBounds) -> str:

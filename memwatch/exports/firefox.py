@@ -20,6 +20,7 @@ from memwatch.analysis import wording
 from memwatch.exports.known import footprint_bounds, least_footprints, pss_peak, pss_points
 from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.text import job_name, utf8
+from memwatch.model.figure import Why
 from memwatch.model.processes import UNKNOWN, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.storage.load import Results
@@ -170,10 +171,13 @@ def _facts(results: Results, shown: int) -> Iterator[dict[str, str]]:
 
 def _job_thread(profile: Profile, strings: _Strings) -> dict[str, Any]:
     markers = []
-    if profile.max_total_rss is not None:
+    total = profile.total_rss
+    if total.size is not None and total.time is not None:
         what = f"sum of {count(profile.max_total_processes, 'process', 'processes')} at one sample"
-        peak = {"type": "Peak", "size": profile.max_total_rss, "what": what}
-        markers.append(("Highest total RSS", profile.max_total_time, profile.max_total_time, peak))
+        if total.why is Why.ONE_PROCESS:
+            what = wording.ONE_PROCESS
+        peak = {"type": "Peak", "size": total.size, "what": what}
+        markers.append(("Highest total RSS", total.time, total.time, peak))
     if pss := pss_peak(profile):
         peak = {"type": "Peak", "size": pss.total, "what": wording.SHARED_ONCE}
         markers.append(("Highest total PSS", pss.time, pss.time, peak))

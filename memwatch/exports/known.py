@@ -25,17 +25,18 @@ class PssPoint(NamedTuple):
 
 
 def pss_points(results: Results) -> Sequence[PssPoint]:
-    """Returns the sums for which the PSS of every process was read; without samples, only the one
-    at the peak."""
+    """Returns the sums for which the PSS of every process was read and in which nothing is missing;
+    without samples, only the one at the peak."""
     if results.tracks:
-        return [PssPoint(each.time, each.total) for each in results.tracks.pss if not each.unread]
+        sums = (each for each in results.tracks.pss if not each.unread and not each.is_low)
+        return [PssPoint(each.time, each.total) for each in sums]
     peak = pss_peak(results.profile)
     return [peak] if peak else []
 
 
 def pss_peak(profile: Profile) -> PssPoint | None:
     """Returns the highest sum; None where PSS was not measured when the job held most, or not for
-    every process."""
+    every process, or where memory may be missing in it."""
     total, time = profile.total_pss.comparable, profile.total_pss.time
     return None if total is None or time is None else PssPoint(time, total)
 

@@ -13,6 +13,7 @@ from memwatch.exports.known import footprint_bounds, least_footprints, pss_peak,
 from memwatch.exports.lives import Life, life, program_spans, samples
 from memwatch.exports.protobuf import integer, message, text, varint
 from memwatch.exports.text import job_name
+from memwatch.model.figure import Why
 from memwatch.model.processes import EXACT, UNKNOWN, WATERMARK, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.storage.load import Results
@@ -63,12 +64,15 @@ def _job(results: Results) -> Iterator[bytes]:
         **{f"peaks_{source}": many for source, many in profile.accuracy.peaks.items()},
     }
     yield _event(profile.start, _BEGIN, JOB, job_name(profile.command), facts)
-    if profile.max_total_rss is not None:
+    total = profile.total_rss
+    if total.size is not None and total.time is not None:
+        is_sum = total.why is Why.SAMPLED
         peak: dict[str, str | int | None] = {
-            "rss_bytes": profile.max_total_rss,
-            "processes": profile.max_total_processes,
+            "rss_bytes": total.size,
+            "source": total.source,
+            "processes": profile.max_total_processes if is_sum else None,
         }
-        yield _event(profile.max_total_time, _INSTANT, JOB, "highest total RSS", peak)
+        yield _event(total.time, _INSTANT, JOB, "highest total RSS", peak)
     if pss := pss_peak(profile):
         yield _event(pss.time, _INSTANT, JOB, "highest total PSS", {"pss_bytes": pss.total})
     if bounds := footprint_bounds(profile):

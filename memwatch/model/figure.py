@@ -25,6 +25,7 @@ class Why(Enum):
     ALL_EXACT = "every process is in the report, each with its exact peak"
     LOWER_BOUNDS = "some peaks are lower bounds, or some processes may be missing"
     WITH_RSS = "measured at the peak, with the RSS of some processes in place of their PSS"
+    CHANGING = "measured while mappings changed, so that memory may be missing"
     ELSEWHERE = "measured, but not when the job held most"
     UNREADABLE = "the memory could not be read"
     NOT_SEEN = "the job was in no sample"
@@ -58,8 +59,10 @@ class Figure(NamedTuple):
     @property
     def comparable(self) -> int | None:
         """The size, where it may be compared with that of another run: measured when the job held
-        most, and without a stand-in for what could not be read. None otherwise."""
-        return self.size if self.at_peak and self.why is not Why.WITH_RSS else None
+        most, and no bound, which has a stand-in for what could not be read or leaves out what moved
+        meanwhile. None otherwise."""
+        is_bound = self.why in (Why.WITH_RSS, Why.CHANGING)
+        return self.size if self.at_peak and not is_bound else None
 
 
 def unknown(why: Why) -> Figure:

@@ -70,7 +70,7 @@ class FootprintSplit(NamedTuple):
     huge: int
     stored: int
     """Bytes of `shmem` that were stored in file systems in memory and, as far as is known, mapped
-    by no process. Others than the job may have stored them."""
+    by no process. Others than the job may have stored some of them."""
 
 
 class FootprintBounds(NamedTuple):
@@ -90,8 +90,8 @@ class FootprintBounds(NamedTuple):
 
 
 NEAR = 0.95
-"""What was measured belongs to the highest footprint if the sum of the resident sizes was at least
-this part of what it was then."""
+"""What was measured belongs to the highest footprint if the sum of the resident sizes, and of what
+was stored in file systems in memory, was at least this part of what it was then."""
 
 
 class Measured(NamedTuple):
@@ -99,7 +99,7 @@ class Measured(NamedTuple):
 
     size: int
     total: int
-    """The sum of the resident sizes then."""
+    """The sum of the resident sizes then, and of what was stored in file systems in memory."""
     time: int
 
 
@@ -110,6 +110,8 @@ class RunningFootprint:
         self.sharing = Sharing()
         self.stored = 0
         """Bytes stored in file systems in memory since the job began."""
+        self.written = 0
+        """Those of them that the job has certainly written."""
         self.low_now = 0
         """The lower bound at the last tick."""
         self.best_now = 0
@@ -168,7 +170,8 @@ class RunningFootprint:
         sums = self.sums
         largest = self._largest_parts(live)
         # Swap is left out: it may have been read a while ago, and be resident again by now.
-        low = rest + sharing.low + largest.shmem + largest.huge
+        # What a process maps of shared memory may be what the job has written.
+        low = rest + sharing.low + max(largest.shmem, self.written) + largest.huge
         self.low_now = low
         self._total = total
         self._mapped = largest.shmem
@@ -220,7 +223,7 @@ class RunningFootprint:
                 by_faults = of_families - self.sharing.low >= open_parts
                 self._source = FAULTS if by_faults else SHARED
             self._best_time = time
-            self._best_total = self._total
+            self._best_total = self._total + self.stored
             self._best_parts = (own, parts, max(0, shmem - largest.shmem))
 
     def measure(self, time: int, size: int, total: int, *, whole: bool) -> None:
@@ -229,6 +232,7 @@ class RunningFootprint:
         for what no process maps."""
         self._low = max(self._low, size)
         size += max(0, self.stored - self._mapped)
+        total += self.stored
         if whole and total > self._measured.total * NEAR and size > self._measured.size:
             self._measured = Measured(size, total, time)
 

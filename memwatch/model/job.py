@@ -98,6 +98,8 @@ class Job:
         """Whether the memory of some process was unreadable: totals are then lower bounds."""
         self.pss_peak: PssPeak | None = None
         """The highest sum for which the PSS of every process was read."""
+        self.pss_low: PssPeak | None = None
+        """A lower bound: the highest such sum in which memory may be missing."""
         self.pss_bound: PssPeak | None = None
         """An upper bound: the sum at the highest RSS among those in which some PSS was not
         read."""
@@ -202,10 +204,12 @@ class Job:
         if kind == FOOTPRINT:
             self._footprint(serial, time, value, second, valid)
         elif kind == PSS:
-            self._pss(PssPeak(value, time, serial, second))
-            self.footprint.measure(time, third, serial, whole=not second and not valid & LOWER)
+            is_low = bool(valid & LOWER)
+            self._pss(PssPeak(value, time, serial, second, is_low))
+            self.footprint.measure(time, third, serial, whole=not second and not is_low)
         elif kind == TMPFS:
             self.footprint.stored = value
+            self.footprint.written = second
         elif kind == FAULTS and not serial:
             self.footprint.sharing.huge = value
         elif process := self.live.get(serial):
@@ -233,7 +237,10 @@ class Job:
             self.footprint.note_parts(process, Parts(value, second, third))
 
     def _pss(self, peak: PssPeak) -> None:
-        if peak.unread:
+        if peak.is_low:
+            if not peak.unread and peak.total > (self.pss_low.total if self.pss_low else 0):
+                self.pss_low = peak
+        elif peak.unread:
             if self.pss_bound is None or peak.rss > self.pss_bound.rss:
                 self.pss_bound = peak
         elif peak.total > (self.pss_peak.total if self.pss_peak else 0):

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from memwatch.model.figure import Bound, Figure, Why, unknown
-from memwatch.model.footprint import (
-    CONTROL_GROUP,
-    ONE_PROCESS,
-    FootprintBounds,
-    FootprintSplit,
-)
+from memwatch.model.footprint import FootprintBounds
 from memwatch.model.groups import COMMAND, Group
 from memwatch.model.job import Job
+from memwatch.model.known_footprint import judged, total_footprint
 from memwatch.model.last_second import Kill, LastSecond
 from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import MemoryLimit
@@ -249,7 +245,9 @@ class Profile:
             return unknown(Why.ELSEWHERE)
         if pss.unread:
             return Figure(pss.total, Bound.AT_MOST, Why.WITH_RSS, pss.time)
-        why = Why.SAMPLED if at_peak else Why.ELSEWHERE
+        why = Why.ELSEWHERE
+        if at_peak:
+            why = Why.CHANGING if pss.is_low else Why.SAMPLED
         return Figure(pss.total, Bound.AT_LEAST, why, pss.time)
 
     @property
@@ -327,42 +325,11 @@ class Ending:
 
 
 def _pss(job: Job) -> PssPeak | None:
-    """Returns the best sum of PSS: a whole one near the peak, an upper bound near the peak, or
-    one from another time, in this order."""
-    whole, bound = job.pss_peak, job.pss_bound
+    """Returns the best sum of PSS: a whole one near the peak, an upper bound near the peak, a
+    lower bound there, or one from another time, in this order."""
     near = NEAR_PEAK * max(job.max_total, job.largest.peak.rss if job.largest else 0)
-    if bound and bound.rss >= near and (not whole or whole.rss < near):
-        return bound
-    return whole or bound
-
-
-def _total_footprint(job: Job, account: CgroupAccount | None) -> FootprintBounds | None:
-    if peak := job.footprint_peak:
-        return FootprintBounds(peak.total, peak.total, None, peak.time, SYSTEM, None)
-    bounds = job.footprint.finish()
-    return _by_account(bounds, account) if bounds and account else bounds
-
-
-def _by_account(bounds: FootprintBounds, account: CgroupAccount) -> FootprintBounds:
-    """Returns the bounds that follow with the kernel's account of the job's own group, which may
-    know nothing of the huge pages of hugetlbfs."""
-    largest, sampled = account.largest, account.footprint_low
-    if largest is None or sampled is None:
-        return bounds
-    huge = bounds.split.huge if bounds.split else 0
-    high = bounds.high
-    if account.footprint_high is not None:
-        charged = account.footprint_high + huge
-        high = charged if high is None else min(high, charged)
-    if largest.huge is None:
-        sampled += huge
-    # The estimate by page faults is less certain than the sample of the account.
-    best = max(sampled, bounds.best if bounds.source == ONE_PROCESS else bounds.low)
-    if high is not None:
-        best = min(best, high)
-    low = min(max(sampled, bounds.low), best)
-    split = FootprintSplit(largest.anon, largest.shmem, largest.swap or 0, largest.huge or huge, 0)
-    return FootprintBounds(low, best, high, largest.time, CONTROL_GROUP, split)
+    sums = [each for each in (job.pss_peak, job.pss_bound, job.pss_low) if each]
+    return next((each for each in sums if each.rss >= near), sums[0] if sums else None)
 
 
 def _footprints(job: Job) -> dict[str, int] | None:
@@ -376,6 +343,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
     """Ends the job and returns its profile."""
     job.finish(ending.exit_status)
     ticks = job.ticks
+    footprint = total_footprint(job, ending.cgroup)
     return Profile(
         command=beginning.command,
         clock=beginning.clock,
@@ -416,13 +384,13 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         memory_limit=ending.memory_limit,
         overhead=ending.overhead,
         group_by=job.group_by,
-        limit_outcome=ending.limit_outcome,
+        limit_outcome=judged(ending.limit_outcome, footprint, job),
         backend=beginning.backend,
         kills=tuple(job.kills),
         last_second=job.last_second if ending.error else None,
         max_total_footprint=job.footprint_peak,
         max_total_shared=job.max_total_shared,
-        footprint=_total_footprint(job, ending.cgroup),
+        footprint=footprint,
         largest_footprint=job.largest_footprint,
         cgroup=ending.cgroup,
     )

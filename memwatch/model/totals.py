@@ -101,6 +101,9 @@ class PssPeak(NamedTuple):
     """Sum of the resident sizes of the same processes at that tick, in bytes."""
     unread: int
     """Number of processes counted with their resident size instead, which is larger."""
+    is_low: bool = False
+    """Whether memory may be missing in the sum, because mappings changed while it was made: it is a
+    lower bound."""
 
 
 class FootprintPeak(NamedTuple):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from memwatch.model.observations import (
     HAS_RSS,
     HAS_SHARED,
+    LOWER,
     MEMORY,
     PARTS,
     PSS,
@@ -68,6 +69,9 @@ class PssSum(NamedTuple):
     """Bytes."""
     unread: int
     """Number of processes counted with their resident size instead, which is larger."""
+    is_low: bool = False
+    """Whether memory may be missing in the sum, because mappings changed while it was made: it is a
+    lower bound."""
 
 
 class Tracks:
@@ -93,7 +97,7 @@ class Tracks:
                 track.rss.append(value)
                 track.shared.append(third if valid & HAS_SHARED else NOT_KNOWN)
             elif kind == PSS:
-                self.pss.append(PssSum(time, value, second))
+                self.pss.append(PssSum(time, value, second, bool(valid & LOWER)))
             elif kind == TICK and valid & TICK_DETAILED:
                 self._detailed.append(time)
             elif kind == PARTS:

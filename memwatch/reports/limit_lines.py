@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from memwatch.analysis import wording
 from memwatch.model.limits import (
     AVAILABLE_MEMORY,
     PROCESS_RSS,
@@ -29,7 +30,7 @@ _WHY_INCONCLUSIVE = {
     TOTAL_RSS: "memory of the job could not be read",
     PROCESS_RSS: "memory of a process could not be read",
     TOTAL_PSS: "the total RSS was above it when no sum of PSS could be made",
-    TOTAL_FOOTPRINT: "the footprint was not known well enough",
+    TOTAL_FOOTPRINT: "the job was in no sample that has it",
     AVAILABLE_MEMORY: "it could not be read",
 }
 
@@ -130,6 +131,9 @@ def _why_inconclusive(profile: Profile, name: str) -> str:
         return "no memory was seen"
     if profile.sampling.error:
         return "sampling ended before the job"
+    if name == TOTAL_FOOTPRINT and (bounds := profile.footprint):
+        held = wording.between(bounds.low, bounds.high)
+        return f"it was {held}, and {wording.closer_bounds(bounds)}"
     return _WHY_INCONCLUSIVE[name]
 
 

@@ -22,7 +22,7 @@ from memwatch.units import (
 _SIZES: tuple[tuple[str, str, Callable[[RepeatedRun], float | None]], ...] = (
     ("Total RSS", "total_rss_kib", lambda run: run.total_rss),
     ("Total PSS", "total_pss_kib", lambda run: run.total_pss),
-    ("Largest process", "largest_process_kib", lambda run: run.largest),
+    ("Largest process, RSS", "largest_process_kib", lambda run: run.largest),
 )
 _OTHERS: tuple[
     tuple[str, str, Callable[[RepeatedRun], float | None], Callable[[float], str]], ...
@@ -30,6 +30,7 @@ _OTHERS: tuple[
     ("Processes", "processes", lambda run: run.processes, lambda value: f"{value:,g}"),
     ("Duration", "duration_seconds", lambda run: run.duration, lambda value: f"{value:.2f} s"),
 )
+_NAME = max(map(len, [*(name for name, *_ in _SIZES), *(name for name, *_ in _OTHERS)]))
 
 
 def progress(run: RepeatedRun, wanted: int) -> str:
@@ -53,7 +54,7 @@ def lines(series: Series, *, width: int, bold: Style, dim: Style) -> Iterator[st
     yield f"Runs:  {runs}, a sample every {format_interval(series.interval / 1e9)}"
     if counted:
         yield ""
-        yield dim(f"{'':<15}  {'median':>10}  {'lowest':>10}  {'highest':>10}  {'spread':>7}")
+        yield dim(f"{'':<{_NAME}}  {'median':>10}  {'lowest':>10}  {'highest':>10}  {'spread':>7}")
         for name, _, read in _SIZES:
             yield from _row(name, series.spread(read), format_size, counted, bold)
         for name, _, read, form in _OTHERS:
@@ -70,7 +71,8 @@ def _row(
     ends = "  ".join(f"{form(value):>10}" for value in (spread.least, spread.most))
     relative = "" if spread.relative is None else f"{spread.relative * 100:.1f} %"
     known = "" if spread.known == counted else f"  (known in {count(spread.known, 'run')})"
-    yield f"{name:<15}  {bold(f'{form(spread.median):>10}')}  {ends}  {relative:>7}{known}".rstrip()
+    median = bold(f"{form(spread.median):>10}")
+    yield f"{name:<{_NAME}}  {median}  {ends}  {relative:>7}{known}".rstrip()
 
 
 def _notes(series: Series, dim: Style) -> Iterator[str]:

@@ -10,6 +10,7 @@ from memwatch.analysis.ending import signal_name
 from memwatch.analysis.holders import by_group
 from memwatch.model.figure import Why
 from memwatch.model.filters import Shown
+from memwatch.model.footprint import ALONE
 from memwatch.model.groups import COMMAND, KEYLESS_GROUPS, KINDS, Group, described
 from memwatch.model.memory_limit import MACHINE
 from memwatch.model.metric import GROUP_METRIC
@@ -142,10 +143,9 @@ def _total(profile: Profile, bold: Style) -> Iterator[str]:
         size = bold(format_size(profile.footprint.best))
         yield f"Max footprint:   {size}  ({wording.total_footprint(profile)})"
         if (split := profile.footprint.split) and split.stored >= MUCH * profile.footprint.best:
-            yield (
-                f"                 {format_size(split.stored)} of it in files in memory (tmpfs), "
-                "by this job or others"
-            )
+            whose = "" if profile.footprint.source == ALONE else ", by this job or others"
+            stored = format_size(split.stored)
+            yield f"                 {stored} of it in files in memory (tmpfs){whose}"
     elif profile.max_total_pss:
         size = bold(wording.value(profile.total_pss))
         yield f"Max total PSS:   {size}  ({wording.total_pss(profile)})"

@@ -32,7 +32,8 @@ class Target(Protocol):
         """Sends a signal to every living process of the job; with 0 it only lists them."""
 
     def resident(self, pids: list[int]) -> int:
-        """Returns the sum of the resident sizes of processes."""
+        """Returns the sum of the resident sizes of processes; with a limit on the footprint, files
+        in memory that they write are added."""
 
 
 class Enforcer:

@@ -396,8 +396,8 @@ class Sampler:
         return SignalledProcesses(list(pids[0 : min(self._count[0], _MOST_PIDS)]), ended)
 
     def resident(self, pids: Sequence[int]) -> int:
-        """Returns the sum of the resident sizes of processes; those that have ended hold
-        nothing."""
+        """Returns the sum of the resident sizes of processes; those that have ended hold nothing.
+        With a limit on the footprint, files in memory that they write are added."""
         total = ffi.new("uint64_t *")
         lib.mw_sampler_resident(self._sampler, ffi.new("int32_t[]", pids), len(pids), total)
         return int(total[0])

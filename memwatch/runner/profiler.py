@@ -76,7 +76,7 @@ class RunOptions(NamedTuple):
     sources: tuple[str, ...] = tuple(SOURCES)
     """Keys of SOURCES."""
     timeline: bool = False
-    """Keep every tick in the profile (24 bytes each)."""
+    """Keep every tick in the profile (56 bytes each)."""
     group_by: str = COMMAND
     """As `--group-by` takes it."""
     cgroup: bool = False

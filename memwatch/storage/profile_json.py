@@ -411,6 +411,7 @@ def _pss(document: dict[str, Any]) -> PssPeak | None:
         _time(document["max_total_pss_time"]),
         _bytes_of(document["max_total_pss_rss_kib"]),
         document["max_total_pss_unread"],
+        bool(document.get("max_total_pss_is_low")),  # the key is newer than the format
     )
     return checked(peak)
 

@@ -13,6 +13,7 @@ from memwatch.model.groups import Group
 from memwatch.model.processes import Footprint, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.model.totals import Holder
+from memwatch.model.uncounted import uncounted
 from memwatch.units import format_date, kib, unicode_text
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _totals(profile: Profile) -> dict[str, Any]:
         "max_total_pss_time": _date(profile, pss.time) if pss else None,
         "max_total_pss_rss_kib": kib(pss.rss) if pss else None,
         "max_total_pss_unread": pss.unread if pss else None,
+        "max_total_pss_is_low": pss.is_low if pss else None,
         "max_total_phys_footprint_kib": kib(footprint.total) if footprint else None,
         "max_total_phys_footprint_time": _date(profile, footprint.time) if footprint else None,
         "max_total_phys_footprint_unread": footprint.unread if footprint else None,
@@ -297,6 +299,7 @@ def _accuracy(profile: Profile) -> dict[str, Any]:
             for source in accuracy.sources
         ],
         "complete": profile.complete,
+        "not_in_total": uncounted(profile)._asdict(),
         "processes_found": dict(accuracy.found_by),
         "peaks": dict(accuracy.peaks),
         "phys_footprint_peaks": (

@@ -359,7 +359,7 @@ def _or(value: int | None, unit: int = 1) -> int:
 def _pss(profile: Profile, tracks: Tracks | None, at: _Times) -> list[Column]:
     """Makes the columns of every sum of PSS; without observations, of the highest only."""
     pss = profile.max_total_pss
-    highest = [PssSum(pss.time, pss.total, pss.unread)] if pss else []
+    highest = [PssSum(pss.time, pss.total, pss.unread, pss.is_low)] if pss else []
     sums = tracks.pss if tracks else highest
     return [
         Column("pss_time", at.all(each.time for each in sums)),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.toolchain import check_program
+from support.toolchain import check_program, fuzz_program
 
 pytestmark = pytest.mark.slow
 
@@ -74,17 +74,7 @@ def test_fuzz_arguments(toolchain, tmp_path):
     sources = ["darwin/arguments.c"]
     program = toolchain.build("clang", sanitizer, "fuzz_arguments.c", sources, FAKE)
     shutil.copytree(HERE / "corpus", tmp_path / "corpus")
-    check_program(
-        sanitizer,
-        *(program, tmp_path / "corpus", f"-artifact_prefix={tmp_path}/"),
-        *(
-            f"-max_total_time={FUZZ_SECONDS}",
-            "-seed=1",
-            "-timeout=10",
-            "-max_len=1024",
-            "-verbosity=0",
-        ),
-    )
+    fuzz_program(sanitizer, program, tmp_path / "corpus", FUZZ_SECONDS)
 
 
 def test_mutate_arguments(toolchain):

@@ -33,32 +33,53 @@ static void fuzz_statm(const char *text, size_t length) {
               statm.text == again.text);
 }
 
-static void fuzz_watermark(const char *text, size_t length) {
+/* Some size in KiB: it is found, in bytes, or nothing is written. */
+static void fuzz_size(const char *text, size_t length,
+                      int parser(const char *, size_t, uint64_t *)) {
     uint64_t bytes = 1;
-    int found = mw_parse_watermark(text, length, &bytes);
+    int found = parser(text, length, &bytes);
     CHECK(found == 0 || found == 1);
     CHECK(found ? bytes % 1024 == 0 : bytes == 1);
 }
 
-static void fuzz_pss(const char *text, size_t length) {
-    uint64_t bytes = 1;
-    int found = mw_parse_pss(text, length, &bytes);
+static void fuzz_parts(const char *text, size_t length) {
+    uint64_t shmem = 1, swapped = 1, huge = 1;
+    int found = mw_parse_parts(text, length, &shmem, &swapped, &huge);
     CHECK(found == 0 || found == 1);
-    CHECK(found ? bytes % 1024 == 0 : bytes == 1);
+    if (!found) {
+        CHECK(shmem == 1 && swapped == 1 && huge == 1);
+        return;
+    }
+    CHECK((shmem | swapped | huge) % 1024 == 0);
+    /* A text that is cut gives the same, or nothing. */
+    uint64_t again[3];
+    if (mw_parse_parts(text, length - 1, &again[0], &again[1], &again[2]))
+        CHECK(again[0] == shmem && again[1] == swapped && again[2] == huge);
 }
 
-static void fuzz_available(const char *text, size_t length) {
-    uint64_t bytes = 1;
-    int found = mw_parse_available(text, length, &bytes);
+static void fuzz_pss_parts(const char *text, size_t length) {
+    uint64_t shmem = 1, swapped = 1, huge = 1;
+    mw_parse_pss_parts(text, length, &shmem, &swapped, &huge);
+    CHECK((shmem | swapped | huge) % 1024 == 0);
+}
+
+static void fuzz_huge_faults(const char *text, size_t length) {
+    uint64_t pages = 1, again;
+    int found = mw_parse_huge_faults(text, length, &pages);
     CHECK(found == 0 || found == 1);
-    CHECK(found ? bytes % 1024 == 0 : bytes == 1);
-    found = mw_parse_pss_anonymous(text, length, &bytes);
-    CHECK(found == 0 || found == 1);
+    if (!found)
+        CHECK(pages == 1);
+    else if (mw_parse_huge_faults(text, length - 1, &again))
+        CHECK(again == pages);
+}
+
+static void fuzz_groups(const char *text, size_t length) {
+    uint64_t number;
     for (int version = 1; version <= 2; version++) {
-        found = mw_parse_inactive_file(text, length, version, &bytes);
+        int found = mw_parse_inactive_file(text, length, version, &number);
         CHECK(found == 0 || found == 1);
     }
-    found = mw_parse_number(text, length, &bytes);
+    int found = mw_parse_number(text, length, &number);
     CHECK(found == 0 || (found == 1 && length && memchr(text, '\n', length)));
 }
 
@@ -96,9 +117,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *text = exact(data, size);
     fuzz_stat(text, size);
     fuzz_statm(text, size);
-    fuzz_watermark(text, size);
-    fuzz_pss(text, size);
-    fuzz_available(text, size);
+    fuzz_size(text, size, mw_parse_watermark);
+    fuzz_size(text, size, mw_parse_huge_pages);
+    fuzz_size(text, size, mw_parse_pss);
+    fuzz_size(text, size, mw_parse_pss_anonymous);
+    fuzz_size(text, size, mw_parse_available);
+    fuzz_parts(text, size);
+    fuzz_pss_parts(text, size);
+    fuzz_huge_faults(text, size);
+    fuzz_groups(text, size);
     fuzz_tgid(text, size);
     fuzz_children(text, size, 0);
     fuzz_children(text, size, 1);
@@ -128,6 +155,20 @@ static const char *const TOKENS[] = {
     "18446744073709551616",
     "\nTgid:\t",
     "\nPss:",
+    "\nPss_Anon:",
+    "\nPss_Shmem:",
+    "\nSwapPss:",
+    "\nPrivate_Hugetlb:",
+    "\nRssShmem:",
+    "\nVmSwap:",
+    "\nHugetlbPages:",
+    "\nThreads:\t",
+    "\nMemAvailable:",
+    "\nHugetlb:",
+    "\nthp_fault_alloc ",
+    "\nthp_collapse_alloc ",
+    "\ninactive_file ",
+    "\ntotal_inactive_file ",
     "2147483648",
     ") S 1 ",
     "99999999999999999999",

@@ -229,7 +229,10 @@ static inline void stream_apply(stream *in, const mw_observation *record,
     case MW_PSS: CHECK(record->time <= in->time); break;
     case MW_FAULTS: stream_faults(in, record); break;
     case MW_PARTS: CHECK(!record->valid); break;
-    case MW_TMPFS: CHECK(!serial && !record->valid); break;
+    case MW_TMPFS:
+        CHECK(!serial && !record->valid);
+        CHECK(record->second <= record->value);
+        break;
     case MW_AVAILABLE: CHECK(!serial); break;
     default: CHECK(!"a known kind");
     }

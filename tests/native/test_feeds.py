@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.toolchain import check_program
+from support.toolchain import check_program, fuzz_program
 
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
@@ -61,17 +61,7 @@ def test_fuzz_parsers(toolchain, tmp_path):
     sanitizer = f"fuzzer,{MEMORY}"
     program = toolchain.build("clang", sanitizer, "fuzz_messages.c", PARSERS)
     (tmp_path / "corpus").mkdir()
-    check_program(
-        sanitizer,
-        *(program, tmp_path / "corpus", f"-artifact_prefix={tmp_path}/"),
-        *(
-            f"-max_total_time={FUZZ_SECONDS}",
-            "-seed=1",
-            "-timeout=10",
-            "-max_len=1024",
-            "-verbosity=0",
-        ),
-    )
+    fuzz_program(sanitizer, program, tmp_path / "corpus", FUZZ_SECONDS)
 
 
 @pytest.mark.slow

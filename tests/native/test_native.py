@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from support.toolchain import check_program
+from support.toolchain import check_program, fuzz_program
 
 HERE = Path(__file__).parent
 CSRC = HERE.parent.parent / "csrc"
@@ -111,6 +113,21 @@ FOLLOW_CASES = (
     "closing",
 )
 
+TMPFS_CASES = (
+    "grows",
+    "is-closed",
+    "is-removed",
+    "of-others",
+    "older",
+    "several-holders",
+    "many",
+    "others-remove",
+    "searches",
+    "takes-turns",
+    "at-the-end",
+    "at-random",
+)
+
 # With events between any two reads, about one history in two thousand shows a program twice, or a
 # peak under the wrong one, which is then unavoidable. None of the histories from this seed does.
 FIRST_SEED = 1
@@ -160,23 +177,23 @@ def test_table_pids_and_queue(toolchain, compiler):
     check_program(MEMORY, program)
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_watch(toolchain, compiler):
+    check_program(MEMORY, toolchain.build(compiler, MEMORY, "test_watch.c", ["watch.c"]))
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_details(toolchain, compiler):
+    check_program(MEMORY, toolchain.build(compiler, MEMORY, "test_details.c", ["follow_details.c"]))
+
+
 @pytest.mark.slow
 def test_fuzz_parsers(toolchain, tmp_path):
     """Runs libFuzzer, which searches for inputs that reach new code."""
     sanitizer = f"fuzzer,{MEMORY}"
     program = toolchain.build("clang", sanitizer, "fuzz_parse.c", ["linux/parse.c"])
     shutil.copytree(HERE / "corpus", tmp_path / "corpus")
-    check_program(
-        sanitizer,
-        *(program, tmp_path / "corpus", f"-artifact_prefix={tmp_path}/"),
-        *(
-            f"-max_total_time={FUZZ_SECONDS}",
-            "-seed=1",
-            "-timeout=10",
-            "-max_len=1024",
-            "-verbosity=0",
-        ),
-    )
+    fuzz_program(sanitizer, program, tmp_path / "corpus", FUZZ_SECONDS)
 
 
 @pytest.mark.slow
@@ -201,6 +218,22 @@ def test_follow(toolchain, case):
     compiler = toolchain.any_compiler(MEMORY)
     program = toolchain.build(compiler, MEMORY, "test_follow.c", FOLLOW)
     check_program(MEMORY, program, case)
+
+
+@pytest.mark.parametrize("case", TMPFS_CASES)
+def test_files_in_memory(toolchain, case):
+    compiler = toolchain.any_compiler(MEMORY)
+    program = toolchain.build(compiler, MEMORY, "test_tmpfs.c", FOLLOW)
+    check_program(MEMORY, program, case)
+
+
+@on_linux
+def test_descriptors_of_files_in_memory(toolchain):
+    compiler = toolchain.any_compiler(MEMORY)
+    program = toolchain.build(compiler, MEMORY, "test_written_linux.c", ["linux/written.c"])
+    shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=shm) as folder:
+        check_program(MEMORY, program, folder)
 
 
 @pytest.mark.slow

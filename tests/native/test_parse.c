@@ -315,6 +315,187 @@ static void test_pss_anonymous(void) {
     check_cut_sizes(mw_parse_pss_anonymous, text, "112", 112 * 1024);
 }
 
+/* --- shared memory, swap and huge pages --- */
+
+typedef struct {
+    uint64_t shmem, swapped, huge;
+} parts;
+
+typedef int parts_parser(const char *text, size_t length, uint64_t *shmem,
+                         uint64_t *swapped, uint64_t *huge);
+
+/* That of `smaps_rollup`, which finds something in any text. */
+static int pss_parts(const char *text, size_t length, uint64_t *shmem,
+                     uint64_t *swapped, uint64_t *huge) {
+    mw_parse_pss_parts(text, length, shmem, swapped, huge);
+    return 1;
+}
+
+static int parse_parts(parts_parser *parser, const char *text, size_t length,
+                       parts *out) {
+    char *copy = exact(text, length);
+    int found = parser(copy, length, &out->shmem, &out->swapped, &out->huge);
+    exact_free(copy, length);
+    CHECK(found == 0 || found == 1);
+    return found;
+}
+
+typedef struct {
+    const char *text;
+    int found;
+    parts is;
+} parts_case;
+
+/* What is not found is left as it was. */
+static void check_parts(parts_parser *parser, const parts_case *cases,
+                        size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        parts got = {1, 2, 3}, wanted = {1, 2, 3};
+        if (cases[i].found)
+            wanted = cases[i].is;
+        CHECK(parse_parts(parser, cases[i].text, strlen(cases[i].text), &got) ==
+              cases[i].found);
+        CHECK(!memcmp(&got, &wanted, sizeof got));
+    }
+}
+
+static void test_parts(void) {
+    static const char text[] =
+        "Name:\tcat\nVmRSS:\t 5000 kB\nRssAnon:\t 300 kB\nRssFile:\t 70 kB\n"
+        "RssShmem:\t    4630 kB\nVmData:\t 1 kB\nVmSwap:\t  77 kB\n"
+        "HugetlbPages:\t    2048 kB\nCoreDumping:\t0\nThreads:\t12\n"
+        "SigQ:\t0/96364\n";
+    const size_t complete = (size_t)(strstr(text, "12\n") - text);
+    /* Never a part of them, nor a 0 for one that was cut off. */
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        parts got;
+        CHECK(parse_parts(mw_parse_parts, text, cut, &got) ==
+              (cut >= complete));
+        CHECK(cut < complete ||
+              (got.shmem == 4630 * 1024 && got.swapped == 77 * 1024 &&
+               got.huge == 2048 * 1024));
+    }
+}
+
+static void test_parts_edges(void) {
+    static const parts_case cases[] = {
+        {"", 0, {0}},
+        {"\n", 0, {0}},
+        {"\nThreads:\t1\n", 0, {0}},
+        {"\nRssShmem:\t1 kB\n", 0, {0}},
+        {"\nRssShmem:\t1 kB\nThreads:\t1\n", 1, {1024, 0, 0}},
+        /* Linux < 4.5, which has no RssShmem. */
+        {"\nVmRSS: 5 kB\nVmSwap: 1 kB\nThreads: 1\n", 0, {0}},
+        /* A zombie and a kernel thread have no memory. */
+        {"Name:\tkthreadd\nState:\tS (sleeping)\nThreads:\t1\n", 0, {0}},
+        /* A kernel without swap, and one without huge pages. */
+        {"\nRssShmem: 0 kB\nHugetlbPages: 4 kB\nThreads: 1\n", 1, {0, 0, 4096}},
+        {"\nRssShmem: 2 kB\nVmSwap: 3 kB\nThreads: 1\n", 1, {2048, 3072, 0}},
+        /* Lines that look like them. */
+        {"XRssShmem: 1 kB\nRssShmem : 2 kB\nXVmSwap: 3 kB\nRssShmem: 4 kB\n"
+         "VmSwap : 5 kB\nShared_HugetlbPages: 6 kB\nThreads: 1\n",
+         1,
+         {4096, 0, 0}},
+        /* The largest size that fits 64 bits, and those that do not. */
+        {"\nRssShmem: 18014398509481983 kB\nVmSwap: 18014398509481984 kB\n"
+         "HugetlbPages: 99999999999999999999999 kB\nThreads: 1\n",
+         1,
+         {UINT64_MAX - 1023, 0, 0}},
+        {"\nRssShmem: 18014398509481984 kB\nThreads: 1\n", 0, {0}},
+        {"\nRssShmem: -1 kB\nThreads: 1\n", 0, {0}},
+        {"\nRssShmem: 1 kB\nVmSwap: -1 kB\nThreads: 1\n", 1, {1024, 0, 0}},
+    };
+    check_parts(mw_parse_parts, cases, sizeof cases / sizeof *cases);
+}
+
+static void test_pss_parts(void) {
+    static const char text[] =
+        "... [rollup]\nPss:  418 kB\nPss_Anon: 1 kB\nPss_Shmem:  33 kB\n"
+        "Shared_Hugetlb: 5 kB\nPrivate_Hugetlb:  2048 kB\nSwap: 9 kB\n"
+        "SwapPss:  7 kB\nLocked: 0 kB\n";
+    static const char *const numbers[] = {"33", "2048", "7 kB"};
+    size_t complete[3];
+    for (size_t i = 0; i < 3; i++)
+        complete[i] = (size_t)(strstr(text, numbers[i]) - text) +
+                      strspn(numbers[i], "0123456789") + 1;
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        parts got;
+        CHECK(parse_parts(pss_parts, text, cut, &got));
+        CHECK(got.shmem == (cut >= complete[0] ? 33 * 1024 : 0));
+        CHECK(got.huge == (cut >= complete[1] ? 2048 * 1024 : 0));
+        CHECK(got.swapped == (cut >= complete[2] ? 7 * 1024 : 0));
+    }
+}
+
+static void test_pss_parts_edges(void) {
+    static const parts_case cases[] = {
+        {"", 1, {0}},
+        {"\nPss_Shmem:\nSwapPss:\nPrivate_Hugetlb:\n", 1, {0}},
+        /* Linux 4.14, the first that has the file. */
+        {"... [rollup]\nPss: 4 kB\nSwap: 3 kB\nSwapPss: 2 kB\n",
+         1,
+         {0, 2048, 0}},
+        /* Rows that look like them. */
+        {"\nShmemPmdMapped: 1 kB\nSwap: 2 kB\nShared_Hugetlb: 3 kB\n"
+         "Pss_Shmem_: 4 kB\nXSwapPss: 5 kB\n",
+         1,
+         {0}},
+        {"\nPss_Shmem: 18014398509481983 kB\nSwapPss: 18014398509481984 kB\n"
+         "Private_Hugetlb: -1 kB\n",
+         1,
+         {UINT64_MAX - 1023, 0, 0}},
+    };
+    check_parts(pss_parts, cases, sizeof cases / sizeof *cases);
+}
+
+/* --- huge pages of the machine --- */
+
+static void test_huge_pages(void) {
+    static const char text[] =
+        "MemTotal:  24683520 kB\nHugePages_Total:  8\nHugePages_Free: 8\n"
+        "Hugepagesize:  2048 kB\nHugetlb:  16384 kB\nDirectMap4k: 1 kB\n";
+    check_cut_sizes(mw_parse_huge_pages, text, "16384", 16384 * 1024);
+    static const size_case cases[] = {
+        {"", 0, 0},
+        {"MemTotal: 5 kB\nHugetlb: 0 kB\n", 1, 0},
+        /* Linux < 4.18, and a kernel without huge pages. */
+        {"MemTotal: 5 kB\nHugePages_Total: 8\nHugepagesize: 4 kB\n", 0, 0},
+        {"Hugetlb: 1 kB\n", 0, 0}, /* never in the first line */
+        {"\nHugetlb: x kB\n", 0, 0},
+        {"\nHugetlb: 18014398509481983 kB\n", 1, UINT64_MAX - 1023},
+        {"\nHugetlb: 18014398509481984 kB\n", 0, 0},
+    };
+    check_sizes(mw_parse_huge_pages, cases, sizeof cases / sizeof *cases);
+}
+
+static void test_huge_faults(void) {
+    static const char text[] =
+        "nr_free_pages 1015666\nthp_fault_alloc 7000\nthp_fault_fallback 1\n"
+        "thp_collapse_alloc 345\nthp_collapse_alloc_failed 2\n";
+    check_cut_sizes(mw_parse_huge_faults, text, "345", 7345);
+    static const size_case cases[] = {
+        {"", 0, 0},
+        /* A kernel without them. */
+        {"nr_free_pages 5\npgfault 7\npgmajfault 1\n", 0, 0},
+        /* Only one of the two. */
+        {"\nthp_fault_alloc 5\nthp_split_page 1\n", 0, 0},
+        {"\nthp_collapse_alloc 5\nthp_split_page 1\n", 0, 0},
+        {"\nthp_fault_alloc 0\nthp_collapse_alloc 0\n", 1, 0},
+        /* Rows that begin with the same words, before and after. */
+        {"\nthp_fault_alloc_failed 1\nthp_collapse_alloc_failed 2\n", 0, 0},
+        {"\nthp_collapse_alloc_failed 2\nthp_collapse_alloc 3\n"
+         "thp_fault_alloc1 4\nthp_fault_alloc 5\n",
+         1, 8},
+        /* The largest sum that fits 64 bits, and one that does not. */
+        {"\nthp_fault_alloc 18446744073709551614\nthp_collapse_alloc 1\n", 1,
+         UINT64_MAX},
+        {"\nthp_fault_alloc 18446744073709551615\nthp_collapse_alloc 1\n", 0,
+         0},
+        {"\nthp_fault_alloc -1\nthp_collapse_alloc 1\n", 0, 0},
+    };
+    check_sizes(mw_parse_huge_faults, cases, sizeof cases / sizeof *cases);
+}
+
 /* --- memory that is available --- */
 
 static void test_available(void) {
@@ -330,8 +511,16 @@ static void test_available(void) {
 
 static void test_number(void) {
     static const size_case cases[] = {
-        {"", 0, 0},    {"\n", 0, 0},     {"12", 0, 12},     {"max\n", 0, 0},
-        {"0\n", 1, 0}, {"12 \n", 0, 12}, {"123\n", 1, 123}, {"-1\n", 0, 0},
+        {"", 0, 0},
+        {"\n", 0, 0},
+        {"12", 0, 12},
+        {"max\n", 0, 0},
+        {"0\n", 1, 0},
+        {"12 \n", 0, 12},
+        {"123\n", 1, 123},
+        {"-1\n", 0, 0},
+        {"18446744073709551615\n", 1, UINT64_MAX},
+        {"99999999999999999999999\n", 1, UINT64_MAX},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint64_t number = 0;
@@ -351,6 +540,21 @@ static int inactive_file_2(const char *text, size_t length, uint64_t *bytes) {
 }
 
 static void test_inactive_file(void) {
+    static const size_case none[] = {
+        {"", 0, 0},
+        /* The other version's. */
+        {"anon 1\ntotal_inactive_file 2\n", 0, 0},
+        /* Rows that look like it. */
+        {"anon 1\ninactive_file_ 2\nworkingset_inactive_file 3\n", 0, 0},
+        {"anon 1\ninactive_file -1\n", 0, 0},
+        {"anon 1\ninactive_file 0\n", 1, 0},
+        {"anon 1\ninactive_file 18446744073709551615\n", 1, UINT64_MAX},
+        {"anon 1\ninactive_file 18446744073709551616\n", 1, UINT64_MAX},
+    };
+    check_sizes(inactive_file_2, none, sizeof none / sizeof *none);
+    uint64_t bytes;
+    static const char other[] = "anon 1\ninactive_file 4096\n";
+    CHECK(!parse_size(inactive_file_1, other, sizeof other - 1, &bytes));
     static const char v2[] = "anon 1\nfile 2\ninactive_anon 3\n"
                              "inactive_file 4096\nactive_file 5\n";
     static const char v1[] = "cache 1\ninactive_file 2\nactive_file 3\n"
@@ -526,6 +730,12 @@ int main(void) {
     test_statm();
     test_statm_edges();
     test_pss_anonymous();
+    test_parts();
+    test_parts_edges();
+    test_pss_parts();
+    test_pss_parts_edges();
+    test_huge_pages();
+    test_huge_faults();
     test_available();
     test_number();
     test_inactive_file();

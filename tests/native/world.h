@@ -81,6 +81,10 @@ static struct {
     mw_event_list records; /* to be fetched: those without */
     long handles;          /* open ones */
     void (*meanwhile)(void); /* what happens while the follower works */
+    /* Files in memory, where there are any. */
+    int (*written)(int32_t pid, void (*found)(void *, const mw_written *),
+                   void *context);
+    enum mw_written_state (*written_again)(mw_written *file);
 } world;
 
 static inline void meanwhile(void) {
@@ -412,6 +416,19 @@ void mw_platform_image(mw_platform *platform, mw_handle *handle, char *text,
     out->length = length ? length + 2 : 0;
 }
 
+int mw_platform_written(const mw_platform *platform, int32_t pid,
+                        void (*found)(void *context, const mw_written *file),
+                        void *context) {
+    (void)platform;
+    return world.written ? world.written(pid, found, context) : -ENOTSUP;
+}
+
+enum mw_written_state mw_platform_written_again(const mw_platform *platform,
+                                                mw_written *file) {
+    (void)platform;
+    return world.written_again ? world.written_again(file) : MW_WRITTEN_GONE;
+}
+
 uint64_t mw_platform_roughness(const mw_platform *platform) {
     (void)platform;
     return 0;
@@ -480,8 +497,10 @@ static struct {
     stream *in;
     seen_process seen[WORLD_SIZE * 2]; /* by serial */
     uint64_t count;
-    uint64_t footprint;    /* the sum at the last tick */
-    uint64_t unread;       /* processes that are not in it */
+    uint64_t footprint; /* the sum at the last tick */
+    uint64_t unread;    /* processes that are not in it */
+    uint64_t stored;    /* in file systems in memory, and by the job */
+    uint64_t written;
     uint64_t observations; /* observations */
 } job;
 
@@ -536,6 +555,11 @@ static inline void note_image(seen_process *of, const mw_observation *o) {
 static inline void note(const mw_observation *o) {
     if (o->kind == MW_TICK)
         return;
+    if (o->kind == MW_TMPFS) {
+        job.stored = o->value;
+        job.written = o->second;
+        return;
+    }
     if (o->kind == MW_FOOTPRINT && !o->process) {
         job.footprint = o->value;
         job.unread = o->second;

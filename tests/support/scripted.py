@@ -231,10 +231,11 @@ class Script:
         sizes = (self._size(shmem), self._size(swapped))
         return self._add(serial, *sizes, PARTS, 0, third=self._size(huge))
 
-    def tmpfs(self, size: float, *, at: float | None = None) -> Script:
-        """Observes what has been stored in file systems in memory since the beginning."""
+    def tmpfs(self, size: float, written: float = 0, *, at: float | None = None) -> Script:
+        """Observes what has been stored in file systems in memory since the beginning, and how much
+        of it the job has written."""
         self._go_to(at)
-        return self._add_for_job(0, self._size(size), 0, TMPFS, 0)
+        return self._add_for_job(0, self._size(size), self._size(written), TMPFS, 0)
 
     def final(
         self, serial: int, watermark: float, *, roughness: float = 0, at: float | None = None
@@ -318,17 +319,19 @@ class Script:
         size: float,
         *,
         rss: float | None = None,
+        footprint: float = 0,
         unread: int = 0,
         flags: int = 0,
         at: float | None = None,
     ) -> Script:
         """Observes the PSS at a tick with the sum of resident sizes `rss`, by default the present
-        one. `at` does not change the time of what follows."""
+        one, and the footprint that was measured with it. `at` does not change the time of what
+        follows."""
         flags |= TICK_PARTIAL if unread else 0
         total = sum(self.held.values()) if rss is None else self._size(rss)
         now = self.now
         self._go_to(at)
-        self._add_for_job(total, self._size(size), unread, PSS, flags)
+        self._add_for_job(total, self._size(size), unread, PSS, flags, self._size(footprint))
         self.now = now
         return self
 

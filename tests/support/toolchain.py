@@ -190,5 +190,15 @@ def check_program(sanitizer: str | None, *command: str | Path) -> None:
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
 
 
+def fuzz_program(sanitizer: str, program: Path, corpus: Path, seconds: int) -> None:
+    """Runs libFuzzer, which adds to the folder `corpus` and leaves what fails beside it. Of itself
+    it would exit with SKIPPED when it finds something."""
+    check_program(
+        sanitizer,
+        *(program, corpus, f"-artifact_prefix={corpus.parent}/", f"-max_total_time={seconds}"),
+        *("-error_exitcode=1", "-seed=1", "-timeout=10", "-max_len=1024", "-verbosity=0"),
+    )
+
+
 NewToolchain: TypeAlias = Callable[[Path, Sequence[str]], Toolchain]
 """The fixture `new_toolchain`: makes a Toolchain for a folder of C programs, with extra flags."""

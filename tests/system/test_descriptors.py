@@ -148,8 +148,8 @@ def test_signal_that_may_not_be_forwarded(memwatch, setuid_burner):
     assert "cannot forward" in result.one_line()
 
 
-def with_proc(memwatch, mount, *words):
-    """Starts memwatch in a separate mount namespace with another /proc."""
+def with_mount(memwatch, mount, *words):
+    """Starts memwatch in a mount namespace of its own, in which something else is mounted."""
     can = ["unshare", "--mount", "sh", "-c", mount]
     if not shutil.which("unshare") or subprocess.run(can, check=False).returncode:
         pytest.skip("needs a mount namespace")
@@ -165,7 +165,7 @@ HIDDEN = "mount -t proc -o hidepid=2 proc /proc"
 @pytest.mark.parametrize("become", ["ignore x", "root"], ids=["may signal it", "may not"])
 def test_process_that_is_hidden(memwatch, burner, setuid_burner, become):
     """hidepid=2: the processes of other users are not in /proc."""
-    watch = with_proc(
+    watch = with_mount(
         *(memwatch, HIDDEN, "run", "--json", "-i", "5", "--", "sh", "-c"),
         f'exec 3<&0; "$1" {become} touch 10 mark hidden gate <&3 & '
         '"$0" touch 10 mark seen gate; wait; exit 6',
@@ -190,7 +190,7 @@ def test_process_that_is_hidden(memwatch, burner, setuid_burner, become):
 @as_nobody
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["summary", "json"])
 def test_job_that_is_hidden(memwatch, setuid_burner, options):
-    watch = with_proc(
+    watch = with_mount(
         *(memwatch, HIDDEN, "run", "-i", "5", *options, "--", setuid_burner),
         *("touch", "10", "trap", "10", "mark", "root", "gate", "exit", "6"),
     )
@@ -216,6 +216,13 @@ def test_job_that_is_hidden(memwatch, setuid_burner, options):
 @pytest.mark.both_users
 def test_no_proc_at_all(memwatch, burner):
     mount = "mount -t tmpfs none /proc"
-    result = with_proc(memwatch, mount, "run", "--", burner, "touch", "10", "exit", "6").end()
+    result = with_mount(memwatch, mount, "run", "--", burner, "touch", "10", "exit", "6").end()
     assert result.code == 6
     assert "The job's memory could not be read." in result.text
+
+
+@needs_root
+def test_a_file_system_in_memory_can_be_unmounted(memwatch, tmp_path):
+    mount = f"mount -t tmpfs none {tmp_path}"
+    result = with_mount(memwatch, mount, "run", "--quiet", "--", "umount", str(tmp_path)).end()
+    assert (result.code, result.text) == (0, "")

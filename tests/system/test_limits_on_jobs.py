@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +49,102 @@ def test_limit_on_the_total(memwatch):
     held = sum(each["rss_kib"] for each in breach["holders"])
     assert abs(held - breach["size_kib"]) <= 3
     assert report["start_time"] < breach["time"] <= report["end_time"]
+
+
+STORE = """
+store() {
+    exec 3> "$1"
+    [ $how != unlinks ] || rm "$1"
+    i=0
+    while [ $i -lt $2 ]; do head -c 1048576 /dev/zero >&3; i=$((i + 1)); done
+}
+how=$2
+case $how in
+closes) for part in 1 2 3 4 5; do store "$1/$$-$part" $(($3 / 5)); done; exec 3>&- ;;
+*) store "$1/$$" $3 ;;
+esac
+echo stored
+[ $how = leaves ] || exec sleep 60
+"""
+"""A shell's script that stores MiB in a folder: in one file ("one"), in several that it closes
+("closes"), in one without a name ("unlinks"), or in one that it leaves there ("leaves")."""
+
+
+def store(folder, how, mib):
+    return ["sh", "-c", STORE, "sh", folder, how, str(mib)]
+
+
+@pytest.fixture
+def shm(memwatch):
+    """A folder in memory, in which the user of the test may store 2 GiB."""
+    if not os.access("/dev/shm", os.W_OK) or not storage_in_memory():
+        pytest.skip("needs 2 GiB in /dev/shm")
+    folder = tempfile.mkdtemp(dir="/dev/shm")
+    os.chown(folder, memwatch.user.uid, -1)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def storage_in_memory():
+    mounted = Path("/proc/self/mountinfo").read_text()
+    return " /dev/shm " in mounted and shutil.disk_usage("/dev/shm").free > 2 << 30
+
+
+@pytest.mark.both_users
+@pytest.mark.parametrize("how", ["one", "closes", "unlinks"])
+def test_limit_on_the_footprint_of_files_in_memory(memwatch, shm, how):
+    options = ("-i", "5", "--max-total-footprint", "150M")
+    result = memwatch.run("run", "--json", *options, "--", *store(shm, how, 1000))
+    assert result.code == 10, result.text
+    breach = one_breach(result.json)
+    assert breach["limit"] == "max_total_footprint"
+    assert breach["size_kib"] > 150 * MIB
+    assert result.json["max_total_footprint_low_kib"] >= breach["size_kib"]
+    assert result.json["max_total_rss_kib"] < 100 * MIB
+
+
+def test_files_in_memory_of_a_process_that_has_ended(memwatch, shm):
+    """They stay, and so does the memory that they take."""
+    options = ("-i", "5", "--max-total-footprint", "150M")
+    command = shlex.join(store(shm, "leaves", 100))
+    script = f"{command}; {command}; sleep 60"
+    result = memwatch.run("run", "--json", *options, "--", "sh", "-c", script)
+    assert result.code == 10, result.text
+
+
+def test_a_file_in_memory_that_grows_on_when_the_command_has_ended(memwatch, shm):
+    """Only the command heeds SIGTERM."""
+    command = shlex.join(store(shm, "one", 1000))
+    script = f"(trap '' TERM; {command}) & wait"
+    options = ("-i", "5", "--max-total-footprint", "150M", "--kill-after", "120s")
+    result = memwatch.run("run", "--json", *options, "--", "sh", "-c", script)
+    assert result.code == 10, result.text
+    limits = result.json["limits"]
+    assert limits["grew_after_sigterm"]
+    assert limits["killed_pids"]
+
+
+@pytest.mark.both_users
+def test_files_in_memory_of_others_end_no_job(memwatch, shm):
+    """It is not known whose they are, so that the limit is inconclusive. Other tests may remove
+    files meanwhile, but not so many."""
+    watch = memwatch.burn(
+        *("mark", "up", "touch", 20, "gate"),
+        options=("-i", "5", "--max-total-footprint", "150M"),
+    )
+    watch.marks("up")
+    command = [*memwatch.user.prefix, *store(shm, "one", 1000)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout.readline() == "stored\n"
+            watch.ticks()
+        finally:
+            other.kill()
+    result = watch.end()
+    assert result.code == 0, result.text
+    assert result.json["limits"]["exceeded"] == []
+    assert result.json["limits"]["inconclusive"] == ["max_total_footprint"]
+    assert result.json["max_total_footprint_low_kib"] < 100 * MIB
 
 
 @pytest.mark.both_users

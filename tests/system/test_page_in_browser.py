@@ -277,7 +277,7 @@ def test_the_chart_shows_kinds_of_memory(parts):
         "Shared memory": "40.0 MiB",
         "Files": "30.0 MiB",
     }
-    assert held["Footprint, at least"] == "112.0 MiB"
+    assert held["Footprint, at least"] == "110.0 MiB"
     assert "worker" not in held
     parts.keep("kinds")
     parts.tab.click("#legend button:has-text('Files')")

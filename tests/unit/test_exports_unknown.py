@@ -317,8 +317,9 @@ def test_what_has_no_meaning_is_not_exported(name: str) -> None:
         PssPeak(A, AT, 30 * MIB, 0),  # when the job held a quarter of its most
         PssPeak(A, AT, 120 * MIB, 1),  # an upper bound
         PssPeak(A, AT, 30 * MIB, 1),
+        PssPeak(A, AT, 120 * MIB, 0, is_low=True),
     ],
-    ids=["elsewhere", "bound", "bound elsewhere"],
+    ids=["elsewhere", "bound", "bound elsewhere", "low"],
 )
 def test_a_pss_that_is_not_that_of_the_peak_is_not_exported(name: str, pss: PssPeak) -> None:
     without = without_samples()
@@ -340,13 +341,14 @@ def test_a_footprint_without_some_processes_is_not_exported(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_sums_of_pss_that_are_bounds_are_not_exported(name: str) -> None:
-    def having_sum(size: int, unread: int) -> bytes:
+    def having_sum(size: int, unread: int, *, is_low: bool = False) -> bytes:
         results = job()
         assert results.tracks
-        results.tracks.pss.append(PssSum(START + 20 * MS, size, unread))
+        results.tracks.pss.append(PssSum(START + 20 * MS, size, unread, is_low))
         return exported(name, results)
 
     assert having_sum(A, 1) == having_sum(B, 1) == exported(name, job())
+    assert having_sum(A, 0, is_low=True) == exported(name, job())
     # A whole sum of another time is exported where it has its time beside it.
     if name in ("perfetto", "firefox", "otlp"):
         assert having_sum(A, 0) != having_sum(B, 0)

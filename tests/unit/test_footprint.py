@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memwatch.model.footprint import ALONE, FAULTS, ONE_PROCESS, SHARED, FootprintBounds
+from memwatch.model.footprint import (
+    ALONE,
+    FAULTS,
+    ONE_PROCESS,
+    PSS_SUM,
+    SHARED,
+    FootprintBounds,
+)
 from memwatch.model.observations import TICK_DETAILED
 from memwatch.model.spikes import Spikes
 from support.scripted import MIB, Script
@@ -27,6 +34,8 @@ class Machine:
         """The pages of each live process, by their numbers."""
         self.faults: dict[int, int] = {}
         self.watermarks: dict[int, int] = {}
+        self.stored = self.stored_by_others = 0
+        """Pages in file systems in memory since the beginning, of the job and of others."""
         self.most = 0
         self._numbers = itertools.count()
         self._serials = itertools.count(1)
@@ -79,7 +88,7 @@ class Machine:
     @property
     def truth(self) -> int:
         """How many pages there are, each counted once."""
-        return len(set().union(*self.pages.values()))
+        return len(set().union(*self.pages.values())) + self.stored
 
     def tick(self, *, detailed: bool = True, order: random.Random | None = None) -> None:
         self.most = max(self.most, self.truth)
@@ -91,6 +100,9 @@ class Machine:
             self.script.memory(serial, len(self.pages[serial]), watermark, shared=0)
             if detailed:
                 self.script.faults(serial, self.faults[serial])
+        # Not all files of the job are found.
+        found = order.randint(0, self.stored) if order else self.stored
+        self.script.tmpfs(self.stored + self.stored_by_others, found)
         self.script.tick(flags=TICK_DETAILED if detailed else 0)
         self.script.now += 1
 
@@ -104,6 +116,12 @@ class Machine:
 BIG = 2 * MIB // PAGE
 
 
+def store(machine: Machine, rng: random.Random) -> None:
+    """Stores files in memory, or removes some."""
+    machine.stored = rng.choice([0, machine.stored // 2, machine.stored + BIG])
+    machine.stored_by_others = rng.choice([0, machine.stored_by_others + 2 * BIG])
+
+
 def change(machine: Machine, rng: random.Random) -> None:
     """Makes one random change."""
     live = list(machine.pages)
@@ -113,6 +131,7 @@ def change(machine: Machine, rng: random.Random) -> None:
         lambda: machine.grow(serial, pages),
         lambda: machine.write(serial, pages),
         lambda: machine.shrink(serial, pages),
+        lambda: store(machine, rng),
     ]
     if len(live) < 6:
         changes += [lambda: machine.fork(serial)] * 2
@@ -240,6 +259,47 @@ def test_files_in_memory_swap_and_huge_pages_count():
     assert bounds.source == SHARED
     assert bounds.split
     assert bounds.split == (10 * MIB, 500 * MIB, 30 * MIB, 200 * MIB, 500 * MIB)
+
+
+def test_files_in_memory_count_for_certain_where_the_job_has_written_them():
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 10, shared=0)
+    script.tmpfs(500, written=400).tick(flags=TICK_DETAILED)
+    bounds = script.job(finish=False).footprint.finish()
+    assert bounds
+    assert bounds.low == (10 + 400) * MIB
+    assert bounds.best == bounds.high == (10 + 500) * MIB
+    assert bounds.source == SHARED
+
+
+def test_files_in_memory_may_be_the_shared_memory_of_the_job():
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 310, shared=300).parts(1, 300)
+    script.tmpfs(400, written=400).tick(flags=TICK_DETAILED)
+    bounds = script.job(finish=False).footprint.finish()
+    assert bounds
+    assert bounds.low == bounds.best == (10 + 400) * MIB
+    assert bounds.high == (10 + 300 + 400) * MIB
+
+
+def test_files_in_memory_that_the_job_has_written_are_all_there_is():
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 10, shared=0)
+    script.tmpfs(400, written=400).tick(flags=TICK_DETAILED).tmpfs(0).tick(flags=TICK_DETAILED)
+    bounds = script.job(finish=False).footprint.finish()
+    assert bounds
+    assert (bounds.low, bounds.best, bounds.high) == (410 * MIB,) * 3
+    assert bounds.source == ALONE
+
+
+@pytest.mark.parametrize(
+    ("stored_before", "best", "source"), [(0, 570, SHARED), (500, 580, PSS_SUM)]
+)
+def test_a_sum_of_shares_counts_only_where_as_much_was_stored(stored_before, best, source):
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 70, shared=0)
+    script.start(2, parent=1).execute(2, "job", inherited=True).memory(2, 50, shared=0)
+    script.tmpfs(stored_before).tick(flags=TICK_DETAILED).pss(90, footprint=80)
+    script.tmpfs(500).tick(flags=TICK_DETAILED)
+    bounds = script.job(finish=False).footprint.finish()
+    assert bounds
+    assert (bounds.best, bounds.source) == (best * MIB, source)
 
 
 def test_a_peak_between_samples_is_the_best_estimate():

@@ -17,6 +17,7 @@ from memwatch.model.observations import (
     BY_EVENT,
     BY_HOOK,
     BY_RECORD,
+    LOWER,
     TICK_EXTRA,
     TICK_LATE,
     TICK_PARTIAL,
@@ -416,7 +417,13 @@ def test_the_highest_sum_with_shared_pages_counted_once() -> None:
     job = script.job()
     assert job.pss_peak == PssPeak(total=70, time=3, rss=100, unread=0)
     assert job.pss_bound == PssPeak(total=70, time=2, rss=90, unread=2)
+    assert job.pss_low is None
     assert job.max_total == 100
+    job = script.pss(80, rss=100, flags=LOWER, at=3).job()
+    assert (job.pss_peak, job.pss_low) == (
+        PssPeak(total=70, time=3, rss=100, unread=0),
+        PssPeak(total=80, time=3, rss=100, unread=0, is_low=True),
+    )
     assert Script().tick(at=1).pss(0, rss=0).job().pss_peak is None
 
 

@@ -150,7 +150,7 @@ def test_sizes_are_those_of_the_metric(story, metric, expected, job):
     [
         (Metric.PSS, "linux", "the PSS of single processes is not measured: use --metric rss"),
         (Metric.PSS, "darwin", "the PSS of single processes is not measured: use --metric rss"),
-        (Metric.FOOTPRINT, "linux", "of single processes is not known on Linux: use --metric rss"),
+        (Metric.FOOTPRINT, "linux", "of single processes is not known over time on Linux: use"),
         (None, "darwin", "of single processes is not in the file: use --metric rss"),
     ],
 )

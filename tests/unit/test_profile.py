@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from memwatch.model.cgroup_account import CgroupAccount, CgroupSample
+from memwatch.model.footprint import CONTROL_GROUP
+from memwatch.model.limits import TOTAL_FOOTPRINT, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
+from memwatch.model.observations import LOWER, TICK_PARTIAL
 from memwatch.model.profile import (
     Beginning,
     Clock,
@@ -25,6 +29,7 @@ def profile(
     pss: int | None = None,
     pss_rss: int = 0,
     unread: int = 0,
+    pss_flags: int = 0,
     final: int | None = None,
     error: str | None = None,
     sources: tuple[SourceOutcome, ...] = (),
@@ -37,7 +42,7 @@ def profile(
     if total is not None:
         script.memory(1, total).tick()
     if pss is not None:
-        script.pss(pss, rss=pss_rss, unread=unread)
+        script.pss(pss, rss=pss_rss, unread=unread, flags=pss_flags)
     if final is not None:
         script.final(1, final, at=2)
     return from_job(
@@ -180,21 +185,24 @@ def test_headroom_uses_pss_only_if_it_was_measured_at_the_peak(
 
 
 @pytest.mark.parametrize(
-    ("pss", "rss", "unread", "measured"),
+    ("pss", "rss", "flags", "measured"),
     [
         (40, 100, 0, 40),
         (40, 95, 0, 40),
         # Measured when the job held less.
         (40, 94, 0, None),
         # An upper bound: it contains the RSS of an unread process.
-        (40, 100, 1, None),
+        (40, 100, TICK_PARTIAL, None),
+        # A lower bound: mappings changed while it was made.
+        (40, 100, LOWER, None),
         (None, 0, 0, None),
     ],
 )
 def test_the_pss_that_can_be_compared_with_another_run(
-    pss: int | None, rss: int, unread: int, measured: int | None
+    pss: int | None, rss: int, flags: int, measured: int | None
 ) -> None:
-    seen = profile(100, pss=pss, pss_rss=rss, unread=unread)
+    unread = int(bool(flags & TICK_PARTIAL))
+    seen = profile(100, pss=pss, pss_rss=rss, unread=unread, pss_flags=flags)
     assert in_mib(seen.total_pss.comparable) == measured
 
 
@@ -212,3 +220,46 @@ def test_without_pss_none_is_at_the_peak() -> None:
 def test_headroom_is_negative_where_shared_pages_counted_more_than_once() -> None:
     assert in_mib(profile(1500).headroom) == -500
     assert in_mib(profile(1500, pss=700, pss_rss=1500).headroom) == 300
+
+
+@pytest.mark.parametrize(("anon", "best", "is_split"), [(105, 125, True), (70, 100, False)])
+def test_the_parts_of_a_footprint_add_up_to_it(anon: int, best: int, is_split: bool) -> None:
+    """The control group may have been sampled when the job held less."""
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 100, shared=0).tick()
+    sample = CgroupSample(2, anon * MIB, 20 * MIB, 0, 0, None, None)
+    account = CgroupAccount(peak=130 * MIB, swap_peak=0, largest=sample)
+    bounds = from_job(
+        script.job(finish=False),
+        Beginning(("job",), Clock(0, 0), 0, 1),
+        Ending(3, 0, Overhead(0, None), NO_LIMIT, cgroup=account),
+    ).footprint
+    assert bounds
+    assert (bounds.best, bounds.source) == (best * MIB, CONTROL_GROUP)
+    assert (bounds.split is not None) == is_split
+    assert bounds.split is None or sum(bounds.split[:4]) == bounds.best
+
+
+@pytest.mark.parametrize(
+    ("allowed", "exit_code", "inconclusive"),
+    [(200, 0, ()), (125, 0, (TOTAL_FOOTPRINT,)), (110, 10, ())],
+)
+def test_the_account_decides_on_a_limit_that_samples_left_open(
+    allowed: int, exit_code: int, inconclusive: tuple[str, ...]
+) -> None:
+    script = Script(size_unit=MIB).start(1, "job").memory(1, 100, shared=0).tick()
+    sample = CgroupSample(script.now, 100 * MIB, 20 * MIB, 0, 0, None, None)
+    account = CgroupAccount(peak=130 * MIB, swap_peak=0, largest=sample)
+    limits = Limits(total_footprint=allowed * MIB)
+    outcome = LimitOutcome(limits, kill=True, breaches=(), inconclusive=(TOTAL_FOOTPRINT,))
+    # The account of a job that stored something in a file system of its own.
+    script.tmpfs(50).tick()
+    found = from_job(
+        script.job(finish=False),
+        Beginning(("job",), Clock(0, 0), 0, 1),
+        Ending(3, 0, Overhead(0, None), NO_LIMIT, limit_outcome=outcome, cgroup=account),
+    ).limit_outcome
+    assert found
+    assert (found.exit_code, found.inconclusive) == (exit_code, inconclusive)
+    assert [(each.size, each.processes) for each in found.breaches] == (
+        [(120 * MIB, 1)] if exit_code else []
+    )

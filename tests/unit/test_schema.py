@@ -312,6 +312,8 @@ def test_unknown_figures_are_null() -> None:
     assert set(nothing["memory_limit"].values()) == {None}
     assert nothing["memwatch"]["max_rss_kib"] is None
     assert nothing["cgroup"] is None
+    missing = nothing["accuracy"]["not_in_total"]
+    assert (missing["footprint"], missing["cgroup"]) == (None, None)
 
 
 def test_known_figures_are_written() -> None:
@@ -341,6 +343,7 @@ def test_known_figures_are_written() -> None:
     footprints = document["accuracy"]["phys_footprint_peaks"]
     assert footprints == {"unknown": 4, "sampled": 0, "watermark": 0, "exact": 1}
     accuracy = document["accuracy"]
+    assert "swap" in accuracy["not_in_total"]["cgroup"]
     assert accuracy["processes_found"] == {"events": 1, "record": 0, "hook": 0, "sampling": 4}
     assert accuracy["peaks"] == {"unknown": 2, "sampled": 1, "watermark": 1, "exact": 1}
     assert accuracy["never_sampled"] == 3
@@ -433,6 +436,8 @@ BREAKAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "an unknown name of a source": lambda d: d["accuracy"]["sources"][0].update(name="ebpf"),
     "half a sum": lambda d: d.pop("max_total_pss_rss_kib"),
     "a count of peaks that is missing": lambda d: d["accuracy"]["peaks"].pop("exact"),
+    "an unknown kind of memory": lambda d: d["accuracy"]["not_in_total"]["rss"].append("cache"),
+    "no total": lambda d: d["accuracy"]["not_in_total"].update(rss=None),
     "a group without a peak": lambda d: d["cgroup"].pop("peak_kib"),
     "half a span": lambda d: d["cgroup"]["timeline"][0].pop("usage_kib"),
     "a limit from nowhere": lambda d: d["memory_limit"].update(source="somewhere"),

@@ -1,0 +1,85 @@
+"""What is known of the footprint of a job that has ended, and what that says of a limit: by its
+samples, and by the kernel's account of its own control group."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memwatch.model.footprint import (
+    CONTROL_GROUP,
+    ONE_PROCESS,
+    FootprintBounds,
+    FootprintSplit,
+)
+from memwatch.model.job import Job
+from memwatch.model.limits import TOTAL_FOOTPRINT, Breach, LimitOutcome
+from memwatch.model.processes import SYSTEM
+
+if TYPE_CHECKING:
+    from memwatch.model.cgroup_account import CgroupAccount
+
+
+def total_footprint(job: Job, account: CgroupAccount | None) -> FootprintBounds | None:
+    """Returns the highest footprint of a job that has ended; None when none is known. `account` is
+    that of its own control group."""
+    if peak := job.footprint_peak:
+        return FootprintBounds(peak.total, peak.total, None, peak.time, SYSTEM, None)
+    bounds = job.footprint.finish()
+    return _by_account(bounds, account) if bounds and account else bounds
+
+
+def _by_account(bounds: FootprintBounds, account: CgroupAccount) -> FootprintBounds:
+    """Returns the bounds that follow with the kernel's account of the job's own group, which may
+    know nothing of the huge pages of hugetlbfs."""
+    largest, sampled = account.largest, account.footprint_low
+    if largest is None or sampled is None:
+        return bounds
+    huge = bounds.split.huge if bounds.split else 0
+    high = bounds.high
+    if account.footprint_high is not None:
+        charged = account.footprint_high + huge
+        high = charged if high is None else min(high, charged)
+    if largest.huge is None:
+        sampled += huge
+    if high is not None:
+        # The account has also what was stored where no process of memwatch can see it: in a file
+        # system that only the job has mounted.
+        high = max(high, sampled)
+    # The estimate by page faults is less certain than the sample of the account.
+    best = max(sampled, bounds.best if bounds.source == ONE_PROCESS else bounds.low)
+    if high is not None:
+        best = min(best, high)
+    low = min(max(sampled, bounds.low), best)
+    split = FootprintSplit(largest.anon, largest.shmem, largest.swap or 0, largest.huge or huge, 0)
+    is_split = sum(split[:4]) == best  # the last is a part of another
+    return FootprintBounds(
+        low, best, high, largest.time, CONTROL_GROUP, split if is_split else None
+    )
+
+
+def judged(
+    outcome: LimitOutcome | None, bounds: FootprintBounds | None, job: Job
+) -> LimitOutcome | None:
+    """Returns what became of the limits, where the account has decided on that on the footprint,
+    which the samples have left open."""
+    if not outcome or not bounds or bounds.source != CONTROL_GROUP:
+        return outcome
+    allowed = outcome.limits.total_footprint
+    if allowed is None or TOTAL_FOOTPRINT not in outcome.inconclusive:
+        return outcome
+    is_exceeded = bounds.low > allowed
+    if not is_exceeded and (bounds.high is None or bounds.high > allowed):
+        return outcome
+    breaches = outcome.breaches
+    if is_exceeded:
+        breaches = (*breaches, _late_breach(allowed, bounds, job))
+    left = tuple(name for name in outcome.inconclusive if name != TOTAL_FOOTPRINT)
+    return replace(outcome, breaches=breaches, inconclusive=left)
+
+
+def _late_breach(allowed: int, bounds: FootprintBounds, job: Job) -> Breach:
+    """Returns a breach that was found when the job had ended."""
+    at = bounds.time
+    alive = sum(each.first_seen <= at <= each.last_seen for each in job.processes)
+    return Breach(TOTAL_FOOTPRINT, allowed, bounds.low, at, alive, None, None, None, ())
