@@ -284,7 +284,7 @@ int mw_spawn(const mw_spawn_options *options, char *const argv[],
    much as to read a process at a tick. */
 enum mw_pss_mode {
     MW_PSS_OFF = 0,
-    MW_PSS_PEAKS = 1, /* at new highs of the total, for 2 % of the time */
+    MW_PSS_PEAKS = 1, /* near the highest total, for a small part of the time */
     MW_PSS_ALWAYS = 2 /* after every tick that finds the last sum complete */
 };
 

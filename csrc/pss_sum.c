@@ -19,18 +19,47 @@ static uint64_t anonymous(const mw_memory *memory) {
     return fall(memory->rss, memory->shared);
 }
 
+/* Returns by how much two sizes differ. */
+static uint64_t change(uint64_t one, uint64_t other) {
+    return fall(one, other) + fall(other, one);
+}
+
+/* Returns how many page faults the new anonymous memory needs. */
+static uint64_t needed(const mw_memory *before, const mw_memory *now) {
+    return fall(anonymous(now), anonymous(before)) / MW_SMALLEST_PAGE;
+}
+
 static int stands_still(const mw_pss_part *part) {
     const mw_memory *before = &part->before, *after = &part->after;
-    uint64_t change = fall(before->shared, after->shared) +
-                      fall(after->shared, before->shared);
-    uint64_t grown = fall(anonymous(after), anonymous(before));
     uint64_t faults = fall(after->faults, before->faults);
-    return change <= MOST_CHANGE &&
-           fall(faults, grown / MW_SMALLEST_PAGE) <= MOST_FAULTS;
+    return change(before->shared, after->shared) <= MOST_CHANGE &&
+           fall(faults, needed(before, after)) <= MOST_FAULTS;
+}
+
+int mw_pss_has_only_grown(const mw_memory *before, const mw_memory *now) {
+    uint64_t faults = fall(now->faults, before->faults);
+    /* Fewer faults than pages are huge pages: they could hide others. */
+    return now->faults && change(before->shared, now->shared) <= MOST_CHANGE &&
+           fall(anonymous(before), anonymous(now)) <= MOST_CHANGE &&
+           change(faults, needed(before, now)) <= MOST_FAULTS;
+}
+
+int mw_pss_is_unchanged(const mw_memory *before, const mw_memory *now) {
+    return now->rss == before->rss && now->shared == before->shared &&
+           now->faults == before->faults;
+}
+
+int mw_pss_has_grown_alone(const mw_pss_part *then, const mw_pss_part *now) {
+    const mw_shares *one = &then->shares, *other = &now->shares;
+    uint64_t before = anonymous(&then->held), after = anonymous(&now->held);
+    return change(one->anonymous + after, other->anonymous + before) <=
+               MOST_CHANGE &&
+           change(one->pss + other->anonymous, other->pss + one->anonymous) <=
+               MOST_CHANGE;
 }
 
 void mw_pss_sum_add(mw_pss_sum *sum, const mw_pss_part *part) {
-    uint64_t lost = fall(anonymous(&part->before), anonymous(&part->after));
+    uint64_t lost = fall(anonymous(&part->held), anonymous(&part->after));
     if (lost <= MOST_CHANGE)
         lost = 0;
     /* What it has freed may be what was counted, and another's part now. */

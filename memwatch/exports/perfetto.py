@@ -101,7 +101,7 @@ def _totals(results: Results) -> Iterator[bytes]:
         for time, size in least:
             yield _value(time, FOOTPRINT, size)
     if points := pss_points(results):
-        what = "Shared pages counted once; measured now and then, mostly at new highs of the RSS"
+        what = "Shared pages counted once; measured now and then, mostly near the highest RSS"
         yield _counter(start, TOTAL_PSS, "Total PSS", what)
         for each in points:
             yield _value(each.time, TOTAL_PSS, each.total)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _running = Lock()
 
 PSS_MODES = {"off": native.PSS_OFF, "peaks": native.PSS_PEAKS, "always": native.PSS_ALWAYS}
-"""When the job's memory is summed with shared pages counted once: never; at new highs of the total,
-for at most 2 % of the time; all the time."""
+"""When the job's memory is summed with shared pages counted once: never; near the highest total,
+for at most 2 % of the time (5 % of less than a second); all the time."""
 
 READ_EVERY = 1_000_000_000
 """Nanoseconds between two reads of the observations, unless many of them wait."""

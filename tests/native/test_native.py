@@ -22,7 +22,8 @@ FOLLOW = (
     *sorted(path.name for path in CSRC.glob("follow*.c")),
     *("table.c", "tmpfs.c", "pids.c", "queue.c", "event_list.c"),
 )
-COMMON = ("sampler.c", "watch.c", "pss.c", "pss_sum.c", *FOLLOW)
+PSS = tuple(sorted(path.name for path in CSRC.glob("pss*.c")))
+COMMON = ("sampler.c", "watch.c", *PSS, *FOLLOW)
 LINUX = tuple(sorted(f"linux/{path.name}" for path in CSRC.glob("linux/*.c")))
 # The sources for which this system has headers; those of macOS are tested in tests/darwin.
 EVERY_SOURCE = tuple(sorted([*(path.name for path in CSRC.glob("*.c")), *LINUX]))

@@ -1,13 +1,14 @@
 /*
- * pss.c on a platform made up here: processes that cost and hold what the test
- * says, and a clock that moves only when one is read. Checks which sweeps are
- * made, what they give, and that they keep to their budget.
+ * pss.c, and the sweeps that it makes, on a platform made up here: processes
+ * that cost and hold what the test says, and a clock that moves only when one
+ * is read. Checks which sweeps are made, what they give, and that they keep to
+ * their budget.
  *
  *     test_pss CASE
  */
-#include "pss.h"
+/* Its state says when a sweep has ended of which nothing is reported. */
+#include "pss.c"
 
-#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <time.h>
@@ -17,12 +18,10 @@
 
 static const int64_t MS = 1000000;
 static const int64_t BEGIN = 1000000000;
-static const uint64_t MIB = 1 << 20;
 static const uint64_t GIB = 1 << 30;
 
-/* The same values as in pss.c. */
+/* The part of the time that sweeps may take in the long run. */
 static const double SHARE = 0.02;
-static const double FIRST_ALLOWANCE = 5e6;
 
 enum { MOST = 64, FIRST_PID = 100 };
 
@@ -33,10 +32,12 @@ static struct {
     double process_cost; /* ns */
     double mib_cost;
     uint64_t rss[MOST];
-    uint64_t left[MOST];     /* what it frees after it was read */
-    uint64_t file[MOST];     /* of its RSS: a file that all map */
-    uint64_t unmapped[MOST]; /* of that, after it was read */
-    uint64_t faults[MOST];   /* after it was read */
+    uint64_t left[MOST];       /* what it frees after it was read */
+    uint64_t file[MOST];       /* of its RSS: a file that all map */
+    uint64_t unmapped[MOST];   /* of that, after it was read */
+    uint64_t faults[MOST];     /* after it was read */
+    uint64_t all_faults[MOST]; /* in its life so far; 0: not known */
+    uint64_t alone[MOST];      /* of its RSS: in its PSS in full */
     int was_read[MOST];
     int mappers;      /* how many map the file when it is read; 0: one */
     double pss_share; /* PSS as part of the RSS */
@@ -100,8 +101,9 @@ int mw_platform_pss(const mw_platform *platform, int32_t pid, mw_shares *out) {
     fake.was_read[index] = 1;
     uint64_t file =
         fake.file[index] / (uint64_t)(fake.mappers ? fake.mappers : 1);
-    out->anonymous = (uint64_t)((double)(fake.rss[index] - fake.file[index]) *
-                                fake.pss_share);
+    uint64_t most = fake.rss[index] - fake.file[index] - fake.alone[index];
+    out->anonymous =
+        (uint64_t)((double)most * fake.pss_share) + fake.alone[index];
     out->pss = out->anonymous + file;
     return fake.error[index];
 }
@@ -111,11 +113,12 @@ int mw_platform_memory(const mw_platform *platform, int32_t pid,
     CHECK(platform == &the_platform);
     CHECK(pid >= FIRST_PID && pid < FIRST_PID + MOST);
     int index = pid - FIRST_PID;
-    *out = (mw_memory){fake.rss[index], fake.file[index], 0};
+    *out =
+        (mw_memory){fake.rss[index], fake.file[index], fake.all_faults[index]};
     if (fake.was_read[index]) {
         out->rss -= fake.left[index] + fake.unmapped[index];
         out->shared -= fake.unmapped[index];
-        out->faults = fake.faults[index];
+        out->faults += fake.faults[index];
     }
     fake.was_read[index] = 0;
     return out->rss ? 0 : -ESRCH;
@@ -172,21 +175,23 @@ static uint64_t total(void) {
     return sum;
 }
 
-static mw_observation await_result(void) {
-    mw_observation result;
+/* Waits for the end of the sweep. Returns whether it had a result to report. */
+static int await(mw_observation *result) {
     /* Only a failure takes that long. */
     for (long i = 0; i < 60000; i++) {
-        if (mw_pss_take(pss, &result))
-            return result;
+        if (mw_pss_take(pss, result))
+            return 1;
+        if (!pss->reader.under_way)
+            return 0;
         struct timespec moment = {.tv_nsec = i < 1000 ? 10000 : 1000000};
         nanosleep(&moment, NULL);
     }
     CHECK(!"a sweep ends");
-    return result;
+    return 0;
 }
 
-/* Makes a tick `gap` after the last. Returns whether it began a sweep, whose
-   result it waits for. */
+/* Makes a tick `gap` after the last. Returns whether it began a sweep, for
+   which it waits, that had a result to report. */
 static int tick(int64_t gap, mw_observation *result) {
     fake.now += gap;
     int64_t time = fake.now;
@@ -194,7 +199,10 @@ static int tick(int64_t gap, mw_observation *result) {
     CHECK(begun == 0 || begun == 1);
     if (!begun)
         return 0;
-    *result = await_result();
+    if (!await(result)) {
+        CHECK(pss->result.valid || pss->result.value);
+        return 0;
+    }
     CHECK(result->kind == MW_PSS && result->time == time);
     CHECK(!(result->valid & MW_TICK_PARTIAL) == !result->second);
     mw_observation none;
@@ -202,14 +210,14 @@ static int tick(int64_t gap, mw_observation *result) {
     return 1;
 }
 
-/* Makes ticks that begin no sweep. */
+/* Makes ticks that report nothing. */
 static void quiet(int count, int64_t gap) {
     mw_observation result;
     for (int i = 0; i < count; i++)
         CHECK(!tick(gap, &result));
 }
 
-/* Makes ticks until one begins a sweep. Returns how many it took. */
+/* Makes ticks until one reports a sum. Returns how many it took. */
 static int until_sweep(int most, int64_t gap, mw_observation *result) {
     for (int i = 1; i <= most; i++)
         if (tick(gap, result))
@@ -231,15 +239,17 @@ static void off(void) {
     CHECK(mw_pss_new(&the_platform, 7, &pss) == -EINVAL && !pss);
 }
 
-/* A new high gets a sweep, the same or less gets none. */
+/* A new high gets a sweep. Where nothing is shared, the same or less gets
+   none. */
 static void highs(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
+    fake.pss_share = 1;
     quiet(3, MS); /* nothing is there yet */
     add(10 * MIB);
     add(20 * MIB);
     CHECK(tick(10 * MS, &result));
-    CHECK(result.value == 15 * MIB && !result.second);
+    CHECK(result.value == 30 * MIB && !result.second);
     CHECK(result.process == 30 * MIB);
     CHECK(fake.all_reads == 2);
     quiet(500, 10 * MS);
@@ -247,15 +257,119 @@ static void highs(void) {
     quiet(500, 10 * MS);
     resize(0, 12 * MIB);
     CHECK(tick(10 * MS, &result));
-    CHECK(result.value == 16 * MIB);
+    CHECK(result.value == 32 * MIB);
     quiet(500, 10 * MS);
     CHECK(fake.all_reads == 4);
     /* A process that has ended is not read, though it is still in the table. */
     table.slots[1].ended = 1;
     resize(0, 40 * MIB);
     CHECK(tick(10 * MS, &result));
-    CHECK(result.value == 20 * MIB);
+    CHECK(result.value == 40 * MIB);
     CHECK(fake.reads[0] == 3 && fake.reads[1] == 2);
+    done();
+}
+
+/* The highest total is read again, since shared pages may become private; what
+   says the same is not reported. */
+static void plateau(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(100 * MIB);
+    add(100 * MIB);
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value == 100 * MIB);
+    long before = fake.all_reads;
+    quiet(300, 10 * MS);
+    CHECK(fake.all_reads - before >= 3000 / 250 * 2 / 2);
+    CHECK(fake.all_reads - before <= 3000 / 250 * 2);
+    fake.pss_share = 0.504; /* less than a step more */
+    quiet(100, 10 * MS);
+    fake.pss_share = 0.52;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value > 103 * MIB && result.process == 200 * MIB);
+    resize(0, 99 * MIB); /* is the same total */
+    fake.pss_share = 0.6;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    fake.pss_share = 1;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    before = fake.all_reads;
+    quiet(1000, 10 * MS); /* no more than all */
+    CHECK(fake.all_reads == before);
+    done();
+}
+
+/* Budget for a new high is left. */
+static void plateau_reserve(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(GIB);
+    CHECK(until_sweep(1000, 10 * MS, &result) > 0);
+    for (int i = 0; i < 20; i++) {
+        long before = fake.all_reads;
+        for (int most = 1000; fake.all_reads == before; most--) {
+            CHECK(most);
+            quiet(1, 10 * MS);
+        }
+        resize(0, fake.rss[0] + fake.rss[0] / 50);
+        quiet(1, 10 * MS); /* it is rising */
+        CHECK(tick(10 * MS, &result));
+        CHECK(result.process == fake.rss[0]);
+    }
+    done();
+}
+
+/* A lower total is read when all budget is there that may be saved, unless no
+   sum there can be the highest. */
+static void below_the_top(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(500 * MIB);
+    add(500 * MIB);
+    CHECK(until_sweep(1000, 10 * MS, &result) > 0);
+    quiet(1000, 10 * MS); /* so that little is saved */
+    long before = fake.all_reads;
+    resize(0, 300 * MIB);
+    fake.pss_share = 0.7;
+    quiet(400, 10 * MS);
+    CHECK(fake.all_reads == before);
+    CHECK(until_sweep(1000, 10 * MS, &result) > 0);
+    CHECK(result.value == 560 * MIB);
+    before = fake.all_reads;
+    resize(0, 62 * MIB);
+    quiet(2000, 10 * MS);
+    CHECK(fake.all_reads == before);
+    done();
+}
+
+/* A sum in which something is missing is made again. */
+static void low_again(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    fake.pss_share = 1;
+    add(20 * MIB);
+    add(10 * MIB);
+    fake.left[0] = 10 * MIB;
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.value == 20 * MIB && (result.valid & MW_LOWER));
+    fake.left[0] = 0;
+    quiet(20, 10 * MS);
+    CHECK(until_sweep(10, 10 * MS, &result) > 0);
+    CHECK(result.value == 30 * MIB && !(result.valid & MW_LOWER));
+    quiet(100, 10 * MS);
+    CHECK(fake.all_reads == 4);
+    done();
+}
+
+/* With a limit each sum is reported. */
+static void plateau_with_limit(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    mw_pss_set_limit(pss, GIB);
+    add(100 * MIB);
+    for (int i = 0; i < 5; i++) {
+        CHECK(until_sweep(100, 10 * MS, &result) > 0);
+        CHECK(result.value == 50 * MIB);
+    }
     done();
 }
 
@@ -318,6 +432,7 @@ static void rest_below_a_step(void) {
 static void steps(void) {
     mw_observation result;
     setup(MW_PSS_PEAKS);
+    fake.pss_share = 1;
     add(1000 * MIB);
     until_sweep(1000, 10 * MS, &result);
     quiet(1000, 10 * MS);
@@ -327,7 +442,7 @@ static void steps(void) {
     quiet(1, 10 * MS);
     resize(0, 1022 * MIB);
     CHECK(tick(10 * MS, &result));
-    CHECK(result.value == 511 * MIB);
+    CHECK(result.value == 1022 * MIB);
     done();
 }
 
@@ -358,6 +473,24 @@ static void overrun(void) {
     CHECK(fake.all_reads < 4 && fake.all_reads > 0);
     CHECK(result.second == (uint64_t)(20 - fake.all_reads));
     CHECK(result.value == (400 - 10 * (uint64_t)fake.all_reads) * MIB / 2);
+    done();
+}
+
+/* After that the next begins when there is budget for two. */
+static void after_overrun(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    add(20 * MIB);
+    for (int i = 0; i < 9; i++)
+        add(19 * MIB);
+    fake.process_cost = 600e3;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.second && pss->reader.sweep.overran);
+    mw_plan plan = mw_sweep_plan(&pss->reader.sweep, &table, MW_MOST_FOR_ONE);
+    CHECK(until_sweep(300, 10 * MS, &result) > 0);
+    CHECK(!result.second && !pss->reader.sweep.overran);
+    double read = 10 * 600e3 + 191 * 15e3;
+    CHECK(pss->budget.left + read >= plan.cost * RESERVE);
     done();
 }
 
@@ -399,7 +532,7 @@ static void budget_of(double process_cost, double mib_cost) {
                                                  : below(&random, 100) * 1024;
         resize(index, fake.rss[index] + more);
         sweeps += tick(i % 5000 ? 10 * MS : 30000 * MS, &result);
-        double allowed = (double)(fake.now - BEGIN) * SHARE + FIRST_ALLOWANCE;
+        double allowed = mw_pss_allowance(fake.now - BEGIN);
         if (fake.time_reading - allowed > most)
             most = fake.time_reading - allowed;
     }
@@ -602,6 +735,111 @@ static void mapped_again(void) {
     done();
 }
 
+/* --- readings that are kept --- */
+
+/* Three processes whose page faults are known, in a sum that was made. */
+static void set_up_kept(int32_t mode) {
+    mw_observation result;
+    setup(mode);
+    for (int i = 0; i < 3; i++) {
+        add(20 * MIB)->serial = (uint64_t)i + 1;
+        fake.all_faults[i] = 5000;
+    }
+    CHECK(until_sweep(3, 10 * MS, &result) > 0);
+    CHECK(result.value == 30 * MIB && fake.all_reads == 3);
+}
+
+/* A process touches memory page by page. */
+static void grow(size_t index, uint64_t more) {
+    resize(index, fake.rss[index] + more);
+    fake.alone[index] += more;
+    fake.all_faults[index] += more / 4096;
+}
+
+/* Makes the next sum, and returns how many processes it reads. */
+static long reads_of_next(void) {
+    mw_observation result;
+    long before = fake.all_reads;
+    grow(0, 2 * MIB);
+    uint64_t sum = total() / 2;
+    for (size_t i = 0; i < table.count; i++)
+        sum += table.slots[i].ended ? 0 : fake.alone[i] / 2;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value == sum && !result.valid);
+    return fake.all_reads - before;
+}
+
+/* Only what has grown is read again, as long as all else stands still. */
+static void kept(void) {
+    set_up_kept(MW_PSS_PEAKS);
+    quiet(100, 10 * MS); /* sums are made again, and nothing is read */
+    CHECK(fake.all_reads == 3);
+    for (int i = 0; i < 10; i++)
+        CHECK(reads_of_next() == 1);
+    grow(1, 4 * MIB);
+    CHECK(reads_of_next() == 2);
+    fake.all_faults[2]++;
+    CHECK(reads_of_next() == 2);
+    CHECK(reads_of_next() == 1);
+    done();
+}
+
+/* A change of what may be shared makes all be read again: pages copied, freed,
+   huge pages, another process, another in its place, one that has ended. */
+static void kept_no_more(void) {
+    set_up_kept(MW_PSS_PEAKS);
+    fake.all_faults[2] += 100;
+    CHECK(reads_of_next() == 3);
+    CHECK(reads_of_next() == 1);
+    resize(2, 19 * MIB);
+    CHECK(reads_of_next() == 3);
+    resize(2, 21 * MIB);
+    CHECK(reads_of_next() == 3);
+    CHECK(reads_of_next() == 1);
+    add(20 * MIB)->serial = 4;
+    fake.all_faults[3] = 5000;
+    CHECK(reads_of_next() == 4);
+    CHECK(reads_of_next() == 1);
+    table.slots[3].serial = 5;
+    CHECK(reads_of_next() == 4);
+    table.slots[3].ended = 1;
+    grow(1, 20 * MIB);
+    CHECK(reads_of_next() == 3);
+    done();
+}
+
+/* A process that was read anew has other pages for some that it shared: then
+   others may have more of those than before. */
+static void kept_in_vain(void) {
+    mw_observation result;
+    set_up_kept(MW_PSS_PEAKS);
+    fake.all_faults[1] += 4;
+    fake.pss_share = 0.6;
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value == 32 * MIB && (result.valid & MW_LOWER));
+    CHECK(fake.all_reads == 4);
+    CHECK(until_sweep(100, 10 * MS, &result) > 0);
+    CHECK(result.value == 36 * MIB && !(result.valid & MW_LOWER));
+    CHECK(fake.all_reads == 7);
+    done();
+}
+
+/* For a limit, and always, all is read. */
+static void kept_for_none(void) {
+    mw_observation result;
+    set_up_kept(MW_PSS_PEAKS);
+    mw_pss_set_limit(pss, 59 * MIB);
+    CHECK(tick(10 * MS, &result));
+    CHECK(fake.all_reads == 6);
+    mw_pss_free(pss);
+    mw_table_free(&table);
+    memset(&fake, 0, sizeof fake);
+    set_up_kept(MW_PSS_ALWAYS);
+    CHECK(tick(10 * MS, &result));
+    CHECK(fake.all_reads == 6);
+    done();
+}
+
 /* --- a limit --- */
 
 /* Above the limit a sum is made at once, whatever it costs: the limit counts,
@@ -709,7 +947,7 @@ static void blocked(void) {
     sem_wait(&fake.arrived);
     CHECK(!mw_pss_take(pss, &result));
     sem_post(&fake.go_on);
-    result = await_result();
+    CHECK(await(&result));
     CHECK(result.time == time && result.value == 4 * MIB);
     fake.blocks = 0;
     resize(0, table.slots[0].rss);
@@ -738,7 +976,7 @@ static void always(void) {
         CHECK(mw_pss_offer(pss, time + i, total(), &table) == (i == 0));
     sem_post(&fake.go_on);
     sem_post(&fake.go_on);
-    result = await_result();
+    CHECK(await(&result));
     CHECK(result.time == time);
     done();
 }
@@ -788,12 +1026,18 @@ static void end_at_once(void) {
 static const test_case CASES[] = {
     {"off", off},
     {"highs", highs},
+    {"plateau", plateau},
+    {"plateau-reserve", plateau_reserve},
+    {"plateau-with-limit", plateau_with_limit},
+    {"below-the-top", below_the_top},
+    {"low-again", low_again},
     {"gone-meanwhile", gone_meanwhile},
     {"small-steps", small_steps},
     {"rest-below-a-step", rest_below_a_step},
     {"steps", steps},
     {"rising", rising},
     {"overrun", overrun},
+    {"after-overrun", after_overrun},
     {"learning", learning},
     {"budget", budget},
     {"savings", savings},
@@ -807,6 +1051,10 @@ static const test_case CASES[] = {
     {"mappings-still", mappings_still},
     {"mappings-move", mappings_move},
     {"mapped-again", mapped_again},
+    {"kept", kept},
+    {"kept-no-more", kept_no_more},
+    {"kept-in-vain", kept_in_vain},
+    {"kept-for-none", kept_for_none},
     {"limit-at-once", limit_at_once},
     {"limit-confirmed", limit_confirmed},
     {"limit-pace", limit_pace},

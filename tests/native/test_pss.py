@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import CSRC
 from support.toolchain import check_program
 
 pytestmark = pytest.mark.slow
@@ -16,12 +17,18 @@ THREADS = "thread"
 POLICY_CASES = (
     "off",
     "highs",
+    "plateau",
+    "plateau-reserve",
+    "plateau-with-limit",
+    "below-the-top",
+    "low-again",
     "gone-meanwhile",
     "small-steps",
     "rest-below-a-step",
     "steps",
     "rising",
     "overrun",
+    "after-overrun",
     "learning",
     "budget",
     "savings",
@@ -35,6 +42,10 @@ POLICY_CASES = (
     "mappings-still",
     "mappings-move",
     "mapped-again",
+    "kept",
+    "kept-no-more",
+    "kept-in-vain",
+    "kept-for-none",
     "limit-at-once",
     "limit-confirmed",
     "limit-pace",
@@ -61,11 +72,16 @@ LINUX_CASES = (
     "made-up",
 )
 
+PSS = (*sorted(path.name for path in CSRC.glob("pss*.c")), "table.c")
+# The test of the policy includes pss.c.
+POLICY = tuple(name for name in PSS if name != "pss.c")
 # Without the sampler: the test itself is the platform.
 LINUX = (
-    *("pss.c", "pss_sum.c", "table.c", "pids.c", "linux/memory.c", "linux/host.c"),
-    *("linux/procfs.c", "linux/parse.c"),
+    *PSS,
+    *("pids.c", "linux/memory.c", "linux/host.c", "linux/procfs.c", "linux/parse.c"),
 )
+
+HISTORIES = 10_000
 
 on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
@@ -75,8 +91,21 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="need
 @pytest.mark.parametrize("case", POLICY_CASES)
 def test_policy(toolchain, sanitizer, case):
     compiler = toolchain.any_compiler(sanitizer)
-    program = toolchain.build(compiler, sanitizer, "test_pss.c", ["pss.c", "pss_sum.c", "table.c"])
+    program = toolchain.build(compiler, sanitizer, "test_pss.c", POLICY)
     check_program(sanitizer, program, case)
+
+
+def test_budget(toolchain):
+    compiler = toolchain.any_compiler(MEMORY)
+    program = toolchain.build(compiler, MEMORY, "test_pss_budget.c", ["pss_budget.c"])
+    check_program(MEMORY, program)
+
+
+def test_random_histories(toolchain):
+    compiler = toolchain.any_compiler(MEMORY)
+    sources = ("pss_sweep.c", "pss_sum.c", "table.c")
+    program = toolchain.build(compiler, MEMORY, "test_pss_random.c", sources)
+    check_program(MEMORY, program, "1", str(HISTORIES))
 
 
 @on_linux
