@@ -265,7 +265,9 @@ static void deal_with(const mw_platform *platform, mw_sweep *sweep,
 
 /* Adds up what was read. A process that has ended since has left its part of
    shared pages to the others, whose PSS may include it if they were read after
-   that: it does not count. */
+   that: it does not count. What the job has grown by since the tick does not
+   count either: the sum is reported beside the resident sizes of the tick, and
+   is never above them. */
 static void add_up(const mw_platform *platform, mw_sweep *sweep) {
     mw_pss_sum sum = {0};
     for (size_t i = 0; i < sweep->targets.count; i++) {
@@ -283,6 +285,8 @@ static void add_up(const mw_platform *platform, mw_sweep *sweep) {
         }
     }
     sweep->sum += mw_pss_sum_total(&sum);
+    if (sweep->sum > sweep->rss)
+        sweep->sum = sweep->rss;
     sweep->footprint = mw_pss_sum_footprint(&sum);
     sweep->is_low = sum.is_low != 0;
 }

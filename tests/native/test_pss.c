@@ -735,6 +735,18 @@ static void mapped_again(void) {
     done();
 }
 
+/* A job that grows after the tick has no sum above the total of the tick. */
+static void grown_since(void) {
+    mw_observation result;
+    setup(MW_PSS_PEAKS);
+    fake.pss_share = 1;
+    add(20 * MIB);
+    fake.rss[0] = 30 * MIB;
+    CHECK(tick(10 * MS, &result));
+    CHECK(result.process == 20 * MIB && result.value == 20 * MIB);
+    done();
+}
+
 /* --- readings that are kept --- */
 
 /* Three processes whose page faults are known, in a sum that was made. */
@@ -1051,6 +1063,7 @@ static const test_case CASES[] = {
     {"mappings-still", mappings_still},
     {"mappings-move", mappings_move},
     {"mapped-again", mapped_again},
+    {"grown-since", grown_since},
     {"kept", kept},
     {"kept-no-more", kept_no_more},
     {"kept-in-vain", kept_in_vain},

@@ -42,6 +42,7 @@ POLICY_CASES = (
     "mappings-still",
     "mappings-move",
     "mapped-again",
+    "grown-since",
     "kept",
     "kept-no-more",
     "kept-in-vain",

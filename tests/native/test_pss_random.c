@@ -309,7 +309,7 @@ static int list(mw_table *table, int all) {
         slot->serial = p->serial;
         slot->inherited = (uint8_t)p->inherited;
         slot->ppid = FIRST_PID;
-        slot->rss = BLOCK;
+        slot->rss = (BLOCKS + FILES) * BLOCK; /* so that it cuts no sum */
     }
     return complete;
 }
