@@ -2,7 +2,6 @@
    kernel has no lists of children. */
 #include "platform.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "huge_pages.h"
 #include "pidfd.h"
 #include "procfs.h"
 #include "scan.h"
@@ -69,53 +69,6 @@ static int has_huge_pages(const mw_platform *p) {
 
 static const char HUGE_PAGES[] = "/sys/kernel/mm/transparent_hugepage";
 
-/* Reads a file of `folder` as a string: whether it could. */
-static int read_setting(const char *folder, const char *name, char text[64]) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    memset(text, 0, 64);
-    return mw_procfs_read(AT_FDCWD, path, text, 63) > 0;
-}
-
-/* Returns whether pages of one size are given out. `is_off`: those that inherit
-   the setting of the machine are not. */
-static int is_enabled(const char *folder, const char *size, int is_off) {
-    char name[300], text[64];
-    snprintf(name, sizeof name, "%s/enabled", size);
-    if (!read_setting(folder, name, text))
-        return 0;
-    return !strstr(text, "[never]") && !(is_off && strstr(text, "[inherit]"));
-}
-
-/* Returns the size of a transparent huge page, or 0 if they are switched off;
-   MW_ANY_SIZE where smaller sizes are enabled as well, Linux 6.8 and later
-   (admin-guide/mm/transhuge.rst of the kernel's documentation). */
-static uint64_t huge_page_size(const char *folder) {
-    char text[64];
-    if (!read_setting(folder, "enabled", text))
-        return 0;
-    int is_off = strstr(text, "[never]") != NULL;
-    if (!read_setting(folder, "hpage_pmd_size", text))
-        return 0;
-    uint64_t largest = strtoull(text, NULL, 10);
-    uint64_t found = is_off ? 0 : largest;
-    DIR *sizes = opendir(folder);
-    const struct dirent *entry;
-    while (sizes && (entry = readdir(sizes))) {
-        unsigned long long kib;
-        if (sscanf(entry->d_name, "hugepages-%llukB", &kib) != 1 ||
-            !is_enabled(folder, entry->d_name, is_off))
-            continue;
-        if (kib << 10 != largest)
-            found = MW_ANY_SIZE;
-        else if (!found)
-            found = largest;
-    }
-    if (sizes)
-        closedir(sizes);
-    return found;
-}
-
 /* Makes mw_platform_wait() return `waited` while `fd` is readable. */
 static int watch(mw_platform *p, int fd, uint32_t waited) {
     struct epoll_event when = {.events = EPOLLIN, .data.u32 = waited};
@@ -155,7 +108,7 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
         error = note_other_children(p);
     if (!error) {
         p->has_huge_pages = has_huge_pages(p);
-        p->huge_page_size = p->real ? huge_page_size(HUGE_PAGES) : 0;
+        p->huge_page_size = p->real ? mw_huge_page_size(HUGE_PAGES) : 0;
     }
     if (!error)
         error = mw_available_open(&p->available, p->proc_fd, options);
