@@ -74,7 +74,9 @@ static int report_faults(mw_follower *f, const mw_slot *slot, int64_t time,
 
 int mw_report_faults(mw_follower *f, mw_slot *slot, int64_t time,
                      uint64_t faults) {
-    if (slot->has_faults && faults == slot->faults_reported)
+    /* Faults say nothing where one may give any number of pages. */
+    if (f->details.huge_before == MW_ANY_SIZE ||
+        (slot->has_faults && faults == slot->faults_reported))
         return 0;
     slot->has_faults = 1;
     slot->faults_reported = faults;

@@ -182,8 +182,11 @@ uint64_t mw_platform_roughness(const mw_platform *platform);
 /* Returns the size of a page in bytes. */
 uint64_t mw_platform_page(const mw_platform *platform);
 
+#define MW_ANY_SIZE UINT64_MAX /* a fault may give any number of pages */
+
 /* Returns how many bytes all processes of the machine have got in transparent
-   huge pages since it booted; 0 where there are none. */
+   huge pages since it booted; 0 where there are none. MW_ANY_SIZE where they
+   have several sizes: no count of faults bounds what they gave. */
 uint64_t mw_platform_huge_faults(const mw_platform *platform);
 
 /* Returns whether two processes have one address space, as after vfork. */

@@ -26,8 +26,8 @@ uint64_t mw_platform_huge_faults(const mw_platform *p) {
     /* Room for all of `vmstat`, some 6 KiB. */
     char text[16384];
     uint64_t pages;
-    if (!p->huge_page_size)
-        return 0;
+    if (!p->huge_page_size || p->huge_page_size == MW_ANY_SIZE)
+        return p->huge_page_size;
     ssize_t n = mw_procfs_read(p->proc_fd, "vmstat", text, sizeof text);
     if (n <= 0 || !mw_parse_huge_faults(text, (size_t)n, &pages))
         return 0;

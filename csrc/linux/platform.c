@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "huge_pages.h"
 #include "pidfd.h"
 #include "procfs.h"
 #include "scan.h"
@@ -66,21 +67,7 @@ static int has_huge_pages(const mw_platform *p) {
     return n > 0 && mw_parse_huge_pages(text, (size_t)n, &bytes) && bytes;
 }
 
-/* Returns the size of a transparent huge page, or 0 if they are switched off
-   (admin-guide/mm/transhuge.rst of the kernel's documentation). */
-static uint64_t huge_page_size(void) {
-    static const char folder[] = "/sys/kernel/mm/transparent_hugepage/";
-    char path[96], text[64] = "";
-    snprintf(path, sizeof path, "%senabled", folder);
-    if (mw_procfs_read(AT_FDCWD, path, text, sizeof text - 1) <= 0 ||
-        strstr(text, "[never]"))
-        return 0;
-    snprintf(path, sizeof path, "%shpage_pmd_size", folder);
-    memset(text, 0, sizeof text);
-    if (mw_procfs_read(AT_FDCWD, path, text, sizeof text - 1) <= 0)
-        return 0;
-    return strtoull(text, NULL, 10);
-}
+static const char HUGE_PAGES[] = "/sys/kernel/mm/transparent_hugepage";
 
 /* Makes mw_platform_wait() return `waited` while `fd` is readable. */
 static int watch(mw_platform *p, int fd, uint32_t waited) {
@@ -121,7 +108,7 @@ int mw_platform_open(const mw_sampler_options *options, mw_platform **out) {
         error = note_other_children(p);
     if (!error) {
         p->has_huge_pages = has_huge_pages(p);
-        p->huge_page_size = p->real ? huge_page_size() : 0;
+        p->huge_page_size = p->real ? mw_huge_page_size(HUGE_PAGES) : 0;
     }
     if (!error)
         error = mw_available_open(&p->available, p->proc_fd, options);

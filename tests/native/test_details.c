@@ -323,6 +323,18 @@ static void test_no_huge_faults(void) {
     }
 }
 
+/* Where a fault may give any number of pages, no faults are reported. */
+static void test_any_size(void) {
+    mw_follower f = follower_with(MIB);
+    mw_slot slot = FORKED;
+    huge_faults = MW_ANY_SIZE;
+    mw_begin_details(&f, BEGIN);
+    CHECK(!mw_report_faults(&f, &slot, BEGIN, 1));
+    flags_at_the_end(&f, BEGIN);
+    CHECK(!said_count && !slot.has_faults);
+    CHECK(f.details.credit == MOST_CREDIT);
+}
+
 int main(void) {
     test_credit();
     test_reserve();
@@ -334,5 +346,6 @@ int main(void) {
     test_detailed();
     test_huge_faults();
     test_no_huge_faults();
+    test_any_size();
     return 0;
 }
