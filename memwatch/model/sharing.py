@@ -28,6 +28,30 @@ PAGES_OF_FAULT = 8
 some faults in the program that does it."""
 
 
+class Rises:
+    """The sum of the rises of a size. A smaller rise than MIB may be the kernel's counting in
+    batches."""
+
+    __slots__ = ("_lowest", "_total")
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._lowest = 0
+        """Since the last rise."""
+
+    def note(self, size: int) -> None:
+        """Notes the size at a tick."""
+        if size < self._lowest:
+            self._lowest = size
+        elif size - self._lowest >= MIB:
+            self._total += size - self._lowest
+            self._lowest = size
+
+    def regrown(self, size: int) -> int:
+        """Returns how much of the rises was given back by now: memory that was there for a time."""
+        return max(0, self._total - size)
+
+
 class Sharer:
     """One process of a family."""
 
@@ -38,7 +62,9 @@ class Sharer:
         "inherited",
         "parent",
         "parent_faulted",
+        "parent_rises",
         "process",
+        "rises",
         "top",
     )
 
@@ -52,6 +78,10 @@ class Sharer:
         root of the family."""
         self.parent_faulted: int | None = None
         """What page faults had given its parent soon after the fork; None until that is known."""
+        self.rises = Rises()
+        """Of its growth: what was given back took page faults as well."""
+        self.parent_rises = Rises()
+        """Of what its parent holds beyond what it may share with it."""
         self.top = process.anon
         """The most bytes that it may have held alone, by the sizes of it and of its children, since
         the last tick at which everything was known."""
@@ -62,6 +92,17 @@ class Sharer:
     def growth(self) -> int:
         """Bytes that it holds beyond what it may share with its parent: they are its own."""
         return max(0, self.process.anon - self.inherited)
+
+    @property
+    def parent_growth(self) -> int:
+        """Bytes that its parent holds beyond what it may share with it."""
+        return max(0, self.parent.process.anon - self.inherited) if self.parent else 0
+
+    def note_sizes(self) -> None:
+        """Notes what it holds at a tick, and its parent."""
+        self.top = max(self.top, self.reach)
+        self.rises.note(self.growth)
+        self.parent_rises.note(self.parent_growth)
 
     @property
     def given(self) -> int | None:
@@ -88,6 +129,8 @@ class Sharer:
         it beyond its pages of files and shared memory, which take faults as well."""
         process = self.process
         faulted, shared = process.faulted, process.shared_gained
+        if faulted is not None:
+            faulted -= self.rises.regrown(self.growth)
         if faulted is None or faulted > process.anon + process.shared_most:
             # More than it can have got at once: it maps and unmaps, so the faults tell nothing.
             return self.growth
@@ -103,6 +146,7 @@ class Sharer:
         for child in self.children:
             if process.faulted is not None and child.parent_faulted is not None:
                 copied = process.faulted - child.parent_faulted
+                copied -= child.parent_rises.regrown(child.parent_growth)
                 gone = child.inherited - process.anon + copied
                 most = max(most, min(child.inherited, gone))
         return most
@@ -126,7 +170,7 @@ class Family:
     def recount(self) -> None:
         """Updates the sums."""
         for sharer in self.sharers:
-            sharer.top = max(sharer.top, sharer.reach)
+            sharer.note_sizes()
         sizes = [sharer.process.anon for sharer in self.sharers]
         self.held = sum(sizes)
         grown = sum(sharer.growth for sharer in self.sharers if sharer is not self.root)
@@ -149,10 +193,12 @@ class Family:
         heir.handed_down += inherited if sharer.given is None else min(inherited, sharer.given)
         heir.inherited = sharer.inherited
         heir.parent, heir.parent_faulted = sharer.parent, sharer.parent_faulted
+        heir.rises, heir.parent_rises = Rises(), sharer.parent_rises
         for child in children:
             if child is not heir:
                 child.parent = heir
                 child.parent_faulted = heir.process.faulted
+                child.parent_rises = Rises()
                 heir.children.append(child)
         if sharer.parent:
             sharer.parent.children.append(heir)

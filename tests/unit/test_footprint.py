@@ -71,6 +71,10 @@ class Machine:
     def shrink(self, serial: int, pages: int) -> None:
         del self.pages[serial][:pages]
 
+    def give_back(self, serial: int, pages: int) -> None:
+        """Frees the last pages that it got."""
+        del self.pages[serial][-pages:]
+
     def write(self, serial: int, pages: int) -> None:
         """Writes to the first pages: those that others have are copied."""
         own = self.pages[serial]
@@ -187,6 +191,26 @@ def test_copies_on_write_are_bounded_and_estimated_by_faults():
     bounds = machine.footprint()
     assert bounds.low == 75_000 * PAGE
     assert bounds.best == bounds.high == (75_000 + 6 * 25_000) * PAGE == machine.most * PAGE
+    assert bounds.source == FAULTS
+
+
+def test_memory_that_is_given_back_and_got_again_is_no_copy():
+    machine, children = family(75_000, 4)
+    machine.tick()
+    for _ in range(3):
+        for each in (1, *children):
+            machine.grow(each, 5_000)
+        machine.tick()
+        for each in (1, *children):
+            machine.give_back(each, 5_000)
+        machine.tick()
+    for child in children:
+        machine.write(child, 10_000)
+    machine.tick()
+    bounds = machine.footprint()
+    assert bounds.best == machine.most * PAGE == (75_000 + 4 * 10_000) * PAGE
+    assert bounds.high is not None
+    assert bounds.low < bounds.best < bounds.high
     assert bounds.source == FAULTS
 
 
