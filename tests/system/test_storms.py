@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from support.judging import Judge, Report
+from support.judging import Judge, Report, dumped
 
 pytestmark = pytest.mark.slow
 
