@@ -42,7 +42,8 @@ static const int64_t NEAR_SHARE = 10;
 static const int64_t AVAILABLE_GAP = 10000000;
 static const uint64_t AVAILABLE_STEP = 1 << 20;
 
-/* OWN has the limit of FOOTPRINT, which may be exceeded long before. */
+/* OWN has the limit of FOOTPRINT, which may be exceeded long before, or of
+   PSS. */
 enum { TOTAL, PROCESS, PSS, FOOTPRINT, OWN, WATCHES };
 
 struct mw_sampler {
@@ -110,6 +111,7 @@ static int is_near(mw_sampler *s, int64_t time) {
     int near = mw_watch_is_near(&w[TOTAL], f->total, time, s->interval);
     near |= mw_watch_is_near(&w[PROCESS], f->largest_now, time, s->interval);
     near |= mw_watch_is_near(&w[FOOTPRINT], f->footprint, time, s->interval);
+    near |= mw_watch_is_near(&w[OWN], f->own, time, s->interval);
     near |= mw_watch_is_near(&w[PSS], pss, time, s->interval);
     return near | mw_pss_is_urgent(s->pss);
 }
@@ -337,6 +339,11 @@ static int open_pipe(int *read_end, int *write_end) {
     return 0;
 }
 
+/* Returns the limit that is reached first of two, of which 0 is none. */
+static uint64_t lower_limit(uint64_t one, uint64_t other) {
+    return one && (!other || one < other) ? one : other;
+}
+
 int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
     *out = NULL;
     if (options->interval <= 0 || options->batch <= 0)
@@ -347,12 +354,13 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
     s->interval = options->interval;
     s->batch = options->batch;
     s->burst = options->burst;
+    /* Sums tell whether either is exceeded: both are at most the RSS. */
+    const uint64_t limit_on_sums =
+        lower_limit(options->pss_limit, options->footprint_limit);
     const uint64_t limits[WATCHES] = {
-        [TOTAL] = options->total_limit,
-        [PROCESS] = options->process_limit,
-        [PSS] = options->pss_limit,
-        [FOOTPRINT] = options->footprint_limit,
-        [OWN] = options->footprint_limit,
+        [TOTAL] = options->total_limit, [PROCESS] = options->process_limit,
+        [PSS] = options->pss_limit,     [FOOTPRINT] = options->footprint_limit,
+        [OWN] = limit_on_sums,
     };
     for (int i = 0; i < WATCHES; i++)
         s->watches[i] = (mw_watch){.limit = limits[i], .alarm = limits[i]};
@@ -371,12 +379,7 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
     s->follower.search.limit = options->footprint_limit;
     if (!error && options->pss != MW_PSS_OFF)
         error = mw_pss_new(s->platform, options->pss, &s->pss);
-    /* Sums tell whether either limit is exceeded: both are at most the RSS. */
-    uint64_t limit = options->pss_limit;
-    if (options->footprint_limit &&
-        (!limit || options->footprint_limit < limit))
-        limit = options->footprint_limit;
-    mw_pss_set_limit(s->pss, limit);
+    mw_pss_set_limit(s->pss, limit_on_sums);
     if (error) {
         mw_sampler_free(s);
         return error;

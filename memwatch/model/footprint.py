@@ -114,6 +114,8 @@ class RunningFootprint:
         """Those of them that the job has certainly written."""
         self.low_now = 0
         """The lower bound at the last tick."""
+        self.low_anonymous_now = 0
+        """The same of anonymous memory alone."""
         self.best_now = 0
         """The best estimate at the last tick, or at one shortly before it."""
         self.parts: dict[int, Parts] = {}
@@ -171,7 +173,8 @@ class RunningFootprint:
         largest = self._largest_parts(live)
         # Swap is left out: it may have been read a while ago, and be resident again by now.
         # What a process maps of shared memory may be what the job has written.
-        low = rest + sharing.low + max(largest.shmem, self.written) + largest.huge
+        self.low_anonymous_now = rest + sharing.low
+        low = self.low_anonymous_now + max(largest.shmem, self.written) + largest.huge
         self.low_now = low
         self._total = total
         self._mapped = largest.shmem

@@ -197,7 +197,7 @@ class LimitChecker:
         """The total RSS up to which sums have shown the PSS to be within its limit."""
         self._pss_unproven = 0
         """The highest total RSS of which no sum has shown that."""
-        self._bounds_footprint = TOTAL_FOOTPRINT in self._limits
+        self._goes_by_bounds = not {TOTAL_FOOTPRINT, TOTAL_PSS}.isdisjoint(self._limits)
         self._footprint_measured = 0
         """What the last sum of proportional shares has measured of it."""
         self._footprint_high: int | None = None
@@ -215,11 +215,13 @@ class LimitChecker:
                 broken = self._process(value, second, valid, time)
             elif kind == TICK:
                 broken = self._tick(value, valid, time)
-                if self._bounds_footprint and valid & HAS_SHARED:
+                if self._goes_by_bounds and valid & HAS_SHARED:
                     self._job.apply(Batch(records[applied : index + 1], text))
                     applied = index + 1
                     running = self._job.footprint
                     broken += self.footprint(running.low_now, running.high, time)
+                    # No process outside of the job has a part of this.
+                    broken += self._more_than(running.low_anonymous_now, TOTAL_PSS)
             elif kind == PSS:
                 broken = self._sum(value, serial, second, valid) + self._measured(third)
             elif kind == FOOTPRINT and not serial:

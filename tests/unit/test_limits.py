@@ -132,6 +132,18 @@ def test_a_total_pss_over_its_limit():
     assert not script.guard.inconclusive(complete=True)
 
 
+def test_anonymous_memory_over_the_limit_of_pss():
+    """No sum is needed: nobody else has a part of it."""
+    script = Limited(total_pss=100 * MIB)
+    script.start(1, "x", at=1).memory(1, 150 * MIB, shared=60 * MIB).tick()
+    script.start(2, parent=1).execute(2, "x", inherited=True)
+    script.memory(2, 160 * MIB, shared=60 * MIB, at=2).tick()  # 90 of the first, 10 of its own
+    assert script.play() == []
+    script.memory(2, 161 * MIB, shared=60 * MIB, at=3).tick()
+    (breach,) = script.play()
+    assert (breach.limit, breach.size, breach.time) == (TOTAL_PSS, 101 * MIB, 3 * MS)
+
+
 def test_a_footprint_over_its_limit():
     """The sum is a lower bound when processes are missing in it."""
     script = Limited(total_footprint=100 * MIB)
