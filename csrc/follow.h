@@ -16,7 +16,11 @@ typedef struct mw_details {
     int64_t last_tick;    /* 0: there was none */
     uint64_t highest;     /* sum of resident sizes */
     int64_t reserve;      /* credit that is kept at this tick */
-    int missed;           /* some could not be read at this tick: no credit */
+    size_t wanted;        /* processes that were to be read at this tick */
+    int is_affordable;    /* there is credit for as many as at the last tick */
+    int missed;           /* some were not read at this tick: no credit */
+    int has_family;       /* some process was forked and has executed nothing */
+    int skipped;          /* some were not read, because there was no family */
     int has_faults;       /* those of some process were reported at this tick */
     uint64_t huge_before; /* bytes in huge pages at the first tick, and since */
     uint64_t huge;

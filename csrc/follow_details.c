@@ -2,7 +2,8 @@
  * Details of a process that bound what the job holds of its own: page faults,
  * shared memory, swap, huge pages. To read them costs as much as ten readings,
  * so they are read while the total is near its highest, for a small part of the
- * time.
+ * time: those of all processes at one tick, or of none, because only all of
+ * them bound the total.
  */
 #include "follow_parts.h"
 
@@ -13,14 +14,22 @@
 enum { NEAR_PARTS = 3, ALL_PARTS = 4 };
 
 /* Details may take 1 part in 100 of the time, and as much as this at once. One
-   process takes 18 us: to open and read `status` and `stat`. So does `vmstat`,
-   once a tick. */
+   process takes 18 to 30 us: to open and read `status` and `stat`. So does
+   `vmstat`, once a tick. */
 static const int64_t SHARE = 100;
 static const int64_t MOST_CREDIT = 5000000;
-static const int64_t COST = 18000;
+static const int64_t COST = 30000;
 
 /* Less than this does not matter to a total. */
 static const uint64_t MIB = 1 << 20;
+
+/* Returns what the details of as many processes as at the last tick cost, or of
+   as many as can be afforded at all. */
+static int64_t expected_cost(const mw_details *details) {
+    int64_t most = (MOST_CREDIT - details->reserve) / COST;
+    int64_t wanted = (int64_t)details->wanted;
+    return COST * (wanted < most ? wanted : most);
+}
 
 void mw_begin_details(mw_follower *f, int64_t time) {
     mw_details *details = &f->details;
@@ -37,7 +46,10 @@ void mw_begin_details(mw_follower *f, int64_t time) {
         details->highest = f->total;
     int is_near = f->total / NEAR_PARTS >= details->highest / ALL_PARTS;
     details->reserve = is_near ? 0 : MOST_CREDIT / 2;
-    details->missed = details->has_faults = 0;
+    details->is_affordable =
+        details->credit >= details->reserve + expected_cost(details);
+    details->wanted = 0;
+    details->missed = details->skipped = details->has_faults = 0;
 }
 
 static int differs(uint64_t one, uint64_t other) {
@@ -48,17 +60,22 @@ int mw_wants_details(mw_follower *f, const mw_slot *slot,
                      const mw_reading *reading) {
     if (!(reading->valid & MW_HAS_SHARED))
         return 0;
+    mw_details *details = &f->details;
     int may_share_pages =
         (slot->inherited || slot->has_forks) &&
         (reading->rss - reading->shared >= MIB || slot->has_faults);
-    if (!may_share_pages && !differs(reading->shared, slot->parts_shared) &&
+    /* What it has forked has executed something since, or has ended. */
+    details->skipped |= may_share_pages && !details->has_family;
+    if (!(may_share_pages && details->has_family) &&
+        !differs(reading->shared, slot->parts_shared) &&
         !differs(reading->size, slot->parts_size))
         return 0;
-    if (f->details.credit < f->details.reserve + COST) {
-        f->details.missed = 1;
+    details->wanted++;
+    if (!details->is_affordable || details->credit < details->reserve + COST) {
+        details->missed = 1;
         return 0;
     }
-    f->details.credit -= COST;
+    details->credit -= COST;
     return 1;
 }
 
@@ -112,10 +129,21 @@ int mw_report_details(mw_follower *f, mw_slot *slot, int64_t time,
     return report_parts(f, slot, time, &seen->parts);
 }
 
+static int has_family(const mw_table *table) {
+    for (size_t i = 0; i < table->count; i++)
+        if (table->slots[i].inherited && !table->slots[i].ended)
+            return 1;
+    return 0;
+}
+
 int mw_end_details(mw_follower *f, int64_t time, uint32_t *flags) {
     mw_details *details = &f->details;
+    /* A process may have been skipped before the one that it forked was seen.
+     */
+    details->missed |= details->skipped && details->has_family;
     if (f->has_shared && !details->missed)
         *flags |= MW_TICK_DETAILED;
+    details->has_family = details->missed || has_family(&f->table);
     if (!details->has_faults)
         return 0;
     uint64_t now = mw_platform_huge_faults(f->platform);

@@ -104,7 +104,8 @@ uint64_t mw_hash_of(const char *text, size_t length) {
 }
 
 /* Notes that the process which forked this one shares memory with it. */
-static void note_fork(const mw_follower *f, const mw_slot *slot) {
+static void note_fork(mw_follower *f, const mw_slot *slot) {
+    f->details.has_family = 1;
     mw_slot *parent = mw_find(f, slot->ppid);
     if (parent && parent != slot)
         parent->has_forks = 1;

@@ -9,7 +9,7 @@
 #include "check.h"
 
 /* The same values as in follow_details.c. */
-enum { COST = 18000, MOST_CREDIT = 5000000 };
+enum { COST = 30000, MOST_CREDIT = 5000000 };
 
 static const int64_t MS = 1000000;
 static const int64_t BEGIN = 1000000000;
@@ -64,7 +64,8 @@ static mw_observation the_only(uint32_t kind, uint64_t process) {
 static mw_follower follower_with(uint64_t total) {
     said_count = 0;
     huge_faults = 0;
-    return (mw_follower){.total = total, .has_shared = 1};
+    return (mw_follower){
+        .total = total, .has_shared = 1, .details = {.has_family = 1}};
 }
 
 /* A process that is worth its details at every tick: it was forked and has
@@ -76,9 +77,19 @@ static const mw_reading GROWN = {
 /* Returns how many processes may be read at one tick. */
 static long affordable(mw_follower *f) {
     long count = 0;
+    f->details.is_affordable = f->details.has_family = 1;
     while (mw_wants_details(f, &FORKED, &GROWN))
         CHECK(++count < 10000);
     CHECK(f->details.missed);
+    return count;
+}
+
+/* Returns how many of so many processes are read at a tick. */
+static int reads(mw_follower *f, int64_t time, int processes) {
+    int count = 0;
+    mw_begin_details(f, time);
+    for (int i = 0; i < processes; i++)
+        count += mw_wants_details(f, &FORKED, &GROWN);
     return count;
 }
 
@@ -103,6 +114,26 @@ static void test_credit(void) {
     /* No time has passed since. */
     mw_begin_details(&f, BEGIN + 3600 * 1000 * MS);
     CHECK(affordable(&f) == 0);
+}
+
+/* All processes are read at a tick, or none: credit is saved for as many as
+   there were at the tick before. */
+static void test_all_or_none(void) {
+    mw_follower f = follower_with(100 * MIB);
+    enum { PROCESSES = 10, PAID = 10 * COST };
+    const int64_t enough = PAID * 100; /* ns in which so much is earned */
+    CHECK(reads(&f, BEGIN, PROCESSES) == PROCESSES);
+    f.details.credit = 0;
+    CHECK(reads(&f, BEGIN + enough - 200, PROCESSES) == 0);
+    CHECK(f.details.missed && f.details.credit == PAID - 2);
+    CHECK(reads(&f, BEGIN + enough, PROCESSES) == PROCESSES);
+    CHECK(!f.details.missed && f.details.credit == 0);
+    /* More than can ever be paid for: what is possible. */
+    f.details.wanted = 10 * MOST_CREDIT / COST;
+    f.details.credit = MOST_CREDIT;
+    CHECK(reads(&f, BEGIN + enough, 10 * MOST_CREDIT / COST) ==
+          MOST_CREDIT / COST);
+    CHECK(f.details.missed);
 }
 
 /* While the total is below three quarters of the highest, half of the credit is
@@ -282,6 +313,34 @@ static void test_detailed(void) {
     CHECK(!said_count);
 }
 
+/* A process whose children have all executed something shares no pages. At the
+   tick at which it has forked again it may have been skipped: then it is read
+   at the next. */
+static void test_family(void) {
+    mw_follower f = follower_with(MIB);
+    mw_slot slots[2] = {{.has_forks = 1}, {.inherited = 1}};
+    f.table = (mw_table){.slots = slots, .count = 2};
+    mw_begin_details(&f, BEGIN);
+    CHECK(mw_wants_details(&f, &slots[0], &GROWN));
+    CHECK(flags_at_the_end(&f, BEGIN) == MW_TICK_DETAILED);
+    CHECK(f.details.has_family);
+    slots[1].ended = 1;
+    mw_begin_details(&f, BEGIN);
+    CHECK(mw_wants_details(&f, &slots[0], &GROWN)); /* for the last time */
+    CHECK(flags_at_the_end(&f, BEGIN) == MW_TICK_DETAILED);
+    mw_begin_details(&f, BEGIN);
+    CHECK(!mw_wants_details(&f, &slots[0], &GROWN));
+    CHECK(flags_at_the_end(&f, BEGIN) == MW_TICK_DETAILED);
+    mw_begin_details(&f, BEGIN);
+    CHECK(!mw_wants_details(&f, &slots[0], &GROWN));
+    f.details.has_family = 1; /* another is found, and ends at once */
+    CHECK(flags_at_the_end(&f, BEGIN) == 0 && f.details.has_family);
+    mw_begin_details(&f, BEGIN);
+    CHECK(mw_wants_details(&f, &slots[0], &GROWN));
+    CHECK(flags_at_the_end(&f, BEGIN) == MW_TICK_DETAILED);
+    CHECK(!f.details.has_family);
+}
+
 /* Huge pages of the machine are read and reported only at ticks that report
    faults of some process, and only those since the first tick. */
 static void test_huge_faults(void) {
@@ -337,6 +396,7 @@ static void test_any_size(void) {
 
 int main(void) {
     test_credit();
+    test_all_or_none();
     test_reserve();
     test_wants();
     test_faults_once();
@@ -344,6 +404,7 @@ int main(void) {
     test_parts_once();
     test_out_of_memory();
     test_detailed();
+    test_family();
     test_huge_faults();
     test_no_huge_faults();
     test_any_size();
