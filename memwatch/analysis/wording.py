@@ -7,10 +7,10 @@ from memwatch.model.footprint import (
     ALONE,
     CONTROL_GROUP,
     FAULTS,
-    MIB,
     PSS_SUM,
     SHARED,
     FootprintBounds,
+    negligible,
 )
 from memwatch.model.footprint import ONE_PROCESS as ONE_PROCESS_PEAK
 from memwatch.model.processes import SYSTEM
@@ -120,7 +120,7 @@ def total_footprint(profile: Profile) -> str:
 def footprint_bounds(bounds: FootprintBounds) -> str:
     """Returns the bounds of a footprint, and how the best estimate between them is known."""
     if bounds.source == ALONE:
-        apart = bounds.high is None or bounds.high - bounds.low > max(bounds.low // 100, MIB)
+        apart = bounds.high is None or bounds.high - bounds.low > negligible(bounds.low)
         return between(bounds.low, bounds.high) if apart else "nothing of it counted twice"
     return f"{between(bounds.low, bounds.high)}; {_FOOTPRINT_SOURCES[bounds.source]}"
 

@@ -22,10 +22,8 @@ from memwatch.model.processes import (
     LiveProcess,
     Peak,
 )
-from memwatch.model.sharing import Sharing
+from memwatch.model.sharing import MIB, Sharing
 from memwatch.model.spikes import Spikes
-
-MIB = 1 << 20
 
 
 class Parts(NamedTuple):
@@ -89,6 +87,11 @@ class FootprintBounds(NamedTuple):
     """The parts of the best estimate; None where they are not known."""
 
 
+def negligible(size: int) -> int:
+    """Returns the bytes that do not matter beside a size."""
+    return max(size // 100, MIB)
+
+
 NEAR = 0.95
 """What was measured belongs to the highest footprint if the sum of the resident sizes, and of what
 was stored in file systems in memory, was at least this part of what it was then."""
@@ -116,8 +119,6 @@ class RunningFootprint:
         """The lower bound at the last tick."""
         self.low_anonymous_now = 0
         """The same of anonymous memory alone."""
-        self.best_now = 0
-        """The best estimate at the last tick, or at one shortly before it."""
         self.parts: dict[int, Parts] = {}
         """What each process holds, by serial; only where it holds any."""
         self.unsettled: set[LiveProcess] = set()
@@ -216,11 +217,10 @@ class RunningFootprint:
         shmem = max(largest.shmem, self.stored)
         parts = Parts(shmem, self.sums.swapped, self.sums.huge)
         best = own + sum(parts)
-        self.best_now = best
         if best > self._best:
             self._best = best
             open_parts = sum(self.sums) + self.stored - sum(largest)
-            if most - self.low_now <= max(best // 100, MIB):
+            if most - self.low_now <= negligible(best):
                 self._source = ALONE
             else:
                 by_faults = of_families - self.sharing.low >= open_parts
@@ -268,7 +268,7 @@ class RunningFootprint:
         files = process.shared_most - self.parts.get(process.serial, NO_PARTS).shmem
         alone = peak.rss - max(0, files) + process.beside
         # How much of files an earlier program had is not kept.
-        if programs == 1 and alone - best > max(best // 100, MIB):
+        if programs == 1 and alone - best > negligible(best):
             best, source = alone, PEAK
         high = None
         if peak.source == EXACT:

@@ -429,14 +429,14 @@ class Job:
 
         `root_status` is the wait status of a root whose end was in no observation.
         """
-        self.last_second = self._recent.last_second(self._holders())
+        self.last_second = self._recent.last_second(self.holders())
         for process in self.live.values():
             ended = process.is_root and root_status is not None
             status = root_status if ended else None
             self._exited(process, self._last_tick + 1, status, alive=not ended)
         self.live.clear()
 
-    def _holders(self) -> tuple[Holder, ...]:
+    def holders(self) -> tuple[Holder, ...]:
         """Returns what each live process held at its last sample, largest first."""
         live = self.live.values()
         holders = (Holder(p.serial, p.pid, p.group.name, p.rss) for p in live if p.rss)

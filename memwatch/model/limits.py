@@ -338,7 +338,6 @@ class LimitChecker:
     ) -> None:
         live = self._job.live
         process = None if serial is None else live[serial]
-        holders = (Holder(p.serial, p.pid, p.group.name, p.rss) for p in live.values() if p.rss)
         allowed, self._allowed[name] = self._allowed[name], _NO_LIMIT
         asked = self._on_breach(
             Breach(
@@ -350,7 +349,7 @@ class LimitChecker:
                 serial,
                 process.pid if process else None,
                 process.program.name if process and process.program else None,
-                tuple(sorted(holders, key=lambda holder: (-holder.rss, holder.serial))),
+                self._job.holders(),
                 in_group,
             )
         )
