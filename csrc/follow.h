@@ -5,6 +5,7 @@
 #ifndef MW_FOLLOW_H
 #define MW_FOLLOW_H
 
+#include "credit.h"
 #include "platform.h"
 #include "queue.h"
 #include "table.h"
@@ -12,8 +13,7 @@
 
 /* When details are read, beyond the regular inspections. */
 typedef struct mw_details {
-    int64_t credit;       /* CPU time that may be used, in ns */
-    int64_t last_tick;    /* 0: there was none */
+    mw_credit credit;     /* CPU time */
     uint64_t highest;     /* sum of resident sizes */
     int64_t reserve;      /* credit that is kept at this tick */
     size_t wanted;        /* processes that were to be read at this tick */
@@ -29,8 +29,7 @@ typedef struct mw_details {
 /* The search for files in memory that the job writes. */
 typedef struct mw_search {
     uint64_t limit;       /* of the footprint, set by the caller; 0: none */
-    int64_t credit;       /* CPU time that may be used, in ns */
-    int64_t last_tick;    /* 0: there was none */
+    mw_credit credit;     /* CPU time */
     size_t next;          /* the index of the slot that was searched last */
     size_t left;          /* slots to search until this search ends */
     uint64_t unexplained; /* bytes at the end of the last search */

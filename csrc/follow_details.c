@@ -33,21 +33,15 @@ static int64_t expected_cost(const mw_details *details) {
 
 void mw_begin_details(mw_follower *f, int64_t time) {
     mw_details *details = &f->details;
-    if (!details->last_tick) {
-        details->credit = MOST_CREDIT;
+    if (!details->credit.from)
         details->huge_before = mw_platform_huge_faults(f->platform);
-    }
-    int64_t since = details->last_tick ? time - details->last_tick : 0;
-    details->credit += since / SHARE;
-    if (details->credit > MOST_CREDIT)
-        details->credit = MOST_CREDIT;
-    details->last_tick = time;
+    mw_credit_add(&details->credit, time, SHARE, MOST_CREDIT);
     if (f->total > details->highest)
         details->highest = f->total;
     int is_near = f->total / NEAR_PARTS >= details->highest / ALL_PARTS;
     details->reserve = is_near ? 0 : MOST_CREDIT / 2;
     details->is_affordable =
-        details->credit >= details->reserve + expected_cost(details);
+        details->credit.left >= details->reserve + expected_cost(details);
     details->wanted = 0;
     details->missed = details->skipped = details->has_faults = 0;
 }
@@ -71,11 +65,12 @@ int mw_wants_details(mw_follower *f, const mw_slot *slot,
         !differs(reading->size, slot->parts_size))
         return 0;
     details->wanted++;
-    if (!details->is_affordable || details->credit < details->reserve + COST) {
+    if (!details->is_affordable ||
+        details->credit.left < details->reserve + COST) {
         details->missed = 1;
         return 0;
     }
-    details->credit -= COST;
+    details->credit.left -= COST;
     return 1;
 }
 
@@ -149,7 +144,7 @@ int mw_end_details(mw_follower *f, int64_t time, uint32_t *flags) {
     uint64_t now = mw_platform_huge_faults(f->platform);
     if (now < details->huge_before || !now)
         return 0; /* there are none, or they could not be read */
-    details->credit -= COST;
+    details->credit.left -= COST;
     uint64_t huge = now - details->huge_before;
     if (huge == details->huge)
         return 0;

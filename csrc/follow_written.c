@@ -26,17 +26,10 @@ static const uint64_t STEP_PART = 100;
 
 static void add_credit(mw_follower *f, int64_t time) {
     mw_search *search = &f->search;
-    if (!search->last_tick) {
-        search->credit = MOST_CREDIT;
-        search->last_tick = time;
-    }
     int may_exceed =
         search->limit && f->total + mw_tmpfs_stored(&f->tmpfs) > search->limit;
-    search->credit +=
-        (time - search->last_tick) / (may_exceed ? LIMIT_SHARE : SHARE);
-    if (search->credit > MOST_CREDIT)
-        search->credit = MOST_CREDIT;
-    search->last_tick = time;
+    mw_credit_add(&search->credit, time, may_exceed ? LIMIT_SHARE : SHARE,
+                  MOST_CREDIT);
 }
 
 /* Returns the stored bytes that no known file explains. */
@@ -62,7 +55,7 @@ static void search_one(mw_follower *f, const mw_slot *slot) {
     if (slot->ended || !slot->handle)
         return;
     int looked = mw_platform_written(f->platform, slot->pid, note, &f->tmpfs);
-    f->search.credit -=
+    f->search.credit.left -=
         PROCESS_COST + (looked > 0 ? looked * DESCRIPTOR_COST : 0);
 }
 
@@ -71,7 +64,7 @@ static void search_one(mw_follower *f, const mw_slot *slot) {
 static void search_on(mw_follower *f) {
     mw_search *search = &f->search;
     size_t count = f->table.count;
-    while (search->left && search->credit > 0) {
+    while (search->left && search->credit.left > 0) {
         search->next = (search->next + 1) % count;
         search_one(f, &f->table.slots[search->next]);
         search->left = is_due(f) ? search->left - 1 : 0;
@@ -101,7 +94,7 @@ int mw_report_tmpfs(mw_follower *f, int64_t time) {
     mw_tmpfs_read(&f->tmpfs, f->platform);
     /* What a file holds that is open from the beginning is not the job's, so
        its size is noted at once. */
-    int is_first = !search->last_tick;
+    int is_first = !search->credit.from;
     add_credit(f, time);
     if (!search->left && (is_first || is_due(f)))
         search->left = f->table.count;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "credit.h"
 #include "follow.h"
 #include "pss.h"
 #include "thread.h"
@@ -55,9 +56,8 @@ struct mw_sampler {
     int64_t batch;
     int64_t burst;
     int64_t first_tick;
-    int64_t next_wake;   /* of the reader, at the latest */
-    int64_t credit;      /* CPU time that may be used outside the ticks */
-    int64_t credit_from; /* when it was last added to */
+    int64_t next_wake; /* of the reader, at the latest */
+    mw_credit credit;  /* CPU time that may be used outside the ticks */
     mw_watch watches[WATCHES];
     int is_near;       /* one of them, at the last tick */
     int64_t tick_cost; /* CPU time of the last tick; 0 without limits */
@@ -224,19 +224,15 @@ static int make_tick(mw_sampler *s, int64_t time, uint32_t flags, int closing) {
 
 /* Returns whether there is CPU time left to handle events outside a tick. */
 static int has_credit(mw_sampler *s) {
-    int64_t now = mw_now();
-    s->credit += (now - s->credit_from) / EVENT_SHARE;
-    s->credit_from = now;
-    if (s->credit > MOST_CREDIT)
-        s->credit = MOST_CREDIT;
-    return s->credit > 0;
+    mw_credit_add(&s->credit, mw_now(), EVENT_SHARE, MOST_CREDIT);
+    return s->credit.left > 0;
 }
 
 /* Handles events between two ticks. Returns whether the reader lags. */
 static int handle_events(mw_sampler *s, int64_t time) {
     int64_t before = mw_thread_cpu_time();
     int lags = publish(s, time, 0, mw_follow_events(&s->follower, time));
-    s->credit -= mw_thread_cpu_time() - before;
+    s->credit.left -= mw_thread_cpu_time() - before;
     return lags;
 }
 
@@ -366,7 +362,6 @@ int mw_sampler_new(const mw_sampler_options *options, mw_sampler **out) {
         s->watches[i] = (mw_watch){.limit = limits[i], .alarm = limits[i]};
     s->min_available = options->min_available;
     s->has_limits = has_limits(s);
-    s->credit = MOST_CREDIT;
     s->follower.adopter_pid = options->adopter_pid;
     s->follower.has_other_children = options->has_other_children;
     pthread_mutex_init(&s->lock, NULL);
@@ -406,7 +401,7 @@ int mw_sampler_start(mw_sampler *s, int32_t root_pid) {
     s->follower.root_pid = root_pid;
     /* The first tick does not wait for a thread: a command may end within the
        time that it takes to make one. */
-    s->first_tick = s->credit_from = mw_now();
+    s->first_tick = mw_now();
     s->next_wake = s->first_tick + s->batch;
     make_tick(s, s->first_tick, flag_of(s, first_gap(s)), 0);
     int error = mw_start_thread(&s->thread, run, s);

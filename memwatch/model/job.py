@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from collections.abc import Iterable
 
 from memwatch.model.footprint import Parts, RunningFootprint
 from memwatch.model.groups import COMMAND, Group, RunningGroup
@@ -79,6 +80,10 @@ _FOUND_BY_FLAGS = (
     (BY_RECORD, FOUND_BY_RECORD),
     (BY_HOOK, FOUND_BY_HOOK),
 )
+
+
+def _largest_first(holders: Iterable[Holder]) -> tuple[Holder, ...]:
+    return tuple(sorted(holders, key=lambda holder: (-holder.rss, holder.serial)))
 
 
 class Job:
@@ -440,7 +445,7 @@ class Job:
         """Returns what each live process held at its last sample, largest first."""
         live = self.live.values()
         holders = (Holder(p.serial, p.pid, p.group.name, p.rss) for p in live if p.rss)
-        return tuple(sorted(holders, key=lambda h: (-h.rss, h.serial)))
+        return _largest_first(holders)
 
     def live_programs(self) -> dict[int, str]:
         """Returns the names of the programs of the processes that are alive, by pid."""
@@ -462,4 +467,4 @@ class Job:
             for serial, (pid, group, rss) in self._at_peak.items()
             if rss  # with 0 it held nothing of its own yet, or what it held is unknown
         )
-        return tuple(sorted(holders, key=lambda h: (-h.rss, h.serial)))
+        return _largest_first(holders)

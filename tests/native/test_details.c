@@ -101,15 +101,15 @@ static void test_credit(void) {
     mw_follower f = follower_with(100 * MIB);
     mw_begin_details(&f, BEGIN);
     CHECK(affordable(&f) == MOST_CREDIT / COST);
-    int64_t left = f.details.credit;
+    int64_t left = f.details.credit.left;
     CHECK(left >= 0 && left < COST);
 
     mw_begin_details(&f, BEGIN + 10 * MS);
-    CHECK(f.details.credit == left + 10 * MS / 100);
+    CHECK(f.details.credit.left == left + 10 * MS / 100);
     CHECK(affordable(&f) == (left + 10 * MS / 100) / COST);
 
     mw_begin_details(&f, BEGIN + 3600 * 1000 * MS);
-    CHECK(f.details.credit == MOST_CREDIT);
+    CHECK(f.details.credit.left == MOST_CREDIT);
     CHECK(affordable(&f) == MOST_CREDIT / COST);
     /* No time has passed since. */
     mw_begin_details(&f, BEGIN + 3600 * 1000 * MS);
@@ -123,14 +123,14 @@ static void test_all_or_none(void) {
     enum { PROCESSES = 10, PAID = 10 * COST };
     const int64_t enough = PAID * 100; /* ns in which so much is earned */
     CHECK(reads(&f, BEGIN, PROCESSES) == PROCESSES);
-    f.details.credit = 0;
+    f.details.credit.left = 0;
     CHECK(reads(&f, BEGIN + enough - 200, PROCESSES) == 0);
-    CHECK(f.details.missed && f.details.credit == PAID - 2);
+    CHECK(f.details.missed && f.details.credit.left == PAID - 2);
     CHECK(reads(&f, BEGIN + enough, PROCESSES) == PROCESSES);
-    CHECK(!f.details.missed && f.details.credit == 0);
+    CHECK(!f.details.missed && f.details.credit.left == 0);
     /* More than can ever be paid for: what is possible. */
     f.details.wanted = 10 * MOST_CREDIT / COST;
-    f.details.credit = MOST_CREDIT;
+    f.details.credit.left = MOST_CREDIT;
     CHECK(reads(&f, BEGIN + enough, 10 * MOST_CREDIT / COST) ==
           MOST_CREDIT / COST);
     CHECK(f.details.missed);
@@ -149,7 +149,7 @@ static void test_reserve(void) {
     mw_begin_details(&f, BEGIN);
     CHECK(f.details.reserve == MOST_CREDIT / 2);
     CHECK(affordable(&f) == MOST_CREDIT / 2 / COST);
-    CHECK(f.details.credit >= MOST_CREDIT / 2);
+    CHECK(f.details.credit.left >= MOST_CREDIT / 2);
     f.total = 401 * MIB;
     mw_begin_details(&f, BEGIN);
     CHECK(f.details.highest == 401 * MIB && !f.details.reserve);
@@ -209,7 +209,7 @@ static void test_wants(void) {
         CHECK(mw_wants_details(&f, &cases[i].slot, &reading) ==
               cases[i].wanted);
         /* Only what is read costs, and what is not wanted is not missed. */
-        CHECK(f.details.credit == MOST_CREDIT - cases[i].wanted * COST);
+        CHECK(f.details.credit.left == MOST_CREDIT - cases[i].wanted * COST);
         CHECK(!f.details.missed);
     }
 }
@@ -350,20 +350,20 @@ static void test_huge_faults(void) {
     mw_begin_details(&f, BEGIN);
     huge_faults = 102 * MIB;
     flags_at_the_end(&f, BEGIN);
-    CHECK(!said_count && f.details.credit == MOST_CREDIT);
+    CHECK(!said_count && f.details.credit.left == MOST_CREDIT);
 
     CHECK(!mw_report_faults(&f, &slot, BEGIN, 1));
     the_only(MW_FAULTS, 2);
     flags_at_the_end(&f, BEGIN);
     CHECK(the_only(MW_FAULTS, 0).value == 2 * MIB);
-    CHECK(f.details.credit == MOST_CREDIT - COST);
+    CHECK(f.details.credit.left == MOST_CREDIT - COST);
 
     /* No more since: read, which has its cost, and not reported. */
     mw_begin_details(&f, BEGIN);
     CHECK(!mw_report_faults(&f, &slot, BEGIN, 2));
     the_only(MW_FAULTS, 2);
     flags_at_the_end(&f, BEGIN);
-    CHECK(!said_count && f.details.credit == MOST_CREDIT - 2 * COST);
+    CHECK(!said_count && f.details.credit.left == MOST_CREDIT - 2 * COST);
 }
 
 /* Where the machine has none, or cannot be asked any more, there is nothing to
@@ -378,7 +378,7 @@ static void test_no_huge_faults(void) {
         CHECK(!mw_report_faults(&f, &slot, BEGIN, 1));
         the_only(MW_FAULTS, 2);
         flags_at_the_end(&f, BEGIN);
-        CHECK(!said_count && f.details.credit == MOST_CREDIT);
+        CHECK(!said_count && f.details.credit.left == MOST_CREDIT);
     }
 }
 
@@ -391,7 +391,7 @@ static void test_any_size(void) {
     CHECK(!mw_report_faults(&f, &slot, BEGIN, 1));
     flags_at_the_end(&f, BEGIN);
     CHECK(!said_count && !slot.has_faults);
-    CHECK(f.details.credit == MOST_CREDIT);
+    CHECK(f.details.credit.left == MOST_CREDIT);
 }
 
 int main(void) {
