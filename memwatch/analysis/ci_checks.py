@@ -343,7 +343,7 @@ def _change(change: Change) -> str:
         by += f" ({sign}{part * 100:.1f} %)"
     allowed = format_size(round(change.threshold.allowed(before)))
     text = f"{by} from {format_size(before)} in the baseline, allowed +{allowed}"
-    if change.bounds and change.bounds_overlap and change.verdict is not Verdict.NO_CHANGE:
+    if change.bounds and change.is_estimate:
         base, now = (wording.between(*bounds) for bounds in change.bounds)
         text += f", by the best estimates, but the bounds overlap (baseline {base}, now {now})"
     return text

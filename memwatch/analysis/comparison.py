@@ -121,6 +121,11 @@ class Change:
         return _is_below(base.low, candidate.high) and _is_below(candidate.low, base.high)
 
     @property
+    def is_estimate(self) -> bool:
+        """Whether it seems to have changed, but its bounds do not prove it."""
+        return self.bounds_overlap and self.verdict is not Verdict.NO_CHANGE
+
+    @property
     def base(self) -> int | None:
         """The median over the base; None when no run knows the quantity."""
         return _median(self.base_values)

@@ -251,6 +251,12 @@ class Profile:
         return Figure(pss.total, Bound.AT_LEAST, why, pss.time)
 
     @property
+    def bounded_footprint(self) -> FootprintBounds | None:
+        """The highest footprint where it is known by bounds of its own; None where the system says
+        it (macOS), or none is known."""
+        return None if self.footprint and self.footprint.source == SYSTEM else self.footprint
+
+    @property
     def total_footprint(self) -> Figure:
         """The highest footprint: what the kernel cannot simply drop, each page counted once."""
         footprint = self.footprint

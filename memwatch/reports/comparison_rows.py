@@ -56,7 +56,7 @@ def in_words(change: Change) -> str:
         Verdict.NO_CHANGE: "no regression",
         Verdict.UNCERTAIN: "uncertain, more runs are needed",
     }[change.verdict]
-    if _is_estimate(change):
+    if change.is_estimate:
         if change.verdict is Verdict.UNCERTAIN:
             verdict = f"uncertain, {change.remedy}"
         else:
@@ -73,14 +73,9 @@ def _unproven(change: Change) -> str:
     return f"{_amount(change, difference)} {direction}, but not {kind}"
 
 
-def _is_estimate(change: Change) -> bool:
-    """Returns whether it seems to have changed, but its bounds do not prove it."""
-    return change.bounds_overlap and change.verdict is not Verdict.NO_CHANGE
-
-
 def _how_much(change: Change) -> str:
     text = _by_runs(change)
-    if change.bounds and _is_estimate(change):
+    if change.bounds and change.is_estimate:
         base, candidate = (wording.between(*each) for each in change.bounds)
         text += f", by the best estimates, but the bounds overlap ({base}, now {candidate})"
     return text
@@ -283,7 +278,7 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     """Yields sentences that limit what the comparison proves."""
     yield from comparison.notes
     total = comparison.total
-    if total.bounds and not _is_estimate(total):
+    if total.bounds and not total.is_estimate:
         base, candidate = (wording.between(*each) for each in total.bounds)
         yield (
             f"The {total.metric} is a best estimate: the base certainly held {base}, the candidate "

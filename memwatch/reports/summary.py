@@ -139,11 +139,11 @@ def _total(profile: Profile, bold: Style) -> Iterator[str]:
     shared, total = profile.max_total_shared, profile.max_total_rss
     if shared and total and shared >= MUCH * total:
         yield f"                 {format_size(shared)} of it in pages of files or shared memory"
-    if profile.footprint and profile.accuracy.footprints is None:
-        size = bold(format_size(profile.footprint.best))
+    if footprint := profile.bounded_footprint:
+        size = bold(format_size(footprint.best))
         yield f"Max footprint:   {size}  ({wording.total_footprint(profile)})"
-        if (split := profile.footprint.split) and split.stored >= MUCH * profile.footprint.best:
-            whose = "" if profile.footprint.source == ALONE else ", by this job or others"
+        if (split := footprint.split) and split.stored >= MUCH * footprint.best:
+            whose = "" if footprint.source == ALONE else ", by this job or others"
             stored = format_size(split.stored)
             yield f"                 {stored} of it in files in memory (tmpfs){whose}"
     elif profile.max_total_pss:
@@ -329,7 +329,7 @@ def _provenance(profile: Profile, dim: Style) -> Iterator[str]:
         yield dim(
             "RSS counts shared pages once per process, so the total can exceed real memory use."
         )
-        if profile.footprint and profile.accuracy.footprints is None:
+        if profile.bounded_footprint:
             yield dim(
                 "Footprint: what the kernel cannot drop (anonymous, shared, swapped), each page "
                 "once."

@@ -50,7 +50,6 @@ class Chart {
       this.shown = new Float64Array(run.total.length);
       for (const {sums} of shown) for (let i = 0; i < this.shown.length; i++) this.shown[i] += sums[i];
     }
-    const highest = values => values.reduce((high, size) => Math.max(high, size), 0);
     let top = run.total.length ? highest(this.shown) : 0;
     if (!hidden.has('total')) for (const each of this.state.runs) top = Math.max(top, each.max_total ?? 0);
     if (!hidden.has('least')) top = Math.max(top, highest(run.least));

@@ -42,6 +42,11 @@ function column(bytes, count, scale, order) {
   return out;
 }
 
+// Returns the largest of sizes; 0 when there are none.
+function highest(values) {
+  return values.reduce((high, size) => Math.max(high, size), 0);
+}
+
 // Returns the first index in [low, high) with a later time; `high` when there is none.
 function after(times, time, low = 0, high = times.length) {
   while (low < high) {
@@ -95,7 +100,7 @@ class Run {
     }
     // A process that was still running is drawn to the end of the job.
     this.running.forEach((is, p) => { if (is) this.end[p] = Math.max(this.end[p], this.duration); });
-    this.largest = this.peak.reduce((high, size) => Math.max(high, size), 0);
+    this.largest = highest(this.peak);
     this.from = Math.min(0, this.begin.reduce((low, time) => Math.min(low, time), 0));
     this.to = Math.max(this.duration, this.from + 1);
 
@@ -192,7 +197,7 @@ class Run {
       kinds.splice(1, 1);
       kinds[1].name = 'Files and shared memory';
     }
-    return kinds.map(kind => ({...kind, sums: sums[kind.key], most: sums[kind.key].reduce((high, size) => Math.max(high, size), 0)}));
+    return kinds.map(kind => ({...kind, sums: sums[kind.key], most: highest(sums[kind.key])}));
   }
 
   // Adds the changes of process p to the sums, at the ticks where they show.

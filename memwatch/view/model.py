@@ -382,8 +382,8 @@ def _facts(profile: Profile) -> Iterable[Fact]:
     if total.why is Why.ONE_PROCESS:
         sampled = wording.size(profile.max_total_rss)
         yield Fact("Highest sample", sampled, wording.highest_sample(profile))
-    if profile.footprint and not profile.max_total_footprint:
-        value = format_size(profile.footprint.best)
+    if profile.bounded_footprint:
+        value = format_size(profile.bounded_footprint.best)
         yield Fact("Peak total footprint", value, wording.total_footprint(profile))
     if profile.max_total_pss:
         value = wording.value(profile.total_pss)

@@ -55,7 +55,7 @@ function showLegend() {
   const entries = [];
   if (run.total.length) entries.push(['total', 'Total', colours.ink, 'stroke', run.max_total]);
   if (run.least.some(size => size >= 0)) {
-    const most = run.least.reduce((high, size) => Math.max(high, size), 0);
+    const most = highest(run.least);
     entries.push(['least', 'Footprint, at least', colours.least, 'stroke', most, 'Memory that the kernel cannot simply drop, each page once']);
   }
   if (run.pss_total.length) entries.push(['pss', 'PSS (shared pages once)', colours.pss, 'point', null]);
