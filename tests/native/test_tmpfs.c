@@ -312,7 +312,7 @@ static void takes_turns(void) {
             born(FIRST + i, ROOT);
         if (is_near)
             job.f.search.limit = 1;
-        job.f.search.credit = 0;
+        job.f.search.credit = (mw_credit){.from = world.now};
         world.now += 10 * MS;
         creates(FIRST + CHILDREN - 1, 10);
         int ticks = 0;
