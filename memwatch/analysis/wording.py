@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from memwatch.model.figure import Bound, Figure, Why
-from memwatch.model.footprint import (
+from memwatch.model.footprint_bounds import (
     ALONE,
     CONTROL_GROUP,
     FAULTS,
     PSS_SUM,
     SHARED,
+    SYSTEM,
     FootprintBounds,
     negligible,
 )
-from memwatch.model.footprint import ONE_PROCESS as ONE_PROCESS_PEAK
-from memwatch.model.processes import SYSTEM
+from memwatch.model.footprint_bounds import ONE_PROCESS as ONE_PROCESS_PEAK
 from memwatch.model.profile import CUT_SHORT, Profile
 from memwatch.model.sources import DARWIN
 from memwatch.units import count, format_interval, format_size

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from memwatch.analysis.ending import How, ending
-from memwatch.model.footprint import FootprintBounds
+from memwatch.model.footprint_bounds import FootprintBounds
 from memwatch.model.profile import Profile
 from memwatch.storage.load import Results
 

@@ -10,86 +10,27 @@ bound, an upper bound, and the best estimate between them. Sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from operator import itemgetter
 from typing import NamedTuple
 
-from memwatch.model.processes import (
-    EXACT,
-    PEAK,
-    SAMPLED,
-    SYSTEM,
-    Held,
-    LiveProcess,
-    Peak,
+from memwatch.model.footprint_bounds import (
+    ALONE,
+    FAULTS,
+    NO_PARTS,
+    ONE_PROCESS,
+    PSS_SUM,
+    SHARED,
+    FootprintBounds,
+    FootprintSplit,
+    Parts,
+    negligible,
 )
-from memwatch.model.sharing import MIB, Sharing
+from memwatch.model.group_footprints import GroupFootprints
+from memwatch.model.groups import RunningGroup
+from memwatch.model.processes import EXACT, PEAK, SAMPLED, Held, LiveProcess, Peak
+from memwatch.model.sharing import Sharing
 from memwatch.model.spikes import Spikes
-
-
-class Parts(NamedTuple):
-    """What one process, or the job, holds beside anonymous pages."""
-
-    shmem: int = 0
-    """Resident shared memory."""
-    swapped: int = 0
-    huge: int = 0
-    """In huge pages of hugetlbfs."""
-
-
-NO_PARTS = Parts()
-
-ALONE = "no sharing"
-FAULTS = "page faults"
-SHARED = "shared memory"
-PSS_SUM = "sum of shares"
-ONE_PROCESS = "one process"
-CONTROL_GROUP = "control group"
-
-FOOTPRINT_SOURCES = (ALONE, FAULTS, SHARED, PSS_SUM, ONE_PROCESS, CONTROL_GROUP, SYSTEM)
-"""How the best estimate is known.
-
-no sharing: nothing that matters was shared, so that the bounds are one. page
-faults: estimated from the growth and the page faults of forked processes.
-shared memory: what processes map of it is taken to be the same, and files in
-memory to be the job's. sum of shares: from the proportional shares (PSS) of all
-processes. one process: from the peak of a single process, which is more than
-any sample of the job. control group: the kernel's account of the job's own
-group. system: a sum of what the system charges each process for
-(macOS).
-"""
-
-
-class FootprintSplit(NamedTuple):
-    """What a footprint consists of."""
-
-    anonymous: int
-    shmem: int
-    swapped: int
-    huge: int
-    stored: int
-    """Bytes of `shmem` that were stored in file systems in memory and, as far as is known, mapped
-    by no process. Others than the job may have stored some of them."""
-
-
-class FootprintBounds(NamedTuple):
-    """The highest footprint of a job: each of the three at its own tick."""
-
-    low: int
-    """The job held at least this."""
-    best: int
-    high: int | None
-    """The job held at most this; None where nothing bounds it."""
-    time: int
-    """Time of the tick at which the best estimate was highest."""
-    source: str
-    """How the best estimate is known: one of FOOTPRINT_SOURCES."""
-    split: FootprintSplit | None
-    """The parts of the best estimate; None where they are not known."""
-
-
-def negligible(size: int) -> int:
-    """Returns the bytes that do not matter beside a size."""
-    return max(size // 100, MIB)
 
 
 NEAR = 0.95
@@ -111,6 +52,7 @@ class RunningFootprint:
 
     def __init__(self) -> None:
         self.sharing = Sharing()
+        self.groups = GroupFootprints()
         self.stored = 0
         """Bytes stored in file systems in memory since the job began."""
         self.written = 0
@@ -119,8 +61,8 @@ class RunningFootprint:
         """The lower bound at the last tick."""
         self.low_anonymous_now = 0
         """The same of anonymous memory alone."""
-        self.parts: dict[int, Parts] = {}
-        """What each process holds, by serial; only where it holds any."""
+        self.parts: dict[LiveProcess, Parts] = {}
+        """What each process holds; only where it holds any."""
         self.unsettled: set[LiveProcess] = set()
         """Processes with parts whose memory has changed since the last tick."""
         self._spikes = Spikes()
@@ -143,11 +85,10 @@ class RunningFootprint:
         self._best_total = 0
         self._measured = Measured(0, 0, 0)
 
-    def set_parts(self, serial: int, parts: Parts) -> None:
-        """Notes what a process holds beside anonymous pages."""
-        before = self.parts.pop(serial, NO_PARTS)
+    def _set_parts(self, process: LiveProcess, parts: Parts) -> None:
+        before = self.parts.pop(process, NO_PARTS)
         if any(parts):
-            self.parts[serial] = parts
+            self.parts[process] = parts
         self.sums = Parts(
             *(total + new - old for total, new, old in zip(self.sums, parts, before, strict=True))
         )
@@ -158,20 +99,25 @@ class RunningFootprint:
         total: int,
         shared: int,
         live: Mapping[int, LiveProcess],
+        changed: Set[RunningGroup],
         *,
         detailed: bool,
     ) -> None:
         """Adds up what the job holds at a tick. `total` is the sum of the resident sizes, `shared`
-        the part of it that belongs to files and shared memory, `live` the processes by serial;
-        `detailed`: the page faults of all processes that share memory are known."""
+        the part of it that belongs to files and shared memory, `live` the processes by serial,
+        `changed` the groups whose memory has changed; `detailed`: the page faults of all processes
+        that share memory are known."""
         sharing = self.sharing
         sharing.tick(live, detailed=detailed)
         if self.unsettled:
             self._settle_processes(detailed=detailed)
+        self.groups.tick(
+            time, changed, sharing.families, self.parts, sharing.huge, detailed=detailed
+        )
         anonymous = total - shared
         rest = anonymous - sharing.held
         sums = self.sums
-        largest = self._largest_parts(live)
+        largest = self._largest_parts()
         # Swap is left out: it may have been read a while ago, and be resident again by now.
         # What a process maps of shared memory may be what the job has written.
         self.low_anonymous_now = rest + sharing.low
@@ -196,12 +142,12 @@ class RunningFootprint:
         """The upper bound at the ticks so far, as far as it is known by now."""
         return max(self._high, self._pending_top, self._best)
 
-    def _largest_parts(self, live: Mapping[int, LiveProcess]) -> Parts:
+    def _largest_parts(self) -> Parts:
         """Returns the most of each part that one process holds: processes may share all of it."""
         shmem = swapped = huge = 0
-        for serial, parts in self.parts.items():
+        for process, parts in self.parts.items():
             # The size of this tick is newer than its parts.
-            shmem = max(shmem, min(parts.shmem, live[serial].shared))
+            shmem = max(shmem, min(parts.shmem, process.shared))
             swapped = max(swapped, parts.swapped)
             huge = max(huge, parts.huge)
         return Parts(shmem, swapped, huge)
@@ -241,14 +187,14 @@ class RunningFootprint:
 
     def note_parts(self, process: LiveProcess, parts: Parts) -> None:
         """Notes what a process holds beside anonymous pages, which counts at the next tick."""
-        self.set_parts(process.serial, parts)
+        self._set_parts(process, parts)
         self.unsettled.add(process)
 
     def _settle_processes(self, *, detailed: bool) -> None:
         """Updates what each process with parts has held at most, now that all sizes of this tick
         are known."""
         for process in self.unsettled:
-            shmem, swapped, huge = self.parts.get(process.serial, NO_PARTS)
+            shmem, swapped, huge = self.parts.get(process, NO_PARTS)
             held = process.anon + min(shmem, process.shared) + swapped + huge
             process.held_best = max(process.held_best, held)
             process.held_low = max(process.held_low, held if detailed else process.anon)
@@ -265,7 +211,7 @@ class RunningFootprint:
         if process.held_low < 0:
             return None
         best, source = max(process.held_best, process.held_low), SAMPLED
-        files = process.shared_most - self.parts.get(process.serial, NO_PARTS).shmem
+        files = process.shared_most - self.parts.get(process, NO_PARTS).shmem
         alone = peak.rss - max(0, files) + process.beside
         # How much of files an earlier program had is not kept.
         if programs == 1 and alone - best > negligible(best):
@@ -277,27 +223,38 @@ class RunningFootprint:
 
     def leave(self, process: LiveProcess, time: int) -> None:
         """Forgets the memory of a process that has ended, or has executed another program."""
-        self.sharing.leave(process, final=process.faulted_time >= time)
-        if process.serial in self.parts:
-            self.set_parts(process.serial, NO_PARTS)
+        left = self.sharing.leave(process, final=process.faulted_time >= time)
+        if left:
+            self.groups.of(process.group).left += left
+        if process in self.parts:
+            self._set_parts(process, NO_PARTS)
         self.unsettled.discard(process)
         process.anon = process.shared = process.shared_most = 0
 
-    def end_process(self, process: LiveProcess, peak: Peak, last_seen: int, time: int) -> None:
-        """Notes a process that has ended, and what its peak says of the job."""
+    def leave_group(self, process: LiveProcess, group: RunningGroup) -> None:
+        """Notes that a process does not count in a group any more."""
+        self.groups.of(group).left += self.sharing.most_of(process)
+
+    def end_program(self, process: LiveProcess, peak: Peak, time: int, *, counted: bool) -> None:
+        """Notes the end of a program, and what its peak says of the job; and of its group, if it has
+        counted there."""
         missed = peak.rss - process.highest_sample
         if not process.sampled and process.inherited and process.faulted is not None:
             missed = min(missed, process.faulted)
-        if missed > 0:
-            start = process.first_seen if process.start is None else process.start
-            self._spikes.add(start, last_seen, missed)
-        parts = self.parts.get(process.serial, NO_PARTS)
+        start = process.first_seen if process.start is None else process.start
+        parts = self.parts.get(process, NO_PARTS)
         # Its peak has no split: the files that it had mapped at any time are taken off.
         files = max(0, process.shared_most - parts.shmem)
-        alone = peak.rss - files + parts.swapped + parts.huge
-        if alone > self._one_process[0]:
-            self._one_process = (alone, peak.time)
-        self.leave(process, time)
+        alone = (peak.rss - files + parts.swapped + parts.huge, peak.time)
+        if missed > 0:
+            self._spikes.add(start, time, missed)
+        self._one_process = max(self._one_process, alone, key=itemgetter(0))
+        if counted:
+            group = self.groups.of(process.group)
+            if missed > 0:
+                group.spikes.add(start, time, missed)
+            if process.sampled:
+                group.alone = max(group.alone, alone, key=itemgetter(0))
 
     def finish(self) -> FootprintBounds | None:
         """Returns the highest footprint; None when no tick could split the memory."""

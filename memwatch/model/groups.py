@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+from memwatch.model.footprint_bounds import FootprintBounds
 from memwatch.model.observations import ProgramText
 
 GroupKey: TypeAlias = Callable[[ProgramText, int | None], str]
@@ -156,6 +157,8 @@ class Group(NamedTuple):
     added_up: bool = True
     """False where there were no samples to add up: `peak_rss` is then the peak of a single process,
     and only a lower bound."""
+    footprint: FootprintBounds | None = None
+    """The highest footprint of the group; None where no tick could split its memory."""
 
     @property
     def known(self) -> bool:
@@ -174,11 +177,13 @@ NO_LARGEST = (0, 0)
 class RunningGroup:
     """A group while the job runs. `Job` and `LiveGroups` update its fields directly."""
 
-    __slots__ = ("largest", "name", "peak", "peak_time", "processes", "rss", "sum_of_peaks")
+    __slots__ = ("anon", "largest", "name", "peak", "peak_time", "processes", "rss", "sum_of_peaks")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.rss = 0
+        self.anon = 0
+        """The sum of what LiveProcess.anon has, in bytes."""
         self.peak = 0
         self.peak_time = 0
         self.processes = 0

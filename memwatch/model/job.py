@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from memwatch.model.footprint import Parts, RunningFootprint
+from memwatch.model.footprint import RunningFootprint
+from memwatch.model.footprint_bounds import Parts
 from memwatch.model.groups import COMMAND, Group, RunningGroup
 from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond, RecentTotals
 from memwatch.model.live_groups import LiveGroups
@@ -62,6 +63,7 @@ from memwatch.model.processes import (
     SAMPLED,
     UNREADABLE,
     LiveProcess,
+    Peak,
     Process,
     highest_peak,
     own_programs,
@@ -189,7 +191,7 @@ class Job:
         process.shared = shared
         process.shared_most = max(process.shared_most, shared)
         footprint = self.footprint
-        if process.serial in footprint.parts:
+        if process in footprint.parts:
             footprint.unsettled.add(process)
         elif anon > process.held_low:
             process.held_low = anon
@@ -197,10 +199,15 @@ class Job:
             return
         process.anon_before = process.anon
         process.anon_time = time
-        process.anon = anon
+        self._set_anon(process, anon)
         known = footprint.sharing.note_change(process)
         if process.inherited and anon and not known:
             footprint.sharing.fork(process)
+
+    def _set_anon(self, process: LiveProcess, anon: int) -> None:
+        if process.counted:
+            process.group.anon += anon - process.anon
+        process.anon = anon
 
     def _other(
         self, kind: int, serial: int, time: int, value: int, second: int, valid: int, third: int
@@ -240,6 +247,7 @@ class Job:
             process.faulted_time = time
         elif kind == PARTS:
             self.footprint.note_parts(process, Parts(value, second, third))
+            self._groups.changed.add(process.group)
 
     def _pss(self, peak: PssPeak) -> None:
         if peak.is_low:
@@ -255,7 +263,11 @@ class Job:
         """Applies the footprint of a process, or with serial 0 the sum over all of them."""
         self.has_footprints = True
         if serial:
-            self.live[serial].note_footprint(
+            process = self.live[serial]
+            if valid & HAS_FOOTPRINT:
+                self._set_anon(process, value)
+                self._groups.changed.add(process.group)
+            process.note_footprint(
                 value if valid & HAS_FOOTPRINT else 0,
                 second if valid & HAS_WATERMARK else 0,
                 final=bool(valid & FINAL),
@@ -275,7 +287,7 @@ class Job:
                 known.parent = parent
             if valid & HAS_START:
                 known.start = start
-            self._groups.parent_found(known)
+            self._regroup(known, self._groups.parent_found)
             self._changed.add(serial)
             return
         found_by = FOUND_BY_SAMPLING
@@ -299,14 +311,18 @@ class Job:
         self, time: int, skipped: int, total: int, count: int, valid: int, shared: int
     ) -> None:
         self.ticks.add(time, skipped, valid)
+        self._groups.begin_tick()
+        changed = self._groups.changed
         if valid & HAS_SHARED:
             detailed = bool(valid & TICK_DETAILED)
-            self.footprint.tick(time, total, shared, self.live, detailed=detailed)
+            self.footprint.tick(time, total, shared, self.live, changed, detailed=detailed)
+        elif self.has_footprints:
+            self.footprint.groups.add(time, changed)
         self._last_tick = time
         self._recent.add(time, total)
         if valid & TICK_PARTIAL:
             self.partial = True
-        self._groups.tick(time)
+        self._groups.end_tick(time)
         if total > self.max_total:
             self.max_total = total
             self.max_total_time = time
@@ -351,7 +367,7 @@ class Job:
         inherited = bool(valid & INHERITED)
         if valid & SAME_IMAGE and self._groups.has_counted(process):
             process.program = program
-            self._groups.program_read(process)
+            self._regroup(process, self._groups.program_read)
             return
         counted = process.counted
         self._groups.remove(process)
@@ -364,10 +380,27 @@ class Job:
             process.inherited = inherited
         else:
             if process.program is not None:
-                self._groups.end_program(process, counted=counted)
+                peak = self._groups.end_program(process, counted=counted)
+                if not process.inherited:
+                    self._end_program(process, peak, time, counted=counted)
                 self.footprint.leave(process, time)
             process.begin_program(program, time, inherited=inherited)
         self._groups.join(process)
+
+    def _regroup(self, process: LiveProcess, regroup: Callable[[LiveProcess], None]) -> None:
+        """Lets a process change its group."""
+        before = process.group
+        regroup(process)
+        if process.group is not before:
+            self.footprint.leave_group(process, before)
+
+    def _end_program(self, process: LiveProcess, peak: Peak, time: int, *, counted: bool) -> None:
+        """Notes what a program that has ended held."""
+        if self.has_footprints:
+            if counted:
+                self.footprint.groups.add_program(process, time)
+        else:
+            self.footprint.end_program(process, peak, time, counted=counted)
 
     def _unseen(self, process: LiveProcess, program: ProgramText, valid: int) -> ProgramText:
         """Returns the program of a process that ended before more than its name could be read."""
@@ -392,7 +425,7 @@ class Job:
     ) -> None:
         self._changed.add(process.serial)
         self._groups.remove(process)
-        self._groups.end_program(process, counted=True)
+        last_peak = self._groups.end_program(process, counted=True)
         self._groups.end(process)
         own = own_programs(process.programs)
         peak = highest_peak(own)
@@ -409,7 +442,8 @@ class Job:
             self._largest_peak = peak.rss
             self.largest = ended
         self.never_sampled += not process.sampled
-        self.footprint.end_process(process, peak, ended.last_seen, time)
+        self._end_program(process, last_peak, ended.last_seen, counted=True)
+        self.footprint.leave(process, time)
         if self.has_footprints:
             self._count_footprint(ended)
         if process.is_root:
@@ -453,7 +487,7 @@ class Job:
 
     def groups(self) -> tuple[Group, ...]:
         """Returns the groups with at least one process, largest first."""
-        return self._groups.finish()
+        return self._groups.finish(self.footprint.groups)
 
     @property
     def timeline(self) -> Timeline | None:

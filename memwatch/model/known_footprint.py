@@ -6,15 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memwatch.model.footprint import (
+from memwatch.model.footprint_bounds import (
     CONTROL_GROUP,
     ONE_PROCESS,
+    SYSTEM,
     FootprintBounds,
     FootprintSplit,
 )
 from memwatch.model.job import Job
 from memwatch.model.limits import TOTAL_FOOTPRINT, Breach, LimitOutcome
-from memwatch.model.processes import SYSTEM
 
 if TYPE_CHECKING:
     from memwatch.model.cgroup_account import CgroupAccount

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from memwatch.model.group_footprints import GroupFootprints
 from memwatch.model.groups import (
     COMMAND,
     NO_PARENT,
@@ -15,7 +16,7 @@ from memwatch.model.groups import (
     parent_name,
 )
 from memwatch.model.observations import ProgramText
-from memwatch.model.processes import UNREADABLE, LiveProcess
+from memwatch.model.processes import UNREADABLE, LiveProcess, Peak
 
 
 class LiveGroups:
@@ -85,14 +86,17 @@ class LiveGroups:
         if process.counted:
             process.counted = False
             process.group.rss -= process.rss
+            process.group.anon -= process.anon
             self.changed.add(process.group)
 
-    def end_program(self, process: LiveProcess, *, counted: bool) -> None:
-        """Ends the program of a process. `counted`: its memory has counted in the group."""
+    def end_program(self, process: LiveProcess, *, counted: bool) -> Peak:
+        """Ends the program of a process, and returns its peak. `counted`: its memory has counted in
+        the group."""
         peak = process.end_program()
         before = process.peak_in_group
         if counted and (before is None or peak.rss > before[0]):
             process.peak_in_group = (peak.rss, peak.time)
+        return peak
 
     def end(self, process: LiveProcess) -> None:
         """Closes the account of a process that has been removed, after its last program."""
@@ -105,20 +109,27 @@ class LiveGroups:
             if children:
                 children.name = name
 
-    def tick(self, time: int) -> None:
-        """Notes the peaks of the groups that have changed."""
+    def begin_tick(self) -> None:
+        """Counts the processes that count from this tick on."""
         if self._forks or self._older_forks:
             self._count_forks()
         self._ticks += 1
+
+    def end_tick(self, time: int) -> None:
+        """Notes the peaks of the groups that have changed."""
         for group in self.changed:
             if group.rss > group.peak:
                 group.peak = group.rss
                 group.peak_time = time
         self.changed.clear()
 
-    def finish(self) -> tuple[Group, ...]:
+    def finish(self, footprints: GroupFootprints) -> tuple[Group, ...]:
         """Returns the groups with at least one process, largest first."""
-        ended = [group.end() for group in self._groups.values() if group.processes]
+        ended = [
+            group.end()._replace(footprint=footprints.end(group))
+            for group in self._groups.values()
+            if group.processes
+        ]
         return tuple(sorted(ended, key=lambda group: (-group.peak_rss, group.name)))
 
     def _find(self, program: ProgramText, parent: int | None) -> RunningGroup:
@@ -162,6 +173,7 @@ class LiveGroups:
             process.counted = True
             process.counted_at = self._ticks
             process.group.rss += process.rss
+            process.group.anon += process.anon
             self.changed.add(process.group)
 
     def _count_forks(self) -> None:

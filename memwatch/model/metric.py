@@ -7,7 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from memwatch.model.figure import Bound, Figure
-from memwatch.model.footprint import SHARED
+from memwatch.model.footprint_bounds import SHARED
 from memwatch.model.processes import EXACT, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.model.sources import DARWIN

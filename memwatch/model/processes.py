@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from memwatch.model.footprint_bounds import SYSTEM
 from memwatch.model.groups import RunningGroup
 from memwatch.model.observations import ProgramText
 
@@ -73,7 +74,6 @@ class Footprint(NamedTuple):
 
 NO_FOOTPRINT = Footprint(0, UNKNOWN)
 
-SYSTEM = "system"
 PEAK = "peak"
 
 HELD_SOURCES = (SAMPLED, PEAK, SYSTEM)
@@ -301,8 +301,9 @@ class LiveProcess:
         self.shared_gained = 0
         """The sum of all increases of those in its life."""
         self.highest_sample = 0
+        """The highest sample of `rss` of its program."""
         self.anon = 0
-        """The anonymous bytes of `rss`."""
+        """The anonymous bytes of `rss`; on macOS the physical footprint."""
         self.anon_before = 0
         """The same before its last change, which was seen at `anon_time`."""
         self.anon_time = 0
@@ -350,6 +351,7 @@ class LiveProcess:
         self.peak_source = UNKNOWN
         self.footprint = NO_FOOTPRINT
         self.final_watermark = None
+        self.highest_sample = 0
 
     def note_watermark(self, watermark: int, time: int, roughness: int | None) -> None:
         """Notes the high-water mark of its program.

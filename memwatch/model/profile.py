@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from memwatch.model.figure import Bound, Figure, Why, unknown
-from memwatch.model.footprint import FootprintBounds
+from memwatch.model.footprint_bounds import SYSTEM, FootprintBounds
 from memwatch.model.groups import COMMAND, Group
 from memwatch.model.job import Job
 from memwatch.model.known_footprint import judged, total_footprint
@@ -16,7 +16,7 @@ from memwatch.model.last_second import Kill, LastSecond
 from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import MemoryLimit
 from memwatch.model.process_table import ProcessTable
-from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, SYSTEM, UNKNOWN, Process
+from memwatch.model.processes import EXACT, FOUND_BY, PEAK_SOURCES, UNKNOWN, Process
 from memwatch.model.sources import COMPLETE_SOURCES, LINUX
 from memwatch.model.totals import FootprintPeak, Holder, PssPeak, Timeline
 

@@ -58,6 +58,7 @@ class Sharer:
     __slots__ = (
         "children",
         "family",
+        "from_above",
         "handed_down",
         "inherited",
         "parent",
@@ -76,6 +77,9 @@ class Sharer:
         self.inherited = 0
         """The bytes that it may share with its parent: what the parent held at the fork. 0 for the
         root of the family."""
+        self.from_above = 0
+        """The bytes that it may share with the processes above its parent although its parent does
+        not: it may be from the program that its parent ran before."""
         self.parent_faulted: int | None = None
         """What page faults had given its parent soon after the fork; None until that is known."""
         self.rises = Rises()
@@ -117,6 +121,19 @@ class Sharer:
         have inherited from it and that it has dropped since, or has replaced by copies."""
         top = max(self.top, self.reach)
         return top if self.given is None else min(self.given, top)
+
+    @property
+    def is_of_another_group(self) -> bool:
+        """Whether its parent does not count in its group."""
+        parent = self.parent
+        if parent is None:
+            return False
+        return not parent.process.counted or parent.process.group is not self.process.group
+
+    @property
+    def most_in_group(self) -> int:
+        """As `most`, with what it has inherited from a process of another group."""
+        return max(self.top, self.reach) if self.is_of_another_group else self.most
 
     @property
     def reach(self) -> int:
@@ -191,7 +208,8 @@ class Family:
         # Of its own pages they hold at most what they have inherited, and what it had.
         inherited = sum(child.inherited for child in children)
         heir.handed_down += inherited if sharer.given is None else min(inherited, sharer.given)
-        heir.inherited = sharer.inherited
+        heir.from_above = max(heir.from_above, sharer.from_above)
+        heir.inherited = max(sharer.inherited, heir.from_above)
         heir.parent, heir.parent_faulted = sharer.parent, sharer.parent_faulted
         heir.rises, heir.parent_rises = Rises(), sharer.parent_rises
         for child in children:
@@ -234,9 +252,9 @@ class Sharing:
         """Bytes: the sum of what the processes of all families hold, at the last tick."""
         self.low = 0
         """The least of it that can be distinct."""
+        self.families: set[Family] = set()
         self._sharers: dict[int, Sharer] = {}
         """The processes of all families, by serial."""
-        self._families: set[Family] = set()
         self._changed: set[Family] = set()
         self._joining: dict[int, LiveProcess] = {}
         """Processes that were forked, to be added at the next tick."""
@@ -259,6 +277,12 @@ class Sharing:
             self._changed.add(sharer.family)
         return sharer is not None
 
+    def most_of(self, process: LiveProcess) -> int:
+        """Returns the most bytes that a process may have held since everything was known last; 0
+        where it is in no family."""
+        sharer = self._sharers.get(process.serial)
+        return max(sharer.top, sharer.reach) if sharer else 0
+
     def fork(self, child: LiveProcess) -> None:
         """Notes a process that was forked and has memory now. It is added at the next tick, when
         what its parent holds is known."""
@@ -266,35 +290,61 @@ class Sharing:
 
     def _join(self, child: LiveProcess, live: Mapping[int, LiveProcess], *, detailed: bool) -> None:
         """Adds a forked process to the family of its parent."""
-        parent, is_certain = self._find_parent(child, live)
-        if parent is None:
-            # Its brothers may share all that they hold with each other.
-            eldest = self._orphans.get(child.parent or 0)
-            if eldest is None or self._sharers.get(eldest.process.serial) is not eldest:
-                self._orphans[child.parent or 0] = self._begin(child)
-                return
-            above, inherited = eldest, child.anon
-        else:
+        parent = live.get(child.parent or 0)
+        if parent and self._was_forked_by_program(child, parent):
             above = self._sharers.get(parent.serial) or self._begin(parent)
-            inherited = self._inherited(child, parent, is_certain=is_certain and detailed)
-        sharer = Sharer(child, above.family, above)
+            self._add(child, above, self._inherited(child, parent, is_certain=detailed))
+            return
+        # What it holds may be from a program that has ended since the last tick.
+        former = self._former_parent(child, live)
+        if former and parent:
+            # Or from the program that its parent has executed: so it is put below that, and that
+            # below the former one, of which it has inherited nothing.
+            if parent.serial not in self._sharers:
+                self._add(parent, self._sharers.get(former.serial) or self._begin(former), 0)
+            former = parent
+        former = former or parent
+        if former:
+            above = self._sharers.get(former.serial) or self._begin(former)
+            sharer = self._add(child, above, self._inherited(child, former, is_certain=False))
+            sharer.from_above = sharer.handed_down = child.anon
+            return
+        # Its brothers may share all that they hold with each other.
+        eldest = self._orphans.get(child.parent or 0)
+        if eldest is None or self._sharers.get(eldest.process.serial) is not eldest:
+            eldest = self._orphans[child.parent or 0] = self._begin(child)
+            eldest.handed_down = child.anon
+        else:
+            self._add(child, eldest, child.anon).handed_down = child.anon
+
+    def _add(self, process: LiveProcess, above: Sharer, inherited: int) -> Sharer:
+        """Adds a process to a family, as a child of another."""
+        sharer = Sharer(process, above.family, above)
         sharer.inherited = inherited
         above.children.append(sharer)
         above.family.sharers.add(sharer)
-        self._sharers[child.serial] = sharer
+        self._sharers[process.serial] = sharer
         self._unmeasured.append(sharer)
         self._changed.add(above.family)
+        return sharer
 
-    def _find_parent(
+    def _was_forked_by_program(self, child: LiveProcess, parent: LiveProcess) -> bool:
+        """Returns whether it was certainly the present program of the parent that forked a
+        process."""
+        if parent.serial not in self._left:
+            return True
+        return child.start is not None and child.start > parent.since
+
+    def _former_parent(
         self, child: LiveProcess, live: Mapping[int, LiveProcess]
-    ) -> tuple[LiveProcess | None, bool]:
-        """Returns the process from which a forked one may have inherited memory, and whether it is
-        the very one that forked it. If that has ended, or has executed something, since the last
-        tick, it is the one that had forked that. None: it has ended as well."""
+    ) -> LiveProcess | None:
+        """Returns the process that may hold what the parent of another had before it ended, or
+        executed something, since the last tick: the one that had forked that. None: it has ended as
+        well."""
         serial = child.parent
         while serial in self._left:
             serial = self._left[serial]
-        return live.get(serial or 0), serial == child.parent
+        return live.get(serial or 0)
 
     @staticmethod
     def _inherited(child: LiveProcess, parent: LiveProcess, *, is_certain: bool) -> int:
@@ -311,24 +361,26 @@ class Sharing:
             return held
         return max(held, child.anon)
 
-    def leave(self, process: LiveProcess, *, final: bool) -> None:
+    def leave(self, process: LiveProcess, *, final: bool) -> int:
         """Removes a process that has ended, or has executed another program. One of its children
         takes its place: that still holds what it has inherited. `final`: its page faults are those
-        of all the time that it was in the family."""
+        of all the time that it was in the family. Returns the most bytes that it may have held in
+        its group since everything was known last."""
         self._joining.pop(process.serial, None)
         sharer = self._sharers.pop(process.serial, None)
         if sharer is None:
             # The first of several programs is the one whose children were not seen yet.
             before = process.parent if process.inherited else None
             self._left.setdefault(process.serial, before)
-            return
+            return 0
         if not final:
             process.faulted = None
         family = sharer.family
+        most = sharer.most_in_group
         if len(family.sharers) == 1:
             self._left[process.serial] = None
             self._end(family)
-            return
+            return most
         family.left += sharer.most
         family.sharers.discard(sharer)
         if sharer.parent:
@@ -336,6 +388,7 @@ class Sharing:
         self._changed.add(family)
         heir = family.hand_down(sharer) if sharer.children else sharer.parent
         self._left[process.serial] = heir.process.serial if heir else None
+        return most
 
     def tick(self, live: Mapping[int, LiveProcess], *, detailed: bool) -> None:
         """Updates the sums of all families at a tick. `detailed`: as settle() has it."""
@@ -362,7 +415,7 @@ class Sharing:
         """Returns the most that all families held at any tick since the last call, and begins to
         count anew. `detailed`: the faults of all their processes are known up to this tick."""
         total, self._gone = self._gone, 0
-        for family in self._families:
+        for family in self.families:
             total += family.high(self.huge) if detailed else family.most_held
             family.begin_period()
         return total
@@ -374,11 +427,11 @@ class Sharing:
             if sharer.parent:
                 sharer.parent_faulted = sharer.parent.process.faulted
         self._unmeasured.clear()
-        return sum(family.best() for family in self._families)
+        return sum(family.best() for family in self.families)
 
     def _end(self, family: Family) -> None:
         self._gone += family.high(self.huge)
-        self._families.discard(family)
+        self.families.discard(family)
         self._changed.discard(family)
         self.held -= family.held
         self.low -= family.low
@@ -386,7 +439,7 @@ class Sharing:
     def _begin(self, root: LiveProcess) -> Sharer:
         family = Family(root)
         self._sharers[root.serial] = family.root
-        self._families.add(family)
+        self.families.add(family)
         self._changed.add(family)
         self.held += family.held
         self.low += family.low

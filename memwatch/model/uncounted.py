@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memwatch.model.footprint import CONTROL_GROUP
+from memwatch.model.footprint_bounds import CONTROL_GROUP
 from memwatch.model.sources import DARWIN
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from memwatch.analysis.ending import signal_name
 from memwatch.analysis.holders import by_group
 from memwatch.model.figure import Why
 from memwatch.model.filters import Shown
-from memwatch.model.footprint import ALONE
+from memwatch.model.footprint_bounds import ALONE
 from memwatch.model.groups import COMMAND, KEYLESS_GROUPS, KINDS, Group, described
 from memwatch.model.memory_limit import MACHINE
 from memwatch.model.metric import GROUP_METRIC

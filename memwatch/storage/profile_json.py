@@ -14,7 +14,12 @@ from array import array
 from typing import Any, NamedTuple
 
 from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
-from memwatch.model.footprint import FOOTPRINT_SOURCES, FootprintBounds, FootprintSplit
+from memwatch.model.footprint_bounds import (
+    FOOTPRINT_SOURCES,
+    SYSTEM,
+    FootprintBounds,
+    FootprintSplit,
+)
 from memwatch.model.groups import COMMAND, Group, group_key
 from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond
 from memwatch.model.limits import BREACH_EXIT_CODES, Breach, LimitOutcome, Limits, Signalled
@@ -27,7 +32,6 @@ from memwatch.model.processes import (
     NO_FOOTPRINT,
     NO_PEAK,
     PEAK_SOURCES,
-    SYSTEM,
     UNKNOWN,
     Footprint,
     Held,

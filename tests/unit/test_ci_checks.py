@@ -30,7 +30,14 @@ from memwatch.analysis.ci_checks import (
 )
 from memwatch.analysis.comparison import compare
 from memwatch.analysis.thresholds import parse_thresholds
-from memwatch.model.footprint import ALONE, CONTROL_GROUP, FAULTS, SHARED, SYSTEM, FootprintBounds
+from memwatch.model.footprint_bounds import (
+    ALONE,
+    CONTROL_GROUP,
+    FAULTS,
+    SHARED,
+    SYSTEM,
+    FootprintBounds,
+)
 from memwatch.model.last_second import Kill
 from memwatch.model.limits import AVAILABLE_MEMORY, TOTAL_RSS, Breach, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit

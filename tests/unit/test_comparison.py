@@ -13,7 +13,7 @@ from memwatch.analysis.comparison import Comparison, NotMeasuredError, Verdict, 
 from memwatch.analysis.confidence import Interval
 from memwatch.analysis.process_classes import class_of
 from memwatch.analysis.thresholds import DEFAULT, Threshold, Thresholds
-from memwatch.model.footprint import FAULTS, SHARED, FootprintBounds
+from memwatch.model.footprint_bounds import FAULTS, SHARED, FootprintBounds
 from memwatch.model.metric import Metric
 from memwatch.model.observations import ProgramText
 from memwatch.model.processes import FOUND_BY_SAMPLING, NO_PEAK, Process, Program, Usage

@@ -18,8 +18,8 @@ import pytest
 
 from memwatch.analysis.ending import How, ending
 from memwatch.exports.formats import FORMATS
-from memwatch.model.footprint import ALONE, FootprintBounds
-from memwatch.model.footprint import FAULTS as PAGE_FAULTS
+from memwatch.model.footprint_bounds import ALONE, FootprintBounds
+from memwatch.model.footprint_bounds import FAULTS as PAGE_FAULTS
 from memwatch.model.groups import Group
 from memwatch.model.job import Job
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit

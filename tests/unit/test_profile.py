@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memwatch.model.cgroup_account import CgroupAccount, CgroupSample
-from memwatch.model.footprint import CONTROL_GROUP
+from memwatch.model.footprint_bounds import CONTROL_GROUP
 from memwatch.model.limits import TOTAL_FOOTPRINT, LimitOutcome, Limits
 from memwatch.model.memory_limit import CGROUP_V2, MemoryLimit
 from memwatch.model.observations import LOWER, TICK_PARTIAL

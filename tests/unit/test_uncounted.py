@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memwatch.model.cgroup_account import CgroupAccount, CgroupSample
-from memwatch.model.footprint import ALONE, CONTROL_GROUP
+from memwatch.model.footprint_bounds import ALONE, CONTROL_GROUP
 from memwatch.model.observations import TICK_DETAILED
 from memwatch.model.profile import Beginning, Clock, Ending, Overhead, Profile, from_job
 from memwatch.model.uncounted import KINDS, uncounted
