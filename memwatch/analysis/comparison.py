@@ -8,17 +8,19 @@ from enum import Enum
 from statistics import median
 from typing import NamedTuple
 
-from memwatch.analysis.comparison_notes import how_to_know, notes_on
+from memwatch.analysis.comparison_notes import how_to_know, notes_on, why_no_group_metric
 from memwatch.analysis.confidence import Interval, difference
 from memwatch.analysis.ending import How, ending
 from memwatch.analysis.process_classes import ProcessClass, class_table
 from memwatch.analysis.thresholds import Threshold, Thresholds
 from memwatch.analysis.wording import WITH_CGROUP
 from memwatch.model.metric import (
-    GROUP_METRIC,
+    NOTHING,
     Known,
     Metric,
     default_metric,
+    group_metric,
+    known_group,
     known_total,
     largest_process,
     process_metric,
@@ -199,7 +201,8 @@ def _verdict(
     return Verdict.REGRESSION if candidate > base else Verdict.IMPROVEMENT
 
 
-def _judge_totals(
+def _judge_known(
+    name: str,
     metric: Metric,
     base: Sequence[Known | None],
     candidate: Sequence[Known | None],
@@ -207,9 +210,9 @@ def _judge_totals(
     *,
     gates: bool,
 ) -> Change:
-    """Returns the change of a total: of the best values, with the bounds in mind."""
+    """Returns the change of the best values, with their bounds in mind."""
     before, after = ((each and each.best for each in side) for side in (base, candidate))
-    change = replace(judge(metric.total, before, after, threshold, gates=gates), metric=metric)
+    change = replace(judge(name, before, after, threshold, gates=gates), metric=metric)
     sides = [[each for each in side if each] for side in (base, candidate)]
     if not all(sides) or all(each.low == each.high for side in sides for each in side):
         return change
@@ -296,6 +299,8 @@ class Comparison:
     others where every run has them."""
     per_process: Change
     """The change of the highest peak of a single process."""
+    group_metric: Metric
+    """What groups are measured in."""
     groups: tuple[Change, ...]
     """The change of each group's peak at one time, greatest change first. A group with its own
     threshold gates."""
@@ -359,7 +364,8 @@ def compare(
     sides = tuple(base), tuple(candidate)
     runs = (*base, *candidate)
     metric = metric or default_metric(runs)
-    _refuse_groups(metric, thresholds)
+    of_groups = group_metric(runs, metric)
+    _refuse_groups(metric, of_groups, thresholds)
     doubts = _doubts(*sides)
 
     def proven(change: Change) -> Change:
@@ -376,18 +382,21 @@ def compare(
             for each, change in _totals(*sides, metric, thresholds.default).items()
         },
         per_process=replace(per_process, metric=single),
-        groups=tuple(map(proven, _groups(*sides, thresholds))),
+        group_metric=of_groups,
+        groups=tuple(map(proven, _groups(*sides, of_groups, thresholds))),
         classes=_classes(*sides, single, thresholds.default),
-        notes=tuple(notes_on(*sides, thresholds, metric)),
+        notes=tuple(notes_on(*sides, thresholds, metric, of_groups)),
     )
 
 
-def _refuse_groups(metric: Metric, thresholds: Thresholds) -> None:
-    if thresholds.groups and metric is not GROUP_METRIC:
+def _refuse_groups(metric: Metric, of_groups: Metric, thresholds: Thresholds) -> None:
+    if thresholds.groups and metric is not of_groups:
         name, threshold = next(iter(thresholds.groups.items()))
+        why = why_no_group_metric(metric)
         raise NotMeasuredError(
-            f"the threshold of {printable(name)!r} ({threshold}) cannot be checked: groups have no "
-            f"{metric}, only {GROUP_METRIC}; leave it out, or give --metric {GROUP_METRIC.value}"
+            f"the threshold of {printable(name)!r} ({threshold}) cannot be checked: groups are "
+            f"compared by {of_groups}, since {why}; leave it out, or give --metric "
+            f"{of_groups.value}"
         )
 
 
@@ -400,7 +409,8 @@ def _totals(
     for each in sorted(Metric, key=lambda other: other is not metric):
         before, after = ([known_total(run, each) for run in side] for side in (base, candidate))
         if each in (metric, Metric.RSS) or all((*before, *after)):
-            change = _judge_totals(each, before, after, threshold, gates=each is metric)
+            gates = each is metric
+            change = _judge_known(each.total, each, before, after, threshold, gates=gates)
             runs = (*base, *candidate)
             remedy = WITH_CGROUP if change.bounds else how_to_know(runs, each)
             found[each] = replace(change, remedy=remedy)
@@ -408,25 +418,25 @@ def _totals(
 
 
 def _groups(
-    base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds
+    base: Sequence[Profile], candidate: Sequence[Profile], metric: Metric, thresholds: Thresholds
 ) -> tuple[Change, ...]:
-    def peaks(profile: Profile) -> dict[str, int | None]:
-        return {each.name: each.peak_rss if each.peak_known else None for each in profile.groups}
+    def sizes(profile: Profile) -> dict[str, Known | None]:
+        return {each.name: known_group(each, metric) for each in profile.groups}
 
-    before, after = [*map(peaks, base)], [*map(peaks, candidate)]
+    before, after = [*map(sizes, base)], [*map(sizes, candidate)]
     names = {name for side in (before, after) for run in side for name in run}
     changes = (
-        judge(
+        _judge_known(
             name,
-            (run.get(name, 0) for run in before),
-            (run.get(name, 0) for run in after),
+            metric,
+            [run.get(name, NOTHING) for run in before],
+            [run.get(name, NOTHING) for run in after],
             thresholds.of_group(name),
             gates=name in thresholds.groups,
         )
         for name in names | thresholds.groups.keys()
     )
-    changes = (replace(each, metric=GROUP_METRIC, of_group=True) for each in changes)
-    return tuple(sorted(changes, key=_rank))
+    return tuple(sorted((replace(each, of_group=True) for each in changes), key=_rank))
 
 
 def _rank(change: Change) -> tuple[int, int, str]:

@@ -9,7 +9,7 @@ from memwatch.analysis import wording
 from memwatch.analysis.ending import How, ending
 from memwatch.analysis.thresholds import Thresholds
 from memwatch.model.figure import Why
-from memwatch.model.metric import GROUP_METRIC, Metric, total
+from memwatch.model.metric import Metric, total
 from memwatch.model.profile import Profile
 from memwatch.units import count, format_interval, printable
 
@@ -17,10 +17,14 @@ _Sides: TypeAlias = Mapping[str, Sequence[Profile]]
 
 
 def notes_on(
-    base: Sequence[Profile], candidate: Sequence[Profile], thresholds: Thresholds, metric: Metric
+    base: Sequence[Profile],
+    candidate: Sequence[Profile],
+    thresholds: Thresholds,
+    metric: Metric,
+    of_groups: Metric,
 ) -> Iterable[str]:
     """Yields the notes: on single runs, on how the sides differ, on the totals and peaks. `metric`
-    is what decides."""
+    is what decides, `of_groups` what groups are compared by."""
     sides: _Sides = {"base": base, "candidate": candidate}
     runs = [*base, *candidate]
     for name, side in sides.items():
@@ -29,6 +33,8 @@ def notes_on(
             yield from (f"{where}: {text}" for text in _on_run(profile))
     yield from _on_setup(sides, runs)
     yield from _on_totals(runs, metric)
+    if metric is not of_groups and any(len(profile.groups) > 1 for profile in runs):
+        yield f"Groups are compared by {of_groups}, since {why_no_group_metric(metric)}."
     yield from _on_peaks(sides)
     known = {group.name for profile in runs for group in profile.groups}
     for name in sorted(thresholds.groups.keys() - known):
@@ -36,6 +42,13 @@ def notes_on(
             f"No group is called {printable(name)!r}, so its threshold has no effect: "
             "check the spelling."
         )
+
+
+def why_no_group_metric(metric: Metric) -> str:
+    """Returns why groups cannot be compared in that metric, as a part of a sentence."""
+    if metric is Metric.FOOTPRINT:
+        return "a file does not have their footprint"
+    return f"their {metric} is not measured"
 
 
 def _on_run(profile: Profile) -> Iterable[str]:
@@ -103,8 +116,6 @@ def _on_totals(runs: Sequence[Profile], metric: Metric) -> Iterable[str]:
         without = sum(total(profile, each).comparable is None for profile in runs)
         if without and has_any and each is not metric:
             yield f"Total {each} is not compared: in {without} of {len(runs)} runs it {how}."
-    if metric is not GROUP_METRIC and any(len(profile.groups) > 1 for profile in runs):
-        yield f"Groups are compared by {GROUP_METRIC}: they have no {metric}."
 
 
 def _on_peaks(sides: _Sides) -> Iterable[str]:

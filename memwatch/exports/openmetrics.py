@@ -164,6 +164,16 @@ def _processes(profile: Profile) -> Iterator[Metric]:
         "The times differ, so the sum of these means nothing.",
         [_program(group) for group in profile.groups[:MOST_PROGRAMS]],
     )
+    yield Metric(
+        "job_program_footprint_max_bytes",
+        "bytes",
+        "Highest footprint of the processes of one program, by the best estimate; for the same "
+        "programs. What two programs share counts in both, so the sum of these means nothing.",
+        [
+            ({"program": group.name}, group.footprint.best if group.footprint else None)
+            for group in profile.groups[:MOST_PROGRAMS]
+        ],
+    )
 
 
 def _program(group: Group) -> tuple[Labels, float | None]:

@@ -32,7 +32,6 @@ from memwatch.model.processes import EXACT, PEAK, SAMPLED, Held, LiveProcess, Pe
 from memwatch.model.sharing import Sharing
 from memwatch.model.spikes import Spikes
 
-
 NEAR = 0.95
 """What was measured belongs to the highest footprint if the sum of the resident sizes, and of what
 was stored in file systems in memory, was at least this part of what it was then."""
@@ -236,8 +235,8 @@ class RunningFootprint:
         self.groups.of(group).left += self.sharing.most_of(process)
 
     def end_program(self, process: LiveProcess, peak: Peak, time: int, *, counted: bool) -> None:
-        """Notes the end of a program, and what its peak says of the job; and of its group, if it has
-        counted there."""
+        """Notes the end of a program, and what its peak says of the job. `counted`: its memory has
+        counted in the group of the process."""
         missed = peak.rss - process.highest_sample
         if not process.sampled and process.inherited and process.faulted is not None:
             missed = min(missed, process.faulted)

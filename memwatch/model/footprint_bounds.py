@@ -1,5 +1,7 @@
-"""What is known of a footprint: its bounds, its parts, and how the best estimate is known. Sizes are
-bytes."""
+"""What is known of a footprint: its bounds and its parts, and how the best estimate is known.
+
+Sizes are bytes.
+"""
 
 from __future__ import annotations
 

@@ -128,8 +128,8 @@ class RunningGroupFootprint:
         """Of the tick at which the best estimate was highest."""
         self.source = ALONE
         self.pending_top = self.pending_rest = 0
-        """The highest sums since page faults were known last: of all that the processes hold, and of
-        it without the anonymous memory of families."""
+        """The highest sums since page faults were known last: of all that the processes hold, and
+        of it without the anonymous memory of families."""
         self.left = 0
         """The most that processes may have held alone which have left a family since then."""
         self.alone = (0, 0)
@@ -140,10 +140,8 @@ class RunningGroupFootprint:
         """Notes what the group holds at a tick, where its processes share nothing."""
         if size > self.best:
             self.best, self.time, self.source = size, time, ALONE
-        if size > self.low:
-            self.low = size
-        if size > self.high:
-            self.high = size
+        self.low = max(self.low, size)
+        self.high = max(self.high, size)
 
     def note(self, anon: int, shares: Shares) -> None:
         """Notes what is known at any tick. `anon`: what the group has of anonymous memory."""

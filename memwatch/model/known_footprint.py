@@ -1,8 +1,9 @@
-"""What is known of the footprint of a job that has ended, and what that says of a limit: by its
-samples, and by the kernel's account of its own control group."""
+"""What is known of the footprint of a job that has ended and of its groups, and what that says of a
+limit: by its samples, and by the kernel's account of its own control group."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from memwatch.model.footprint_bounds import (
     FootprintBounds,
     FootprintSplit,
 )
+from memwatch.model.groups import Group
 from memwatch.model.job import Job
 from memwatch.model.limits import TOTAL_FOOTPRINT, Breach, LimitOutcome
 
@@ -56,6 +58,20 @@ def _by_account(bounds: FootprintBounds, account: CgroupAccount) -> FootprintBou
     return FootprintBounds(
         low, best, high, largest.time, CONTROL_GROUP, split if is_split else None
     )
+
+
+def within(groups: Iterable[Group], total: FootprintBounds | None) -> tuple[Group, ...]:
+    """Returns groups, none of which has held more than the whole job."""
+    return tuple(group._replace(footprint=_part_of(group.footprint, total)) for group in groups)
+
+
+def _part_of(
+    bounds: FootprintBounds | None, total: FootprintBounds | None
+) -> FootprintBounds | None:
+    if not bounds or not total or total.high is None or bounds.high is None:
+        return bounds
+    high = max(bounds.low, min(bounds.high, total.high))
+    return bounds._replace(best=min(bounds.best, high), high=high)
 
 
 def judged(

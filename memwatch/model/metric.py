@@ -7,7 +7,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from memwatch.model.figure import Bound, Figure
-from memwatch.model.footprint_bounds import SHARED
+from memwatch.model.footprint_bounds import SHARED, SYSTEM, FootprintBounds
+from memwatch.model.groups import Group
 from memwatch.model.processes import EXACT, Process, Program
 from memwatch.model.profile import Profile
 from memwatch.model.sources import DARWIN
@@ -30,10 +31,6 @@ class Metric(Enum):
         return f"total {self}"
 
 
-GROUP_METRIC = Metric.RSS
-"""The only metric in which groups are measured."""
-
-
 class Known(NamedTuple):
     """What is known of a total, in bytes."""
 
@@ -46,6 +43,10 @@ class Known(NamedTuple):
     is_sound: bool = True
     """Whether `best` can be compared although the bounds are apart. Not so where it rests on what
     processes share, or may share, of shared memory: that is taken to be the same memory."""
+
+
+NOTHING = Known(0, 0, 0)
+"""What a group holds in a run that did not have it."""
 
 
 class Size(NamedTuple):
@@ -78,9 +79,29 @@ def known_total(profile: Profile, metric: Metric) -> Known | None:
     if size is None:
         return None
     if figure.bound is Bound.BETWEEN and profile.footprint:
-        bounds = profile.footprint
-        return Known(size, bounds.low, bounds.high, bounds.source != SHARED)
+        return _known(profile.footprint)
     return Known(size, size, size)
+
+
+def group_metric(profiles: Iterable[Profile], metric: Metric) -> Metric:
+    """Returns the metric for groups: the footprint where it is wanted and each job has groups of
+    which it is known, RSS otherwise."""
+    keeps = all(any(group.footprint for group in profile.groups) for profile in profiles)
+    return metric if metric is Metric.FOOTPRINT and keeps else Metric.RSS
+
+
+def known_group(group: Group, metric: Metric) -> Known | None:
+    """Returns the highest size of a group at one time, in RSS or the footprint; None: unknown."""
+    if metric is Metric.FOOTPRINT:
+        return _known(group.footprint) if group.footprint else None
+    peak = group.peak_rss
+    return Known(peak, peak, peak) if group.peak_known else None
+
+
+def _known(bounds: FootprintBounds) -> Known:
+    if bounds.source == SYSTEM:
+        return Known(bounds.best, bounds.best, bounds.best)
+    return Known(bounds.best, bounds.low, bounds.high, bounds.source != SHARED)
 
 
 def process_metric(profiles: Iterable[Profile], metric: Metric) -> Metric:

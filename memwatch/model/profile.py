@@ -11,7 +11,7 @@ from memwatch.model.figure import Bound, Figure, Why, unknown
 from memwatch.model.footprint_bounds import SYSTEM, FootprintBounds
 from memwatch.model.groups import COMMAND, Group
 from memwatch.model.job import Job
-from memwatch.model.known_footprint import judged, total_footprint
+from memwatch.model.known_footprint import judged, total_footprint, within
 from memwatch.model.last_second import Kill, LastSecond
 from memwatch.model.limits import LimitOutcome
 from memwatch.model.memory_limit import MemoryLimit
@@ -385,7 +385,7 @@ def from_job(job: Job, beginning: Beginning, ending: Ending) -> Profile:
         at_peak=job.at_peak(),
         processes=job.processes,
         largest=job.largest,
-        groups=job.groups(),
+        groups=within(job.groups(), footprint),
         timeline=job.timeline,
         memory_limit=ending.memory_limit,
         overhead=ending.overhead,

@@ -21,7 +21,7 @@ def markdown(comparison: Comparison, files: tuple[Sequence[str], Sequence[str]])
     rows, more = comparison_rows.groups(comparison)
     if rows:
         header = [_escape(comparison.group_by), *columns[:3], "", *columns[3:], ""]
-        title = f"{comparison_rows.GROUP_TITLE}{_and_more(more)}"
+        title = f"{comparison_rows.group_title(comparison)}{_and_more(more)}"
         yield from _folded(title, _table(header, map(_cells, rows)))
     counted, more = comparison_rows.classes(comparison)
     if counted:

@@ -44,7 +44,7 @@ def _groups(comparison: Comparison, header: Row, bold: Style, dim: Style) -> Ite
     if not rows:
         return
     yield ""
-    yield bold(f"{comparison_rows.GROUP_TITLE}:")
+    yield bold(f"{comparison_rows.group_title(comparison)}:")
     header = header._replace(name=comparison_rows.short_name(comparison.group_by))
     yield from _table(header, rows, bold, dim, indent="  ")
     if more:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from memwatch.analysis import wording
 from memwatch.analysis.comparison import Change, ClassChange, Comparison, Verdict
 from memwatch.analysis.confidence import LEVEL
-from memwatch.model.metric import GROUP_METRIC
 from memwatch.model.profile import Profile
 from memwatch.units import command_text, count, format_size, printable
 
@@ -235,7 +234,9 @@ def short_name(text: str) -> str:
     return "…" + text[1 - LONGEST_NAME :] if "/" in text else text[: LONGEST_NAME - 1] + "…"
 
 
-GROUP_TITLE = f"Groups, peak {GROUP_METRIC} at one time"
+def group_title(comparison: Comparison) -> str:
+    """Returns the title of the table of groups."""
+    return f"Groups, peak {comparison.group_metric} at one time"
 
 
 def class_title(comparison: Comparison) -> str:

@@ -10,10 +10,9 @@ from memwatch.analysis.ending import signal_name
 from memwatch.analysis.holders import by_group
 from memwatch.model.figure import Why
 from memwatch.model.filters import Shown
-from memwatch.model.footprint_bounds import ALONE
+from memwatch.model.footprint_bounds import ALONE, SYSTEM
 from memwatch.model.groups import COMMAND, KEYLESS_GROUPS, KINDS, Group, described
 from memwatch.model.memory_limit import MACHINE
-from memwatch.model.metric import GROUP_METRIC
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK, Process
 from memwatch.model.profile import Overhead, Profile
 from memwatch.model.sources import DARWIN
@@ -267,21 +266,27 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
     # Processes without a key come last, however many they are, and are always shown.
     rests = [group for group in groups if group.name in KEYLESS_GROUPS]
     named = groups[: len(groups) - len(rests)]
-    labels = {each.name: label(each.name, by, width - 46) for each in (*named[:GROUPS], *rests)}
+    has_footprints = _has_footprints(profile)
+    room = width - (58 if has_footprints else 46)
+    labels = {each.name: label(each.name, by, room) for each in (*named[:GROUPS], *rests)}
     name_width = max([7, *map(len, labels.values())])
     yield ""
-    yield bold(f"Process groups, {GROUP_METRIC} ({printable(described(by))}):")
+    yield bold(f"Process groups, RSS ({printable(described(by))}):")
     head = by if by in KINDS else "match"
-    yield dim(f"  {head:<{name_width}}  processes  peak at one time  sum of peaks")
+    title = f"  {head:<{name_width}}  processes  peak at one time  sum of peaks"
+    yield dim(f"{title}   footprint" if has_footprints else title)
 
     def row(group: Group) -> str:
         sizes = (group.peak_rss, group.sum_of_peaks)
         peak, peaks = map(format_size, sizes) if group.known else (UNKNOWN, UNKNOWN)
         if not group.peak_known:
             peak = UNKNOWN
-        return (
+        cells = (
             f"  {labels[group.name]:<{name_width}}  {group.processes:>9,}  {peak:>16}  {peaks:>12}"
         )
+        if not has_footprints:
+            return cells
+        return f"{cells}  {wording.size(group.footprint and group.footprint.best):>10}"
 
     yield from map(row, named[:GROUPS])
     if len(named) > GROUPS:
@@ -290,6 +295,17 @@ def _groups(profile: Profile, shown: Shown, width: int, bold: Style, dim: Style)
     yield from map(row, rests)
     if not all(group.added_up for group in groups):
         yield dim("  Their peaks at one time are unknown: the JSON has no samples to add up.")
+
+
+def _has_footprints(profile: Profile) -> bool:
+    """Returns whether the footprint of some group is to be shown: it is that of the system (macOS),
+    or much less than its RSS."""
+    least = MUCH * (profile.max_total_rss or 0)
+    return any(
+        bounds.source == SYSTEM or group.peak_rss - bounds.best > least
+        for group in profile.groups
+        if (bounds := group.footprint)
+    )
 
 
 def notes(profile: Profile, dim: Style) -> Iterator[str]:

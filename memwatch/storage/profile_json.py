@@ -379,16 +379,24 @@ def _footprint(document: dict[str, Any]) -> FootprintBounds | None:
         peak = _phys_footprint(document)
         return peak and FootprintBounds(peak.total, peak.total, None, peak.time, SYSTEM, None)
     split = document["max_total_footprint_split"]
-    bounds = FootprintBounds(
-        _bytes_of(document["max_total_footprint_low_kib"]),
-        _bytes_of(best),
-        _bytes(document["max_total_footprint_high_kib"]),
-        _time(document["max_total_footprint_time"]),
-        document["max_total_footprint_source"],
+    return _bounds(
+        document,
+        "max_total_footprint",
         split
         and checked(
             FootprintSplit(*(_bytes_of(split[f"{key}_kib"]) for key in FootprintSplit._fields))
         ),
+    )
+
+
+def _bounds(fields: dict[str, Any], name: str, split: FootprintSplit | None) -> FootprintBounds:
+    bounds = FootprintBounds(
+        _bytes_of(fields[f"{name}_low_kib"]),
+        _bytes_of(fields[f"{name}_kib"]),
+        _bytes(fields[f"{name}_high_kib"]),
+        _time(fields[f"{name}_time"]),
+        fields[f"{name}_source"],
+        split,
     )
     if bounds.source not in FOOTPRINT_SOURCES:
         raise ValueError(f"there is no source {bounds.source!r} of a footprint")
@@ -429,6 +437,12 @@ def _group(fields: dict[str, Any]) -> Group:
         _time(fields["peak_time"]) if fields["peak_time"] else 0,
         _bytes(sum_of_peaks) or 0,
         added_up=peak is not None or sum_of_peaks is None,
+        # The keys are newer than the format.
+        footprint=(
+            None
+            if fields.get("max_footprint_kib") is None
+            else _bounds(fields, "max_footprint", None)
+        ),
     )
     return checked(group)
 

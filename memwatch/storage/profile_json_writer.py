@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from memwatch.analysis.ending import ending
 from memwatch.model.cgroup_account import CgroupAccount
 from memwatch.model.filters import Shown
+from memwatch.model.footprint_bounds import FootprintBounds
 from memwatch.model.groups import Group
 from memwatch.model.processes import Footprint, Process, Program
 from memwatch.model.profile import Profile
@@ -86,7 +87,8 @@ def _totals(profile: Profile) -> dict[str, Any]:
         ),
         "max_total_rss_shared_kib": _kib(profile.max_total_shared),
         "max_total_rss_processes": profile.max_total_processes,
-        **_footprint(profile),
+        **_footprint(profile, profile.footprint, "max_total_footprint"),
+        "max_total_footprint_split": _split(profile.footprint),
         "max_total_pss_kib": kib(pss.total) if pss else None,
         "max_total_pss_time": _date(profile, pss.time) if pss else None,
         "max_total_pss_rss_kib": kib(pss.rss) if pss else None,
@@ -98,19 +100,19 @@ def _totals(profile: Profile) -> dict[str, Any]:
     }
 
 
-def _footprint(profile: Profile) -> dict[str, Any]:
-    bounds = profile.footprint
-    split = bounds.split if bounds else None
+def _footprint(profile: Profile, bounds: FootprintBounds | None, name: str) -> dict[str, Any]:
     return {
-        "max_total_footprint_kib": kib(bounds.best) if bounds else None,
-        "max_total_footprint_low_kib": kib(bounds.low) if bounds else None,
-        "max_total_footprint_high_kib": _kib(bounds.high) if bounds else None,
-        "max_total_footprint_source": bounds.source if bounds else None,
-        "max_total_footprint_time": _date(profile, bounds.time) if bounds else None,
-        "max_total_footprint_split": (
-            {f"{key}_kib": kib(size) for key, size in split._asdict().items()} if split else None
-        ),
+        f"{name}_kib": kib(bounds.best) if bounds else None,
+        f"{name}_low_kib": kib(bounds.low) if bounds else None,
+        f"{name}_high_kib": _kib(bounds.high) if bounds else None,
+        f"{name}_source": bounds.source if bounds else None,
+        f"{name}_time": _date(profile, bounds.time) if bounds else None,
     }
+
+
+def _split(bounds: FootprintBounds | None) -> dict[str, int] | None:
+    split = bounds.split if bounds else None
+    return {f"{key}_kib": kib(size) for key, size in split._asdict().items()} if split else None
 
 
 def _group(profile: Profile, group: Group) -> dict[str, Any]:
@@ -120,6 +122,7 @@ def _group(profile: Profile, group: Group) -> dict[str, Any]:
         "max_rss_kib": kib(group.peak_rss) if group.peak_known else None,
         "peak_time": _date(profile, group.peak_time) if group.peak_known else None,
         "sum_of_max_rss_kib": kib(group.sum_of_peaks) if group.known else None,
+        **_footprint(profile, group.footprint, "max_footprint"),
     }
 
 

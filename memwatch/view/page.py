@@ -95,12 +95,13 @@ def _groups(profile: Profile) -> Iterator[str]:
             f"{group.processes:,}",
             format_size(group.peak_rss) if group.peak_known else UNKNOWN,
             format_size(group.sum_of_peaks) if group.known else UNKNOWN,
+            format_size(group.footprint.best) if group.footprint else UNKNOWN,
         )
         for group in profile.groups[:GROUPS]
     ]
     group = f"group ({printable(described(profile.group_by))})"
-    head = (group, "processes", "peak at one time", "sum of peaks")
-    yield from _table("Groups", head, rows, numbers=(1, 2, 3), of=len(profile.groups))
+    head = (group, "processes", "peak at one time", "sum of peaks", "footprint")
+    yield from _table("Groups", head, rows, numbers=(1, 2, 3, 4), of=len(profile.groups))
 
 
 def _processes(profile: Profile) -> Iterator[str]:

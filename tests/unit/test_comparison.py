@@ -13,7 +13,7 @@ from memwatch.analysis.comparison import Comparison, NotMeasuredError, Verdict, 
 from memwatch.analysis.confidence import Interval
 from memwatch.analysis.process_classes import class_of
 from memwatch.analysis.thresholds import DEFAULT, Threshold, Thresholds
-from memwatch.model.footprint_bounds import FAULTS, SHARED, FootprintBounds
+from memwatch.model.footprint_bounds import ALONE, FAULTS, SHARED, FootprintBounds
 from memwatch.model.metric import Metric
 from memwatch.model.observations import ProgramText
 from memwatch.model.processes import FOUND_BY_SAMPLING, NO_PEAK, Process, Program, Usage
@@ -457,17 +457,66 @@ def test_pss_of_a_part_is_unknown_with_its_own_remedy(run):
     assert "not measured at the peak, or only in part: record with --pss always" in line
 
 
-@pytest.mark.parametrize("metric", [Metric.PSS, Metric.FOOTPRINT])
-def test_a_group_has_no_threshold_in_what_it_is_not_measured_in(run, metric):
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [
+        (Metric.PSS, "their PSS is not measured"),
+        (Metric.FOOTPRINT, "a file does not have their footprint"),
+    ],
+)
+def test_a_group_has_no_threshold_in_what_it_is_not_measured_in(run, metric, why):
     profile = measured(run(make=4, cc1=40))
     thresholds = Thresholds(groups={"cc1": Threshold(0.1)})
-    with pytest.raises(
-        NotMeasuredError, match=f"groups have no {metric}, only RSS; .*--metric rss"
-    ):
+    said = f"groups are compared by RSS, since {why}"
+    with pytest.raises(NotMeasuredError, match=f"cannot be checked: {said}; .*--metric rss"):
         compare([profile], [profile], thresholds, metric)
     comparison = compare([profile], [profile], Thresholds(), metric)
-    assert f"Groups are compared by RSS: they have no {metric}." in comparison.notes
+    assert f"{said.capitalize()}." in [note.capitalize() for note in comparison.notes]
     assert {each.metric for each in comparison.groups} == {Metric.RSS}
+
+
+def with_group_footprints(profile, source=ALONE, margin=0, **sizes):
+    """Gives the groups footprints, in MiB. Their bounds are `margin` apart on either side."""
+    groups = tuple(
+        group._replace(
+            footprint=FootprintBounds(
+                (sizes[group.name] - margin) * MIB,
+                sizes[group.name] * MIB,
+                (sizes[group.name] + margin) * MIB,
+                0,
+                source,
+                None,
+            )
+        )
+        for group in profile.groups
+    )
+    return replace(measured(profile), groups=groups)
+
+
+def test_groups_are_compared_by_the_footprint_where_it_is_known(run):
+    profile = run(make=4, cc1=400)
+    before = with_group_footprints(profile, make=2, cc1=40)
+    after = with_group_footprints(profile, make=2, cc1=60)
+    thresholds = Thresholds(groups={"cc1": Threshold(0.1)})
+    comparison = compare([before], [after], thresholds, Metric.FOOTPRINT)
+    change = comparison.groups[0]
+    assert change.quantity == "footprint of cc1"
+    assert (change.base, change.candidate) == (40 * MIB, 60 * MIB)
+    assert change.verdict is comparison.verdict is Verdict.REGRESSION
+    assert rows.group_title(comparison) == "Groups, peak footprint at one time"
+    document = json_document(comparison, (["a"], ["b"]))
+    assert document["groups"][0]["metric"] == "footprint"
+    SCHEMA.validate(document)
+
+
+def test_the_bounds_of_groups_are_kept_in_mind(run):
+    profile = run(make=4, cc1=400)
+    before = with_group_footprints(profile, SHARED, 1, make=2, cc1=40)
+    after = with_group_footprints(profile, SHARED, 30, make=2, cc1=60)
+    thresholds = Thresholds(groups={"cc1": Threshold(0.1)})
+    change = compare([before], [after], thresholds, Metric.FOOTPRINT).groups[0]
+    assert change.bounds == ((39 * MIB, 41 * MIB), (30 * MIB, 90 * MIB))
+    assert change.verdict is Verdict.UNCERTAIN
 
 
 @pytest.mark.parametrize(

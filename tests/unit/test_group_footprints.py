@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,18 +37,15 @@ class Truth:
 
     def note(self) -> None:
         """Notes what the groups have, after a tick."""
-        for most, counts in (
-            (self.at_most, lambda _serial: True),
-            (
-                self.at_least,
-                lambda serial: serial not in machine.inherited or machine.ticks[serial] > 1,
-            ),
+        machine = self.machine
+        new = {serial for serial in machine.inherited if machine.ticks[serial] <= 1}
+        for most, serials in (
+            (self.at_most, machine.pages.keys()),
+            (self.at_least, machine.pages.keys() - new),
         ):
-            machine = self.machine
             pages: defaultdict[str, set[int]] = defaultdict(set)
-            for serial, held in machine.pages.items():
-                if counts(serial):
-                    pages[self.key(serial)].update(held)
+            for serial in serials:
+                pages[self.key(serial)].update(machine.pages[serial])
             for name, each in pages.items():
                 most[name] = max(most[name], len(each))
 
