@@ -76,7 +76,7 @@ def _held(
         first, last = bisect_right(series.times, begin - 1), bisect_right(series.times, end - 1)
         steps = list(zip(series.times[first:last], series.sizes[first:last], strict=True))
     steps[:1] = [(begin, steps[0][1] if steps else 0)]
-    peak = sizes.of(program)
+    peak = sizes.of_program(process, program)
     if peak is None:
         return steps
     if peak.exact:
@@ -101,6 +101,15 @@ def add_up(times: Sequence[int], differences: Sequence[int], origin: int) -> Ste
             steps.times.append(time)
             steps.sizes.append(size)
     return steps
+
+
+def raised(steps: Steps, size: int) -> Steps:
+    """Returns the steps, all higher by that size, which was held from the beginning on."""
+    if not size:
+        return steps
+    return Steps(
+        array("q", (0, *steps.times)), array("q", (size, *(size + s for s in steps.sizes)))
+    )
 
 
 def thinned(steps: Steps) -> Steps:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memwatch.analysis.plan_sizes import Sizes
-from memwatch.analysis.steps import Steps, add_up, changes, thinned
+from memwatch.analysis.steps import Steps, add_up, changes, raised, thinned
 from memwatch.analysis.task_choice import Node, matching, nodes_of, supervisors_of, tasks_of
 from memwatch.analysis.task_waits import Wait, gaps, parallelism, shortest_wait, waits_of
 from memwatch.analysis.task_widening import widened
@@ -67,7 +67,7 @@ class Workload:
     delay: int
     """Median time from when a slot becomes free to the begin of the next task there."""
     rest: Steps
-    """What the processes held that belong to no task."""
+    """What the processes held that belong to no task, and the shared memory of all."""
     rest_alone: int
     """The highest value of `rest` while no task ran."""
     begin: int
@@ -109,6 +109,7 @@ def workload(profile: Profile, sizes: Sizes, worker: re.Pattern[str] | None = No
         roots = [roots[number] for number in together]
         lives = [lives[number] for number in together]
     tasks, rest, unended = _memories(profile, sizes, nodes, roots)
+    rest = raised(rest, sizes.shared)
     other_lives = _lives(nodes, others)
     slots = parallelism([*lives, *other_lives])[0] if others else at_once
     waits, delay = waits_of(lives, other_lives, slots, shortest_wait(profile, nodes, roots))

@@ -14,7 +14,6 @@ from memwatch.analysis.workload import NoTasks, Workload, workload
 from memwatch.commands.shared import options, terminal
 from memwatch.commands.shared.files import load_results
 from memwatch.messages import print_json, print_lines
-from memwatch.model.footprint_tracks import FootprintTracks
 from memwatch.model.memory_limit import MACHINE, MemoryLimit
 from memwatch.model.metric import Metric
 from memwatch.model.profile import Profile
@@ -89,10 +88,9 @@ def command(
       memwatch plan build.jsonl --jobs 4,8,16 --memory 32G
       memwatch plan tests.jsonl --worker 'pytest.*gw'
     """
-    footprints = FootprintTracks()
-    results = load_results(path, tracks=True, observers=[footprints.apply])
+    results = load_results(path, tracks=True, footprints=True)
     try:
-        sizes = Sizes(results.profile, results.tracks, footprints, metric)
+        sizes = Sizes(results.profile, results.tracks, results.footprints, metric)
         work = workload(results.profile, sizes, worker)
     except NotPlannedError as error:
         raise click.ClickException(f"{path!r}: {error}") from None
@@ -103,7 +101,7 @@ def command(
             f"{path!r}: the memory of its tasks is unknown; record with --exact, or at a "
             f"shorter interval{_doubt(results.profile)}"
         )
-    planned = _plan(results, work, sizes.metric, worker, jobs, _memory(results, memory))
+    planned = _plan(results, work, sizes, worker, jobs, _memory(results, memory))
     if as_json:
         return 0 if print_json(document(planned)) else 1
     bold, dim = terminal.styles(1)
@@ -120,7 +118,7 @@ def _doubt(profile: Profile) -> str:
 def _plan(
     results: Results,
     work: Workload,
-    metric: Metric,
+    sizes: Sizes,
     worker: re.Pattern[str] | None,
     jobs: tuple[int, ...] | None,
     memory: Budget | None,
@@ -136,7 +134,8 @@ def _plan(
         path=results.path,
         profile=results.profile,
         work=work,
-        metric=metric,
+        metric=sizes.metric,
+        shared=sizes.shared,
         pattern=worker.pattern if worker else None,
         forecasts=forecasts,
         memory=memory,

@@ -230,6 +230,12 @@ class RunningFootprint:
         self.unsettled.discard(process)
         process.anon = process.shared = process.shared_most = 0
 
+    def alone(self, process: LiveProcess) -> int:
+        """Returns what a process holds alone at this tick, by the best estimate; shared memory is
+        left out."""
+        parts = self.parts.get(process, NO_PARTS)
+        return self.sharing.own_of(process) + parts.swapped + parts.huge
+
     def leave_group(self, process: LiveProcess, group: RunningGroup) -> None:
         """Notes that a process does not count in a group any more."""
         self.groups.of(group).left += self.sharing.most_of(process)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 from memwatch.model.footprint import RunningFootprint
 from memwatch.model.footprint_bounds import Parts
+from memwatch.model.footprint_tracks import FootprintTracks
 from memwatch.model.groups import COMMAND, Group, RunningGroup
 from memwatch.model.last_second import MOST_KILLS, Kill, LastSecond, RecentTotals
 from memwatch.model.live_groups import LiveGroups
@@ -91,8 +92,17 @@ def _largest_first(holders: Iterable[Holder]) -> tuple[Holder, ...]:
 class Job:
     """The state of one job, and what is known of it so far."""
 
-    def __init__(self, *, timeline: bool = False, group_by: str = COMMAND) -> None:
-        """`group_by` is as groups.group_key() takes it, which raises ValueError."""
+    def __init__(
+        self,
+        *,
+        timeline: bool = False,
+        group_by: str = COMMAND,
+        directory: str | None = None,
+        footprints: FootprintTracks | None = None,
+    ) -> None:
+        """`group_by` is as groups.group_key() takes it, which raises ValueError; `directory` is
+        that in which the command is started, if known; `footprints` gets what each process holds
+        over time."""
         self.processes = ProcessTable()
         """The processes that have ended."""
         self.live: dict[int, LiveProcess] = {}
@@ -134,9 +144,9 @@ class Job:
         """The processes that SIGKILL ended, largest first, MOST_KILLS at most."""
         self.last_second: LastSecond | None = None
         """What was held at the last tick; None before finish(), and without a tick."""
-        self.group_by = group_by
         self._timeline = RunningTimeline() if timeline else None
-        self._groups = LiveGroups(group_by, self.live)
+        self._tracks = footprints
+        self._groups = LiveGroups(group_by, self.live, directory)
         self._last_tick = 0
         self._recent = RecentTotals()
         self._largest_peak = 0
@@ -200,6 +210,8 @@ class Job:
         process.anon_before = process.anon
         process.anon_time = time
         self._set_anon(process, anon)
+        if self._tracks:
+            self._tracks.changed.add(process)
         known = footprint.sharing.note_change(process)
         if process.inherited and anon and not known:
             footprint.sharing.fork(process)
@@ -238,6 +250,8 @@ class Job:
         third: int,
     ) -> None:
         """Applies what is known of a process beside its resident size."""
+        if self._tracks:
+            self._tracks.changed.add(process)
         if kind == CPU and valid & HAS_CPU:
             process.usage = process.usage._replace(user=value, system=second)
         elif kind == IO and valid & HAS_IO:
@@ -267,6 +281,8 @@ class Job:
             if valid & HAS_FOOTPRINT:
                 self._set_anon(process, value)
                 self._groups.changed.add(process.group)
+                if self._tracks:
+                    self._tracks.add(serial, time, value)
             process.note_footprint(
                 value if valid & HAS_FOOTPRINT else 0,
                 second if valid & HAS_WATERMARK else 0,
@@ -318,6 +334,8 @@ class Job:
             self.footprint.tick(time, total, shared, self.live, changed, detailed=detailed)
         elif self.has_footprints:
             self.footprint.groups.add(time, changed)
+        if self._tracks:
+            self._track(self._tracks, time)
         self._last_tick = time
         self._recent.add(time, total)
         if valid & TICK_PARTIAL:
@@ -331,6 +349,13 @@ class Job:
             self._note_holders()
         if self._timeline:
             self._timeline.add(time, total, count, *self._parts_of(shared, valid))
+
+    def _track(self, tracks: FootprintTracks, time: int) -> None:
+        """Adds what processes hold at a tick."""
+        for process in tracks.changed:
+            if process.serial in self.live:
+                tracks.add(process.serial, time, self.footprint.alone(process))
+        tracks.changed.clear()
 
     def _parts_of(
         self, shared: int, valid: int
@@ -488,6 +513,11 @@ class Job:
     def groups(self) -> tuple[Group, ...]:
         """Returns the groups with at least one process, largest first."""
         return self._groups.finish(self.footprint.groups)
+
+    @property
+    def group_by(self) -> str:
+        """The key of the groups, as groups.group_key() takes it."""
+        return self._groups.group_by
 
     @property
     def timeline(self) -> Timeline | None:

@@ -27,9 +27,11 @@ class LiveGroups:
     moment as a second make or a second 100 MiB Python: so it counts only from the second tick on.
     """
 
-    def __init__(self, group_by: str, live: Mapping[int, LiveProcess]) -> None:
+    def __init__(
+        self, group_by: str, live: Mapping[int, LiveProcess], directory: str | None
+    ) -> None:
         """`group_by` is as groups.group_key() takes it, which raises ValueError; `live` is the
-        job's table of live processes by serial."""
+        job's table of live processes by serial; `directory` is as in Job."""
         self.group_by = group_by
         self.changed: set[RunningGroup] = set()
         """Groups whose size has changed since the last tick."""
@@ -38,6 +40,8 @@ class LiveGroups:
         self._by_command = group_by == COMMAND
         self._by_parent = group_by == PARENT
         self._by_source_file = self._key if isinstance(self._key, BySourceFile) else None
+        if self._by_source_file:
+            self._by_source_file.base = directory
         self._parents: dict[int, str] = {}
         """Where groups are by parent: names for the groups of children of ended processes."""
         self._groups: dict[str, RunningGroup] = {}
@@ -72,6 +76,7 @@ class LiveGroups:
         """Puts a process, which has been removed, into the group of the program it now runs."""
         program = process.program or UNREADABLE
         if self._by_source_file and process.is_root and not self._by_source_file.base:
+            # Recordings of older versions do not have the directory.
             self._by_source_file.base = program.cwd
         group = self._find(program, process.parent)
         if group is not process.group:

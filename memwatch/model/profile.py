@@ -306,6 +306,8 @@ class Beginning:
     """The platform that the job runs on, as sources.py names it."""
     requested_interval: int | None = None
     """See Sampling.requested."""
+    directory: str | None = None
+    """The directory in which the command is started; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

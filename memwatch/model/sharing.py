@@ -277,6 +277,12 @@ class Sharing:
             self._changed.add(sharer.family)
         return sharer is not None
 
+    def own_of(self, process: LiveProcess) -> int:
+        """Returns the best estimate of the anonymous memory that a process holds alone, or shares
+        with its children."""
+        sharer = self._sharers.get(process.serial)
+        return sharer.own if sharer and sharer.parent else process.anon
+
     def most_of(self, process: LiveProcess) -> int:
         """Returns the most bytes that a process may have held since everything was known last; 0
         where it is in no family."""

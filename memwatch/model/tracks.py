@@ -111,6 +111,11 @@ class Tracks:
         for column, value in zip(parts, (time, shmem, swapped, huge), strict=True):
             column.append(value)
 
+    @property
+    def largest_shmem(self) -> int:
+        """The most bytes of shared memory that one process mapped."""
+        return max((max(parts.shmem) for parts in self._parts.values()), default=0)
+
     def parts(self, serial: int) -> PartsTrack | None:
         """Returns the parts of a process; None where they were never known.
 

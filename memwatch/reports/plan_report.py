@@ -15,6 +15,7 @@ from memwatch.analysis.workload import Workload
 from memwatch.model.metric import Metric
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
 from memwatch.model.profile import Profile
+from memwatch.model.sources import DARWIN
 from memwatch.reports.summary import duration
 from memwatch.units import (
     Style,
@@ -55,6 +56,8 @@ class Planned:
     work: Workload
     metric: Metric
     """What all sizes are measured in."""
+    shared: int
+    """Bytes of shared memory that every number of jobs needs once."""
     pattern: str | None
     """The regular expression that chose the tasks; None: they were found."""
     forecasts: tuple[Forecast, ...]
@@ -172,7 +175,7 @@ def warnings(planned: Planned) -> Iterator[str]:
 
 def notes(planned: Planned) -> Iterator[str]:
     """Yields how the figures were made, and what limits them."""
-    profile, work = planned.profile, planned.work
+    work = planned.work
     orders = min((each.orders for each in planned.forecasts), default=0)
     if work.side_by_side:
         yield (
@@ -190,12 +193,19 @@ def notes(planned: Planned) -> Iterator[str]:
         yield from _dependencies(work)
         yield from _durations(planned)
     yield from _doubts(planned)
-    yield _shared_pages(profile, planned.metric)
+    yield _shared_pages(planned)
 
 
-def _shared_pages(profile: Profile, metric: Metric) -> str:
-    if metric is Metric.FOOTPRINT:
+def _shared_pages(planned: Planned) -> str:
+    profile = planned.profile
+    if planned.metric is Metric.FOOTPRINT and profile.backend == DARWIN:
         return "Peaks are sums of the footprints that macOS charges the processes for."
+    if planned.metric is Metric.FOOTPRINT:
+        return (
+            "Peaks are sums of what each process holds alone, by the best estimate. What forked "
+            "processes share is their parent's, and shared memory "
+            f"({format_size(planned.shared)}) counts once for any number of jobs."
+        )
     text = "Peaks are sums of RSS, which count shared pages once per process."
     pss = profile.max_total_pss
     if pss and profile.total_pss.at_peak and pss.total < pss.rss:
@@ -268,6 +278,13 @@ def _doubts(planned: Planned) -> Iterator[str]:
         yield (
             "Most recorded peaks are lower bounds from samples: record with --exact, or at a "
             "shorter interval, for better ones."
+        )
+    unseen = profile.accuracy.never_sampled
+    if planned.metric is Metric.FOOTPRINT and profile.backend != DARWIN and unseen:
+        processes = count(unseen, "process", "processes")
+        yield (
+            f"{processes} ended before a sample: instead of the footprint their peak RSS counts, "
+            "which is more."
         )
     if not profile.complete:
         yield "Processes that lived too briefly to be seen are missing."

@@ -226,7 +226,10 @@ class Run:
         asked = round(options.interval * 1e9)
         self._interval = min(asked, LONGEST_INTERVAL) if options.limits.any else asked
         self._requested = asked if asked != self._interval else None
-        self.job = Job(timeline=options.timeline, group_by=options.group_by)
+        self._directory = _working_directory()
+        self.job = Job(
+            timeline=options.timeline, group_by=options.group_by, directory=self._directory
+        )
         self._launcher = launcher
         self._command = command
         self._options = options
@@ -293,6 +296,7 @@ class Run:
             self._interval,
             backend=native.backend(),
             requested_interval=self._requested,
+            directory=self._directory,
         )
         if self._recorder:
             self._recorder.begin(self.beginning)
@@ -408,3 +412,11 @@ def _in_words(failure: Exception) -> str:
         name = errno.errorcode.get(failure.errno or 0, "")
         return f"{failure.strerror} ({name})" if name else failure.strerror
     return f"an error in memwatch itself, please report it: {type(failure).__name__}: {failure}"
+
+
+def _working_directory() -> str | None:
+    """Returns the path of the working directory; None where it has been removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None

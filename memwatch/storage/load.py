@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from memwatch.model.footprint_tracks import FootprintTracks
 from memwatch.model.groups import COMMAND, group_key
 from memwatch.model.job import Job
 from memwatch.model.memory_limit import MemoryLimit
@@ -40,6 +41,9 @@ class Results:
     """The machine that the job ran on; None where the file does not have it."""
     tracks: Tracks | None
     """Every sample of every process; None when not asked for, or when the file has none."""
+    footprints: FootprintTracks | None = None
+    """What each process held over time of what the system cannot simply drop; None in the same
+    cases."""
 
     @property
     def has_samples(self) -> bool:
@@ -52,6 +56,7 @@ def load(
     *,
     timeline: bool = False,
     tracks: bool = False,
+    footprints: bool = False,
     group_by: str | None = None,
     observers: Sequence[Observer] = (),
 ) -> Results:
@@ -69,12 +74,16 @@ def load(
         start = file.read(32)
     try:
         if is_recording(start):
-            return _replay(
-                Recording(path),
-                Job(timeline=timeline, group_by=group_by or COMMAND),
-                Tracks() if tracks else None,
-                observers,
+            recording = Recording(path)
+            found = FootprintTracks() if footprints else None
+            job = Job(
+                timeline=timeline,
+                group_by=group_by or COMMAND,
+                directory=recording.beginning.directory,
+                footprints=found,
             )
+            results = _replay(recording, job, Tracks() if tracks else None, observers)
+            return replace(results, footprints=found)
         profile = from_json(_document(path))
         if group_by is not None:
             profile = regrouped(profile, group_by)

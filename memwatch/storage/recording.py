@@ -194,6 +194,7 @@ def _beginning(head: dict[str, Any]) -> Beginning:
         head["interval"],
         head.get("backend", LINUX),  # the key is newer than the format: Linux was the only one
         head.get("requested_interval"),
+        head.get("directory"),
     )
     if checked(beginning).interval <= 0:
         raise ValueError(f"interval cannot be {beginning.interval}")

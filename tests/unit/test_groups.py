@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from memwatch.model.observations import (
     ProgramText,
 )
 from support.command import Memwatch
-from support.scripted import Script
+from support.scripted import Script, ScriptedRecording
 from support.toolchain import Programs
 from support.users import User
 
@@ -310,16 +310,21 @@ def test_the_summary_names_the_group_key(recorded: Path) -> None:
     assert NO_MATCH not in summary.split("Process groups")[1].split("\n")[2]
 
 
-def test_json_grouped_by_another_key_has_no_peak_at_one_time(recorded: Path) -> None:
-    whole = as_json(recorded, "x.jsonl", "--group-by", "exe")
-    (recorded / "command.json").write_text(json.dumps(as_json(recorded, "x.jsonl")))
-    again = as_json(recorded, "command.json", "--group-by", "exe")
+def test_json_grouped_by_another_key_has_no_peak_at_one_time(
+    story: Callable[..., ScriptedRecording], tmp_path: Path
+) -> None:
+    script = story("x.jsonl").start(1, "sh", at=0).memory(1, 2000).tick()
+    script.start(2, "burner", parent=1, at=10).memory(2, 1000).tick(at=10)
+    script.exit(2, 0, at=20).exit(1, 0, at=20).end(20)
+    whole = as_json(tmp_path, "x.jsonl", "--group-by", "exe")
+    (tmp_path / "command.json").write_text(json.dumps(as_json(tmp_path, "x.jsonl")))
+    again = as_json(tmp_path, "command.json", "--group-by", "exe")
     assert again["group_by"] == "exe"
     assert {group["max_rss_kib"] for group in again["groups"]} == {None}
     sums = {group["command"]: group["sum_of_max_rss_kib"] for group in whole["groups"]}
     assert {g["command"]: g["sum_of_max_rss_kib"] for g in again["groups"]} == sums
     assert again["at_peak"] == whole["at_peak"]
-    summary = memwatch("report", "command.json", "--group-by", "exe", cwd=recorded).stdout
+    summary = memwatch("report", "command.json", "--group-by", "exe", cwd=tmp_path).stdout
     assert "unknown" in summary.split("Process groups")[1]
     assert "JSON has no samples" in summary
 
@@ -395,3 +400,13 @@ def test_from_python() -> None:
     assert NO_PARENT in {group.name for group in profile.groups}
     with pytest.raises(ValueError, match="unknown key 'comand': choose from command, exe"):
         package.run(["true"], group_by="comand")
+
+
+def test_the_directory_of_the_job_is_known_before_its_command_is() -> None:
+    script = Script(step=1).start(1).execute(1, name="gcc").memory(1, 1).tick()
+    script.start(2, parent=1).execute(2, "cc1", "src/a.c", cwd="/build").memory(2, 9).tick()
+    job = Job(group_by="source", directory="/build")
+    for batch in script.batches():
+        job.apply(batch)
+    job.finish()
+    assert {group.name for group in job.groups()} == {"src/a.c", NOT_A_COMPILER}

@@ -21,8 +21,8 @@ from memwatch.analysis.steps import MOST_STEPS, Steps
 from memwatch.analysis.task_waits import Wait
 from memwatch.analysis.workload import NoTasks, Task, Workload, workload
 from memwatch.model.filters import Filter, apply
-from memwatch.model.footprint_tracks import FootprintTracks
 from memwatch.model.metric import Metric
+from memwatch.model.observations import TICK_DETAILED
 from memwatch.reports.plan_report import Planned, lines
 from memwatch.storage import profile_json_writer
 from memwatch.storage.load import load
@@ -123,10 +123,9 @@ def on_macos(story: Callable[..., ScriptedRecording]) -> Path:
     ],
 )
 def test_sizes_are_those_of_the_metric(story, metric, expected, job):
-    footprints = FootprintTracks()
-    results = load(str(on_macos(story)), tracks=True, observers=[footprints.apply])
+    results = load(str(on_macos(story)), tracks=True, footprints=True)
     profile = replace(results.profile, backend="darwin")
-    sizes = Sizes(profile, results.tracks, footprints, metric)
+    sizes = Sizes(profile, results.tracks, results.footprints, metric)
     work = workload(profile, sizes)
     assert peaks(work) == expected
     # The time after the high-water mark is known from the samples.
@@ -137,7 +136,7 @@ def test_sizes_are_those_of_the_metric(story, metric, expected, job):
     assert size_of_job(profile, sizes.metric) == job << 10
     forecast = Plan(work).forecast(2)
     planned = Planned(
-        *("x.jsonl", profile, work, sizes.metric, None, (forecast,), None, (False,), None, 1, 1)
+        *("x.jsonl", profile, work, sizes.metric, 0, None, (forecast,), None, (False,), None, 1, 1)
     )
     text = "\n".join(lines(planned, width=200, bold=str, dim=str))
     assert f"Recorded: peak {sizes.metric} {format_size(job << 10)}, " in text
@@ -150,8 +149,8 @@ def test_sizes_are_those_of_the_metric(story, metric, expected, job):
     [
         (Metric.PSS, "linux", "the PSS of single processes is not measured: use --metric rss"),
         (Metric.PSS, "darwin", "the PSS of single processes is not measured: use --metric rss"),
-        (Metric.FOOTPRINT, "linux", "of single processes is not known over time on Linux: use"),
-        (None, "darwin", "of single processes is not in the file: use --metric rss"),
+        (Metric.FOOTPRINT, "linux", "of single processes is not in the file: record again"),
+        (None, "darwin", "of single processes is not in the file: record again"),
     ],
 )
 def test_a_metric_that_processes_lack_is_refused(story, metric, backend, why):
@@ -762,3 +761,61 @@ def test_a_worker_without_memory_and_no_rest():
     task = Task(0, 9, nothing, 0)
     work = replace(workload_of([task], rest_alone=5 * MIB, side_by_side=True), rest=nothing)
     assert Plan(work).forecast(1).peak == 5 * MIB
+
+
+# The footprint on Linux ---------------------------------------------------------------------------
+
+
+M = 1024
+"""The KiB of one MiB."""
+
+
+def pool_on_linux(story: Callable[..., ScriptedRecording]) -> Path:
+    """Records a pool: 200 MiB that its 4 workers inherit, 50 MiB that each has alone, 100 MiB of
+    shared memory, 10 MiB of files."""
+    script = story("pool.jsonl")
+    script.start(1, "python3", at=0).memory(1, 310 * M, shared=110 * M, at=0).parts(1, 100 * M)
+    script.tick(flags=TICK_DETAILED, at=0)
+    workers = range(2, 6)
+    for serial in workers:
+        script.start(serial, parent=1, at=10).execute(serial, "python3", inherited=True, at=10)
+        script.memory(serial, 310 * M, shared=110 * M, at=11).parts(serial, 100 * M)
+        script.faults(serial, 0)
+    script.tick(flags=TICK_DETAILED, at=11)
+    for serial in workers:
+        script.memory(serial, 360 * M, shared=110 * M, at=20).faults(serial, 50 * M)
+    script.tick(flags=TICK_DETAILED, at=20)
+    for serial in workers:
+        script.final(serial, 360 * M).exit(serial, 0, by_event=True, at=30)
+    script.memory(1, 310 * M, shared=110 * M, at=30).tick(flags=TICK_DETAILED, at=30)
+    script.exit(1, 0, by_event=True, at=40)
+    return script.end(40)
+
+
+def test_what_forked_workers_share_counts_once(story):
+    results = load(str(pool_on_linux(story)), tracks=True, footprints=True)
+    sizes = Sizes(results.profile, results.tracks, results.footprints, Metric.FOOTPRINT)
+    work = workload(results.profile, sizes)
+    assert [task.peak for task in work.tasks] == [50 * MIB] * 4
+    assert sizes.shared == 100 * MIB
+    assert max(work.rest.sizes) == work.rest_alone == 300 * MIB
+    assert results.profile.total_footprint.size == 500 * MIB
+    plan = Plan(work)
+    assert [plan.forecast(jobs).peak for jobs in (1, 4, 8)] == [350 * MIB, 500 * MIB, 700 * MIB]
+
+
+def test_a_process_without_samples_counts_with_its_peak(story):
+    script = story("make.jsonl")
+    script.start(1, "make", at=0).memory(1, 3 * M, shared=2 * M, at=0).tick(
+        flags=TICK_DETAILED, at=0
+    )
+    for serial in (2, 3):
+        script.start(serial, "cc", parent=1, at=1).final(serial, 40 * M, at=2)
+        script.exit(serial, 0, by_event=True, at=2)
+    script.start(4, "cc", parent=1, at=3).memory(4, 60 * M, shared=20 * M, at=4)
+    script.tick(flags=TICK_DETAILED, at=4).final(4, 70 * M, at=5).exit(4, 0, by_event=True, at=5)
+    script.exit(1, 0, by_event=True, at=6)
+    results = load(str(script.end(6)), tracks=True, footprints=True)
+    sizes = Sizes(results.profile, results.tracks, results.footprints, Metric.FOOTPRINT)
+    work = workload(results.profile, sizes)
+    assert [task.peak for task in work.tasks] == [40 * MIB, 40 * MIB, 50 * MIB]

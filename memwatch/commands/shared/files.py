@@ -19,6 +19,7 @@ def load_results(
     *,
     timeline: bool = False,
     tracks: bool = False,
+    footprints: bool = False,
     group_by: str | None = None,
     observers: Sequence[Observer] = (),
 ) -> Results:
@@ -26,7 +27,14 @@ def load_results(
     from memwatch.storage.load import BadResults, load
 
     try:
-        return load(path, timeline=timeline, tracks=tracks, group_by=group_by, observers=observers)
+        return load(
+            path,
+            timeline=timeline,
+            tracks=tracks,
+            footprints=footprints,
+            group_by=group_by,
+            observers=observers,
+        )
     except BadResults as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
