@@ -28,6 +28,7 @@ from memwatch.runner.cgroup_reader import (
     Stat,
     Totals,
     machine_has_swap,
+    not_in_memory,
     parse_pressure,
     parse_stat,
 )
@@ -49,6 +50,7 @@ kernel 2097152
 kernel_stack 16384
 shmem 4194304
 zswap 0
+swapcached 1048576
 file_mapped 8388608
 anon_thp 0
 hugetlb 6291456
@@ -74,11 +76,11 @@ full avg10=0.00 avg60=0.00 avg300=0.00 total=0
 @pytest.mark.parametrize(
     ("text", "version", "stat"),
     [
-        (STAT_V2, 2, Stat(300 * MIB, 4 * MIB, 12 * MIB, 2 * MIB, None, 6 * MIB)),
-        (STAT_V1, 1, Stat(300 * MIB, 4 * MIB, 12 * MIB, None, MIB, None)),
+        (STAT_V2, 2, Stat(300 * MIB, 4 * MIB, 12 * MIB, 2 * MIB, None, 6 * MIB, MIB)),
+        (STAT_V1, 1, Stat(300 * MIB, 4 * MIB, 12 * MIB, None, MIB, None, None)),
         # Before Linux 5.18, and without the account of swap.
-        ("anon 1\nfile 2\nshmem 3\n", 2, Stat(1, 3, 2, None, None, None)),
-        ("total_rss 1\ntotal_cache 2\ntotal_shmem 3\n", 1, Stat(1, 3, 2, None, None, None)),
+        ("anon 1\nfile 2\nshmem 3\n", 2, Stat(1, 3, 2, None, None, None, None)),
+        ("total_rss 1\ntotal_cache 2\ntotal_shmem 3\n", 1, Stat(1, 3, 2, None, None, None, None)),
         (STAT_V2, 1, None),
         (STAT_V1, 2, None),
         ("anon 1\nfile 2\n", 2, None),
@@ -88,6 +90,16 @@ full avg10=0.00 avg60=0.00 avg300=0.00 total=0
 )
 def test_stat(text: str, version: int, stat: Stat | None) -> None:
     assert parse_stat(text, version) == stat
+
+
+@pytest.mark.parametrize(
+    ("swap", "cached", "expected"),
+    [(9, 4, 5), (4, 9, 0), (9, None, None), (0, None, 0), (None, 4, None), (None, None, None)],
+)
+def test_pages_of_swap_that_are_also_in_memory_count_once(
+    swap: int | None, cached: int | None, expected: int | None
+) -> None:
+    assert not_in_memory(swap, cached) == expected
 
 
 @pytest.mark.parametrize(
@@ -325,7 +337,7 @@ def test_the_account_of_version_2(tree: Tree) -> None:
     # Now, since a plain file keeps what is written to reset the peak.
     tree.group("g", peak=400 * MIB)
     assert reader.sample(7) == CgroupSample(
-        7, 300 * MIB, 4 * MIB, 3 * MIB, 8 * MIB, 2 * MIB, 4 * MIB
+        7, 300 * MIB, 4 * MIB, 2 * MIB, 8 * MIB, 2 * MIB, 4 * MIB
     )
     assert reader.totals() == Totals(400 * MIB, None, 5 * MIB, 15_546_000, 0, 2)
     reader.close()
