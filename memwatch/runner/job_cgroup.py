@@ -11,6 +11,7 @@ import os
 import time
 from contextlib import suppress
 
+from memwatch.model.account_watch import AccountWatch
 from memwatch.model.cgroup_account import CgroupAccount
 from memwatch.model.sources import Refusal
 from memwatch.runner import native
@@ -29,13 +30,15 @@ class JobCgroup:
     """The control group of one command, or the reason why there is none.
 
     Make it after everything else of a run, because it may move this process and its children.
+    `watch` receives the account's readings, for a limit.
     """
 
-    def __init__(self, proc_root: str = "/proc") -> None:
+    def __init__(self, proc_root: str = "/proc", watch: AccountWatch | None = None) -> None:
         self.refusal: Refusal | None = None
         """Why the command is in no group of its own; None when it is."""
         self.entry: native.GroupEntry | None = None
         """Goes to `native.spawn`; None when there is no group."""
+        self._watch = watch
         self._group: MadeGroup | None = None
         self._sampler: CgroupSampler | None = None
         self._reader: CgroupReader | None = None
@@ -67,7 +70,7 @@ class JobCgroup:
             self.refusal = Refusal(f"the command could not join it: {why}", None)
             self.close()
             return
-        self._sampler = CgroupSampler(self._reader, native.now)
+        self._sampler = CgroupSampler(self._reader, native.now, self._watch)
         self._sampler.start()
 
     def end(self) -> CgroupAccount:

@@ -26,6 +26,7 @@ from memwatch.runner.loop import follow
 from memwatch.units import UnitMissing, parse_interval, printable
 
 if TYPE_CHECKING:
+    from memwatch.model.account_watch import AccountWatch
     from memwatch.model.cgroup_account import CgroupAccount
     from memwatch.runner.job_cgroup import JobCgroup
 
@@ -236,6 +237,7 @@ class Run:
         self._warn = warn
         self._failure: Exception | None = None
         self._cgroup: JobCgroup | None = None
+        self._watch: AccountWatch | None = None
         self._account: CgroupAccount | None = None
 
     def open(self) -> None:
@@ -276,7 +278,11 @@ class Run:
         if options.cgroup:
             from memwatch.runner.job_cgroup import JobCgroup
 
-            self._cgroup = JobCgroup()
+            if limits.total_footprint:
+                from memwatch.model.account_watch import AccountWatch
+
+                self._watch = AccountWatch(limits.total_footprint, self._sampler.wake)
+            self._cgroup = JobCgroup(watch=self._watch)
         self._apply = self._checker.apply if limits.any else self.job.apply
 
     def _read_every(self) -> int:
@@ -340,6 +346,9 @@ class Run:
     def apply(self, batch: Batch) -> None:
         """Applies a batch of observations (loop.Follower)."""
         self._apply(batch)
+        if self._watch:
+            for reading in self._watch.take():
+                self._checker.account(reading)
         for observe in self._observers:
             observe(batch)
         if self._on_progress:
