@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from memwatch.model.cgroup_account import AccountReading
-from memwatch.model.limits import grown
+from memwatch.model.limits import LONGEST_INTERVAL, grown
 
 # When a size is near its limit: the same as in csrc/watch.c, where the reasons are.
 CLOSE_PART = 0.8
 LATELY = 1_000_000_000
-READINGS_AHEAD = 3
+AHEAD = 3 * LONGEST_INTERVAL
 
 WOKEN_EVERY = 100_000_000
 """Near the limit: as often as while progress is shown."""
@@ -36,7 +36,7 @@ class AccountWatch:
         self._woken_at = -WOKEN_EVERY
         self.is_near = False
         """Whether the last reading is close to the limit and has risen lately, or would reach the
-        limit within a few readings if it went on like this."""
+        limit within AHEAD if it went on like this."""
 
     def add(self, footprint: int, time: int) -> None:
         """Adds what was read."""
@@ -65,4 +65,5 @@ class AccountWatch:
         if rise <= 0:
             return is_close and self._risen_at is not None and last.time - self._risen_at < LATELY
         self._risen_at = last.time
-        return is_close or last.footprint + rise * READINGS_AHEAD > self._limit
+        left = self._limit - last.footprint
+        return is_close or rise * AHEAD > left * (last.time - before.time)

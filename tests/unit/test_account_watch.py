@@ -63,7 +63,9 @@ def test_the_reader_is_woken_for_what_matters(story: list[tuple[float, float]], 
         ([(10, 79), (20, 80)], False),
         ([(10, 79), (20, 81)], True),
         ([(10, 10), (20, 32)], False),
-        ([(10, 10), (20, 33)], True),  # in three more readings
+        ([(10, 10), (20, 33)], True),  # in 30 ms
+        ([(10, 10), (12, 15)], False),
+        ([(10, 10), (12, 16)], True),
         ([(10, 10), (20, 33), (30, 33)], False),
         ([(10, 79), (20, 81), (1019, 81)], True),
         ([(10, 79), (20, 81), (1020, 81)], False),  # it stands still
