@@ -56,7 +56,6 @@ still grow then."""
 
 _NO_LIMIT = 1 << 64
 
-
 _ACCOUNT = "account"
 """A measure of growth, as the names of limits are: the account of the job's control group."""
 
@@ -68,7 +67,7 @@ def grown(before: int) -> float:
 
 
 def has_grown(before: int, size: int) -> bool:
-    """Returns whether it has."""
+    """Returns whether a job that was asked to end when it held `before` bytes has grown on."""
     return size > grown(before)
 
 
