@@ -337,11 +337,13 @@ class Run:
         if self._status is None:  # the sampling ended before the command
             self._status = self._launcher.wait_status()
             self._end = native.now()
-        self._account = self._cgroup.end() if self._cgroup else None
+        if self._cgroup:
+            self._cgroup.stop()
         is_complete = not (self._failure or self._stats.error)
         self._limit_outcome = self._enforcer.finish(
             self._launcher.discard_signals, self._checker.inconclusive(complete=is_complete)
         )
+        self._account = self._cgroup.end() if self._cgroup else None
 
     def apply(self, batch: Batch) -> None:
         """Applies a batch of observations (loop.Follower)."""

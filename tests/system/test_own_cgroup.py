@@ -755,6 +755,7 @@ def test_the_account_sees_a_job_grow_on(memwatch: Memwatch, fill: Fill) -> None:
     limits = found_by_account(result)
     assert limits["grew_after_sigterm"]
     assert limits["killed_pids"]
+    assert result.json["cgroup"]["remains"] is None
     assert result.json["signal"] == signal.SIGKILL
 
 
