@@ -88,6 +88,7 @@ def part_innocent(churn: str, runs: int) -> object:
         ["--max-total-pss", f"{CHURN_LIMIT_MIB}M"],
         ["--max-total-pss", f"{CHURN_LIMIT_MIB}M", "--pss", "always"],
         ["--max-total-footprint", f"{CHURN_LIMIT_MIB}M"],
+        ["--cgroup", "--max-total-footprint", f"{CHURN_LIMIT_MIB}M"],
     ):
         ended = unsure = 0
         for _ in range(runs):
@@ -107,13 +108,16 @@ def part_guilty(directory: Path, program: str, runs: int) -> object:
     """Measures how much a job holds at last, by its own account, that grows by a GiB per second
     and ignores SIGTERM."""
     rows = []
-    for option in ("--max-total-rss", "--max-total-footprint", "--max-total-pss"):
-        stored = ("shm",) if option == "--max-total-footprint" else ()
+    for option in (
+        *("--max-total-rss", "--max-total-footprint", "--max-total-pss"),
+        "--cgroup --max-total-footprint",
+    ):
+        stored = ("shm",) if option.endswith("--max-total-footprint") else ()
         for how in ("one", "forks", "daemon", "child", *stored):
             above = []
             for _ in range(runs):
                 account = directory / "account"
-                words = [option, f"{RUSH_LIMIT_MIB}M", "--", program, "rush", how, account]
+                words = [*option.split(), f"{RUSH_LIMIT_MIB}M", "--", program, "rush", how, account]
                 report = _report([*words, RUSH_LIMIT_MIB * 6])
                 assert report["limits"]["exceeded"], report["limits"]
                 held = int.from_bytes(account.read_bytes(), sys.byteorder) / 2**20

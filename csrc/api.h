@@ -350,7 +350,8 @@ typedef struct mw_sampler_stats {
 
 typedef struct mw_sampler mw_sampler;
 
-/* Why mw_sampler_wait() returned: an or of these, or 0 after the time-out. */
+/* Why mw_sampler_wait() returned: an or of these; 0 after the time-out, or for
+   mw_sampler_wake() alone. */
 enum mw_wake {
     MW_WAKE_BATCH = 1, /* there is something to read */
     MW_WAKE_ENDED = 2, /* the job's first process has ended; nothing follows */
@@ -373,6 +374,10 @@ int mw_sampler_tick(mw_sampler *sampler, int32_t root_pid, int64_t time);
 
 /* Sleeps until there is a reason to read; `other_fd` may be -1. */
 int mw_sampler_wait(mw_sampler *sampler, int other_fd, int timeout_ms);
+
+/* Makes mw_sampler_wait() return: the one that sleeps, or else the next one.
+   From any thread, for one that has found what the reader should know. */
+void mw_sampler_wake(mw_sampler *sampler);
 
 /*
  * Moves everything observed so far into the caller's buffers. If they are too

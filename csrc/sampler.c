@@ -435,6 +435,12 @@ int mw_sampler_wait(mw_sampler *s, int other_fd, int timeout_ms) {
     return reasons;
 }
 
+void mw_sampler_wake(mw_sampler *s) {
+    pthread_mutex_lock(&s->lock);
+    wake(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
 int mw_sampler_read(mw_sampler *s, mw_observation *out, size_t capacity,
                     char *text, size_t text_capacity, size_t *count,
                     size_t *text_count) {

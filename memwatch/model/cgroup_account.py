@@ -37,6 +37,21 @@ class CgroupSample(NamedTuple):
         """What the kernel cannot simply drop: a lower bound where `swap` or `huge` is unknown."""
         return self.anon + self.shmem + (self.swap or 0) + (self.huge or 0)
 
+    def certain(self, peak: int | None) -> int:
+        """Returns what of the footprint is certain, by the peak of all memory until then, which is
+        exact; None where the kernel does not have it."""
+        memory = self.anon + self.shmem
+        excess = 0 if peak is None else max(0, memory - peak)
+        return self.footprint - excess
+
+
+class AccountReading(NamedTuple):
+    """What an account says of the footprint, to judge a limit by."""
+
+    time: int
+    footprint: int
+    """What two samples in a row agree on: the kernel does not count all CPUs at one moment."""
+
 
 class CgroupSpan(NamedTuple):
     """What the group held at most in a span of time, which begins where the one before ends."""

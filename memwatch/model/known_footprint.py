@@ -77,19 +77,18 @@ def _part_of(
 def judged(
     outcome: LimitOutcome | None, bounds: FootprintBounds | None, job: Job
 ) -> LimitOutcome | None:
-    """Returns what became of the limits, where the account has decided on that on the footprint,
-    which the samples have left open."""
+    """Returns what became of the limits, where the account decides on that on the footprint: it was
+    exceeded unnoticed, or kept where the samples have left that open."""
     if not outcome or not bounds or bounds.source != CONTROL_GROUP:
         return outcome
     allowed = outcome.limits.total_footprint
-    if allowed is None or TOTAL_FOOTPRINT not in outcome.inconclusive:
-        return outcome
-    is_exceeded = bounds.low > allowed
-    if not is_exceeded and (bounds.high is None or bounds.high > allowed):
-        return outcome
     breaches = outcome.breaches
-    if is_exceeded:
+    if allowed is None or any(each.limit == TOTAL_FOOTPRINT for each in breaches):
+        return outcome
+    if bounds.low > allowed:
         breaches = (*breaches, _late_breach(allowed, bounds, job))
+    elif bounds.high is None or bounds.high > allowed:
+        return outcome
     left = tuple(name for name in outcome.inconclusive if name != TOTAL_FOOTPRINT)
     return replace(outcome, breaches=breaches, inconclusive=left)
 
@@ -98,4 +97,6 @@ def _late_breach(allowed: int, bounds: FootprintBounds, job: Job) -> Breach:
     """Returns a breach that was found when the job had ended."""
     at = bounds.time
     alive = sum(each.first_seen <= at <= each.last_seen for each in job.processes)
-    return Breach(TOTAL_FOOTPRINT, allowed, bounds.low, at, alive, None, None, None, ())
+    return Breach(
+        TOTAL_FOOTPRINT, allowed, bounds.low, at, alive, None, None, None, (), by_account=True
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from memwatch.model.job import Job
 from memwatch.model.observations import (
@@ -22,6 +22,9 @@ from memwatch.model.observations import (
     Batch,
 )
 from memwatch.model.totals import Holder
+
+if TYPE_CHECKING:
+    from memwatch.model.cgroup_account import AccountReading
 
 TOTAL_RSS = "max_total_rss"
 PROCESS_RSS = "max_per_proc_rss"
@@ -53,10 +56,19 @@ still grow then."""
 
 _NO_LIMIT = 1 << 64
 
+_ACCOUNT = "account"
+"""A measure of growth, as the names of limits are: the account of the job's control group."""
+
+
+def grown(before: int) -> float:
+    """Returns the size above which a job that was asked to end when it held `before` bytes has
+    grown on."""
+    return before * (1 + GROWTH_PART) + GROWTH
+
 
 def has_grown(before: int, size: int) -> bool:
     """Returns whether a job that was asked to end when it held `before` bytes has grown on."""
-    return size > before * (1 + GROWTH_PART) + GROWTH
+    return size > grown(before)
 
 
 class Limits(NamedTuple):
@@ -112,6 +124,8 @@ class Breach:
     in_group: bool | None = None
     """For AVAILABLE_MEMORY: whether a control group had so little left, and not the machine; None
     for other limits."""
+    by_account: bool = False
+    """Whether the account of the job's own control group has `size`, and not the samples."""
 
 
 class Signalled(NamedTuple):
@@ -132,7 +146,7 @@ class LimitOutcome:
     kill: bool
     """Whether the job was to be ended when a limit was exceeded."""
     breaches: tuple[Breach, ...]
-    """Ordered by time, at most one for each limit."""
+    """In the order in which they were found, at most one for each limit."""
     signalled: bool = False
     """Whether SIGTERM reached a process; False when the job had ended by itself, or was left
     alone."""
@@ -158,8 +172,8 @@ class LimitOutcome:
 class _Growth(NamedTuple):
     """What a job held that was asked to end: it must not grow on."""
 
-    limit: str
-    """The limit that it exceeded."""
+    measure: str
+    """What tells: the limit that it exceeded, or _ACCOUNT."""
     size: int
     until: int
     """Time up to which it may grow, in nanoseconds since boot."""
@@ -238,6 +252,14 @@ class LimitChecker:
                 for name, size in broken:
                     self._breach(name, size, time, serial if kind == MEMORY else None, in_group)
         self._job.apply(Batch(records[applied:], text) if applied else batch)
+
+    def account(self, reading: AccountReading) -> None:
+        """Judges a reading of the account of the job's own control group. What was observed until
+        then has been applied."""
+        time, footprint = reading
+        self._watch_growth(_ACCOUNT, footprint, time)
+        for name, size in self._more_than(footprint, TOTAL_FOOTPRINT):
+            self._breach(name, size, time, None, None, by_account=True)
 
     def footprint(self, low: int, high: int | None, time: int) -> list[tuple[str, int]]:
         """Judges the footprint of the job at a tick, which is certainly not below `low` and not
@@ -322,10 +344,10 @@ class LimitChecker:
         limit = self._allowed[AVAILABLE_MEMORY]
         return [(AVAILABLE_MEMORY, left)] if limit != _NO_LIMIT and left < limit else []
 
-    def _watch_growth(self, name: str, size: int, time: int) -> None:
+    def _watch_growth(self, measure: str, size: int, time: int) -> None:
         """Calls `on_growth` if the job was asked to end and holds more than it held then."""
         growth = self._growth
-        if not growth or growth.limit != name:
+        if not growth or growth.measure != measure:
             return
         if time <= growth.until:
             self._growth = growth._replace(size=max(size, growth.size))
@@ -334,7 +356,14 @@ class LimitChecker:
             self._on_growth()
 
     def _breach(
-        self, name: str, size: int, time: int, serial: int | None, in_group: bool | None
+        self,
+        name: str,
+        size: int,
+        time: int,
+        serial: int | None,
+        in_group: bool | None,
+        *,
+        by_account: bool = False,
     ) -> None:
         live = self._job.live
         process = None if serial is None else live[serial]
@@ -351,6 +380,7 @@ class LimitChecker:
                 process.program.name if process and process.program else None,
                 self._job.holders(),
                 in_group,
+                by_account,
             )
         )
         if asked is not None and not self._is_ending:
@@ -358,4 +388,4 @@ class LimitChecker:
             # A sum of PSS takes too long, and what is available depends on others: then the growth
             # of the total RSS counts.
             held = self._total if name in (TOTAL_PSS, AVAILABLE_MEMORY) else size
-            self._growth = _Growth(name, held, asked + GRACE)
+            self._growth = _Growth(_ACCOUNT if by_account else name, held, asked + GRACE)

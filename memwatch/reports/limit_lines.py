@@ -140,6 +140,8 @@ def _why_inconclusive(profile: Profile, name: str) -> str:
 def _holder(breach: Breach) -> str:
     if breach.pid is None:
         alive = f"{count(breach.processes, 'process', 'processes')} alive"
+        if breach.by_account:
+            return f"by the control group's account, {alive}"
         if breach.in_group is None:
             return alive
         return f"{'in the control group' if breach.in_group else 'on the machine'}, {alive}"

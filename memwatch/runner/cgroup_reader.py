@@ -16,7 +16,7 @@ from memwatch.runner.kernel_files import parse_entry, parse_number, read_text
 # Parsing: text in, values out ---------------------------------------------------------------------
 
 _STAT = re.compile(
-    r"^(anon|file|shmem|kernel|hugetlb|total_(?:rss|cache|shmem|swap)) (\d{1,20})$", re.M
+    r"^(anon|file|shmem|kernel|hugetlb|swapcached|total_(?:rss|cache|shmem|swap)) (\d{1,20})$", re.M
 )
 
 # The names of the first three sizes by the version of control groups.
@@ -33,6 +33,8 @@ class Stat(NamedTuple):
     kernel: int | None
     swap: int | None
     huge: int | None
+    swap_cached: int | None
+    """Pages in memory that still have their place in swap."""
 
 
 def parse_stat(text: str, version: int) -> Stat | None:
@@ -48,7 +50,17 @@ def parse_stat(text: str, version: int) -> Stat | None:
         found.get("kernel"),
         found.get("total_swap"),
         found.get("hugetlb"),
+        found.get("swapcached"),
     )
+
+
+def not_in_memory(swap: int | None, cached: int | None) -> int | None:
+    """Returns the part of swap whose pages are not in memory as well. Version 2 charges such a page
+    twice; version 1 charges it to swap only when it leaves memory. Before Linux 5.12 nothing tells
+    how many there are."""
+    if not swap or cached is None:
+        return swap if swap == 0 else None
+    return max(0, swap - cached)
 
 
 def parse_pressure(text: str) -> tuple[int | None, int | None]:
@@ -154,7 +166,10 @@ class CgroupReader:
         stat = parse_stat(self._stat.read(), self._version)
         if not stat:
             return None
-        swap = self._swap.number() if self._version == 2 else stat.swap
+        if self._version == 2:
+            swap = not_in_memory(self._swap.number(), stat.swap_cached)
+        else:
+            swap = stat.swap
         return CgroupSample(
             time=time,
             anon=stat.anon,

@@ -11,11 +11,12 @@ import os
 import time
 from contextlib import suppress
 
+from memwatch.model.account_watch import AccountWatch
 from memwatch.model.cgroup_account import CgroupAccount
 from memwatch.model.sources import Refusal
 from memwatch.runner import native
 from memwatch.runner.cgroup_place import CONTROLLER, Place, find_place, processes
-from memwatch.runner.cgroup_reader import CgroupReader, machine_has_swap
+from memwatch.runner.cgroup_reader import CgroupReader, Totals, machine_has_swap
 from memwatch.runner.cgroup_sampler import CgroupSampler
 
 # How often processes are moved at once, since they may fork meanwhile. How often, and how many
@@ -29,16 +30,19 @@ class JobCgroup:
     """The control group of one command, or the reason why there is none.
 
     Make it after everything else of a run, because it may move this process and its children.
+    `watch` receives the account's readings, for a limit.
     """
 
-    def __init__(self, proc_root: str = "/proc") -> None:
+    def __init__(self, proc_root: str = "/proc", watch: AccountWatch | None = None) -> None:
         self.refusal: Refusal | None = None
         """Why the command is in no group of its own; None when it is."""
         self.entry: native.GroupEntry | None = None
         """Goes to `native.spawn`; None when there is no group."""
+        self._watch = watch
         self._group: MadeGroup | None = None
         self._sampler: CgroupSampler | None = None
         self._reader: CgroupReader | None = None
+        self._totals: Totals | None = None
         self._make(proc_root)
 
     def _make(self, proc_root: str) -> None:
@@ -67,17 +71,23 @@ class JobCgroup:
             self.refusal = Refusal(f"the command could not join it: {why}", None)
             self.close()
             return
-        self._sampler = CgroupSampler(self._reader, native.now)
+        self._sampler = CgroupSampler(self._reader, native.now, self._watch)
         self._sampler.start()
 
+    def stop(self) -> None:
+        """Ends the account. Call it when the job is over."""
+        if self._sampler and self._reader and not self._totals:
+            self._sampler.stop()
+            self._totals = self._reader.totals()
+
     def end(self) -> CgroupAccount:
-        """Returns the account, and removes the group. Call it when the job is over."""
-        group, reader, sampler = self._group, self._reader, self._sampler
-        if not group or not reader or not sampler:
+        """Returns the account, and removes the group. Call it when no more processes of the job are
+        being ended: one that is still exiting would keep the group."""
+        self.stop()
+        group, sampler, totals = self._group, self._sampler, self._totals
+        if not group or not sampler or not totals:
             return CgroupAccount(reason=self.refusal.reason if self.refusal else None)
-        sampler.stop()
         self._sampler = None
-        totals = reader.totals()
         remains = group.folder if not self.close() else None
         return CgroupAccount(
             version=group.place.version,

@@ -362,9 +362,13 @@ class Sampler:
 
     def wait(self, timeout: float | None = None, other_fd: int = -1) -> int:
         """Sleeps until there is a reason to go on. Returns the reasons, WAKE_* combined with `|`;
-        0 after `timeout` seconds."""
+        0 after `timeout` seconds, or for `wake` alone."""
         milliseconds = -1 if timeout is None else min(round(timeout * 1000), _LONGEST_WAIT)
         return _check(lib.mw_sampler_wait(self._sampler, other_fd, milliseconds))
+
+    def wake(self) -> None:
+        """Makes `wait` return. From any thread."""
+        lib.mw_sampler_wake(self._sampler)
 
     def read(self) -> Batch:
         """Returns everything observed since the last call."""

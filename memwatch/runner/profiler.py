@@ -26,6 +26,7 @@ from memwatch.runner.loop import follow
 from memwatch.units import UnitMissing, parse_interval, printable
 
 if TYPE_CHECKING:
+    from memwatch.model.account_watch import AccountWatch
     from memwatch.model.cgroup_account import CgroupAccount
     from memwatch.runner.job_cgroup import JobCgroup
 
@@ -239,6 +240,7 @@ class Run:
         self._warn = warn
         self._failure: Exception | None = None
         self._cgroup: JobCgroup | None = None
+        self._watch: AccountWatch | None = None
         self._account: CgroupAccount | None = None
 
     def open(self) -> None:
@@ -279,7 +281,11 @@ class Run:
         if options.cgroup:
             from memwatch.runner.job_cgroup import JobCgroup
 
-            self._cgroup = JobCgroup()
+            if limits.total_footprint:
+                from memwatch.model.account_watch import AccountWatch
+
+                self._watch = AccountWatch(limits.total_footprint, self._sampler.wake)
+            self._cgroup = JobCgroup(watch=self._watch)
         self._apply = self._checker.apply if limits.any else self.job.apply
 
     def _read_every(self) -> int:
@@ -335,15 +341,20 @@ class Run:
         if self._status is None:  # the sampling ended before the command
             self._status = self._launcher.wait_status()
             self._end = native.now()
-        self._account = self._cgroup.end() if self._cgroup else None
+        if self._cgroup:
+            self._cgroup.stop()
         is_complete = not (self._failure or self._stats.error)
         self._limit_outcome = self._enforcer.finish(
             self._launcher.discard_signals, self._checker.inconclusive(complete=is_complete)
         )
+        self._account = self._cgroup.end() if self._cgroup else None
 
     def apply(self, batch: Batch) -> None:
         """Applies a batch of observations (loop.Follower)."""
         self._apply(batch)
+        if self._watch:
+            for reading in self._watch.take():
+                self._checker.account(reading)
         for observe in self._observers:
             observe(batch)
         if self._on_progress:

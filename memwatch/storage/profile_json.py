@@ -299,6 +299,7 @@ def _breach(fields: dict[str, Any]) -> Breach:
         command=fields["command"],
         holders=_holders(fields["holders"]),
         in_group=fields.get("in_group"),
+        by_account=fields.get("by_account", False),
     )
     return checked(breach)
 

@@ -218,6 +218,7 @@ def _limits(profile: Profile) -> dict[str, Any] | None:
                 "command": breach.command,
                 "holders": _holders(breach.holders),
                 "in_group": breach.in_group,
+                "by_account": breach.by_account,
             }
             for breach in outcome.breaches
         ],

@@ -325,13 +325,24 @@ static void root_gone(void) {
     close_job(&brief);
 }
 
-/* mw_sampler_wait() returns for a second descriptor, and after the time-out. */
+static void *wake_reader(void *sampler) {
+    mw_sampler_wake(sampler);
+    return NULL;
+}
+
+/* mw_sampler_wait() returns for a second descriptor, after the time-out, and
+   when another thread asks for it. */
 static void wait_reasons(void) {
     mw_sampler *sampler = new_sampler(4096);
     int read_end, write_end;
     open_pipe(&read_end, &write_end);
     CHECK(mw_sampler_wait(sampler, read_end, 0) == 0);
     CHECK(write(write_end, "x", 1) == 1);
+    CHECK(mw_sampler_wait(sampler, read_end, -1) == MW_WAKE_OTHER);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, wake_reader, sampler) == 0);
+    CHECK(mw_sampler_wait(sampler, -1, -1) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
     CHECK(mw_sampler_wait(sampler, read_end, -1) == MW_WAKE_OTHER);
     close(read_end);
     close(write_end);

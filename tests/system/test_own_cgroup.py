@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import memwatch as library
-from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
+from memwatch.model.account_watch import AccountWatch
+from memwatch.model.cgroup_account import AccountReading, CgroupAccount, CgroupSample, CgroupSpan
 from memwatch.model.sources import Refusal
 from memwatch.runner import cgroup_place, native
 from memwatch.runner.cgroup_place import Place, find_place
@@ -28,12 +30,20 @@ from memwatch.runner.cgroup_reader import (
     Stat,
     Totals,
     machine_has_swap,
+    not_in_memory,
     parse_pressure,
     parse_stat,
 )
-from memwatch.runner.cgroup_sampler import IN_ADVANCE, LONGEST_GAP, SHORTEST_GAP, CgroupSampler, gap
+from memwatch.runner.cgroup_sampler import (
+    IN_ADVANCE,
+    SHORTEST_GAP,
+    USUAL,
+    WITH_LIMIT,
+    CgroupSampler,
+    gap,
+)
 from memwatch.runner.job_cgroup import JobCgroup, MadeGroup
-from support.command import Memwatch
+from support.command import Memwatch, Result
 from support.fake_cgroups import Tree
 from support.waiting import wait_until
 
@@ -49,6 +59,7 @@ kernel 2097152
 kernel_stack 16384
 shmem 4194304
 zswap 0
+swapcached 1048576
 file_mapped 8388608
 anon_thp 0
 hugetlb 6291456
@@ -74,11 +85,11 @@ full avg10=0.00 avg60=0.00 avg300=0.00 total=0
 @pytest.mark.parametrize(
     ("text", "version", "stat"),
     [
-        (STAT_V2, 2, Stat(300 * MIB, 4 * MIB, 12 * MIB, 2 * MIB, None, 6 * MIB)),
-        (STAT_V1, 1, Stat(300 * MIB, 4 * MIB, 12 * MIB, None, MIB, None)),
+        (STAT_V2, 2, Stat(300 * MIB, 4 * MIB, 12 * MIB, 2 * MIB, None, 6 * MIB, MIB)),
+        (STAT_V1, 1, Stat(300 * MIB, 4 * MIB, 12 * MIB, None, MIB, None, None)),
         # Before Linux 5.18, and without the account of swap.
-        ("anon 1\nfile 2\nshmem 3\n", 2, Stat(1, 3, 2, None, None, None)),
-        ("total_rss 1\ntotal_cache 2\ntotal_shmem 3\n", 1, Stat(1, 3, 2, None, None, None)),
+        ("anon 1\nfile 2\nshmem 3\n", 2, Stat(1, 3, 2, None, None, None, None)),
+        ("total_rss 1\ntotal_cache 2\ntotal_shmem 3\n", 1, Stat(1, 3, 2, None, None, None, None)),
         (STAT_V2, 1, None),
         (STAT_V1, 2, None),
         ("anon 1\nfile 2\n", 2, None),
@@ -88,6 +99,16 @@ full avg10=0.00 avg60=0.00 avg300=0.00 total=0
 )
 def test_stat(text: str, version: int, stat: Stat | None) -> None:
     assert parse_stat(text, version) == stat
+
+
+@pytest.mark.parametrize(
+    ("swap", "cached", "expected"),
+    [(9, 4, 5), (4, 9, 0), (9, None, None), (0, None, 0), (None, 4, None), (None, None, None)],
+)
+def test_pages_of_swap_that_are_also_in_memory_count_once(
+    swap: int | None, cached: int | None, expected: int | None
+) -> None:
+    assert not_in_memory(swap, cached) == expected
 
 
 @pytest.mark.parametrize(
@@ -325,7 +346,7 @@ def test_the_account_of_version_2(tree: Tree) -> None:
     # Now, since a plain file keeps what is written to reset the peak.
     tree.group("g", peak=400 * MIB)
     assert reader.sample(7) == CgroupSample(
-        7, 300 * MIB, 4 * MIB, 3 * MIB, 8 * MIB, 2 * MIB, 4 * MIB
+        7, 300 * MIB, 4 * MIB, 2 * MIB, 8 * MIB, 2 * MIB, 4 * MIB
     )
     assert reader.totals() == Totals(400 * MIB, None, 5 * MIB, 15_546_000, 0, 2)
     reader.close()
@@ -404,12 +425,37 @@ def test_the_largest_sample_is_kept(tree: Tree) -> None:
     )
 
 
+def test_samples_are_handed_over_for_a_limit(tree: Tree) -> None:
+    """No more than the peak was in memory; page cache and kernel memory do not count."""
+    clock, woken = iter(range(100)), []
+    tree.group("g", stat="anon 0\nfile 0\nshmem 0\n", peak=0)
+    reader = CgroupReader(str(tree.folder / "g"), 2)
+    watch = AccountWatch(10, lambda: woken.append(True))
+    sampler = CgroupSampler(reader, lambda: next(clock), watch)
+    for anon, shmem, peak in ((1, 1, 99), (4, 5, 99), (7, 5, 99), (15, 5, 11)):
+        tree.group("g", peak=peak)
+        tree.group("g", stat=f"anon {anon}\nfile {shmem + 50}\nshmem {shmem}\nkernel 20\n")
+        sampler.sample()
+    reader.close()
+    readings = [AccountReading(*each) for each in ((1, 2), (2, 9), (3, 11))]
+    assert list(watch.take()) == readings
+    assert len(woken) == 2  # near, and above
+
+
 def test_the_pace_of_the_samples() -> None:
     assert gap(0, 0) == SHORTEST_GAP
     assert gap(1, 0.001) == pytest.approx(0.05)
-    assert gap(3600, 1) == LONGEST_GAP
+    assert gap(3600, 1) == USUAL.longest
     # What is more than half a percent of the time is waited for.
     assert gap(1, IN_ADVANCE + 0.01) == pytest.approx(1)
+
+
+def test_the_pace_of_the_samples_with_a_limit() -> None:
+    assert gap(0, 0, WITH_LIMIT) == SHORTEST_GAP
+    assert gap(3600, 1, WITH_LIMIT) == WITH_LIMIT.longest == 0.01
+    assert gap(3600, 1, WITH_LIMIT, is_near=True) == SHORTEST_GAP
+    # Five percent.
+    assert gap(1, IN_ADVANCE + 0.1, WITH_LIMIT, is_near=True) == pytest.approx(1)
 
 
 # By how much memory.stat may be off: up to 500 pages were seen on 2 CPUs.
@@ -624,3 +670,109 @@ def test_where_none_may_be_made_the_run_goes_on(memwatch: Memwatch) -> None:
     assert memwatch.run("run", "--cgroup", "--quiet", "--", "true").one_line()
     text = memwatch.run("run", "--cgroup", "--", "true").text
     assert f"Control group:   none of its own: {account['reason']}" in text
+
+
+# Limits -------------------------------------------------------------------------------------------
+
+Fill = Callable[..., list[object]]
+
+FILL = """
+folder=$(mktemp -d) && mount -t tmpfs -o size=2g none "$folder" || exit 77
+i=0
+while [ $i -lt $1 ]; do head -c 1048576 /dev/zero >> "$folder/file"; i=$((i + 1)); done
+"""
+"""A shell's script that stores MiB in a file system that nobody else has mounted."""
+
+COPIES = """
+import os, sys, time
+held = bytearray(8 << 20)
+ends = os.pipe()
+for _ in range(30):
+    if not os.fork():
+        if sys.argv[1] == "writes":
+            held[:] = bytes(len(held))
+        os.close(ends[1])
+        os.read(ends[0], 1)
+        os._exit(0)
+if sys.argv[1] == "writes":
+    time.sleep(60)
+"""
+"""A program that forks 30 processes, which share 8 MiB, or write to them and so get copies."""
+
+
+@pytest.fixture
+def fill(place: Place, tmp_path: Path) -> Fill:
+    """Returns a command that stores MiB where only the account sees them."""
+
+    def command(mib: int, *, first: str = "", then: str = "") -> list[object]:
+        script = f"{first}\ncd {tmp_path}\nTMPDIR={tmp_path}\n{FILL}{then}"
+        return ["unshare", "-m", "sh", "-c", script, "sh", mib]
+
+    words = [str(word) for word in command(0)]
+    if subprocess.run(words, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("needs a mount namespace with a tmpfs of its own")
+    return command
+
+
+def limited(memwatch: Memwatch, *options: str, command: list[object]) -> Result:
+    words = ("run", "--cgroup", "--json", "--max-total-footprint", "150M", *options)
+    return memwatch.run(*words, "--", *map(str, command))
+
+
+def found_by_account(result: Result) -> dict[str, object]:
+    """Returns what became of the limits, where only the account has shown that it was exceeded."""
+    limits: dict[str, object] = result.json["limits"]
+    (breach,) = result.json["limits"]["exceeded"]
+    assert (breach["limit"], breach["by_account"]) == ("max_total_footprint", True), result.text
+    assert 150 * 1024 < breach["size_kib"] <= result.json["max_total_footprint_kib"]
+    assert breach["processes"] > 0
+    assert result.json["limits"]["inconclusive"] == []
+    assert "by the control group's account" in result.text
+    return limits
+
+
+def test_the_account_ends_a_job_at_its_limit(memwatch: Memwatch, fill: Fill) -> None:
+    """The job would not end by itself."""
+    result = limited(memwatch, command=fill(600, then="exec sleep 60"))
+    assert result.code == 10, result.text
+    limits = found_by_account(result)
+    assert (limits["signalled"], limits["killed_pids"]) == (True, [])
+    assert result.json["signal"] == signal.SIGTERM
+    assert result.json["max_total_rss_kib"] < 100 * 1024
+
+
+def test_a_job_just_below_its_limit_is_not_ended(memwatch: Memwatch, fill: Fill) -> None:
+    result = limited(memwatch, command=fill(140))
+    assert result.code == 0, result.text
+    assert result.json["limits"]["exceeded"] == result.json["limits"]["inconclusive"] == []
+    assert result.json["max_total_footprint_low_kib"] > 100 * 1024
+
+
+def test_the_account_sees_a_job_grow_on(memwatch: Memwatch, fill: Fill) -> None:
+    command = fill(1500, first="trap '' TERM", then="exec sleep 60")
+    result = limited(memwatch, "--kill-after", "120s", command=command)
+    assert result.code == 10, result.text
+    limits = found_by_account(result)
+    assert limits["grew_after_sigterm"]
+    assert limits["killed_pids"]
+    assert result.json["cgroup"]["remains"] is None
+    assert result.json["signal"] == signal.SIGKILL
+
+
+def test_the_account_only_reports_a_limit(memwatch: Memwatch, fill: Fill) -> None:
+    result = limited(memwatch, "--on-limit", "report", command=fill(200, then="exit 3"))
+    assert result.code == 3, result.text
+    assert not found_by_account(result)["signalled"]
+
+
+@pytest.mark.parametrize("how", ["writes", "shares"])
+def test_forked_processes_that_share_memory(place: Place, memwatch: Memwatch, how: str) -> None:
+    """By the samples, without sums of shares, each may have copied everything, or nothing."""
+    result = limited(memwatch, "--pss", "off", command=[sys.executable, "-c", COPIES, how])
+    assert result.json["max_total_rss_kib"] > 150 * 1024
+    if how == "writes":
+        assert result.code == 10, result.text
+        assert found_by_account(result)["signalled"]
+    else:
+        assert result.code == 0, result.text
+        assert result.json["limits"]["exceeded"] == result.json["limits"]["inconclusive"] == []

@@ -24,6 +24,12 @@ def test_the_footprint_is_what_cannot_be_dropped() -> None:
     assert SAMPLE._replace(huge=1000).footprint == 1123
 
 
+@pytest.mark.parametrize(("peak", "certain"), [(None, 1123), (500, 1123), (120, 1123), (90, 1093)])
+def test_no_more_than_the_peak_was_in_memory(peak: int | None, certain: int) -> None:
+    """Swap and huge pages are not in it."""
+    assert SAMPLE._replace(huge=1000).certain(peak) == certain
+
+
 @pytest.mark.parametrize(
     ("account", "low", "high"),
     [

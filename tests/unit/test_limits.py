@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memwatch.model.cgroup_account import AccountReading
 from memwatch.model.job import Job
 from memwatch.model.limits import (
     AVAILABLE_MEMORY,
@@ -42,6 +43,12 @@ class Limited(Script):
 
     def _on_growth(self) -> None:
         self.growths += 1
+
+    def account(self, footprint: int, *, at: float) -> list[Breach]:
+        """Applies the observations, and then a reading of the account. Returns all breaches."""
+        self.play()
+        self.guard.account(AccountReading(round(at * MS), footprint))
+        return self.breaches
 
     def play(self) -> list[Breach]:
         """Applies the observations since the last call. Returns all breaches so far."""
@@ -165,6 +172,29 @@ def test_a_footprint_that_is_known_by_its_bounds():
     assert guard.footprint(90 * MIB, 101 * MIB, 2 * MS) == []
     assert guard.inconclusive(complete=True) == (TOTAL_FOOTPRINT,)
     assert guard.footprint(101 * MIB, 120 * MIB, 3 * MS) == [(TOTAL_FOOTPRINT, 101 * MIB)]
+
+
+def test_a_footprint_over_its_limit_by_the_account():
+    """The samples see less than that, and go on to do so."""
+    script = Limited(total_footprint=100 * MIB)
+    script.start(1, "x", at=1)
+    script.memory(1, 10 * MIB, shared=0).tick()
+    assert script.account(100 * MIB, at=2) == []
+    script.memory(1, 20 * MIB, shared=0, at=3).tick()
+    (breach,) = script.account(101 * MIB, at=4)
+    assert (breach.limit, breach.allowed, breach.size) == (TOTAL_FOOTPRINT, 100 * MIB, 101 * MIB)
+    assert (breach.time, breach.processes, breach.pid, breach.by_account) == (4 * MS, 1, None, True)
+    assert [holder.rss for holder in breach.holders] == [20 * MIB]
+    assert not script.guard.inconclusive(complete=True)
+    assert len(script.account(200 * MIB, at=5)) == 1
+    script.memory(1, 300 * MIB, shared=0, at=6).tick()
+    assert len(script.play()) == 1
+
+
+def test_the_account_says_nothing_about_other_limits():
+    script = Limited(total_rss=100 * MIB, total_pss=100 * MIB)
+    script.start(1, "x", at=1).memory(1, 10 * MIB).tick()
+    assert script.account(200 * MIB, at=2) == []
 
 
 @pytest.mark.parametrize("in_group", [False, True])
@@ -296,6 +326,32 @@ def test_a_footprint_that_grows_on():
     script.play()
     assert script.growths == 0
     script.footprints(104 * MIB, 0, at=41).tick(900 * MIB)
+    script.play()
+    assert script.growths == 1
+
+
+def test_a_footprint_that_grows_on_by_the_account():
+    """What the samples see of it may grow meanwhile, from less."""
+    script = Limited(asked=10, total_footprint=100 * MIB)
+    script.start(1, "x", at=1).memory(1, 10 * MIB, shared=0).tick()
+    script.account(101 * MIB, at=9)
+    script.account(110 * MIB, at=30)
+    script.memory(1, 50 * MIB, shared=0, at=31).tick()
+    script.account(112 * MIB, at=32)
+    assert script.growths == 0
+    script.account(113 * MIB, at=33)
+    script.account(200 * MIB, at=34)
+    assert (len(script.breaches), script.growths) == (1, 1)
+
+
+def test_growth_is_judged_by_what_has_found_the_breach():
+    """The account may have more than the samples from the beginning."""
+    script = Limited(asked=10, total_footprint=100 * MIB)
+    script.start(1, "x", at=1).memory(1, 101 * MIB, shared=0, at=9).tick()
+    script.account(150 * MIB, at=40)
+    script.account(160 * MIB, at=41)
+    assert (len(script.breaches), script.growths) == (1, 0)
+    script.memory(1, 104 * MIB, shared=0, at=42).tick()
     script.play()
     assert script.growths == 1
 

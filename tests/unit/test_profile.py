@@ -240,17 +240,25 @@ def test_the_parts_of_a_footprint_add_up_to_it(anon: int, best: int, is_split: b
 
 
 @pytest.mark.parametrize(
-    ("allowed", "exit_code", "inconclusive"),
-    [(200, 0, ()), (125, 0, (TOTAL_FOOTPRINT,)), (110, 10, ())],
+    ("by_samples", "allowed", "exit_code", "inconclusive"),
+    [
+        ((TOTAL_FOOTPRINT,), 200, 0, ()),
+        ((TOTAL_FOOTPRINT,), 125, 0, (TOTAL_FOOTPRINT,)),
+        ((TOTAL_FOOTPRINT,), 110, 10, ()),
+        # It was not exceeded by what the samples can see.
+        ((), 200, 0, ()),
+        ((), 125, 0, ()),
+        ((), 110, 10, ()),
+    ],
 )
-def test_the_account_decides_on_a_limit_that_samples_left_open(
-    allowed: int, exit_code: int, inconclusive: tuple[str, ...]
+def test_the_account_decides_on_a_limit_at_the_end(
+    by_samples: tuple[str, ...], allowed: int, exit_code: int, inconclusive: tuple[str, ...]
 ) -> None:
     script = Script(size_unit=MIB).start(1, "job").memory(1, 100, shared=0).tick()
     sample = CgroupSample(script.now, 100 * MIB, 20 * MIB, 0, 0, None, None)
     account = CgroupAccount(peak=130 * MIB, swap_peak=0, largest=sample)
     limits = Limits(total_footprint=allowed * MIB)
-    outcome = LimitOutcome(limits, kill=True, breaches=(), inconclusive=(TOTAL_FOOTPRINT,))
+    outcome = LimitOutcome(limits, kill=True, breaches=(), inconclusive=by_samples)
     # The account of a job that stored something in a file system of its own.
     script.tmpfs(50).tick()
     found = from_job(
@@ -260,6 +268,6 @@ def test_the_account_decides_on_a_limit_that_samples_left_open(
     ).limit_outcome
     assert found
     assert (found.exit_code, found.inconclusive) == (exit_code, inconclusive)
-    assert [(each.size, each.processes) for each in found.breaches] == (
-        [(120 * MIB, 1)] if exit_code else []
+    assert [(each.size, each.processes, each.by_account) for each in found.breaches] == (
+        [(120 * MIB, 1, True)] if exit_code else []
     )

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pytest
 
-from memwatch.model.cgroup_account import CgroupAccount, CgroupSample, CgroupSpan
+from memwatch.model.cgroup_account import AccountReading, CgroupAccount, CgroupSample, CgroupSpan
 from memwatch.model.filters import Filter, Shown, apply
 from memwatch.model.job import Job
 from memwatch.model.limits import NO_LIMITS, LimitChecker, LimitOutcome, Limits, Signalled
@@ -73,6 +73,11 @@ class Story(Script):
         )
         self.interval = interval
         self.limits = limits
+        self.readings: list[tuple[int, AccountReading]] = []
+
+    def account(self, footprint: int) -> None:
+        """Adds a reading of the account of the job's control group."""
+        self.readings.append((self.count, AccountReading(self._time(self.now), footprint * MIB)))
 
     def on_a_mac(self, *, unreadable: int = 0, kqueue: bool = True) -> Profile:
         reason = None if kqueue else "it takes a descriptor"
@@ -107,7 +112,14 @@ class Story(Script):
     ) -> Profile:
         job, breaches = Job(timeline=True), []
         checker = LimitChecker(job, self.limits, breaches.append)
-        checker.apply(self.batch())
+        for part, reading in zip(
+            self.batches([count for count, _ in self.readings]),
+            [*(reading for _, reading in self.readings), None],
+            strict=True,
+        ):
+            checker.apply(part)
+            if reading:
+                checker.account(reading)
         outcome = LimitOutcome(
             self.limits,
             kill,
@@ -714,6 +726,22 @@ def limit_of_what_is_left() -> Profile:
     return story.profile(receivers=(Signalled(8001, "pool", ("SIGTERM",)),))
 
 
+def limit_by_account() -> Profile:
+    """A job stores files in a file system of its own: only its control group's account has them."""
+    story = Story("work", limits=Limits(total_footprint=400 * MIB))
+    story.new(1, 90, "work")
+    story.tick(then=10)
+    story.tick(then=20)
+    story.account(404)
+    story.exit(1, 15)
+    story.tick(then=30)
+    sample = CgroupSample(START + 22 * MS, 90 * MIB, 320 * MIB, 0, MIB, MIB, 0)
+    return story.profile(
+        receivers=(Signalled(8001, "work", ("SIGTERM",)),),
+        cgroup=CgroupAccount(version=2, peak=412 * MIB, swap_peak=0, largest=sample, samples=4),
+    )
+
+
 def limit_inconclusive() -> Profile:
     """The total RSS is above the limit on the PSS, and no sum of PSS was made."""
     story = Story("pool", limits=Limits(total_rss=800 * MIB, total_pss=100 * MIB))
@@ -853,6 +881,7 @@ JOBS: dict[str, Callable[[], Profile]] = {
         limit_of_each,
         limit_of_sum,
         limit_of_what_is_left,
+        limit_by_account,
         limit_inconclusive,
         limits_kept,
         mac,
@@ -951,7 +980,7 @@ JSON_OF = (
     *("out-of-memory", "cut-short"),
     *("build", "nothing-seen", "unreadable", "hostile", "killed"),
     *("exact", "no-sample", "mixed", "pss-elsewhere"),
-    *("limit-of-total", "limit-of-each", "limit-of-sum", "limits-kept"),
+    *("limit-of-total", "limit-of-each", "limit-of-sum", "limit-by-account", "limits-kept"),
     "split-memory",
     *("mac", "mac-programs-in-turn", "mac-unreadable", "own-cgroup", "no-own-cgroup"),
 )
@@ -1110,7 +1139,7 @@ def test_limits_of_an_older_version_are_read(
     for key in NEWER:
         del document["limits"][key]
     for breach in document["limits"]["exceeded"]:
-        del breach["in_group"]
+        del breach["in_group"], breach["by_account"]
     del document["accuracy"]["requested_interval_ms"]
     text = summarize(from_json(document))
     for words in expected:
