@@ -111,7 +111,7 @@ class RunningFootprint:
         if self.unsettled:
             self._settle_processes(detailed=detailed)
         self.groups.tick(
-            time, changed, sharing.families, self.parts, sharing.huge, detailed=detailed
+            time, changed, sharing.families, self.parts, self.sums, sharing.huge, detailed=detailed
         )
         anonymous = total - shared
         rest = anonymous - sharing.held

@@ -226,24 +226,34 @@ class GroupFootprints:
         changed: Set[RunningGroup],
         families: Iterable[Family],
         parts: Mapping[LiveProcess, Parts],
+        sums: Parts,
         huge: int,
         *,
         detailed: bool,
     ) -> None:
         """Adds up what the groups hold at a tick. `changed`: those whose memory has changed;
-        `parts`: what processes hold beside anonymous memory; `huge` and `detailed` are as in
-        RunningFootprint."""
-        if not families and not parts and not self._pending:
+        `parts`: what processes hold beside anonymous memory, and `sums` of all together; `huge` and
+        `detailed` are as in RunningFootprint."""
+        shared = [family for family in families if family.is_shared]
+        if not shared and not parts and not self._pending:
             self.add(time, changed)
             return
-        found = _shares(families, parts, detailed=detailed)
-        for group in changed | found.keys() if detailed else changed:
-            self._of[group].note(group.anon, found.get(group, NO_SHARES))
-            self._pending.add(group)
+        beside = sum(sums)
+        groups = {group for group in changed if group.anon + beside > self._of[group].low}
         if detailed:
-            for group in self._pending:
-                self._of[group].settle(time, group.anon, found.get(group, NO_SHARES), huge)
-            self._pending.clear()
+            # Page faults tell of copies, with which no size changes.
+            groups |= self._pending
+            groups.update(sharer.process.group for family in shared for sharer in family.sharers)
+        if not groups:
+            return
+        found = _shares(shared, parts, detailed=detailed)
+        for group in groups:
+            shares = found.get(group, NO_SHARES)
+            footprint = self._of[group]
+            footprint.note(group.anon, shares)
+            if detailed:
+                footprint.settle(time, group.anon, shares, huge)
+        self._pending = set() if detailed else self._pending | groups
 
 
 def _shares(

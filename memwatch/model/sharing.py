@@ -184,6 +184,11 @@ class Family:
         self.left = 0
         """The most that processes held of their own which have left since that tick."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it has several processes, or had several since everything was known last."""
+        return len(self.sharers) > 1 or self.left > 0
+
     def recount(self) -> None:
         """Updates the sums."""
         for sharer in self.sharers:
