@@ -16,7 +16,7 @@ from memwatch.model.groups import (
     parent_name,
 )
 from memwatch.model.observations import ProgramText
-from memwatch.model.processes import UNREADABLE, LiveProcess, Peak
+from memwatch.model.processes import NOWHERE, UNREADABLE, LiveProcess, Peak
 
 
 class LiveGroups:
@@ -107,6 +107,8 @@ class LiveGroups:
         """Closes the account of a process that has been removed, after its last program."""
         if process.peak_in_group:
             process.group.add(*process.peak_in_group)
+        for group, peak in process.peaks_elsewhere.items():
+            group.add(*peak)
         if self._by_parent:
             name = parent_name(process.programs[-1].text.name, process.pid)
             self._parents[process.serial] = name
@@ -166,12 +168,14 @@ class LiveGroups:
             self._count(process)
 
     def _move(self, process: LiveProcess, group: RunningGroup) -> None:
-        """Assigns a process to another group. The programs that it ran in the old one, one after
-        the other, count there as one process."""
+        """Assigns a process to another group. All programs that it runs in one group count there as
+        one process, however often it comes back."""
         if process.peak_in_group:
-            process.group.add(*process.peak_in_group)
-            process.peak_in_group = None
+            if process.peaks_elsewhere is NOWHERE:
+                process.peaks_elsewhere = {}
+            process.peaks_elsewhere[process.group] = process.peak_in_group
         process.group = group
+        process.peak_in_group = process.peaks_elsewhere.pop(group, None)
 
     def _count(self, process: LiveProcess) -> None:
         if not process.counted:

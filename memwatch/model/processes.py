@@ -233,6 +233,10 @@ class Process(NamedTuple):
         return largest
 
 
+NOWHERE: dict[RunningGroup, tuple[int, int]] = {}
+"""The groups that most processes were in before. It stays empty."""
+
+
 class LiveProcess:
     """A process that is being followed. `Job` and `LiveGroups` update its fields directly, as
     observations come."""
@@ -258,6 +262,7 @@ class LiveProcess:
         "parent",
         "peak",
         "peak_in_group",
+        "peaks_elsewhere",
         "peak_source",
         "peak_time",
         "pid",
@@ -322,6 +327,8 @@ class LiveProcess:
         self.group = group
         self.peak_in_group: tuple[int, int] | None = None
         """The highest peak of the earlier programs that it ran in its group, and its time."""
+        self.peaks_elsewhere: dict[RunningGroup, tuple[int, int]] = NOWHERE
+        """The same for each group that it was in before."""
         self.counted = False
         """Whether its memory counts in its group; see LiveGroups."""
         self.counted_at = 0

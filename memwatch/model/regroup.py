@@ -62,21 +62,16 @@ def regrouped(profile: Profile, by: str) -> Profile:
     holder_groups = _HolderGroups(profile, grouping)
     for process in profile.processes:
         last = process.programs[-1]
-        current: RunningGroup | None = None
-        highest = (0, 0)
+        highest: dict[str, tuple[int, int]] = {}
         for program in process.programs:
             # A fork that executed something ran its parent's program for a moment only.
             if program.inherited and program is not last:
                 continue
             name = grouping.group_of(process, program)
-            group = groups.setdefault(name, RunningGroup(name))
-            if current and group is not current:
-                current.add(highest[0], -highest[1])
-                highest = (0, 0)
-            current = group
-            highest = max(highest, (program.peak.rss, -program.peak.time))
-        if current:
-            current.add(highest[0], -highest[1])
+            peak = (program.peak.rss, -program.peak.time)
+            highest[name] = max(highest.get(name, (0, 0)), peak)
+        for name, (rss, time) in highest.items():
+            groups.setdefault(name, RunningGroup(name)).add(rss, -time)
         holder_groups.add(process)
     ended = (group.end()._replace(added_up=False) for group in groups.values())
     return replace(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import memwatch as package
 from memwatch.model.groups import (
+    COMMAND,
     EMPTY,
     KEYLESS_GROUPS,
     KINDS,
@@ -30,6 +31,8 @@ from memwatch.model.job import Job
 from memwatch.model.observations import (
     ProgramText,
 )
+from memwatch.model.regroup import regrouped
+from memwatch.storage.load import load
 from support.command import Memwatch
 from support.scripted import Script, ScriptedRecording
 from support.toolchain import Programs
@@ -198,6 +201,23 @@ def test_successive_programs_of_a_process_in_one_group_count_once() -> None:
     assert groups(script.job(group_by="cwd")) == {"/w": (1, 40, 40)}
     assert groups(script.job(group_by="command")) == {"sh": (1, 10, 10), "rustc": (1, 40, 40)}
     assert groups(script.job(group_by="ppid")) == {NO_PARENT: (1, 40, 40)}
+
+
+def test_a_process_that_comes_back_to_a_program_counts_once(
+    story: Callable[..., ScriptedRecording],
+) -> None:
+    script = story("x.jsonl").start(1, "sh", at=0)
+    for number, (name, size) in enumerate([("env", 10), ("sh", 40), ("env", 30), ("sh", 20)]):
+        script.memory(1, 35).tick(at=10 * number)
+        script.execute(1, name).memory(1, size).tick(at=10 * number + 5)
+    path = str(script.exit(1, 0, at=60).end(60))
+    profile = load(path).profile
+    once = {"sh": (1, 40 << 10, 40 << 10), "env": (1, 35 << 10, 35 << 10)}
+    assert {g.name: (g.processes, g.peak_rss, g.sum_of_peaks) for g in profile.groups} == once
+    again = regrouped(regrouped(profile, "exe"), COMMAND).groups
+    assert {g.name: (g.processes, g.sum_of_peaks) for g in again} == {
+        name: (number, peak) for name, (number, peak, _) in once.items()
+    }
 
 
 def test_a_process_in_no_sample_counts_with_its_last_watermark() -> None:

@@ -1067,8 +1067,9 @@ def check_groups(job: Job, machine: Machine) -> None:
     members: dict[str, list[Peak]] = {}
     for each in machine.everyone:
         counted = [ran for ran in each.ran or [Ran("?", 0, False)] if ran.counted]
-        for name, one_after_the_other in itertools.groupby(counted, lambda ran: ran.name):
-            peaks = [ran.peak for ran in one_after_the_other]
+        by_name = sorted(counted, key=lambda ran: ran.name)
+        for name, programs in itertools.groupby(by_name, lambda ran: ran.name):
+            peaks = [ran.peak for ran in programs]
             members.setdefault(name, []).append(max(peaks, key=lambda peak: (peak.rss, -peak.time)))
     assert {group.name for group in job.groups()} == set(members)
     for group in job.groups():
