@@ -11,7 +11,6 @@ bound, an upper bound, and the best estimate between them. Sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from operator import itemgetter
 from typing import NamedTuple
 
 from memwatch.model.footprint_bounds import (
@@ -250,16 +249,17 @@ class RunningFootprint:
         parts = self.parts.get(process, NO_PARTS)
         # Its peak has no split: the files that it had mapped at any time are taken off.
         files = max(0, process.shared_most - parts.shmem)
-        alone = (peak.rss - files + parts.swapped + parts.huge, peak.time)
+        alone = peak.rss - files + parts.swapped + parts.huge
         if missed > 0:
             self._spikes.add(start, time, missed)
-        self._one_process = max(self._one_process, alone, key=itemgetter(0))
+        if alone > self._one_process[0]:
+            self._one_process = (alone, peak.time)
         if counted:
             group = self.groups.of(process.group)
             if missed > 0:
                 group.spikes.add(start, time, missed)
-            if process.sampled:
-                group.alone = max(group.alone, alone, key=itemgetter(0))
+            if process.sampled and alone > group.alone[0]:
+                group.alone = (alone, peak.time)
 
     def finish(self) -> FootprintBounds | None:
         """Returns the highest footprint; None when no tick could split the memory."""

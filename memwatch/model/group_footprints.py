@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
-from operator import itemgetter
 
 from memwatch.model.footprint_bounds import (
     ALONE,
@@ -211,7 +210,8 @@ class GroupFootprints:
         """Notes the high-water mark that the system keeps for a program that has ended."""
         self.by_system = True
         footprint = self._of[process.group]
-        footprint.alone = max(footprint.alone, (process.footprint.size, time), key=itemgetter(0))
+        if process.footprint.size > footprint.alone[0]:
+            footprint.alone = (process.footprint.size, time)
 
     def end(self, group: RunningGroup) -> FootprintBounds | None:
         """Returns the bounds of a group; None where they are not known."""
