@@ -172,7 +172,8 @@ def test_the_json_of_a_run_is_accepted(tmp_path):
         (["--max-total-rss", "1G", "--metric", "rss"], "need --baseline FILE"),
         (
             ["--baseline", "now", "--metric", "footprint", "--threshold", "cc1=5%"],
-            "groups have no footprint, only RSS; leave it out, or give --metric rss",
+            "groups are compared by RSS, since a file does not have their footprint; leave it out, "
+            "or give --metric rss",
         ),
         (["--max-total-rss", "1G", "--allow-missing-baseline"], "need --baseline FILE"),
         (["--baseline", "nowhere"], "no baseline 'nowhere': expected on a first run"),

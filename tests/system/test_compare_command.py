@@ -173,7 +173,8 @@ def test_json_of_runs_is_accepted(folder):
         (["--metric", "uss", "before.0", "after.0"], "'uss' is not one of 'rss', 'pss', 'footp"),
         (
             ["--metric", "pss", "--threshold", "cc1=5%", "before.0", "after.0"],
-            "groups have no PSS, only RSS; leave it out, or give --metric rss",
+            "groups are compared by RSS, since their PSS is not measured; leave it out, or give "
+            "--metric rss",
         ),
         (
             ["--threshold", "5%", "--threshold", "x", "a", "b"],

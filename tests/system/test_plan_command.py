@@ -266,7 +266,11 @@ def test_workers_side_by_side(memwatch, story, plan):
         (["--memory", "much"], "'much' is not a size"),
         (["--worker", "a(b"], "regular expression"),
         (["--metric", "pss"], "the PSS of single processes is not measured: use --metric rss"),
-        (["--metric", "footprint"], "is not known over time on Linux: use --metric rss"),
+        (
+            ["--metric", "footprint"],
+            "the footprint of single processes is not in the file: record again with this version, "
+            "or use --metric rss",
+        ),
         (["--metric", "uss"], "'uss' is not one of 'rss', 'pss', 'footprint'"),
         (["--worker", "nobody"], "no process below the first matches 'nobody'"),
     ],
