@@ -258,8 +258,8 @@ class RunningFootprint:
             group = self.groups.of(process.group)
             if missed > 0:
                 group.spikes.add(start, time, missed)
-            if process.sampled and alone > group.alone[0]:
-                group.alone = (alone, peak.time)
+            if process.sampled and alone > group.one_process[0]:
+                group.one_process = (alone, peak.time)
 
     def finish(self) -> FootprintBounds | None:
         """Returns the highest footprint; None when no tick could split the memory."""

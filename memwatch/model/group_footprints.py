@@ -109,11 +109,11 @@ class RunningGroupFootprint:
     tick."""
 
     __slots__ = (
-        "alone",
         "best",
         "high",
         "left",
         "low",
+        "one_process",
         "pending_rest",
         "pending_top",
         "source",
@@ -131,7 +131,7 @@ class RunningGroupFootprint:
         of it without the anonymous memory of families."""
         self.left = 0
         """The most that processes may have held alone which have left a family since then."""
-        self.alone = (0, 0)
+        self.one_process = (0, 0)
         """The most that one process has held at its peak, less its files, and the time."""
         self.spikes = Spikes()
 
@@ -178,8 +178,8 @@ class RunningGroupFootprint:
         if not self.high and not self.pending_top:
             return None
         best, time, source = max(self.best, self.low), self.time, self.source
-        if self.alone[0] > best:
-            (best, time), source = self.alone, ONE_PROCESS
+        if self.one_process[0] > best:
+            (best, time), source = self.one_process, ONE_PROCESS
         high = max(self.high, self.pending_top) + self.spikes.highest()
         return FootprintBounds(self.low, best, max(high, best), time, source, None)
 
@@ -210,8 +210,8 @@ class GroupFootprints:
         """Notes the high-water mark that the system keeps for a program that has ended."""
         self.by_system = True
         footprint = self._of[process.group]
-        if process.footprint.size > footprint.alone[0]:
-            footprint.alone = (process.footprint.size, time)
+        if process.footprint.size > footprint.one_process[0]:
+            footprint.one_process = (process.footprint.size, time)
 
     def end(self, group: RunningGroup) -> FootprintBounds | None:
         """Returns the bounds of a group; None where they are not known."""
