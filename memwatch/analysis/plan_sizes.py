@@ -44,14 +44,15 @@ class Sizes:
         """Whether there are samples."""
         self._tracks = tracks
         self._footprints = footprints.by_serial if footprints else {}
-        self._estimates = self.metric is Metric.FOOTPRINT and profile.backend != DARWIN
-        self.shared = _shared(profile, tracks) if self._estimates else 0
+        self.are_estimates = self.metric is Metric.FOOTPRINT and profile.backend != DARWIN
+        """Whether each is the best estimate of what a process holds alone."""
+        self.shared = _shared(profile, tracks) if self.are_estimates else 0
         """Bytes of shared memory, which all processes together need once: no size of a process has
         them."""
 
     def of(self, process: Process) -> Size | None:
         """Returns the highest size of a process; None: unknown."""
-        if not self._estimates:
+        if not self.are_estimates:
             return size_of(process, self.metric)
         held, series = process.held, self.over_time(process)
         if not held:
@@ -70,7 +71,7 @@ class Sizes:
 
     def of_program(self, process: Process, program: Program) -> Size | None:
         """Returns the highest size of one of the programs of a process; None: unknown."""
-        if not self._estimates:
+        if not self.are_estimates:
             return size_of(program, self.metric)
         return self.of(process) if program is process.peak_program else None
 

@@ -15,15 +15,14 @@ from typing import NamedTuple
 
 from memwatch.model.footprint_bounds import (
     ALONE,
-    FAULTS,
     NO_PARTS,
     ONE_PROCESS,
     PSS_SUM,
-    SHARED,
     FootprintBounds,
     FootprintSplit,
     Parts,
     negligible,
+    source_of_estimate,
 )
 from memwatch.model.group_footprints import GroupFootprints
 from memwatch.model.groups import RunningGroup
@@ -163,12 +162,12 @@ class RunningFootprint:
         best = own + sum(parts)
         if best > self._best:
             self._best = best
-            open_parts = sum(self.sums) + self.stored - sum(largest)
-            if most - self.low_now <= negligible(best):
-                self._source = ALONE
-            else:
-                by_faults = of_families - self.sharing.low >= open_parts
-                self._source = FAULTS if by_faults else SHARED
+            self._source = source_of_estimate(
+                best,
+                most - self.low_now,
+                of_families - self.sharing.low,
+                sum(self.sums) + self.stored - sum(largest),
+            )
             self._best_time = time
             self._best_total = self._total + self.stored
             self._best_parts = (own, parts, max(0, shmem - largest.shmem))

@@ -71,6 +71,14 @@ class FootprintBounds(NamedTuple):
     """The parts of the best estimate; None where they are not known."""
 
 
+def source_of_estimate(best: int, apart: int, of_families: int, of_parts: int) -> str:
+    """Returns how a best estimate between two bounds is known. `apart` is how far apart they are;
+    the other two are how much of it is due to forked processes and to shared memory."""
+    if apart <= negligible(best):
+        return ALONE
+    return FAULTS if of_families >= of_parts else SHARED
+
+
 def negligible(size: int) -> int:
     """Returns the bytes that do not matter beside a size."""
     return max(size // 100, 1 << 20)

@@ -12,13 +12,11 @@ from collections.abc import Iterable, Mapping, Set
 
 from memwatch.model.footprint_bounds import (
     ALONE,
-    FAULTS,
     ONE_PROCESS,
-    SHARED,
     SYSTEM,
     FootprintBounds,
     Parts,
-    negligible,
+    source_of_estimate,
 )
 from memwatch.model.groups import RunningGroup
 from memwatch.model.processes import LiveProcess
@@ -163,15 +161,12 @@ class RunningGroupFootprint:
         self.high = max(self.high, high)
         if best > self.best:
             self.best, self.time = best, time
-            self.source = self._source(best, high - low, shares)
-
-    @staticmethod
-    def _source(best: int, open_size: int, shares: Shares) -> str:
-        if open_size <= negligible(best):
-            return ALONE
-        open_parts = shares.beside - shares.largest_shmem - shares.largest_huge
-        of_families = min(shares.most, shares.in_families) - max(shares.sure, shares.largest)
-        return FAULTS if of_families >= open_parts else SHARED
+            self.source = source_of_estimate(
+                best,
+                high - low,
+                min(shares.most, shares.in_families) - max(shares.sure, shares.largest),
+                shares.beside - shares.largest_shmem - shares.largest_huge,
+            )
 
     def end(self) -> FootprintBounds | None:
         """Returns the bounds; None when no tick could split the memory of the group."""

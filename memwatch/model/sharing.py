@@ -241,7 +241,7 @@ class Family:
 
         `huge` is what the machine has got in huge pages.
         """
-        if len(self.sharers) == 1 and not self.left:
+        if not self.is_shared:
             return self.most_held
         total = sum(sharer.most for sharer in self.sharers) + self.left + huge
         return max(self.low, min(total, self.most_held))

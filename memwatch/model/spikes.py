@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memwatch.model.spill import Numbers
+from memwatch.model.spill import Numbers, Rows
 
 _SIZE_BITS = 40
 _SIZE_MASK = (1 << _SIZE_BITS) - 1
@@ -16,33 +16,22 @@ class Spikes:
     whole job may have missed.
     """
 
-    # Spikes that are added to the columns at once, which takes a third of the time.
-    _AT_ONCE = 256
-
     def __init__(self) -> None:
         self._starts = Numbers()
         self._lives = Numbers()
         self._sizes = Numbers()
-        self._recent: list[tuple[int, int, int]] = []
+        self._rows = Rows((self._starts, self._lives, self._sizes))
 
     def add(self, start: int, end: int, size: int) -> None:
         """Adds a process that lived from `start` to `end` and held up to `size` bytes more than was
         sampled."""
-        self._recent.append((start, end - start, size))
-        if len(self._recent) == self._AT_ONCE:
-            self._add_recent()
-
-    def _add_recent(self) -> None:
-        columns = (self._starts, self._lives, self._sizes)
-        for column, values in zip(columns, zip(*self._recent, strict=True), strict=False):
-            column.extend(values)
-        self._recent.clear()
+        self._rows.add((start, end - start, size))
 
     def highest(self) -> int:
         """Returns the highest sum over processes that lived at one time, in bytes."""
         # A number each, since there may be half a million. A process that ends as another begins
         # has made room for it: the last bit puts ends first.
-        self._add_recent()
+        self._rows.flush()
         changes: list[int] = []
         for start, life, size in zip(self._starts, self._lives, self._sizes, strict=True):
             kib = -(-size // 1024)

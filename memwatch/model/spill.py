@@ -11,7 +11,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import IO, overload
+from typing import IO, Any, overload
 
 MOST_IN_MEMORY = 1 << 21
 """Bytes of one list that stay in memory: a job of some thousand processes needs no file."""
@@ -132,6 +132,29 @@ class OptionalNumbers(Sequence[int | None]):
     def __iter__(self) -> Iterator[int | None]:
         for number in self._numbers:
             yield None if number == _NONE else number
+
+
+class Rows:
+    """Adds rows to columns, many at once: that takes a third of the time."""
+
+    _AT_ONCE = 256
+
+    def __init__(self, columns: Sequence[Numbers | OptionalNumbers]) -> None:
+        self._columns = columns
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(self, row: tuple[int | None, ...]) -> None:
+        """Adds a row, with a number for each column."""
+        self._rows.append(row)
+        if len(self._rows) == self._AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Completes the columns."""
+        if self._rows:
+            for column, numbers in zip(self._columns, zip(*self._rows, strict=True), strict=True):
+                column.extend(numbers)
+            self._rows.clear()
 
 
 def _temporary_file() -> IO[bytes]:

@@ -7,7 +7,7 @@ from itertools import starmap
 from typing import NamedTuple
 
 from memwatch.model.observations import TICK_EXTRA, TICK_LATE
-from memwatch.model.spill import Numbers, OptionalNumbers
+from memwatch.model.spill import Numbers, OptionalNumbers, Rows
 
 
 class Holder(NamedTuple):
@@ -59,34 +59,19 @@ class Timeline(NamedTuple):
 class RunningTimeline:
     """Collects the totals of all ticks: 56 bytes for each."""
 
-    # Rows that are added to the columns at once, which takes a third of the time.
-    _AT_ONCE = 256
-
     def __init__(self) -> None:
         self._known = (Numbers(), Numbers(), Numbers())
         self._optional = tuple(OptionalNumbers() for _ in Timeline._fields[len(self._known) :])
-        self._totals: list[tuple[int, ...]] = []
-        self._parts: list[tuple[int | None, ...]] = []
+        self._rows = Rows((*self._known, *self._optional))
 
-    def add(self, time: int, total: int, processes: int, *parts: int | None) -> None:
+    def add(self, *row: int | None) -> None:
         """Adds a tick, with the fields of TimelineRow in their order."""
-        self._totals.append((time, total, processes))
-        self._parts.append(parts)
-        if len(self._totals) == self._AT_ONCE:
-            self._add_rows()
-
-    def _add_rows(self) -> None:
-        for known, numbers in zip(self._known, zip(*self._totals, strict=True), strict=False):
-            known.extend(numbers)
-        for column, values in zip(self._optional, zip(*self._parts, strict=True), strict=False):
-            column.extend(values)
-        self._totals.clear()
-        self._parts.clear()
+        self._rows.add(row)
 
     @property
     def timeline(self) -> Timeline:
         """The ticks so far."""
-        self._add_rows()
+        self._rows.flush()
         return Timeline(*self._known, *self._optional)
 
 

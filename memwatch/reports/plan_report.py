@@ -10,12 +10,11 @@ from typing import Any
 from memwatch.analysis import wording
 from memwatch.analysis.ending import How, ending
 from memwatch.analysis.plan import BAND, MARGIN, Forecast
-from memwatch.analysis.plan_sizes import size_of_job
+from memwatch.analysis.plan_sizes import Sizes, size_of_job
 from memwatch.analysis.workload import Workload
 from memwatch.model.metric import Metric
 from memwatch.model.processes import EXACT, SAMPLED, UNKNOWN, WATERMARK
 from memwatch.model.profile import Profile
-from memwatch.model.sources import DARWIN
 from memwatch.reports.summary import duration
 from memwatch.units import (
     Style,
@@ -54,10 +53,8 @@ class Planned:
     path: str
     profile: Profile
     work: Workload
-    metric: Metric
-    """What all sizes are measured in."""
-    shared: int
-    """Bytes of shared memory that every number of jobs needs once."""
+    sizes: Sizes
+    """What the plan was made with."""
     pattern: str | None
     """The regular expression that chose the tasks; None: they were found."""
     forecasts: tuple[Forecast, ...]
@@ -71,6 +68,11 @@ class Planned:
     most_tried: int
     cpus: int | None
     """Of this machine."""
+
+    @property
+    def metric(self) -> Metric:
+        """What all sizes are measured in."""
+        return self.sizes.metric
 
 
 def lines(planned: Planned, *, width: int, bold: Style, dim: Style) -> Iterator[str]:
@@ -198,14 +200,14 @@ def notes(planned: Planned) -> Iterator[str]:
 
 def _shared_pages(planned: Planned) -> str:
     profile = planned.profile
-    if planned.metric is Metric.FOOTPRINT and profile.backend == DARWIN:
-        return "Peaks are sums of the footprints that macOS charges the processes for."
-    if planned.metric is Metric.FOOTPRINT:
+    if planned.sizes.are_estimates:
         return (
             "Peaks are sums of what each process holds alone, by the best estimate. What forked "
             "processes share is their parent's, and shared memory "
-            f"({format_size(planned.shared)}) counts once for any number of jobs."
+            f"({format_size(planned.sizes.shared)}) counts once for any number of jobs."
         )
+    if planned.metric is Metric.FOOTPRINT:
+        return "Peaks are sums of the footprints that macOS charges the processes for."
     text = "Peaks are sums of RSS, which count shared pages once per process."
     pss = profile.max_total_pss
     if pss and profile.total_pss.at_peak and pss.total < pss.rss:
@@ -280,7 +282,7 @@ def _doubts(planned: Planned) -> Iterator[str]:
             "shorter interval, for better ones."
         )
     unseen = profile.accuracy.never_sampled
-    if planned.metric is Metric.FOOTPRINT and profile.backend != DARWIN and unseen:
+    if planned.sizes.are_estimates and unseen:
         processes = count(unseen, "process", "processes")
         yield (
             f"{processes} ended before a sample: instead of the footprint their peak RSS counts, "

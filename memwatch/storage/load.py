@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from memwatch.model.footprint_tracks import FootprintTracks
@@ -82,8 +82,7 @@ def load(
                 directory=recording.beginning.directory,
                 footprints=found,
             )
-            results = _replay(recording, job, Tracks() if tracks else None, observers)
-            return replace(results, footprints=found)
+            return _replay(recording, job, Tracks() if tracks else None, found, observers)
         profile = from_json(_document(path))
         if group_by is not None:
             profile = regrouped(profile, group_by)
@@ -111,7 +110,11 @@ def _document(path: str) -> Any:
 
 
 def _replay(
-    recording: Recording, job: Job, tracks: Tracks | None, observers: Sequence[Observer]
+    recording: Recording,
+    job: Job,
+    tracks: Tracks | None,
+    footprints: FootprintTracks | None,
+    observers: Sequence[Observer],
 ) -> Results:
     all_observers = [job.apply, *([tracks.apply] if tracks else []), *observers]
     last = recording.beginning.start
@@ -128,4 +131,4 @@ def _replay(
         error=CUT_SHORT,
     )
     profile = from_job(job, recording.beginning, ending)
-    return Results(recording.path, profile, recording.host, tracks)
+    return Results(recording.path, profile, recording.host, tracks, footprints)

@@ -374,8 +374,7 @@ def _program(process: dict[str, Any], number: int) -> Program:
 
 
 def _footprint(document: dict[str, Any]) -> FootprintBounds | None:
-    best = document.get("max_total_footprint_kib")
-    if best is None:
+    if document.get("max_total_footprint_kib") is None:
         # Files of older versions have it under the name of macOS only.
         peak = _phys_footprint(document)
         return peak and FootprintBounds(peak.total, peak.total, None, peak.time, SYSTEM, None)
@@ -390,7 +389,11 @@ def _footprint(document: dict[str, Any]) -> FootprintBounds | None:
     )
 
 
-def _bounds(fields: dict[str, Any], name: str, split: FootprintSplit | None) -> FootprintBounds:
+def _bounds(
+    fields: dict[str, Any], name: str, split: FootprintSplit | None = None
+) -> FootprintBounds | None:
+    if fields.get(f"{name}_kib") is None:  # the keys are newer than the format
+        return None
     bounds = FootprintBounds(
         _bytes_of(fields[f"{name}_low_kib"]),
         _bytes_of(fields[f"{name}_kib"]),
@@ -438,12 +441,7 @@ def _group(fields: dict[str, Any]) -> Group:
         _time(fields["peak_time"]) if fields["peak_time"] else 0,
         _bytes(sum_of_peaks) or 0,
         added_up=peak is not None or sum_of_peaks is None,
-        # The keys are newer than the format.
-        footprint=(
-            None
-            if fields.get("max_footprint_kib") is None
-            else _bounds(fields, "max_footprint", None)
-        ),
+        footprint=_bounds(fields, "max_footprint"),
     )
     return checked(group)
 

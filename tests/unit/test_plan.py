@@ -136,7 +136,7 @@ def test_sizes_are_those_of_the_metric(story, metric, expected, job):
     assert size_of_job(profile, sizes.metric) == job << 10
     forecast = Plan(work).forecast(2)
     planned = Planned(
-        *("x.jsonl", profile, work, sizes.metric, 0, None, (forecast,), None, (False,), None, 1, 1)
+        *("x.jsonl", profile, work, sizes, None, (forecast,), None, (False,), None, 1, 1)
     )
     text = "\n".join(lines(planned, width=200, bold=str, dim=str))
     assert f"Recorded: peak {sizes.metric} {format_size(job << 10)}, " in text
