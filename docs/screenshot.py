@@ -21,7 +21,10 @@ from playwright.sync_api import sync_playwright
 PICTURE = Path(__file__).parent / "images" / "view.png"
 FOLDER = Path("/tmp/demo")
 MEMWATCH = [sys.executable, "-m", "memwatch"]
-BUILD = shlex.split(".venv/bin/pip wheel -q --no-deps --no-binary psutil -w build psutil")
+BUILD = shlex.split(
+    ".venv/bin/pip wheel -q --no-cache-dir --no-deps --no-binary psutil -w build psutil"
+)
+"""A cached wheel would not be built."""
 SIZE = {"width": 1280, "height": 760}
 SCALE = 1.5
 """Pixels of the picture for each pixel of the page, so that text is sharp on fine screens."""
@@ -35,8 +38,7 @@ def record(folder: Path) -> Path:
     folder.mkdir()
     subprocess.run(["python3", "-m", "venv", ".venv"], cwd=folder, check=True)
     run = ["run", "-i", "10", "--exact", "--top", "2", "-o", "build.jsonl", "--", *BUILD]
-    # A cached wheel would not be built.
-    env = {**os.environ, "COLUMNS": "88", "PIP_NO_CACHE_DIR": "1"}
+    env = {**os.environ, "COLUMNS": "88"}
     subprocess.run([*MEMWATCH, *run], cwd=folder, check=True, env=env)
     page = folder / "build.html"
     view = ["view", "build.jsonl", "--no-open", "--html", str(page)]
